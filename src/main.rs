@@ -1,0 +1,2 @@
+//! vault-exec
+fn main() {}

@@ -1,0 +1,1 @@
+//! The Vault that the tests run against.
