@@ -1,0 +1,152 @@
+//! What went wrong, what to do about it, and the code that the process ends with.
+
+use std::fmt;
+
+/// Exit codes: `sysexits.h` where it has one, else the shell's convention.
+///
+/// The order of the variants is the order in which a code wins when several kinds of failure come together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Code {
+    /// 64: the command line is wrong.
+    Usage,
+    /// 78: a setting, a reference, a file or a name is wrong.
+    Config,
+    /// 77: Vault said no.
+    Refused,
+    /// 66: a secret, a version or a key that is not there.
+    Missing,
+    /// 76: an answer that is not Vault's.
+    Protocol,
+    /// 69: Vault was not reached, or not ready, before the deadline.
+    Unavailable,
+    /// 126: the command is there but cannot run.
+    CannotRun,
+    /// 127: the command is not there.
+    NotFound,
+    /// 70: a bug of ours.
+    Internal,
+}
+
+impl Code {
+    /// The process's exit status.
+    pub fn status(self) -> u8 {
+        match self {
+            Code::Usage => 64,
+            Code::Config => 78,
+            Code::Refused => 77,
+            Code::Missing => 66,
+            Code::Protocol => 76,
+            Code::Unavailable => 69,
+            Code::CannotRun => 126,
+            Code::NotFound => 127,
+            Code::Internal => 70,
+        }
+    }
+}
+
+/// One failure: what failed and why, and what to do about it. Neither text ever holds a secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Error {
+    /// Decides the exit status.
+    pub code: Code,
+    /// What failed: variable, path, address, status.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+impl Error {
+    /// A failure without a remedy to name.
+    pub fn new(code: Code, message: impl Into<String>) -> Error {
+        Error { code, message: message.into(), hint: None }
+    }
+
+    /// A wrong command line (64).
+    pub fn usage(message: impl Into<String>) -> Error {
+        Error::new(Code::Usage, message)
+    }
+
+    /// A wrong setting, reference or file (78).
+    pub fn config(message: impl Into<String>) -> Error {
+        Error::new(Code::Config, message)
+    }
+
+    /// Whether it speaks of the server's state and not of what was asked for.
+    pub fn status_is_transient(&self) -> bool {
+        matches!(self.code, Code::Unavailable | Code::Protocol)
+    }
+
+    /// Adds what to do about it.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Error {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Puts the place where it happened (a variable, a file's line) before the message.
+    #[must_use]
+    pub fn at(mut self, place: impl fmt::Display) -> Error {
+        self.message = format!("{place}: {}", self.message);
+        self
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// All the failures of one run; never empty where it stands for a failure.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Errors(pub Vec<Error>);
+
+impl Errors {
+    /// The code that the process ends with: the first of 78, 77, 66, 76, 69 that occurs.
+    pub fn code(&self) -> Code {
+        self.0.iter().map(|error| error.code).min().unwrap_or(Code::Internal)
+    }
+
+    /// Takes the value of a success, or keeps the failure for the report and goes on without one.
+    pub fn keep<T, E: Into<Errors>>(&mut self, result: Result<T, E>) -> Option<T> {
+        result.map_err(|failure| self.0.extend(failure.into().0)).ok()
+    }
+
+    /// `value` if nothing failed.
+    pub fn or<T>(self, value: T) -> Result<T, Errors> {
+        if self.0.is_empty() { Ok(value) } else { Err(self) }
+    }
+}
+
+impl From<Error> for Errors {
+    fn from(error: Error) -> Errors {
+        Errors(vec![error])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_code_of_several_failures_is_the_first_in_the_order_of_the_specification() {
+        let mut order = vec![Code::Unavailable, Code::Protocol, Code::Missing, Code::Refused, Code::Config];
+        let mut errors = Errors::default();
+        let mut codes = Vec::new();
+        while let Some(code) = (!order.is_empty()).then(|| order.remove(0)) {
+            errors.0.push(Error::new(code, ""));
+            codes.push(errors.code().status());
+        }
+        assert_eq!(codes, [69, 76, 66, 77, 78]);
+    }
+
+    #[test]
+    fn a_failure_is_kept_and_a_success_is_handed_on() {
+        let mut errors = Errors::default();
+        assert_eq!(errors.keep(Ok::<_, Error>(1)), Some(1));
+        assert_eq!(errors.keep(Err::<u8, _>(Error::config("a"))), None);
+        assert_eq!(errors.or(()), Err(Error::config("a").into()));
+    }
+}
