@@ -1,0 +1,167 @@
+//! The server's address (pure): what is accepted, and how an API path becomes a URL.
+
+use std::net::IpAddr;
+
+use reqwest::Url;
+
+use crate::error::Error;
+
+/// Where Vault listens: `http(s)://host[:port][/prefix]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    url: Url,
+}
+
+impl Address {
+    /// Understands an address.
+    ///
+    /// # Errors
+    /// 78 for anything that is no http or https URL, or that has credentials, a query or a fragment.
+    pub fn parse(text: &str) -> Result<Address, Error> {
+        const FORM: &str = "an address is like https://vault.example.com:8200";
+        let url = Url::parse(text).map_err(|error| Error::config(format!("not a URL: {error}")).hint(FORM))?;
+        match url.scheme() {
+            "http" | "https" => check(&url).map(|()| Address { url }),
+            "unix" => Err(Error::config("unix:// addresses are not supported by this version")),
+            _ => Err(Error::config("neither http:// nor https://").hint(FORM)),
+        }
+    }
+
+    /// The address that Vault itself gave for the same request, in a redirect.
+    pub fn of_redirect(url: Url) -> Address {
+        Address { url }
+    }
+
+    /// The URL of an API path that is percent-encoded already, with a query or without.
+    pub fn join(&self, path: &str, query: Option<&str>) -> Url {
+        let prefix = self.url.path().trim_end_matches('/');
+        let mut url = self.url.clone();
+        url.set_path(&format!("{prefix}/v1/{path}"));
+        url.set_query(query);
+        url
+    }
+
+    /// The same address with another host; `None` where that is no name of a host, or an IP address.
+    pub fn with_host(&self, host: &str) -> Option<Address> {
+        let mut url = self.url.clone();
+        let is_ip = host.parse::<IpAddr>().is_ok();
+        (!is_ip && url.set_host(Some(host)).is_ok()).then_some(Address { url })
+    }
+
+    /// The host, as a URL has it: an IPv6 address stands in brackets.
+    pub fn host(&self) -> &str {
+        self.url.host_str().unwrap_or_default()
+    }
+
+    /// The port, also where the address leaves it out.
+    pub fn port(&self) -> u16 {
+        self.url.port_or_known_default().unwrap_or_default()
+    }
+
+    /// Whether the connection is encrypted.
+    pub fn is_https(&self) -> bool {
+        self.url.scheme() == "https"
+    }
+
+    /// Whether the server is on this machine: a loopback address, `localhost` or a name below it (RFC 6761, 6.3).
+    pub fn is_loopback(&self) -> bool {
+        let host = self.host().trim_end_matches('.');
+        let ip: Option<IpAddr> = host.trim_start_matches('[').trim_end_matches(']').parse().ok();
+        ip.map_or(host == "localhost" || host.ends_with(".localhost"), |ip| ip.is_loopback())
+    }
+}
+
+/// As the user knows it: without the slash that the URL parser adds.
+impl std::fmt::Display for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.url.as_str().trim_end_matches('/'))
+    }
+}
+
+fn check(url: &Url) -> Result<(), Error> {
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(Error::config("a user name or password in the address")
+            .hint("an address is shown in messages: leave credentials out of it"));
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(
+            Error::config("a `?` or `#` in the address").hint("an address is scheme, host, port and perhaps a path")
+        );
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::path::Path;
+
+    fn address(text: &str) -> Address {
+        Address::parse(text).expect(text)
+    }
+
+    #[test]
+    fn a_path_goes_below_the_prefix() {
+        for (text, url) in [
+            ("http://h", "http://h/v1/a/b"),
+            ("https://h:8200/", "https://h:8200/v1/a/b"),
+            ("https://h/vault", "https://h/vault/v1/a/b"),
+            ("https://h/vault/", "https://h/vault/v1/a/b"),
+            ("http://[::1]:8200", "http://[::1]:8200/v1/a/b"),
+        ] {
+            assert_eq!(address(text).join("a/b", None).as_str(), url);
+        }
+    }
+
+    #[test]
+    fn the_url_parser_changes_nothing_in_an_encoded_path() {
+        let path = Path::parse("a b/%2e%2e/..x/%2F?q#f;ä&+").expect("a path").encoded();
+        let url = address("http://h").join(&path, Some("version=2"));
+        assert_eq!(url.as_str(), format!("http://h/v1/{path}?version=2"));
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused() {
+        for text in [
+            "",
+            "vault:8200",
+            "h",
+            "ftp://h",
+            "http://",
+            "https://u:s3cret@h",
+            "https://u@h",
+            "http://h?x",
+            "http://h#x",
+            "unix:///s",
+        ] {
+            let error = Address::parse(text).expect_err(text);
+            assert!(error.code.status() == 78 && !format!("{error:?}").contains("s3cret"), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn loopback() {
+        for text in [
+            "http://127.0.0.1",
+            "http://127.8.9.1:1",
+            "http://[::1]:8200",
+            "http://localhost",
+            "http://LOCALHOST:1",
+            "http://a.localhost.",
+            "http://127.1",
+        ] {
+            assert!(address(text).is_loopback(), "{text}");
+        }
+        for text in
+            ["http://10.0.0.1", "http://vault", "http://localhost.example", "http://[::2]", "http://127.0.0.1.example"]
+        {
+            assert!(!address(text).is_loopback(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_shown_as_it_was_written() {
+        assert_eq!(address("https://h:8200").to_string(), "https://h:8200");
+        assert_eq!((address("https://h").port(), address("http://h:1").port()), (443, 1));
+    }
+}

@@ -1,0 +1,508 @@
+//! The settings, understood: from the layers of text to one value each.
+
+use std::ffi::OsStr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::address::Address;
+use crate::credentials;
+use crate::error::{Error, Errors};
+use crate::import::{self, Import};
+use crate::layers::{Credential, Layers, PREFIXES, Setting, Sourced};
+use crate::log::{Format, Level};
+use crate::secret::Secret;
+use crate::units::{self, Names};
+
+macro_rules! settings {
+    ($($name:ident = $option:expr, [$($variable:literal),+];)+) => {
+        $(const $name: Setting = Setting { option: $option, variables: &[$($variable),+] };)+
+        /// Every setting that is no credential.
+        pub const ALL: &[Setting] = &[$($name),+];
+    };
+}
+
+settings! {
+    ENABLED = None, ["ENABLED"];
+    ADDR = Some("addr"), ["AGENT_ADDR", "ADDR"];
+    NAMESPACE = Some("namespace"), ["NAMESPACE"];
+    AUTH_NAMESPACE = None, ["AUTH_NAMESPACE"];
+    AUTH_METHOD = Some("auth-method"), ["AUTH_METHOD"];
+    AUTH_MOUNT = Some("auth-mount"), ["AUTH_MOUNT", "PATH"];
+    ROLE = Some("role"), ["ROLE"];
+    SECRETS = Some("secret"), ["EXEC_SECRETS"];
+    SECRETS_FILE = None, ["EXEC_SECRETS_FILE"];
+    ENV_FROM_PATH = None, ["ENV_FROM_PATH"];
+    ENV_FILE = Some("env-file"), ["EXEC_ENV_FILE"];
+    KV_VERSION = Some("kv-version"), ["EXEC_KV_VERSION"];
+    ON_CONFLICT = Some("on-conflict"), ["EXEC_ON_CONFLICT"];
+    UPCASE = Some("upcase"), ["EXEC_UPCASE"];
+    SANITIZE = Some("sanitize"), ["EXEC_SANITIZE"];
+    IGNORE_MISSING = Some("ignore-missing"), ["IGNORE_MISSING_SECRETS"];
+    LITERAL = Some("literal"), ["EXEC_LITERAL"];
+    CLEAN_ENV = Some("clean-env"), ["EXEC_CLEAN_ENV"];
+    KEEP = Some("keep"), ["EXEC_KEEP", "ENV_PASSTHROUGH"];
+    REVOKE = Some("revoke"), ["REVOKE_TOKEN"];
+    TIMEOUT = Some("timeout"), ["EXEC_TIMEOUT", "CLIENT_TIMEOUT"];
+    MAX_RETRIES = Some("max-retries"), ["MAX_RETRIES"];
+    REMOVE_FILES = Some("remove-credential-files"), ["EXEC_REMOVE_CREDENTIAL_FILES"];
+    LOG_LEVEL = Some("log-level"), ["EXEC_LOG", "LOG_LEVEL"];
+    LOG_FORMAT = Some("log-format"), ["EXEC_LOG_FORMAT"];
+    JSON_LOG = None, ["JSON_LOG"];
+    USERNAME = None, ["USERNAME"];
+    CACERT = None, ["CACERT"];
+    CACERT_BYTES = None, ["CACERT_BYTES"];
+    CAPATH = None, ["CAPATH"];
+    CLIENT_CERT = None, ["CLIENT_CERT"];
+    CLIENT_KEY = None, ["CLIENT_KEY"];
+    TLS_SERVER_NAME = None, ["TLS_SERVER_NAME"];
+    SKIP_VERIFY = None, ["SKIP_VERIFY"];
+    PROXY = None, ["PROXY_ADDR", "HTTP_PROXY"];
+}
+
+/// Everything that the user can set, understood.
+#[derive(Debug)]
+pub struct Settings {
+    /// Whether Vault is asked at all.
+    pub enabled: bool,
+    /// The server.
+    pub address: Option<Address>,
+    /// Namespace for login and secrets.
+    pub namespace: Option<String>,
+    /// The method that the user named.
+    pub auth_method: Option<String>,
+    /// Where the method is mounted, if not at its own name.
+    pub auth_mount: Option<crate::path::Path>,
+    /// The role, for methods that have one.
+    pub role: Option<String>,
+    /// What to import.
+    pub imports: Vec<(String, Import)>,
+    /// The version of every KV mount, where it is not to be detected.
+    pub kv_version: Option<KvVersion>,
+    /// How imported names are made and what happens when they exist already.
+    pub naming: Naming,
+    /// Missing paths, versions and keys only warn.
+    pub ignore_missing: bool,
+    /// Variables whose values are never interpreted.
+    pub literal: Names,
+    /// Start from an empty environment.
+    pub clean_env: bool,
+    /// Our own variables that the application gets nevertheless.
+    pub keep: Names,
+    /// Whether the token is revoked before the start.
+    pub revoke: Revoke,
+    /// The deadline over everything, from the start.
+    pub timeout: Duration,
+    /// Tries after the first one; `None` is until the deadline.
+    pub max_retries: Option<u32>,
+    /// Unlink credential files after the login.
+    pub remove_files: bool,
+    /// How TLS is done.
+    pub tls: TlsSettings,
+    /// The proxy that is set for Vault alone.
+    pub proxy: Option<Sourced>,
+}
+
+/// TLS, as it is set; files are not read yet.
+#[derive(Debug, Default)]
+pub struct TlsSettings {
+    /// `VAULT_CACERT`: a file.
+    pub ca_file: Option<Sourced>,
+    /// `VAULT_CACERT_BYTES`: PEM text.
+    pub ca_bytes: Option<Sourced>,
+    /// `VAULT_CAPATH`: a directory.
+    pub ca_path: Option<Sourced>,
+    /// `VAULT_CLIENT_CERT` and `VAULT_CLIENT_KEY`: files.
+    pub client: Option<(Sourced, Sourced)>,
+    /// `VAULT_TLS_SERVER_NAME`.
+    pub server_name: Option<String>,
+    /// `VAULT_SKIP_VERIFY`.
+    pub skip_verify: bool,
+}
+
+/// The version of a KV mount.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KvVersion {
+    /// Without versions.
+    V1,
+    /// With versions, and `data` in the path.
+    V2,
+}
+
+/// How imported names are made, and what happens when a name exists already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Naming {
+    /// In upper case.
+    pub upcase: bool,
+    /// `_` for every character outside `[A-Za-z0-9_]`.
+    pub sanitize: bool,
+    /// A name that exists already.
+    pub on_conflict: OnConflict,
+}
+
+/// What happens to an imported name that the environment or another import has too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnConflict {
+    /// The start fails.
+    Error,
+    /// What was there stays.
+    Keep,
+    /// The import wins, a later one over an earlier one.
+    Overwrite,
+}
+
+/// Whether the token is revoked before the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Revoke {
+    /// One from our own login that carries no lease.
+    Auto,
+    /// Also one that was given.
+    Always,
+    /// None.
+    Never,
+}
+
+/// How our own records are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogSettings {
+    /// From which level on.
+    pub level: Level,
+    /// In which form.
+    pub format: Format,
+}
+
+impl Default for LogSettings {
+    fn default() -> LogSettings {
+        LogSettings { level: Level::Warn, format: Format::Text }
+    }
+}
+
+/// The env files that the options and the environment name.
+///
+/// # Errors
+/// 78 for a variable that is not UTF-8.
+pub fn env_files(layers: &Layers<'_>) -> Result<Vec<(String, PathBuf)>, Error> {
+    let items = layers.items(&ENV_FILE)?;
+    Ok(items.into_iter().map(|(origin, name)| (origin, PathBuf::from(name))).collect())
+}
+
+/// How records are written, which must be known before anything else is reported.
+///
+/// # Errors
+/// 78 for a level or a format that there is not.
+pub fn log_settings(layers: &Layers<'_>) -> Result<LogSettings, Errors> {
+    let mut errors = Errors::default();
+    let level = errors.keep(choice(layers, &LOG_LEVEL, Level::parse, Level::Warn));
+    let format = match layers.one(&LOG_FORMAT) {
+        Some(_) => choice(layers, &LOG_FORMAT, Format::parse, Format::Text),
+        None => flag(layers, &JSON_LOG, false).map(|json| if json { Format::Json } else { Format::Text }),
+    };
+    let format = errors.keep(format);
+    let settings = LogSettings { level: level.unwrap_or(Level::Warn), format: format.unwrap_or(Format::Text) };
+    errors.or(settings)
+}
+
+/// Understands every setting.
+///
+/// # Errors
+/// 78 for each that cannot be understood, all of them at once.
+pub fn understand(layers: &Layers<'_>) -> Result<Settings, Errors> {
+    let mut errors = Errors::default();
+    errors.keep(later(layers));
+    errors.keep(own_references(layers));
+    macro_rules! get {
+        ($result:expr) => {
+            errors.keep($result)
+        };
+    }
+    let settings = Settings {
+        enabled: get!(flag(layers, &ENABLED, true)).unwrap_or(true),
+        address: get!(maybe(layers, &ADDR, Address::parse)).flatten(),
+        namespace: get!(text(layers, &NAMESPACE)).flatten(),
+        auth_method: get!(text(layers, &AUTH_METHOD)).flatten().map(|name| name.to_ascii_lowercase()),
+        auth_mount: get!(maybe(layers, &AUTH_MOUNT, mount)).flatten(),
+        role: get!(text(layers, &ROLE)).flatten(),
+        imports: get!(imports(layers)).unwrap_or_default(),
+        kv_version: get!(maybe(layers, &KV_VERSION, expecting(kv_version))).flatten(),
+        naming: get!(naming(layers)).unwrap_or(DEFAULT_NAMING),
+        ignore_missing: get!(flag(layers, &IGNORE_MISSING, false)).unwrap_or_default(),
+        literal: get!(names(layers, &LITERAL)).unwrap_or_default(),
+        clean_env: get!(flag(layers, &CLEAN_ENV, false)).unwrap_or_default(),
+        keep: get!(names(layers, &KEEP)).unwrap_or_default(),
+        revoke: get!(choice(layers, &REVOKE, revoke, Revoke::Auto)).unwrap_or(Revoke::Auto),
+        timeout: get!(choice(layers, &TIMEOUT, units::duration, DEFAULT_TIMEOUT)).unwrap_or(DEFAULT_TIMEOUT),
+        max_retries: get!(maybe(layers, &MAX_RETRIES, expecting(units::count))).flatten(),
+        remove_files: get!(flag(layers, &REMOVE_FILES, false)).unwrap_or_default(),
+        tls: get!(tls(layers)).unwrap_or_default(),
+        proxy: layers.one(&PROXY),
+    };
+    errors.or(settings)
+}
+
+/// Whether a variable names env files.
+pub fn is_env_file(name: &OsStr) -> bool {
+    PREFIXES
+        .iter()
+        .any(|prefix| ENV_FILE.variables.iter().any(|variable| name == OsStr::new(&format!("{prefix}{variable}"))))
+}
+
+/// Whether a variable is one of our settings or credentials.
+pub fn is_own(name: &OsStr) -> bool {
+    let Some(rest) = PREFIXES.iter().find_map(|prefix| name.to_str()?.strip_prefix(prefix)) else { return false };
+    let is_setting = ALL.iter().any(|setting| setting.variables.contains(&rest));
+    is_setting || credentials::ALL.iter().any(|credential| is_named(credential, rest))
+}
+
+fn is_named(credential: &Credential, rest: &str) -> bool {
+    let file = rest.strip_suffix("_FILE").unwrap_or(rest);
+    file == credential.variable || credential.file_alias == Some(rest)
+}
+
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
+const DEFAULT_NAMING: Naming = Naming { upcase: false, sanitize: false, on_conflict: OnConflict::Error };
+
+/// A setting's text through a function that says what it expected; `None` where it is not set.
+fn maybe<T>(
+    layers: &Layers<'_>,
+    setting: &Setting,
+    parse: impl Fn(&str) -> Result<T, Error>,
+) -> Result<Option<T>, Error> {
+    let Some(found) = layers.one(setting) else { return Ok(None) };
+    parse(found.text()?).map(Some).map_err(|error| error.at(&found.origin))
+}
+
+/// Turns what a parser expected into an error. The text is not repeated: somebody may have put a secret there.
+fn expecting<T>(parse: impl Fn(&str) -> Result<T, &'static str>) -> impl Fn(&str) -> Result<T, Error> {
+    move |text| parse(text).map_err(|expected| Error::config(format!("the value must be {expected}")))
+}
+
+fn choice<T>(
+    layers: &Layers<'_>,
+    setting: &Setting,
+    parse: impl Fn(&str) -> Result<T, &'static str>,
+    default: T,
+) -> Result<T, Error> {
+    maybe(layers, setting, expecting(parse)).map(|found| found.unwrap_or(default))
+}
+
+fn flag(layers: &Layers<'_>, setting: &Setting, default: bool) -> Result<bool, Error> {
+    choice(layers, setting, units::boolean, default)
+}
+
+fn text(layers: &Layers<'_>, setting: &Setting) -> Result<Option<String>, Error> {
+    maybe(layers, setting, |text| Ok(text.to_owned()))
+}
+
+fn names(layers: &Layers<'_>, setting: &Setting) -> Result<Names, Error> {
+    let mut names = Names::default();
+    for found in layers.all(setting) {
+        names.add(found.text()?);
+    }
+    Ok(names)
+}
+
+fn mount(text: &str) -> Result<crate::path::Path, Error> {
+    crate::path::Path::parse(text.trim_end_matches('/'))
+        .map_err(|error| error.hint("a mount is like approle or teams/web"))
+}
+
+fn kv_version(text: &str) -> Result<KvVersion, &'static str> {
+    match text {
+        "1" => Ok(KvVersion::V1),
+        "2" => Ok(KvVersion::V2),
+        _ => Err("1 or 2"),
+    }
+}
+
+fn revoke(text: &str) -> Result<Revoke, &'static str> {
+    if text.eq_ignore_ascii_case("auto") {
+        return Ok(Revoke::Auto);
+    }
+    match units::boolean(text) {
+        Ok(true) => Ok(Revoke::Always),
+        Ok(false) => Ok(Revoke::Never),
+        Err(_) => Err("auto, true or false"),
+    }
+}
+
+fn on_conflict(text: &str) -> Result<OnConflict, &'static str> {
+    match text.to_ascii_lowercase().as_str() {
+        "error" => Ok(OnConflict::Error),
+        "keep" => Ok(OnConflict::Keep),
+        "overwrite" => Ok(OnConflict::Overwrite),
+        _ => Err("error, keep or overwrite"),
+    }
+}
+
+fn naming(layers: &Layers<'_>) -> Result<Naming, Errors> {
+    let mut errors = Errors::default();
+    let upcase = errors.keep(flag(layers, &UPCASE, false)).unwrap_or_default();
+    let sanitize = errors.keep(flag(layers, &SANITIZE, false)).unwrap_or_default();
+    let on_conflict = errors.keep(choice(layers, &ON_CONFLICT, on_conflict, OnConflict::Error));
+    errors.or(Naming { upcase, sanitize, on_conflict: on_conflict.unwrap_or(OnConflict::Error) })
+}
+
+fn imports(layers: &Layers<'_>) -> Result<Vec<(String, Import)>, Errors> {
+    let mut errors = Errors::default();
+    let items = layers.items(&SECRETS)?;
+    let parse = |(origin, item): (String, String)| {
+        let place = format!("{origin} {item}");
+        errors.keep(import::parse(&item).map_err(|error| error.at(&place))).map(|import| (place, import))
+    };
+    let imports = items.into_iter().filter_map(parse).collect();
+    errors.or(imports)
+}
+
+fn tls(layers: &Layers<'_>) -> Result<TlsSettings, Error> {
+    let client = match (layers.one(&CLIENT_CERT), layers.one(&CLIENT_KEY)) {
+        (Some(certificate), Some(key)) => Some((certificate, key)),
+        (None, None) => None,
+        (Some(only), None) | (None, Some(only)) => {
+            let error = Error::config(format!("{} is set alone", only.origin));
+            return Err(error.hint("a client certificate needs both VAULT_CLIENT_CERT and VAULT_CLIENT_KEY"));
+        }
+    };
+    Ok(TlsSettings {
+        ca_file: layers.one(&CACERT),
+        ca_bytes: layers.one(&CACERT_BYTES),
+        ca_path: layers.one(&CAPATH),
+        client,
+        server_name: text(layers, &TLS_SERVER_NAME)?,
+        skip_verify: flag(layers, &SKIP_VERIFY, false)?,
+    })
+}
+
+/// Settings of the specification that this version does not have.
+fn later(layers: &Layers<'_>) -> Result<(), Error> {
+    let other_namespace = layers.one(&AUTH_NAMESPACE).filter(|found| {
+        layers.one(&NAMESPACE).is_none_or(|namespace| namespace.value.trimmed() != found.value.trimmed())
+    });
+    match [layers.one(&SECRETS_FILE), layers.one(&ENV_FROM_PATH), other_namespace].into_iter().flatten().next() {
+        Some(found) => Err(Error::config(format!("{} is not supported by this version", found.origin))),
+        None => Ok(()),
+    }
+}
+
+/// A reference in one of our own settings is an error: nothing can fetch it before the login that it is for.
+fn own_references(layers: &Layers<'_>) -> Result<(), Errors> {
+    let mut errors = Errors::default();
+    let files = layers.files.iter().flat_map(|file| &file.variables);
+    for variable in layers.environment.iter().chain(files) {
+        if is_own(&variable.name) && crate::reference::is_reference(variable.value.expose()) {
+            errors.0.push(reference_in(&variable.name.to_string_lossy(), &variable.value));
+        }
+    }
+    errors.or(())
+}
+
+fn reference_in(name: &str, value: &Secret) -> Error {
+    if name.ends_with("_TOKEN") && value.expose() == b"vault:login" {
+        return Error::config(format!("{name}=vault:login is not supported by this version"));
+    }
+    Error::config(format!("{name}: a reference in a setting of vault-exec itself"))
+        .hint("settings are needed before anything can be fetched: give the value, or a file for a credential")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::Options;
+    use crate::secret::Variable;
+
+    fn understood(options: &[(&'static str, &str)], environment: &[(&str, &str)]) -> Result<Settings, Errors> {
+        let environment: Vec<Variable> = environment.iter().map(|(name, value)| Variable::new(*name, *value)).collect();
+        understand(&Layers { options: &Options::of(options), environment: &environment, files: &[] })
+    }
+
+    #[test]
+    fn defaults() {
+        let settings = understood(&[], &[]).expect("nothing set is fine");
+        assert!(settings.enabled && settings.address.is_none() && settings.imports.is_empty());
+        assert_eq!((settings.timeout, settings.max_retries), (Duration::from_secs(60), None));
+        assert_eq!((settings.revoke, settings.naming), (Revoke::Auto, DEFAULT_NAMING));
+    }
+
+    #[test]
+    fn every_setting_that_cannot_be_understood_is_named_and_its_text_is_not_repeated() {
+        let wrong = [
+            "VAULT_ENABLED",
+            "VAULT_ADDR",
+            "VAULT_EXEC_KV_VERSION",
+            "VAULT_EXEC_ON_CONFLICT",
+            "VAULT_EXEC_UPCASE",
+            "BAO_EXEC_SANITIZE",
+            "VAULT_IGNORE_MISSING_SECRETS",
+            "VAULT_EXEC_CLEAN_ENV",
+            "VAULT_REVOKE_TOKEN",
+            "VAULT_CLIENT_TIMEOUT",
+            "BAO_MAX_RETRIES",
+            "VAULT_EXEC_REMOVE_CREDENTIAL_FILES",
+            "VAULT_SKIP_VERIFY",
+        ];
+        let set: Vec<(&str, &str)> = wrong.iter().map(|name| (*name, "s3cret")).collect();
+        let errors = understood(&[], &set).expect_err("all are wrong").0;
+        assert_eq!(errors.len(), wrong.len());
+        for name in wrong {
+            assert!(errors.iter().any(|error| error.message.starts_with(name)), "{name} in {errors:?}");
+        }
+        assert!(!format!("{errors:?}").contains("s3cret"));
+    }
+
+    #[test]
+    fn options_that_cannot_be_understood_are_named_as_options() {
+        let errors =
+            understood(&[("timeout", "soon"), ("addr", "vault:8200"), ("secret", "a//b")], &[]).expect_err("wrong").0;
+        let starts: Vec<&str> = errors.iter().filter_map(|error| error.message.split([':', ' ']).next()).collect();
+        assert_eq!(starts, ["--addr", "--secret", "--timeout"]);
+    }
+
+    #[test]
+    fn revocation_has_three_settings() {
+        for (text, expected) in
+            [("auto", Revoke::Auto), ("AUTO", Revoke::Auto), ("1", Revoke::Always), ("no", Revoke::Never)]
+        {
+            assert_eq!(understood(&[("revoke", text)], &[]).expect(text).revoke, expected);
+        }
+    }
+
+    #[test]
+    fn our_names_are_known_with_both_prefixes_and_others_are_not() {
+        for name in [
+            "VAULT_ADDR",
+            "BAO_ADDR",
+            "VAULT_TOKEN",
+            "BAO_TOKEN_FILE",
+            "VAULT_TOKEN_PATH",
+            "VAULT_SECRET_ID_FILE",
+            "VAULT_PATH",
+        ] {
+            assert!(is_own(OsStr::new(name)), "{name}");
+        }
+        for name in ["VAULT_PORT", "VAULT_DB_PASSWORD", "ADDR", "VAULT_", "BAO_ADDR_FILE", "VAULT_addr"] {
+            assert!(!is_own(OsStr::new(name)), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_reference_in_one_of_our_settings_is_an_error_and_in_the_applications_own_is_none() {
+        for (name, value) in
+            [("VAULT_TOKEN", "vault:login"), ("BAO_ADDR", "vault:a/b#c"), ("VAULT_SECRET_ID_FILE", ">>bao:x")]
+        {
+            let errors = understood(&[], &[(name, value)]).expect_err(name).0;
+            assert!(errors.iter().any(|error| error.message.contains(name)), "{errors:?}");
+        }
+        assert!(understood(&[], &[("VAULT_DB_PASSWORD", "vault:a/b#c")]).is_ok());
+    }
+
+    #[test]
+    fn a_client_certificate_needs_its_key() {
+        let errors = understood(&[], &[("VAULT_CLIENT_CERT", "a")]).expect_err("no key").0;
+        assert!(errors.iter().any(|error| error.message.contains("VAULT_CLIENT_CERT")), "{errors:?}");
+    }
+
+    #[test]
+    fn a_login_namespace_of_its_own_is_for_a_later_version() {
+        let same = [("VAULT_NAMESPACE", "a"), ("VAULT_AUTH_NAMESPACE", "a")];
+        assert!(understood(&[], &same).is_ok());
+        assert!(understood(&[], &same[1..]).is_err());
+    }
+}
