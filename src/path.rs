@@ -1,0 +1,143 @@
+//! API paths (pure): checked when they are read, percent-encoded when they are sent.
+
+use std::fmt::{self, Write};
+
+use crate::error::Error;
+
+/// A path of Vault's API without `/v1/`, such as `secret/data/app`: at least one segment, none of them empty, `.` or `..`.
+///
+/// A URL parser turns `secret/data/../../sys/seal` into `sys/seal`, so nothing that it would rewrite gets through.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Path(String);
+
+impl Path {
+    /// Checks a path. One leading `/` is dropped.
+    ///
+    /// # Errors
+    /// 78 for an empty, `.` or `..` segment, a backslash or a control character.
+    pub fn parse(text: &str) -> Result<Path, Error> {
+        let path = text.strip_prefix('/').unwrap_or(text);
+        match fault(path) {
+            Some(fault) => Err(Error::config(format!("a path with {fault}")).hint("a path is like secret/data/app")),
+            None => Ok(Path(path.to_owned())),
+        }
+    }
+
+    /// The segments.
+    pub fn segments(&self) -> impl Iterator<Item = &str> {
+        self.0.split('/')
+    }
+
+    /// Whether one of the segments is `data`: such a path is read as it is written.
+    pub fn has_data_segment(&self) -> bool {
+        self.segments().any(|segment| segment == "data")
+    }
+
+    /// Whether `data` stands between other segments, as in the path of a KV v2 secret. A role of that name comes last.
+    pub fn is_like_kv2(&self) -> bool {
+        let mut inner = self.segments().skip(1).peekable();
+        std::iter::from_fn(|| inner.next().filter(|_| inner.peek().is_some())).any(|segment| segment == "data")
+    }
+
+    /// The path with `data` put in after its first `mount` bytes, which end before a `/`: a KV v2 secret's own path.
+    /// A path that is not longer than its mount stays as it is.
+    #[must_use]
+    pub fn with_data_after(&self, mount: usize) -> Path {
+        match (self.0.get(..mount), self.0.get(mount..)) {
+            (Some(mount), Some(rest)) if rest.starts_with('/') => Path(format!("{mount}/data{rest}")),
+            _ => self.clone(),
+        }
+    }
+
+    /// The path as text, not encoded.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The path as a URL has it: every byte but letters, digits and `-._~/` percent-encoded (RFC 3986, 2.3).
+    pub fn encoded(&self) -> String {
+        let mut encoded = String::with_capacity(self.0.len());
+        for byte in self.0.bytes() {
+            if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) {
+                encoded.push(char::from(byte));
+            } else {
+                // Writing into a String cannot fail.
+                let _ = write!(encoded, "%{byte:02X}");
+            }
+        }
+        encoded
+    }
+}
+
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+fn fault(path: &str) -> Option<&'static str> {
+    if path.is_empty() {
+        return Some("nothing in it");
+    }
+    if path.contains(|c: char| c.is_control() || c == '\\') {
+        return Some("a backslash or a control character in it");
+    }
+    path.split('/').find_map(|segment| match segment {
+        "" => Some("an empty segment: two slashes in a row, or one at its end"),
+        "." | ".." => Some("a segment that is . or .."),
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_text_and_one_leading_slash_is_dropped() {
+        for (text, path) in
+            [("a", "a"), ("/a/b", "a/b"), ("a/..b/.c", "a/..b/.c"), ("a/%2e%2e", "a/%2e%2e"), ("ä/b c", "ä/b c")]
+        {
+            assert_eq!(Path::parse(text).map(|path| path.to_string()), Ok(path.to_owned()));
+        }
+    }
+
+    #[test]
+    fn what_a_url_parser_would_rewrite_is_refused() {
+        for text in [
+            "", "/", "//a", "a//b", "a/", ".", "..", "a/../b", "a/./b", "a/..", "a\\b", "a\nb", "a\0", "a\u{7f}",
+            "a\u{85}b",
+        ] {
+            assert_eq!(Path::parse(text).expect_err(text).code.status(), 78, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn everything_that_a_url_could_take_for_its_own_is_encoded() {
+        let encoded = |text| Path::parse(text).expect("a path").encoded();
+        assert_eq!(encoded("a b/%2e?x=1&y#z;ä+"), "a%20b/%252e%3Fx%3D1%26y%23z%3B%C3%A4%2B");
+        assert_eq!(encoded("Az09-._~/x"), "Az09-._~/x");
+    }
+
+    #[test]
+    fn data_between_other_segments_looks_like_kv2() {
+        for (text, data, kv2) in [
+            ("kv/data/a", true, true),
+            ("a/b/data/c", true, true),
+            ("database/creds/data", true, false),
+            ("data/a", true, false),
+            ("kv/database/a", false, false),
+        ] {
+            let path = Path::parse(text).expect("a path");
+            assert_eq!((path.has_data_segment(), path.is_like_kv2()), (data, kv2), "{text}");
+        }
+    }
+
+    #[test]
+    fn data_goes_in_after_the_mount() {
+        let path = Path::parse("team/kv/app/db").expect("a path");
+        assert_eq!(path.with_data_after("team/kv".len()).as_str(), "team/kv/data/app/db");
+        assert_eq!(path.with_data_after("team/kv/app/db".len()), path);
+        assert_eq!(path.with_data_after(3), path);
+    }
+}
