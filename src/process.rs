@@ -1,0 +1,6 @@
+//! The process itself: what it shows of itself, what ends it, its initial environment, and how it becomes another program.
+
+pub mod block;
+pub mod exec;
+pub mod harden;
+pub mod signals;

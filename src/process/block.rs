@@ -1,0 +1,69 @@
+//! The initial environment block, in which the kernel put the process's environment: read once, then wiped in part.
+#![allow(unsafe_code, reason = "the block can only be reached through the C library's `environ`")]
+
+use std::ffi::CStr;
+
+use nix::libc::c_char;
+use zeroize::Zeroize;
+
+use crate::secret::Variable;
+
+unsafe extern "C" {
+    static environ: *const *mut c_char;
+}
+
+/// The environment, in its order.
+pub fn read() -> Vec<Variable> {
+    std::env::vars_os().map(|(name, value)| Variable::new(name, value)).collect()
+}
+
+/// Overwrites the values of the variables that `is_ours` names, in place: `/proc/<pid>/environ` shows live memory, and
+/// removing a variable would leave its text there.
+///
+/// To be called after [`read`], while the process has a single thread.
+pub fn wipe(is_ours: impl Fn(&[u8]) -> bool) {
+    // SAFETY: `environ` is null or an array of pointers that ends with a null pointer; nothing in this program sets
+    // variables, so both array and strings are still those that the kernel made, in writable memory (execve(2)); no other
+    // thread runs that could read them.
+    unsafe {
+        let mut entry = environ;
+        while !entry.is_null() && !(*entry).is_null() {
+            wipe_value(*entry, &is_ours);
+            entry = entry.add(1);
+        }
+    }
+}
+
+/// # Safety
+/// `text` is a string that ends with NUL, in writable memory that nobody else uses.
+unsafe fn wipe_value(text: *mut c_char, is_ours: &impl Fn(&[u8]) -> bool) {
+    // SAFETY: the caller's promise. The first borrow ends before the second begins.
+    let (start, length) = unsafe {
+        let bytes = CStr::from_ptr(text).to_bytes();
+        let Some(equals) = bytes.iter().position(|&byte| byte == b'=') else { return };
+        if !bytes.get(..equals).is_some_and(is_ours) {
+            return;
+        }
+        (equals + 1, bytes.len() - equals - 1)
+    };
+    // SAFETY: the range is inside of the string that was just measured.
+    unsafe { std::slice::from_raw_parts_mut(text.add(start).cast::<u8>(), length) }.zeroize();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_value_of_a_variable_of_ours_is_wiped() {
+        for (text, left) in
+            [("VAULT_TOKEN=abc", "VAULT_TOKEN="), ("A=abc", "A=abc"), ("VAULT_X", "VAULT_X"), ("VAULT_Y=", "VAULT_Y=")]
+        {
+            let mut bytes = [text.as_bytes(), b"\0after"].concat();
+            // SAFETY: the string is the test's own, writable, and ends with NUL.
+            unsafe { wipe_value(bytes.as_mut_ptr().cast(), &|name: &[u8]| name.starts_with(b"VAULT_")) };
+            let expected = [left.as_bytes(), &vec![0; text.len() - left.len()], b"\0after"].concat();
+            assert_eq!(bytes, expected, "{text}");
+        }
+    }
+}

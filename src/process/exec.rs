@@ -1,0 +1,241 @@
+//! Finding the application, and becoming it.
+
+use std::ffi::{CString, OsStr, OsString};
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::sys::resource::{Resource, getrlimit};
+use nix::unistd::{AccessFlags, SysconfVar, access, execve, sysconf};
+
+use crate::error::{Code, Error, Errors};
+use crate::process::signals;
+use crate::secret::{Secret, Variable};
+
+/// Where `execvp` searches when there is no PATH (exec(3), as musl and glibc have it).
+const DEFAULT_PATH: &str = "/usr/local/bin:/bin:/usr/bin";
+
+/// Finds the program that `execvp` would run: a name with a slash is a path, any other is searched on `path`.
+///
+/// # Errors
+/// 127 where there is none, 126 where there is one that cannot run.
+pub fn find(command: &OsStr, path: Option<&OsStr>) -> Result<PathBuf, Error> {
+    let name = command.to_string_lossy().into_owned();
+    if command.as_bytes().contains(&b'/') {
+        return check(Path::new(command)).map(|()| command.into()).map_err(|error| error.at(name));
+    }
+    let mut best = Error::new(Code::NotFound, "not found on the PATH that the application gets");
+    for directory in path.unwrap_or(OsStr::new(DEFAULT_PATH)).as_bytes().split(|&byte| byte == b':') {
+        if command.is_empty() {
+            break;
+        }
+        // An empty directory is the working directory (exec(3)).
+        let directory = if directory.is_empty() { Path::new(".") } else { Path::new(OsStr::from_bytes(directory)) };
+        let program = directory.join(command);
+        match check(&program) {
+            Ok(()) => return Ok(program),
+            Err(error) if error.code == Code::CannotRun => best = error.at(program.display()),
+            Err(_) => {}
+        }
+    }
+    Err(best.at(name))
+}
+
+fn check(program: &Path) -> Result<(), Error> {
+    let found = fs::metadata(program).map_err(|error| match error.kind() {
+        ErrorKind::NotFound | ErrorKind::NotADirectory => Error::new(Code::NotFound, "not found"),
+        _ => cannot_run(error.to_string()),
+    })?;
+    if found.is_dir() {
+        return Err(cannot_run("is a directory"));
+    }
+    access(program, AccessFlags::X_OK)
+        .map_err(|error| cannot_run(error.desc()).hint("is it executable (chmod +x)?"))?;
+    check_interpreter(program)
+}
+
+/// A script whose interpreter is not there gets the same errno from the kernel as a script that is not there.
+fn check_interpreter(program: &Path) -> Result<(), Error> {
+    let mut start = Vec::new();
+    let read = File::open(program).and_then(|file| file.take(256).read_to_end(&mut start));
+    let Some(line) = read.ok().and_then(|_| start.strip_prefix(b"#!")) else { return Ok(()) };
+    let mut words = line.split(|byte| byte.is_ascii_whitespace()).filter(|word| !word.is_empty());
+    let interpreter = words.next().map(|word| Path::new(OsStr::from_bytes(word)));
+    match interpreter {
+        Some(interpreter) if !interpreter.exists() => {
+            Err(cannot_run(format!("its interpreter {} is not there", interpreter.display())))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn cannot_run(why: impl Into<String>) -> Error {
+    Error::new(Code::CannotRun, why)
+}
+
+/// A program with its arguments and its environment, in the form that the kernel takes.
+pub struct Image {
+    program: CString,
+    arguments: Vec<CString>,
+    environment: Vec<CString>,
+}
+
+impl Image {
+    /// Puts an image together.
+    ///
+    /// # Errors
+    /// 78 for each variable that the kernel would refuse: a NUL byte, a string of more than 32 pages, or all of them
+    /// together above the limit (execve(2)); the message names the variable.
+    pub fn new(program: PathBuf, command: Vec<OsString>, environment: Vec<Variable>) -> Result<Image, Errors> {
+        let mut errors = Errors::default();
+        let limits = Limits::of_this_process();
+        let strings =
+            environment.into_iter().filter_map(|variable| errors.keep(entry(variable, limits.string))).collect();
+        let image = Image {
+            program: text(program.into_os_string())?,
+            arguments: command.into_iter().map(text).collect::<Result<_, _>>()?,
+            environment: strings,
+        };
+        errors.keep(image.check_total(limits.total));
+        errors.or(image)
+    }
+
+    /// Becomes the program: the same process, with nothing of us left in it. Returns only where that failed.
+    pub fn exec(&self) -> Error {
+        signals::restore_sigpipe();
+        let Err(errno) = execve(&self.program, &self.arguments, &self.environment);
+        let name = self.program.to_string_lossy();
+        match errno {
+            Errno::ENOEXEC => cannot_run("is neither a program for this machine nor a script with a #! line")
+                .hint("put #!/bin/sh in the script's first line, or start it with sh"),
+            Errno::ENOENT => cannot_run("the program or its loader is not there")
+                .hint("a dynamically linked program needs its loader and libraries in the image"),
+            _ => cannot_run(errno.desc()),
+        }
+        .at(name)
+    }
+
+    fn check_total(&self, limit: usize) -> Result<(), Error> {
+        let strings = self.arguments.iter().chain(&self.environment).chain([&self.program]);
+        let total: usize = strings.map(|string| string.as_bytes_with_nul().len() + size_of::<usize>()).sum();
+        if total <= limit {
+            return Ok(());
+        }
+        let largest = self.environment.iter().max_by_key(|string| string.as_bytes().len());
+        let name = largest.map(|string| name_in(string.as_bytes())).unwrap_or_default();
+        Err(Error::config(format!("the environment and the arguments have {total} bytes, and the kernel takes {limit}; the largest variable is {name}"))
+            .hint("give large values to the application in a file; the limit is a quarter of the stack limit (ulimit -s)"))
+    }
+}
+
+/// What the kernel takes, in bytes.
+struct Limits {
+    /// One `NAME=value` with its NUL: `MAX_ARG_STRLEN`, 32 pages.
+    string: usize,
+    /// All strings and the pointers to them: a quarter of the stack limit, from 32 pages to three quarters of 8 MiB.
+    total: usize,
+}
+
+impl Limits {
+    fn of_this_process() -> Limits {
+        let page =
+            sysconf(SysconfVar::PAGE_SIZE).ok().flatten().and_then(|size| usize::try_from(size).ok()).unwrap_or(4096);
+        let stack = getrlimit(Resource::RLIMIT_STACK).map_or(8 << 20, |(soft, _)| soft);
+        let quarter = usize::try_from(stack / 4).unwrap_or(usize::MAX);
+        Limits { string: 32 * page, total: quarter.clamp(32 * page, 6 << 20) }
+    }
+}
+
+fn entry(variable: Variable, limit: usize) -> Result<CString, Error> {
+    let Variable { name, value } = variable;
+    let shown = name.to_string_lossy().into_owned();
+    let length = name.len() + value.expose().len() + 2;
+    if length > limit {
+        let most = limit.saturating_sub(name.len() + 2);
+        return Err(Error::config(format!(
+            "{shown}: the value has {} bytes, and the kernel takes {most} for this name",
+            value.expose().len()
+        ))
+        .hint("give a value of this size to the application in a file"));
+    }
+    joined(name, &value, length).map_err(|_| {
+        Error::config(format!("{shown}: the value has a NUL byte, which no environment can hold"))
+            .hint("store the value base64-encoded, or give it to the application in a file")
+    })
+}
+
+fn joined(name: OsString, value: &Secret, length: usize) -> Result<CString, std::ffi::NulError> {
+    let mut bytes = Vec::with_capacity(length);
+    bytes.extend_from_slice(name.as_bytes());
+    bytes.push(b'=');
+    bytes.extend_from_slice(value.expose());
+    CString::new(bytes)
+}
+
+fn text(text: OsString) -> Result<CString, Error> {
+    CString::new(text.into_vec()).map_err(|_| Error::usage("the command has a NUL byte"))
+}
+
+fn name_in(entry: &[u8]) -> String {
+    let name = entry.split(|&byte| byte == b'=').next().unwrap_or_default();
+    String::from_utf8_lossy(name).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn image(variables: Vec<Variable>) -> Result<Image, Errors> {
+        Image::new("/x".into(), vec!["x".into()], variables)
+    }
+
+    #[test]
+    fn a_value_may_have_as_many_bytes_as_the_kernel_takes_and_not_one_more() {
+        let limit = Limits::of_this_process().string;
+        assert!(image(vec![Variable::new("A", vec![b'x'; limit - 3])]).is_ok());
+        let error = image(vec![Variable::new("A", vec![b'x'; limit - 2])]).err().expect("too large").0.remove(0);
+        assert!(error.message.starts_with("A: ") && error.message.contains(&(limit - 3).to_string()), "{error}");
+    }
+
+    #[test]
+    fn every_variable_that_cannot_be_passed_is_named() {
+        let errors = image(vec![Variable::new("A", "a\0b"), Variable::new("B", "b"), Variable::new("C", "\0")]);
+        let names: Vec<String> =
+            errors.err().expect("errors").0.into_iter().map(|error| error.message[..2].to_owned()).collect();
+        assert_eq!(names, ["A:", "C:"]);
+    }
+
+    #[test]
+    fn the_sum_of_all_is_checked_and_the_largest_is_named() {
+        let image = image(vec![Variable::new("SMALL", "x"), Variable::new("LARGE", "xxxxxxxxxx")]).expect("fits");
+        let error = image.check_total(40).expect_err("does not fit in 40 bytes");
+        assert!(error.message.contains("LARGE") && !error.message.contains("xxx"), "{error}");
+    }
+
+    #[test]
+    fn a_missing_program_is_127_and_one_that_cannot_run_126() {
+        for (command, path, status) in [
+            ("no-such-program", Some("/bin:/usr/bin"), 127),
+            ("", None, 127),
+            ("/no/such/program", None, 127),
+            ("/etc/passwd/x", None, 127),
+            ("/etc", None, 126),
+            ("/etc/passwd", None, 126),
+            ("passwd", Some("/nowhere:/etc"), 126),
+            ("sh", Some("/nowhere"), 127),
+        ] {
+            let error = find(OsStr::new(command), path.map(OsStr::new)).expect_err(command);
+            assert_eq!(error.code.status(), status, "{command}: {error}");
+            assert!(error.message.starts_with(command), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_later_directory_is_searched_when_an_earlier_one_has_only_what_cannot_run() {
+        let found = find(OsStr::new("sh"), Some(OsStr::new("/etc:/nowhere:/bin"))).expect("found");
+        assert_eq!(found, Path::new("/bin/sh"));
+        assert!(find(OsStr::new("sh"), None).is_ok());
+    }
+}
