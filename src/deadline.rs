@@ -1,0 +1,63 @@
+//! The one deadline over everything until the start.
+
+use std::time::{Duration, Instant};
+
+/// A point in time by which the application must have started.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadline {
+    start: Instant,
+    length: Duration,
+}
+
+impl Deadline {
+    /// A deadline this long after `start`.
+    pub fn new(start: Instant, length: Duration) -> Deadline {
+        Deadline { start, length }
+    }
+
+    /// The time that is left; zero once it has passed.
+    pub fn left(&self) -> Duration {
+        self.length.saturating_sub(self.elapsed())
+    }
+
+    /// The time that has passed since the start.
+    pub fn elapsed(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    /// Its whole length.
+    pub fn length(&self) -> Duration {
+        self.length
+    }
+}
+
+/// A duration as a person reads it: `250 ms`, `5 s`, `1.5 s`.
+pub fn shown(duration: Duration) -> String {
+    let milliseconds = duration.as_millis();
+    match milliseconds {
+        0..1000 => format!("{milliseconds} ms"),
+        _ if milliseconds % 1000 < 100 => format!("{} s", milliseconds / 1000),
+        _ => format!("{}.{} s", milliseconds / 1000, milliseconds % 1000 / 100),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_passed_deadline_has_nothing_left() {
+        let deadline = Deadline::new(Instant::now(), Duration::ZERO);
+        assert_eq!(deadline.left(), Duration::ZERO);
+        assert!(Deadline::new(Instant::now(), Duration::from_secs(60)).left() > Duration::from_secs(30));
+    }
+
+    #[test]
+    fn durations_are_shown_to_a_tenth_of_a_second() {
+        for (milliseconds, text) in
+            [(0, "0 ms"), (999, "999 ms"), (1000, "1 s"), (1099, "1 s"), (1500, "1.5 s"), (60_000, "60 s")]
+        {
+            assert_eq!(shown(Duration::from_millis(milliseconds)), text);
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! Vault's HTTP API: how it is reached, what is asked, and what an answer means.
+
+pub mod answer;
+pub mod auth;
+pub mod client;
+pub mod dns;
+pub mod failure;
+pub mod kv;
+pub mod mounts;
+pub mod proxy;
+pub mod redact;
+pub mod retry;
+pub mod tls;

@@ -1,0 +1,222 @@
+//! What an HTTP answer says about a request, before anybody looks at its data (pure).
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::error::{Code, Error};
+
+/// An answer that is Vault's: JSON, or nothing, with a status that speaks of the request itself.
+#[derive(Debug)]
+pub struct Answer {
+    /// The HTTP status: 2xx or 4xx.
+    pub status: u16,
+    /// The body; null where there was none.
+    pub body: Body,
+}
+
+/// A JSON body, which may hold secrets and so is never shown.
+pub struct Body(pub Value);
+
+impl std::fmt::Debug for Body {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+/// What to do after a try.
+#[derive(Debug)]
+pub enum Verdict {
+    /// Vault has answered.
+    Answered(Answer),
+    /// Vault has not done it: it may be asked again, also for what must not be done twice.
+    NotDone {
+        /// Why.
+        error: Error,
+        /// How long Vault asked to wait.
+        wait: Option<Duration>,
+    },
+    /// It is not known whether Vault has done it.
+    Unknown(Error),
+    /// Asking again would change nothing.
+    Final(Error),
+}
+
+/// An HTTP answer as it came.
+pub struct Raw<'a> {
+    /// The status.
+    pub status: u16,
+    /// `Retry-After`.
+    pub retry_after: Option<&'a str>,
+    /// The body.
+    pub bytes: &'a [u8],
+}
+
+/// Judges an answer.
+pub fn judge(raw: &Raw<'_>) -> Verdict {
+    let body = body(raw.bytes);
+    match (raw.status, body) {
+        (200..300, Some(body)) => Verdict::Answered(Answer { status: raw.status, body: Body(body) }),
+        (200..300, None) => Verdict::Final(not_vaults(raw, "is not JSON")),
+        (412 | 429 | 472 | 473 | 503, body) => {
+            Verdict::NotDone { error: unavailable(raw, body.as_ref()), wait: wait(raw) }
+        }
+        (400, Some(body)) if is_upgrading(&body) => {
+            Verdict::NotDone { error: unavailable(raw, Some(&body)), wait: None }
+        }
+        (400..500, Some(body)) if has_errors(&body) => {
+            Verdict::Answered(Answer { status: raw.status, body: Body(body) })
+        }
+        (400..500, _) => Verdict::Final(not_vaults(raw, "does not have the form of Vault's errors")),
+        (501, body) => Verdict::Final(unavailable(raw, body.as_ref())),
+        (500..600, body) => Verdict::Unknown(unavailable(raw, body.as_ref())),
+        (_, _) => Verdict::Final(not_vaults(raw, "has a status that Vault does not use")),
+    }
+}
+
+impl Answer {
+    /// Whether the request was done.
+    pub fn is_success(&self) -> bool {
+        self.status < 300
+    }
+
+    /// The status and Vault's own words, for a message. They are not redacted yet.
+    pub fn refusal(&self) -> String {
+        words(self.status, Some(&self.body.0))
+    }
+
+    /// The texts of `errors`.
+    pub fn errors(&self) -> Vec<&str> {
+        texts(&self.body.0, "errors")
+    }
+
+    /// The texts of `warnings`.
+    pub fn warnings(&self) -> Vec<&str> {
+        texts(&self.body.0, "warnings")
+    }
+}
+
+/// No body is null; what is not JSON is `None`.
+fn body(bytes: &[u8]) -> Option<Value> {
+    if bytes.trim_ascii().is_empty() {
+        return Some(Value::Null);
+    }
+    serde_json::from_slice(bytes).ok()
+}
+
+/// Vault's errors are `{"errors": […]}`; a deleted version of a secret is a 404 with data.
+fn has_errors(body: &Value) -> bool {
+    body.get("errors").is_some_and(Value::is_array) || body.get("data").is_some()
+}
+
+/// Just after a KV mount was upgraded to version 2 it answers so for a moment.
+fn is_upgrading(body: &Value) -> bool {
+    texts(body, "errors").iter().any(|text| text.starts_with("Upgrading from non-versioned to versioned data"))
+}
+
+fn unavailable(raw: &Raw<'_>, body: Option<&Value>) -> Error {
+    let error = Error::new(Code::Unavailable, words(raw.status, body));
+    match raw.status {
+        503 if texts(body.unwrap_or(&Value::Null), "errors").iter().any(|text| text.contains("sealed")) => {
+            error.hint("unseal it, or wait for it with a longer --timeout")
+        }
+        429 => error.hint("a rate limit quota is exceeded"),
+        _ => error,
+    }
+}
+
+fn not_vaults(raw: &Raw<'_>, what: &str) -> Error {
+    let error = Error::new(Code::Protocol, format!("the answer with status {} {what}", raw.status));
+    if raw.bytes.starts_with(b"Client sent an HTTP request to an HTTPS server") {
+        return error.hint("the server speaks TLS on this port: use https:// in the address");
+    }
+    error.hint(
+        "is the address that of Vault's API, and is it Vault that answers there, not a load balancer or a login page?",
+    )
+}
+
+fn words(status: u16, body: Option<&Value>) -> String {
+    let texts = body.map(|body| texts(body, "errors").join("; ")).unwrap_or_default();
+    if texts.is_empty() { format!("status {status}") } else { format!("status {status}: {}", compact(&texts)) }
+}
+
+/// Go's list of several errors has line breaks and tabs; one line and 500 characters are enough for a message.
+fn compact(text: &str) -> String {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    words.join(" ").chars().take(500).collect()
+}
+
+fn texts<'a>(body: &'a Value, name: &str) -> Vec<&'a str> {
+    body.get(name).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect()
+}
+
+/// `Retry-After` in seconds, which is the only form that Vault sends (RFC 9110, 10.2.3).
+fn wait(raw: &Raw<'_>) -> Option<Duration> {
+    raw.retry_after?.trim().parse().ok().map(Duration::from_secs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(status: u16, body: &str) -> String {
+        match judge(&Raw { status, retry_after: None, bytes: body.as_bytes() }) {
+            Verdict::Answered(answer) => format!("answered {}", answer.status),
+            Verdict::NotDone { error, .. } => format!("not done {}", error.code.status()),
+            Verdict::Unknown(error) => format!("unknown {}", error.code.status()),
+            Verdict::Final(error) => format!("final {}", error.code.status()),
+        }
+    }
+
+    #[test]
+    fn statuses_and_bodies() {
+        let errors = r#"{"errors":["x"]}"#;
+        for (status, body, expected) in [
+            (200, r#"{"data":{}}"#, "answered 200"),
+            (204, "", "answered 204"),
+            (200, "<html>", "final 76"),
+            (200, r#"{"data":{}"#, "final 76"),
+            (400, errors, "answered 400"),
+            (403, errors, "answered 403"),
+            (404, r#"{"errors":[]}"#, "answered 404"),
+            (404, r#"{"data":{"data":null}}"#, "answered 404"),
+            (404, "<html>", "final 76"),
+            (404, "", "final 76"),
+            (403, r#"{"message":"x"}"#, "final 76"),
+            (400, "Client sent an HTTP request to an HTTPS server.\n", "final 76"),
+            (400, r#"{"errors":["Upgrading from non-versioned to versioned data. This"]}"#, "not done 69"),
+            (412, errors, "not done 69"),
+            (429, errors, "not done 69"),
+            (503, r#"{"errors":["Vault is sealed"]}"#, "not done 69"),
+            (503, "<html>", "not done 69"),
+            (500, errors, "unknown 69"),
+            (502, "<html>", "unknown 69"),
+            (501, errors, "final 69"),
+            (304, "", "final 76"),
+        ] {
+            assert_eq!(judged(status, body), expected, "{status} {body}");
+        }
+    }
+
+    #[test]
+    fn a_body_that_nests_too_deep_is_no_answer_of_vaults() {
+        let deep = "[".repeat(100_000);
+        assert_eq!(judged(200, &deep), "final 76");
+    }
+
+    #[test]
+    fn several_errors_become_one_line_of_bounded_length() {
+        let text = format!("2 errors occurred:\n\t* a\n\t* {}\n\n", "b".repeat(1000));
+        let shown = words(403, Some(&serde_json::json!({ "errors": [text] })));
+        assert!(
+            shown.starts_with("status 403: 2 errors occurred: * a * bbb") && shown.len() < 600 && !shown.contains('\n')
+        );
+    }
+
+    #[test]
+    fn retry_after_in_seconds() {
+        let waits = |text| wait(&Raw { status: 429, retry_after: text, bytes: b"" });
+        assert_eq!(waits(Some("3")), Some(Duration::from_secs(3)));
+        assert_eq!((waits(Some("soon")), waits(None)), (None, None));
+    }
+}

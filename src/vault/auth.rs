@@ -1,0 +1,276 @@
+//! Ways in: the table of auth methods, which one is taken, and the session that comes of it.
+
+mod approle;
+mod token;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use reqwest::Method as Http;
+use serde_json::Value;
+
+use crate::credentials::{self, Located};
+use crate::error::{Code, Error, Errors};
+use crate::layers::Layers;
+use crate::secret::Secret;
+use crate::settings::Settings;
+use crate::vault::answer::Answer;
+use crate::vault::client::{Client, Repeat, Request};
+
+/// An auth method: one file, and one row in [`METHODS`].
+pub struct Method {
+    /// Its name, which is also its default mount.
+    pub name: &'static str,
+    /// What a user must set.
+    pub needs: &'static str,
+    /// The settings that it reads.
+    pub reads: &'static [&'static str],
+    prepare: fn(&Layers<'_>, &Settings) -> Result<Way, Errors>,
+}
+
+/// Every method of this version.
+pub const METHODS: [&Method; 2] = [&token::METHOD, &approle::METHOD];
+
+/// Methods that a later version brings, so that their names are told apart from typing errors.
+const LATER: [&str; 8] = ["kubernetes", "jwt", "cert", "userpass", "ldap", "aws", "gcp", "azure"];
+
+/// What gets us in.
+#[derive(Debug)]
+pub enum Way {
+    /// A token that the user brings along.
+    Given(Given),
+    /// A login.
+    Login(Login),
+}
+
+/// A token that the user brings along.
+#[derive(Debug)]
+pub struct Given {
+    token: Secret,
+    files: Vec<PathBuf>,
+}
+
+/// A login, ready to be sent.
+#[derive(Debug)]
+pub struct Login {
+    /// Below `auth/<mount>/`, percent-encoded.
+    endpoint: String,
+    mount: String,
+    body: Secret,
+    /// What no message may show.
+    credentials: Vec<Secret>,
+    /// The files that they came from.
+    files: Vec<PathBuf>,
+    /// What to do about a refusal.
+    hint: &'static str,
+}
+
+/// A token and what is known of it.
+#[derive(Debug)]
+pub struct Session {
+    /// The token.
+    pub token: Secret,
+    /// Whether it comes from our own login.
+    pub is_own: bool,
+    /// How many requests it is good for; `None` is any number, or not known.
+    pub uses: Option<u64>,
+    /// A batch token, which cannot be revoked.
+    pub is_batch: bool,
+    /// How long it lasts; `None` is for ever, or not known.
+    pub ttl: Option<Duration>,
+    /// The files of the credentials that were used.
+    pub files: Vec<PathBuf>,
+}
+
+/// Chooses the method and reads its credentials.
+///
+/// # Errors
+/// 78: an unknown method, credentials of several or of none, a file that cannot be read.
+pub fn prepare(layers: &Layers<'_>, settings: &Settings) -> Result<Way, Errors> {
+    let method = match &settings.auth_method {
+        Some(name) => by_name(name)?,
+        None => inferred(layers, settings)?,
+    };
+    log::debug!("auth method {}", method.name);
+    (method.prepare)(layers, settings)
+}
+
+/// Checks the name of a method without reading anything.
+///
+/// # Errors
+/// 78 with the list of those that there are.
+pub fn by_name(name: &str) -> Result<&'static Method, Error> {
+    if LATER.contains(&name) {
+        return Err(Error::config(format!("the auth method {name} is not supported by this version")).hint(table()));
+    }
+    let found = METHODS.into_iter().find(|method| method.name == name);
+    found.ok_or_else(|| Error::config("--auth-method (VAULT_AUTH_METHOD): no such auth method").hint(table()))
+}
+
+/// The method whose credentials are there, if they are those of one.
+fn inferred(layers: &Layers<'_>, settings: &Settings) -> Result<&'static Method, Error> {
+    let found = |credential| Ok::<_, Error>(Located::find(layers, credential)?.map(|found| found.origin().to_owned()));
+    let token = found(&credentials::TOKEN)?;
+    let approle =
+        [found(&credentials::ROLE_ID)?, found(&credentials::SECRET_ID)?, found(&credentials::WRAPPED_SECRET_ID)?];
+    let approle: Vec<String> = approle.into_iter().flatten().collect();
+    match (token, approle.is_empty()) {
+        (Some(_), true) => Ok(&token::METHOD),
+        (None, false) => Ok(&approle::METHOD),
+        (Some(token), false) => {
+            Err(Error::config(format!("credentials of two auth methods: {token}, and {}", approle.join(", "))).hint(
+                "unset those of one of them, or name the method: VAULT_AUTH_METHOD=token or VAULT_AUTH_METHOD=approle",
+            ))
+        }
+        (None, true) if settings.role.is_some() => by_name("kubernetes"),
+        (None, true) => {
+            Err(Error::config("there are secrets to fetch, and no credentials to log in with").hint(table()))
+        }
+    }
+}
+
+/// The methods and what each needs, for an error's hint.
+fn table() -> String {
+    let rows = METHODS.iter().map(|method| format!("{}: {}", method.name, method.needs));
+    format!("auth methods: {}", rows.collect::<Vec<_>>().join("; "))
+}
+
+/// Gets a token. A refused login is never repeated.
+///
+/// # Errors
+/// 77 for a refusal, and what [`Client::send`] fails of.
+pub fn enter(client: &Client, way: Way) -> Result<Session, Error> {
+    match way {
+        Way::Given(Given { token, files }) => {
+            client.redactor.add(&token);
+            Ok(Session { token, is_own: false, uses: None, is_batch: false, ttl: None, files })
+        }
+        Way::Login(login) => log_in(client, login),
+    }
+}
+
+fn log_in(client: &Client, login: Login) -> Result<Session, Error> {
+    login.credentials.iter().for_each(|credential| client.redactor.add(credential));
+    let what = format!("login at auth/{}", login.mount);
+    let answer = client.send(&Request {
+        method: Http::POST,
+        path: login.endpoint,
+        query: None,
+        token: None,
+        body: Some(&login.body),
+        repeat: Repeat::OnlyIfNotDone,
+        what: what.clone(),
+    })?;
+    if !answer.is_success() {
+        let refused = client.refused(&answer, &what);
+        return Err(Error { code: Code::Refused, ..refused }.hint(login.hint));
+    }
+    for warning in answer.warnings() {
+        log::info!("{what}: {}", client.redactor.clean(warning));
+    }
+    let session = session(&answer, login.files).map_err(|error| error.at(what))?;
+    client.redactor.add(&session.token);
+    Ok(session)
+}
+
+fn session(answer: &Answer, files: Vec<PathBuf>) -> Result<Session, Error> {
+    let auth = answer.body.0.get("auth").filter(|auth| auth.is_object());
+    let Some(auth) = auth else { return Err(without_auth(answer)) };
+    let token = auth.get("client_token").and_then(Value::as_str).unwrap_or_default();
+    if token.is_empty() {
+        return Err(without_token(auth));
+    }
+    let number = |name| auth.get(name).and_then(Value::as_u64).filter(|number| *number > 0);
+    let session = Session {
+        token: Secret::from(token),
+        is_own: true,
+        uses: number("num_uses"),
+        is_batch: auth.get("token_type").and_then(Value::as_str) == Some("batch"),
+        ttl: number("lease_duration").map(Duration::from_secs),
+        files,
+    };
+    check_token(&session.token)?;
+    Ok(session)
+}
+
+fn without_auth(answer: &Answer) -> Error {
+    if answer.body.0.get("wrap_info").is_some_and(Value::is_object) {
+        return Error::new(Code::Refused, "the login's answer is wrapped")
+            .hint("something between here and Vault asks for response wrapping");
+    }
+    Error::new(Code::Protocol, "an answer to a login without a token in it")
+}
+
+fn without_token(auth: &Value) -> Error {
+    if auth.get("mfa_requirement").is_some_and(Value::is_object) {
+        return Error::new(Code::Refused, "the login wants a second factor (MFA)")
+            .hint("a container has none: exempt its role from the MFA enforcement");
+    }
+    Error::new(Code::Protocol, "an answer to a login with an empty token")
+}
+
+/// Vault's own client refuses tokens with characters that cannot be printed; so would the HTTP library, less clearly.
+fn check_token(token: &Secret) -> Result<(), Error> {
+    let printable = token.expose().iter().all(u8::is_ascii_graphic);
+    if printable {
+        Ok(())
+    } else {
+        Err(Error::config("the token has white space or characters that cannot be printed in it"))
+    }
+}
+
+/// The mount of a method as messages have it, and the path of its endpoint.
+fn endpoint(settings: &Settings, method: &str) -> (String, String) {
+    match &settings.auth_mount {
+        Some(mount) => (mount.to_string(), format!("auth/{}/login", mount.encoded())),
+        None => (method.to_owned(), format!("auth/{method}/login")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::vault::answer::Body;
+
+    fn understood(body: Value) -> Result<Session, Error> {
+        session(&Answer { status: 200, body: Body(body) }, Vec::new())
+    }
+
+    #[test]
+    fn what_a_login_says_of_its_token() {
+        let auth = json!({"client_token": "hvs.x", "num_uses": 3, "lease_duration": 60, "token_type": "batch"});
+        let session = understood(json!({ "auth": auth })).expect("a session");
+        assert_eq!((session.uses, session.is_batch, session.ttl), (Some(3), true, Some(Duration::from_secs(60))));
+        let unlimited =
+            understood(json!({"auth": {"client_token": "x", "num_uses": 0, "lease_duration": 0}})).expect("a session");
+        assert_eq!((unlimited.uses, unlimited.is_batch, unlimited.ttl), (None, false, None));
+    }
+
+    #[test]
+    fn logins_without_a_token_are_told_apart() {
+        for (body, code, part) in [
+            (json!({"auth": {"client_token": "", "mfa_requirement": {}}}), 77, "MFA"),
+            (json!({"auth": null, "wrap_info": {"token": "x"}}), 77, "wrapped"),
+            (json!({"auth": null}), 76, "without a token"),
+            (json!({"auth": {"client_token": ""}}), 76, "empty token"),
+            (json!({"auth": {"client_token": "a\nb"}}), 78, "white space"),
+            (json!([]), 76, "without a token"),
+        ] {
+            let error = understood(body).expect_err(part);
+            assert!(error.code.status() == code && error.message.contains(part), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn every_method_has_a_row_that_says_what_it_needs() {
+        for method in METHODS {
+            assert!(table().contains(method.needs) && !method.reads.is_empty(), "{}", method.name);
+            assert!(by_name(method.name).is_ok());
+        }
+        for name in LATER.iter().chain(&["", "approl"]) {
+            assert_eq!(by_name(name).err().map(|error| error.code.status()), Some(78), "{name}");
+        }
+    }
+}

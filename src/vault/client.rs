@@ -1,0 +1,343 @@
+//! One request to Vault: within the deadline, repeated where it may be, with an answer that is Vault's or an error.
+
+use std::io::Read;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use reqwest::blocking::{Client as Http, RequestBuilder, Response};
+use reqwest::header::{HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::redirect::Policy;
+use reqwest::{Method, Proxy, Url, Version};
+use rustls::ClientConfig;
+use zeroize::Zeroizing;
+
+use crate::address::Address;
+use crate::deadline::{Deadline, shown};
+use crate::error::{Code, Error};
+use crate::secret::Secret;
+use crate::vault::answer::{Answer, Raw, Verdict, judge};
+use crate::vault::dns::Resolver;
+use crate::vault::failure;
+use crate::vault::redact::Redactor;
+use crate::vault::retry::{Pace, backoff};
+
+/// DNS, TCP and TLS take at most this much of one try.
+const CONNECT: Duration = Duration::from_secs(5);
+/// The largest answer.
+const LIMIT: u64 = 4 << 20;
+/// Parallel requests over HTTP/1.1, each on a connection of its own.
+const PARALLEL_HTTP1: usize = 8;
+/// Parallel requests over HTTP/2, all on one connection; Go's servers allow 250.
+const PARALLEL_HTTP2: usize = 64;
+
+/// How Vault is reached.
+pub struct Connection {
+    /// The server.
+    pub address: Address,
+    /// `X-Vault-Namespace`.
+    pub namespace: Option<String>,
+    /// Certificates.
+    pub tls: ClientConfig,
+    /// The name in the handshake, where it is not the address's.
+    pub server_name: Option<String>,
+    /// The proxy, if any.
+    pub proxy: Option<Proxy>,
+    /// By when all must be done.
+    pub deadline: Deadline,
+    /// Tries after the first one; `None` is until the deadline.
+    pub max_retries: Option<u32>,
+}
+
+/// A client of one server.
+pub struct Client {
+    http: Http,
+    /// The address that requests go to: the user's, or one with the name for the handshake in it.
+    target: Address,
+    address: Address,
+    namespace: Option<HeaderValue>,
+    deadline: Deadline,
+    max_retries: Option<u32>,
+    pace: Pace,
+    is_connected: AtomicBool,
+    is_http2: AtomicBool,
+    /// Knows the credentials that no message may show.
+    pub redactor: Redactor,
+}
+
+/// Whether a request may be sent again when it is not known what became of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repeat {
+    /// It changes nothing: yes.
+    Freely,
+    /// A login, a write, a read that makes a lease: only where it was not sent, or Vault said that it was not done.
+    OnlyIfNotDone,
+    /// One try of at most this long, whatever comes.
+    Never(Duration),
+}
+
+/// A request.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// GET or POST.
+    pub method: Method,
+    /// The API path, percent-encoded.
+    pub path: String,
+    /// The query, if any.
+    pub query: Option<String>,
+    /// `X-Vault-Token`.
+    pub token: Option<&'a Secret>,
+    /// The JSON body.
+    pub body: Option<&'a Secret>,
+    /// Whether it may be sent again.
+    pub repeat: Repeat,
+    /// What messages call it.
+    pub what: String,
+}
+
+enum Outcome {
+    Answered(Answer),
+    Again(Error, Option<Duration>),
+    Final(Error),
+}
+
+impl Client {
+    /// Makes a client; nothing is sent yet.
+    ///
+    /// # Errors
+    /// 78 for a namespace or a server name that cannot be sent, 70 where the HTTP library fails.
+    pub fn new(connection: Connection) -> Result<Client, Error> {
+        let Connection { address, namespace, tls, server_name, proxy, deadline, max_retries } = connection;
+        // Through a proxy the name in the URL is what the proxy connects to.
+        let alias = server_name.filter(|_| proxy.is_none() && address.is_https());
+        let (target, resolver) = target(&address, alias);
+        let builder = Http::builder()
+            .user_agent("vault-exec")
+            .redirect(Policy::none())
+            .referer(false)
+            .timeout(None)
+            .connect_timeout(CONNECT)
+            .tls_backend_preconfigured(tls)
+            .dns_resolver(Arc::new(resolver))
+            .no_proxy();
+        let builder = if let Some(proxy) = proxy { builder.proxy(proxy) } else { builder };
+        let http = builder.build().map_err(|error| Error::new(Code::Internal, format!("the HTTP client: {error}")))?;
+        let namespace =
+            namespace.map(|namespace| HeaderValue::try_from(namespace).map_err(|_| bad_namespace())).transpose()?;
+        Ok(Client {
+            http,
+            target,
+            address,
+            namespace,
+            deadline,
+            max_retries,
+            pace: Pace::default(),
+            is_connected: AtomicBool::new(false),
+            is_http2: AtomicBool::new(false),
+            redactor: Redactor::default(),
+        })
+    }
+
+    /// Sends a request until Vault has answered it.
+    ///
+    /// # Errors
+    /// 69 where it was not reached or not ready before the deadline, 76 where something else answered.
+    pub fn send(&self, request: &Request<'_>) -> Result<Answer, Error> {
+        let mut tries = 0;
+        loop {
+            let outcome = self.attempt(request);
+            tries += 1;
+            match outcome {
+                Outcome::Answered(answer) => return Ok(answer),
+                Outcome::Final(error) => return Err(self.report(error, request, tries)),
+                Outcome::Again(error, wait) => {
+                    self.pause(&error, wait, request, tries).ok_or_else(|| self.report(error, request, tries))?
+                }
+            }
+        }
+    }
+
+    /// An answer with a status of 4xx as an error: 66 for 404, else 77.
+    pub fn refused(&self, answer: &Answer, what: &str) -> Error {
+        let code = if answer.status == 404 { Code::Missing } else { Code::Refused };
+        Error::new(code, self.redactor.clean(&format!("{what}: {} ({})", answer.refusal(), self.address)))
+    }
+
+    /// Whether anything has been answered yet.
+    pub fn is_connected(&self) -> bool {
+        self.is_connected.load(Ordering::Relaxed)
+    }
+
+    /// How many requests are sent at once: few over HTTP/1.1, where each one takes a connection. To be asked after the
+    /// first answer, which tells the protocol.
+    pub fn parallel(&self) -> usize {
+        if self.is_http2.load(Ordering::Relaxed) { PARALLEL_HTTP2 } else { PARALLEL_HTTP1 }
+    }
+
+    /// Waits before the next try; `None` where there is to be none.
+    fn pause(&self, error: &Error, wait: Option<Duration>, request: &Request<'_>, tries: u32) -> Option<()> {
+        let left = self.deadline.left();
+        let pause = wait.unwrap_or_else(|| backoff(tries - 1));
+        let is_last = self.max_retries.is_some_and(|most| tries > most)
+            || left.is_zero()
+            || wait.is_some_and(|wait| wait >= left);
+        if is_last || matches!(request.repeat, Repeat::Never(_)) {
+            return None;
+        }
+        if self.pace.due() {
+            log::warn!("{}: {}; trying again for {}", request.what, self.redactor.clean(&error.message), shown(left));
+        }
+        thread::sleep(pause.min(left));
+        (!self.deadline.left().is_zero()).then_some(())
+    }
+
+    /// Names the request, the server and the tries in an error.
+    fn report(&self, error: Error, request: &Request<'_>, tries: u32) -> Error {
+        let times = if tries == 1 { "1 try".to_owned() } else { format!("{tries} tries") };
+        let spent = shown(self.deadline.elapsed());
+        let message = format!("{}: {} ({}, {times} in {spent})", request.what, error.message, self.address);
+        Error { message: self.redactor.clean(&message), ..error }
+    }
+
+    fn attempt(&self, request: &Request<'_>) -> Outcome {
+        let url = self.target.join(&request.path, request.query.as_deref());
+        let response = match self.exchange(request, url.clone()) {
+            Ok(response) => response,
+            Err(outcome) => return outcome,
+        };
+        match redirected(&response, &url) {
+            None => self.judged(request, response),
+            Some(Err(error)) => Outcome::Final(error),
+            Some(Ok(next)) => self.follow(request, next),
+        }
+    }
+
+    /// One hop, as a standby asks for: the same method, body and token.
+    fn follow(&self, request: &Request<'_>, url: Url) -> Outcome {
+        log::debug!("{}: redirected to {}", request.what, Address::of_redirect(url.clone()).host());
+        match self.exchange(request, url.clone()) {
+            Err(outcome) => outcome,
+            Ok(response) if redirected(&response, &url).is_some() => Outcome::Final(
+                Error::new(Code::Protocol, "redirected more than once")
+                    .hint("put the address of Vault itself into VAULT_ADDR"),
+            ),
+            Ok(response) => self.judged(request, response),
+        }
+    }
+
+    fn exchange(&self, request: &Request<'_>, url: Url) -> Result<Response, Outcome> {
+        log::trace!("{} /v1/{}", request.method, request.path);
+        let response = self.prepare(request, url).map_err(Outcome::Final)?.send();
+        let response = response.map_err(|error| lost(request, &error))?;
+        self.is_connected.store(true, Ordering::Relaxed);
+        self.is_http2.store(response.version() == Version::HTTP_2, Ordering::Relaxed);
+        Ok(response)
+    }
+
+    fn prepare(&self, request: &Request<'_>, url: Url) -> Result<RequestBuilder, Error> {
+        let limit = if let Repeat::Never(limit) = request.repeat { limit } else { Duration::MAX };
+        let mut builder = self.http.request(request.method.clone(), url).timeout(self.deadline.left().min(limit));
+        builder = builder.header("X-Vault-Request", "true");
+        if let Some(token) = request.token {
+            builder = builder.header("X-Vault-Token", token_header(token)?);
+        }
+        if let Some(namespace) = &self.namespace {
+            builder = builder.header("X-Vault-Namespace", namespace.clone());
+        }
+        if let Some(body) = request.body {
+            builder = builder.header("Content-Type", "application/json").body(body.expose().to_vec());
+        }
+        Ok(builder)
+    }
+
+    fn judged(&self, request: &Request<'_>, mut response: Response) -> Outcome {
+        let status = response.status().as_u16();
+        let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let bytes = match body(&mut response) {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return Outcome::Final(Error::new(Code::Protocol, "the answer has more than 4 MiB")),
+            Err(error) => return unknown(request, error),
+        };
+        match judge(&Raw { status, retry_after: retry_after.as_deref(), bytes: &bytes }) {
+            Verdict::Answered(answer) => Outcome::Answered(answer),
+            Verdict::NotDone { error, wait } => Outcome::Again(error, wait),
+            Verdict::Unknown(error) => unknown(request, error),
+            Verdict::Final(error) => Outcome::Final(error),
+        }
+    }
+}
+
+/// The address for the URL, with the name that the handshake is to have, and a resolver that still finds the server.
+fn target(address: &Address, alias: Option<String>) -> (Address, Resolver) {
+    let renamed = alias.and_then(|alias| Some((address.with_host(&alias)?, alias)));
+    match renamed {
+        Some((target, alias)) => {
+            let real = address.host().trim_start_matches('[').trim_end_matches(']').to_owned();
+            (target, Resolver { alias: Some((alias, real)) })
+        }
+        None => (address.clone(), Resolver::default()),
+    }
+}
+
+/// A redirect's target, if it is one that may be followed.
+fn redirected(response: &Response, from: &Url) -> Option<Result<Url, Error>> {
+    if !matches!(response.status().as_u16(), 301 | 302 | 307 | 308) {
+        return None;
+    }
+    let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
+    let next = location.and_then(|location| from.join(location).ok());
+    let next = next.filter(|next| matches!(next.scheme(), "http" | "https"));
+    Some(match next {
+        None => Err(Error::new(Code::Protocol, "a redirect to nowhere")),
+        Some(next) if from.scheme() == "https" && next.scheme() != "https" => {
+            Err(Error::new(Code::Protocol, "a redirect from https to http, which would send the token in clear"))
+        }
+        Some(next) => Ok(next),
+    })
+}
+
+/// The body, or `None` where it is larger than any answer.
+fn body(response: &mut Response) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
+    let expected = response.content_length().filter(|length| *length <= LIMIT).unwrap_or(4096);
+    let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(expected).unwrap_or(4096)));
+    let read = response.take(LIMIT + 1).read_to_end(&mut bytes);
+    match read {
+        Ok(_) if bytes.len() as u64 > LIMIT => Ok(None),
+        Ok(_) => Ok(Some(bytes)),
+        Err(error) => {
+            let timed_out = error.kind() == std::io::ErrorKind::TimedOut;
+            let words = if timed_out { "the answer did not end in time" } else { "the answer broke off" };
+            Err(Error::new(Code::Unavailable, words))
+        }
+    }
+}
+
+fn lost(request: &Request<'_>, error: &reqwest::Error) -> Outcome {
+    let failure = failure::understand(error);
+    if !failure.may_pass {
+        return Outcome::Final(failure.error);
+    }
+    if failure.was_sent { unknown(request, failure.error) } else { Outcome::Again(failure.error, None) }
+}
+
+/// What to do where it is not known whether the request was done.
+fn unknown(request: &Request<'_>, error: Error) -> Outcome {
+    if request.repeat != Repeat::OnlyIfNotDone {
+        return Outcome::Again(error, None);
+    }
+    let message = format!("{}; it may have been done, so it is not repeated", error.message);
+    Outcome::Final(Error { message, ..error })
+}
+
+/// Redacted in `Debug` and never put into the table of headers of HTTP/2.
+fn token_header(token: &Secret) -> Result<HeaderValue, Error> {
+    let mut value = HeaderValue::from_bytes(token.expose())
+        .map_err(|_| Error::config("the token has characters that no token has"))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+fn bad_namespace() -> Error {
+    Error::config("VAULT_NAMESPACE: characters that no namespace has")
+}

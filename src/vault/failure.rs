@@ -1,0 +1,118 @@
+//! What a request that got no answer failed of, in words that name the remedy.
+
+use std::error::Error as StdError;
+use std::io;
+
+use rustls::{AlertDescription, CertificateError, InvalidMessage};
+
+use crate::error::{Code, Error};
+
+/// Why a try got no answer.
+#[derive(Debug)]
+pub struct Failure {
+    /// What to report.
+    pub error: Error,
+    /// Whether asking again can help.
+    pub may_pass: bool,
+    /// Whether the request can have reached the server.
+    pub was_sent: bool,
+}
+
+/// Understands the failure of a try. The URL is never part of it.
+pub fn understand(failure: &reqwest::Error) -> Failure {
+    let was_sent = !failure.is_connect();
+    if let Some(tls) = find_tls(failure) {
+        let (error, may_pass) = tls_failure(tls);
+        return Failure { error, may_pass, was_sent };
+    }
+    let error = Error::new(Code::Unavailable, words(failure));
+    Failure { error: with_hint(error, failure), may_pass: true, was_sent }
+}
+
+fn words(failure: &reqwest::Error) -> String {
+    let cause = root(failure).to_string();
+    match failure {
+        _ if failure.is_timeout() && failure.is_connect() => "no connection within 5 s".to_owned(),
+        _ if failure.is_timeout() => "no answer in time".to_owned(),
+        _ if failure.is_connect() => cause,
+        _ => format!("the connection was lost ({cause})"),
+    }
+}
+
+fn with_hint(error: Error, failure: &reqwest::Error) -> Error {
+    if failure.is_dns() {
+        return error.hint("the name of the server in VAULT_ADDR has no address here");
+    }
+    if failure.is_connect() {
+        return error.hint("is Vault running, and is VAULT_ADDR its address as seen from this container?");
+    }
+    error
+}
+
+fn root(error: &dyn StdError) -> &dyn StdError {
+    let mut last = error;
+    while let Some(source) = last.source() {
+        last = source;
+    }
+    last
+}
+
+/// The TLS error below an error, which an `io::Error` hides from `source`.
+fn find_tls<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Error> {
+    let mut current = Some(error);
+    while let Some(error) = current {
+        let inside = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        let found = inside.and_then(|inside| inside.downcast_ref()).or_else(|| error.downcast_ref());
+        if found.is_some() {
+            return found;
+        }
+        current = error.source();
+    }
+    None
+}
+
+/// A TLS failure, and whether it may pass: a certificate or a protocol that does not fit will not.
+fn tls_failure(error: &rustls::Error) -> (Error, bool) {
+    let (words, hint) = match error {
+        rustls::Error::InvalidCertificate(certificate) => certificate_failure(certificate),
+        rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => (
+            "the server does not speak TLS on this port".to_owned(),
+            "use http:// in the address, or the server's TLS port",
+        ),
+        rustls::Error::AlertReceived(
+            AlertDescription::CertificateRequired | AlertDescription::BadCertificate | AlertDescription::UnknownCA,
+        ) => (
+            format!("the server wants a client certificate ({error})"),
+            "set VAULT_CLIENT_CERT and VAULT_CLIENT_KEY to one that it accepts",
+        ),
+        rustls::Error::AlertReceived(_) | rustls::Error::PeerIncompatible(_) => (
+            format!("no common TLS version or cipher ({error})"),
+            "TLS 1.2 with ECDHE and AES-GCM or ChaCha20 is the least that is spoken",
+        ),
+        _ => return (Error::new(Code::Unavailable, format!("TLS failed ({error})")), true),
+    };
+    (Error::new(Code::Unavailable, words).hint(hint), false)
+}
+
+fn certificate_failure(error: &CertificateError) -> (String, &'static str) {
+    match error {
+        CertificateError::UnknownIssuer => (
+            "the server's certificate is signed by an unknown authority".to_owned(),
+            "set VAULT_CACERT to the file of the authority's certificate",
+        ),
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => (
+            format!("the server's certificate is for another name ({error})"),
+            "use a name that the certificate has in VAULT_ADDR, or set VAULT_TLS_SERVER_NAME to it",
+        ),
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            (format!("the server's certificate has expired ({error})"), "renew it; is this machine's clock right?")
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            (format!("the server's certificate is not valid yet ({error})"), "is this machine's clock right?")
+        }
+        _ => (
+            format!("the server's certificate does not verify ({error})"),
+            "VAULT_CACERT names the authority that signs it",
+        ),
+    }
+}

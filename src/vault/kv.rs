@@ -1,0 +1,204 @@
+//! What the answer to a read means: a secret's data, or that it is not there (pure).
+
+use serde_json::{Map, Value};
+
+use crate::document::Document;
+use crate::error::{Code, Error};
+use crate::vault::answer::Answer;
+
+/// A secret that was read.
+#[derive(Debug)]
+pub struct Found {
+    /// Its data.
+    pub document: Document,
+    /// The lease, where there is one.
+    pub lease: Option<Lease>,
+}
+
+/// What a dynamic secret is lent for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// Names the lease; no secret.
+    pub id: String,
+    /// Seconds.
+    pub duration: u64,
+    /// Whether it can be renewed.
+    pub renewable: bool,
+}
+
+/// Understands the answer to a read of `version`, 2xx or 404.
+///
+/// # Errors
+/// 66 for a secret or a version that is not there, 76 for a body without data, 78 for a version of a secret that has none.
+pub fn understand(answer: Answer, version: Option<u64>) -> Result<Found, Error> {
+    if answer.status == 404 {
+        return Err(missing(&answer, version));
+    }
+    let lease = lease(&answer.body.0);
+    let Value::Object(mut body) = answer.body.0 else { return Err(nothing()) };
+    match body.remove("data") {
+        Some(Value::Object(data)) if is_kv2(&data) => kv2(data, version).map(|document| Found { document, lease }),
+        Some(Value::Object(_)) if version.is_some() => Err(Error::config("a version of a secret that has no versions")
+            .hint("only KV v2 keeps versions; leave #version out")),
+        Some(Value::Object(data)) => Ok(Found { document: Document::new(data), lease }),
+        Some(Value::Null) | None => Err(nothing()),
+        Some(_) => Err(Error::new(Code::Protocol, "an answer whose data is no object")),
+    }
+}
+
+/// `data` is exactly `data` and `metadata` with a `version`: a KV v1 secret may well have a field called `data`.
+fn is_kv2(data: &Map<String, Value>) -> bool {
+    let has_version = data.get("metadata").and_then(|metadata| metadata.get("version")).is_some_and(Value::is_number);
+    data.len() == 2 && data.contains_key("data") && has_version
+}
+
+fn kv2(mut data: Map<String, Value>, version: Option<u64>) -> Result<Document, Error> {
+    let metadata = data.remove("metadata").unwrap_or_default();
+    let got = metadata.get("version").and_then(Value::as_u64);
+    match data.remove("data") {
+        Some(Value::Object(_)) if version.is_some() && version != got => {
+            Err(Error::new(Code::Protocol, "an answer with another version than was asked for"))
+        }
+        Some(Value::Object(document)) => Ok(Document::new(document)),
+        _ => Err(gone(&metadata)),
+    }
+}
+
+fn missing(answer: &Answer, version: Option<u64>) -> Error {
+    let metadata = answer.body.0.pointer("/data/metadata");
+    if let Some(metadata) = metadata.filter(|metadata| metadata.is_object()) {
+        return gone(metadata);
+    }
+    if answer.warnings().iter().any(|text| text.starts_with("Invalid path for a versioned K/V")) {
+        return Error::new(
+            Code::Missing,
+            "no secret there: the mount is KV v2, whose paths have data/ after the mount",
+        )
+        .hint("write vault:MOUNT/data/PATH#KEY, or set --kv-version 2");
+    }
+    let words = answer.errors().join("; ");
+    if !words.is_empty() {
+        return Error::new(Code::Missing, format!("status 404: {words}")).hint("is the secrets engine mounted there?");
+    }
+    match version {
+        Some(version) => Error::new(Code::Missing, format!("no version {version} of a secret there")),
+        None => Error::new(Code::Missing, "no secret there"),
+    }
+}
+
+/// A version that was deleted or destroyed.
+fn gone(metadata: &Value) -> Error {
+    let version = metadata.get("version").map(Value::to_string).unwrap_or_default();
+    if metadata.get("destroyed") == Some(&Value::Bool(true)) {
+        return Error::new(Code::Missing, format!("version {version} is destroyed"));
+    }
+    let time = metadata.get("deletion_time").and_then(Value::as_str).unwrap_or_default();
+    let time = if time.is_empty() { String::new() } else { format!(" at {time}") };
+    Error::new(Code::Missing, format!("version {version} was deleted{time}"))
+        .hint("undelete it, or name another version with #VERSION")
+}
+
+fn nothing() -> Error {
+    Error::new(Code::Missing, "an answer without data")
+}
+
+fn lease(body: &Value) -> Option<Lease> {
+    let id = body.get("lease_id").and_then(Value::as_str).filter(|id| !id.is_empty())?;
+    Some(Lease {
+        id: id.to_owned(),
+        duration: body.get("lease_duration").and_then(Value::as_u64).unwrap_or_default(),
+        renewable: body.get("renewable").and_then(Value::as_bool).unwrap_or_default(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::vault::answer::Body;
+
+    fn read(status: u16, body: Value, version: Option<u64>) -> Result<Found, Error> {
+        understand(Answer { status, body: Body(body) }, version)
+    }
+
+    fn value(body: Value, key: &str) -> Option<String> {
+        let found = read(200, body, None).expect("found");
+        found.document.get(key).and_then(|value| value.expose_text().map(str::to_owned))
+    }
+
+    fn code(status: u16, body: Value, version: Option<u64>) -> (u8, String) {
+        let error = read(status, body, version).expect_err("an error");
+        (error.code.status(), error.message)
+    }
+
+    #[test]
+    fn version_two_has_its_data_one_level_down() {
+        let body = json!({"data": {"data": {"k": "v"}, "metadata": {"version": 2}}});
+        assert_eq!(value(body, "k").as_deref(), Some("v"));
+    }
+
+    #[test]
+    fn a_secret_of_version_one_may_have_fields_called_data_and_metadata() {
+        for data in [
+            json!({"data": "x"}),
+            json!({"data": "x", "metadata": "y"}),
+            json!({"data": "x", "metadata": {"version": "1"}}),
+            json!({"data": "x", "metadata": {"version": 1}, "more": 1}),
+        ] {
+            assert_eq!(value(json!({ "data": data }), "data").as_deref(), Some("x"), "{data}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_there_is_missing() {
+        let deleted = json!({"data": {"data": null, "metadata": {"version": 3, "deletion_time": "2026-01-01T00:00:00Z", "destroyed": false}}});
+        let destroyed =
+            json!({"data": {"data": null, "metadata": {"version": 3, "deletion_time": "", "destroyed": true}}});
+        let forgot = json!({"data": null, "warnings": ["Invalid path for a versioned K/V secrets engine. See"]});
+        let unmounted = json!({"errors": ["no handler for route \"x/y\". route entry not found."]});
+        for (status, body, version, part) in [
+            (404, deleted.clone(), None, "version 3 was deleted at 2026-01-01T00:00:00Z"),
+            (200, deleted, None, "version 3 was deleted"),
+            (404, destroyed, None, "version 3 is destroyed"),
+            (404, forgot, None, "data/"),
+            (404, unmounted, None, "no handler"),
+            (404, json!({"errors": []}), None, "no secret"),
+            (404, json!({"errors": []}), Some(7), "no version 7"),
+            (204, Value::Null, None, "without data"),
+            (200, json!({"data": null}), None, "without data"),
+        ] {
+            let (code, message) = code(status, body, version);
+            assert!(code == 66 && message.contains(part), "{code} {message}");
+        }
+    }
+
+    #[test]
+    fn a_version_of_what_has_none_is_a_wrong_reference() {
+        assert_eq!(code(200, json!({"data": {"k": "v"}}), Some(1)).0, 78);
+    }
+
+    #[test]
+    fn another_version_than_was_asked_for_is_no_answer() {
+        let body = json!({"data": {"data": {"k": "v"}, "metadata": {"version": 2}}});
+        assert_eq!(code(200, body.clone(), Some(1)).0, 76);
+        assert!(read(200, body, Some(2)).is_ok());
+    }
+
+    #[test]
+    fn data_that_is_no_object_is_no_answer_of_vaults() {
+        assert_eq!(code(200, json!({"data": [1]}), None).0, 76);
+    }
+
+    #[test]
+    fn a_lease_is_one_with_an_id() {
+        let body =
+            json!({"data": {"k": "v"}, "lease_id": "database/creds/r/x", "lease_duration": 60, "renewable": true});
+        let lease = read(200, body, None).expect("found").lease.expect("a lease");
+        assert_eq!((lease.id.as_str(), lease.duration, lease.renewable), ("database/creds/r/x", 60, true));
+        assert_eq!(
+            read(200, json!({"data": {}, "lease_id": "", "lease_duration": 60}), None).expect("found").lease,
+            None
+        );
+    }
+}

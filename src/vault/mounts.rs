@@ -1,0 +1,185 @@
+//! Which version a KV mount has, and so what is to be read for a path that the user wrote without `data`.
+
+use reqwest::Method;
+use serde_json::Value;
+
+use crate::error::Error;
+use crate::path::Path;
+use crate::secret::Secret;
+use crate::settings::KvVersion;
+use crate::vault::answer::Answer;
+use crate::vault::client::{Client, Repeat, Request};
+
+/// What is mounted where a path leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// KV, of this version.
+    Kv(KvVersion),
+    /// Another one: a read may make a lease.
+    Other,
+    /// It could not be found out.
+    Unknown,
+}
+
+/// What is read for a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The path that is sent.
+    pub path: Path,
+    /// What answers there.
+    pub engine: Engine,
+}
+
+/// A mount that the token can see.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Mount {
+    /// Its path, without the slash at its end.
+    path: String,
+    engine: Engine,
+}
+
+/// What is read for each path: those with a `data` segment, and all where the version is set, without asking.
+///
+/// # Errors
+/// 69 or 76 where Vault could not be asked; a refusal is none.
+pub fn resolve(
+    client: &Client,
+    token: &Secret,
+    paths: &[&Path],
+    version: Option<KvVersion>,
+) -> Result<Vec<Target>, Error> {
+    let needs_mounts = version.is_none() && paths.iter().any(|path| !path.has_data_segment());
+    let mounts = if needs_mounts { list(client, token)? } else { Some(Vec::new()) };
+    paths
+        .iter()
+        .map(|path| {
+            if path.has_data_segment() {
+                return Ok(as_written(path));
+            }
+            match (version, &mounts) {
+                (Some(version), _) => Ok(forced(path, version)),
+                (None, Some(mounts)) => Ok(on_mount(path, mounts.iter())),
+                (None, None) => Ok(on_mount(path, one(client, token, path)?.iter())),
+            }
+        })
+        .collect()
+}
+
+fn as_written(path: &Path) -> Target {
+    let engine = if path.is_like_kv2() { Engine::Kv(KvVersion::V2) } else { Engine::Unknown };
+    Target { path: path.clone(), engine }
+}
+
+/// With version 2 set, the first segment is the mount.
+fn forced(path: &Path, version: KvVersion) -> Target {
+    let mount = path.segments().next().map_or(0, str::len);
+    let path = if version == KvVersion::V2 { path.with_data_after(mount) } else { path.clone() };
+    Target { path, engine: Engine::Kv(version) }
+}
+
+fn on_mount<'a>(path: &Path, mounts: impl Iterator<Item = &'a Mount>) -> Target {
+    let above = mounts.filter(|mount| is_below(path.as_str(), &mount.path));
+    match above.max_by_key(|mount| mount.path.len()) {
+        Some(Mount { path: mount, engine: Engine::Kv(KvVersion::V2) }) => {
+            Target { path: path.with_data_after(mount.len()), engine: Engine::Kv(KvVersion::V2) }
+        }
+        mount => Target { path: path.clone(), engine: mount.map_or(Engine::Unknown, |mount| mount.engine) },
+    }
+}
+
+fn is_below(path: &str, mount: &str) -> bool {
+    path.strip_prefix(mount).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// All mounts at once; `None` where Vault refuses or does not have that.
+fn list(client: &Client, token: &Secret) -> Result<Option<Vec<Mount>>, Error> {
+    let answer = ask(client, token, "sys/internal/ui/mounts".to_owned())?;
+    Ok(answer.is_success().then(|| mounts(&answer.body.0)).flatten())
+}
+
+/// The mount of one path, where Vault tells it.
+fn one(client: &Client, token: &Secret, path: &Path) -> Result<Option<Mount>, Error> {
+    let answer = ask(client, token, format!("sys/internal/ui/mounts/{}", path.encoded()))?;
+    let data = answer.body.0.get("data").filter(|_| answer.is_success());
+    Ok(data.and_then(|data| mount(data.get("path")?.as_str()?, data)))
+}
+
+fn ask(client: &Client, token: &Secret, path: String) -> Result<Answer, Error> {
+    let what = format!("finding out the mounts ({path})");
+    client.send(&Request {
+        method: Method::GET,
+        path,
+        query: None,
+        token: Some(token),
+        body: None,
+        repeat: Repeat::Freely,
+        what,
+    })
+}
+
+fn mounts(body: &Value) -> Option<Vec<Mount>> {
+    let secret = body.get("data")?.get("secret")?.as_object()?;
+    Some(secret.iter().filter_map(|(path, description)| mount(path, description)).collect())
+}
+
+fn mount(path: &str, description: &Value) -> Option<Mount> {
+    let version = description.pointer("/options/version").and_then(Value::as_str);
+    let engine = match (description.get("type")?.as_str()?, version) {
+        ("kv" | "generic", Some("2")) => Engine::Kv(KvVersion::V2),
+        ("kv" | "generic" | "cubbyhole", _) => Engine::Kv(KvVersion::V1),
+        _ => Engine::Other,
+    };
+    Some(Mount { path: path.trim_end_matches('/').to_owned(), engine })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn target(path: &str, mounts: &[Mount]) -> (String, Engine) {
+        let target = on_mount(&Path::parse(path).expect("a path"), mounts.iter());
+        (target.path.to_string(), target.engine)
+    }
+
+    #[test]
+    fn the_longest_mount_above_a_path_decides() {
+        let body = json!({"data": {"auth": {}, "secret": {
+            "secret/": {"type": "kv", "options": {"version": "2"}},
+            "secret/old/": {"type": "kv", "options": {"version": "1"}},
+            "kv/": {"type": "kv", "options": null},
+            "database/": {"type": "database", "options": {}},
+            "odd/": {"options": {"version": "2"}},
+        }}});
+        let mounts = mounts(&body).expect("mounts");
+        let (v1, v2) = (Engine::Kv(KvVersion::V1), Engine::Kv(KvVersion::V2));
+        for (path, expected, engine) in [
+            ("secret/app", "secret/data/app", v2),
+            ("secret/a/b", "secret/data/a/b", v2),
+            ("secret", "secret", v2),
+            ("secrets/app", "secrets/app", Engine::Unknown),
+            ("secret/old/app", "secret/old/app", v1),
+            ("secret/older", "secret/data/older", v2),
+            ("kv/app", "kv/app", v1),
+            ("database/creds/r", "database/creds/r", Engine::Other),
+            ("odd/x", "odd/x", Engine::Unknown),
+        ] {
+            assert_eq!(target(path, &mounts), (expected.into(), engine), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_set_version_takes_the_first_segment_as_the_mount() {
+        let path = Path::parse("team/a/b").expect("a path");
+        assert_eq!(forced(&path, KvVersion::V2).path.as_str(), "team/data/a/b");
+        assert_eq!(forced(&path, KvVersion::V1).path, path);
+    }
+
+    #[test]
+    fn a_body_of_another_shape_tells_nothing() {
+        for body in [json!(null), json!({"data": null}), json!({"data": {"secret": []}})] {
+            assert_eq!(mounts(&body), None);
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! TLS: which certificates are trusted, and which one is shown.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{Resumption, WebPkiServerVerifier, verify_server_name};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+
+use crate::credentials::read_file;
+use crate::error::Error;
+use crate::layers::Sourced;
+use crate::secret::Variable;
+use crate::settings::TlsSettings;
+
+/// Where distributions keep the bundle of the authorities that they trust.
+const BUNDLES: [&str; 6] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+    "/etc/pki/tls/cacert.pem",
+];
+
+/// The configuration of every connection. The system's bundle is parsed at the first handshake, not before.
+///
+/// # Errors
+/// 78 for a file that cannot be read or holds no certificate or key, and for an https address without any trusted
+/// authority.
+pub fn configure(settings: &TlsSettings, is_https: bool, environment: &[Variable]) -> Result<ClientConfig, Error> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let verifier = verifier(settings, is_https, environment, &provider)?;
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Error::config(format!("TLS cannot be set up: {error}")))?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier));
+    let mut config = match &settings.client {
+        None => builder.with_no_client_auth(),
+        Some((certificate, key)) => builder
+            .with_client_auth_cert(certificates_in(certificate)?, key_in(key)?)
+            .map_err(|error| Error::config(format!("{} and {}: {error}", certificate.origin, key.origin)))?,
+    };
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    // One process makes few connections: tickets would only keep secrets in memory.
+    config.resumption = Resumption::disabled();
+    Ok(config)
+}
+
+fn verifier(
+    settings: &TlsSettings,
+    is_https: bool,
+    environment: &[Variable],
+    provider: &Arc<CryptoProvider>,
+) -> Result<Verifier, Error> {
+    let configured = configured(settings)?;
+    let system = if configured.is_empty() { system_bundle(environment) } else { None };
+    if is_https && !settings.skip_verify && configured.is_empty() && system.is_none() {
+        return Err(Error::config(
+            "an https address, and no certificate of an authority to trust: this image has no CA bundle",
+        )
+        .hint("set VAULT_CACERT to the file of Vault's CA certificate, or install ca-certificates in the image"));
+    }
+    Ok(Verifier {
+        provider: provider.clone(),
+        configured,
+        system,
+        inner: OnceLock::new(),
+        name: settings.server_name.as_deref().map(server_name).transpose()?,
+        skip: settings.skip_verify,
+    })
+}
+
+fn server_name(name: &str) -> Result<ServerName<'static>, Error> {
+    ServerName::try_from(name.to_owned()).map_err(|_| Error::config("VAULT_TLS_SERVER_NAME: not a name of a host"))
+}
+
+/// The authorities that the user named, which replace the system's as with Vault's own client.
+fn configured(settings: &TlsSettings) -> Result<Vec<CertificateDer<'static>>, Error> {
+    match settings {
+        TlsSettings { ca_file: Some(file), .. } => certificates_in(file),
+        TlsSettings { ca_bytes: Some(bytes), .. } => certificates(bytes.value.expose(), &bytes.origin),
+        TlsSettings { ca_path: Some(path), .. } => certificates_below(path),
+        _ => Ok(Vec::new()),
+    }
+}
+
+fn certificates_in(file: &Sourced) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let bytes = read_file(Path::new(file.text()?)).map_err(|error| error.at(place(file)))?;
+    certificates(&bytes, &place(file))
+}
+
+fn certificates(pem: &[u8], place: &str) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    match found {
+        Ok(found) if !found.is_empty() => Ok(found),
+        Ok(_) => Err(Error::config(format!("{place}: no certificate in PEM form (-----BEGIN CERTIFICATE-----)"))),
+        Err(_) => Err(Error::config(format!("{place}: malformed PEM"))),
+    }
+}
+
+/// Every certificate in the files below a directory; files without one are passed over.
+fn certificates_below(directory: &Sourced) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let mut found = Vec::new();
+    let mut left = vec![PathBuf::from(directory.text()?)];
+    while let Some(next) = left.pop() {
+        let entries = fs::read_dir(&next)
+            .map_err(|error| Error::config(format!("{}: {}: {error}", directory.origin, next.display())))?;
+        for entry in entries.flatten().map(|entry| entry.path()) {
+            if entry.is_dir() {
+                left.push(entry);
+            } else if let Ok(bytes) = read_file(&entry) {
+                found.extend(CertificateDer::pem_slice_iter(&bytes).flatten());
+            }
+        }
+    }
+    if found.is_empty() {
+        return Err(Error::config(format!("{}: no certificate in any file of the directory", place(directory))));
+    }
+    Ok(found)
+}
+
+fn key_in(file: &Sourced) -> Result<PrivateKeyDer<'static>, Error> {
+    let bytes = read_file(Path::new(file.text()?)).map_err(|error| error.at(place(file)))?;
+    PrivateKeyDer::from_pem_slice(&bytes)
+        .map_err(|_| Error::config(format!("{}: no private key in PEM form", place(file))))
+}
+
+fn place(file: &Sourced) -> String {
+    format!("{} ({})", file.value.expose_text().unwrap_or_default(), file.origin)
+}
+
+/// `SSL_CERT_FILE` and `SSL_CERT_DIR`, else the first of the usual places that is there.
+fn system_bundle(environment: &[Variable]) -> Option<Bundle> {
+    let get = |name: &str| environment.iter().find(|variable| variable.name == name && !variable.value.is_empty());
+    let path = |variable: &Variable| variable.value.expose_text().map(PathBuf::from);
+    let bundle = Bundle { file: get("SSL_CERT_FILE").and_then(path), directory: get("SSL_CERT_DIR").and_then(path) };
+    if bundle.file.is_some() || bundle.directory.is_some() {
+        return Some(bundle);
+    }
+    let file = BUNDLES.iter().map(PathBuf::from).find(|file| file.is_file())?;
+    Some(Bundle { file: Some(file), directory: None })
+}
+
+#[derive(Debug)]
+struct Bundle {
+    file: Option<PathBuf>,
+    directory: Option<PathBuf>,
+}
+
+/// Verifies the server's certificate as the webpki does, with three differences: the name may be another than the URL's;
+/// a certificate that is identical to a configured one is accepted although it is an authority's (a self-signed one is,
+/// in most development set-ups); and nothing is verified where the user said so.
+#[derive(Debug)]
+struct Verifier {
+    provider: Arc<CryptoProvider>,
+    configured: Vec<CertificateDer<'static>>,
+    system: Option<Bundle>,
+    inner: OnceLock<Result<Arc<WebPkiServerVerifier>, rustls::Error>>,
+    name: Option<ServerName<'static>>,
+    skip: bool,
+}
+
+impl Verifier {
+    fn inner(&self) -> Result<&Arc<WebPkiServerVerifier>, rustls::Error> {
+        self.inner.get_or_init(|| self.build()).as_ref().map_err(Clone::clone)
+    }
+
+    fn build(&self) -> Result<Arc<WebPkiServerVerifier>, rustls::Error> {
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(self.configured.iter().cloned());
+        if let Some(bundle) = &self.system {
+            let found = rustls_native_certs::load_certs_from_paths(bundle.file.as_deref(), bundle.directory.as_deref());
+            roots.add_parsable_certificates(found.certs);
+        }
+        WebPkiServerVerifier::builder_with_provider(Arc::new(roots), self.provider.clone())
+            .build()
+            .map_err(|_| rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer))
+    }
+
+    /// webpki checks the dates before it finds that an authority's certificate is used by a server, or has no issuer, so
+    /// only the name is left to check for a certificate that the user has configured by itself.
+    fn is_pinned(&self, certificate: &CertificateDer<'_>, error: &rustls::Error) -> bool {
+        let forgivable = match error {
+            rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => true,
+            rustls::Error::InvalidCertificate(CertificateError::Other(other)) => {
+                matches!(other.0.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity))
+            }
+            _ => false,
+        };
+        forgivable && self.configured.iter().any(|configured| configured == certificate)
+    }
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        if self.skip {
+            return Ok(ServerCertVerified::assertion());
+        }
+        let name = self.name.as_ref().unwrap_or(server_name);
+        match self.inner()?.verify_server_cert(end_entity, intermediates, name, ocsp_response, now) {
+            Err(error) if self.is_pinned(end_entity, &error) => {
+                verify_server_name(&ParsedCertificate::try_from(end_entity)?, name)?;
+                Ok(ServerCertVerified::assertion())
+            }
+            verified => verified,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls12_signature(
+            message,
+            certificate,
+            signature,
+            &self.provider.signature_verification_algorithms,
+        )
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls13_signature(
+            message,
+            certificate,
+            signature,
+            &self.provider.signature_verification_algorithms,
+        )
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
