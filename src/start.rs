@@ -1,0 +1,263 @@
+//! One start, from the command line to exec: settings → plan → login → fetch → environment → exec.
+
+use std::ffi::{OsStr, OsString};
+use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use reqwest::Method;
+
+use crate::address::Address;
+use crate::cli::{self, Invocation, Options};
+use crate::credentials::read_file;
+use crate::deadline::Deadline;
+use crate::environment::{self, Rules};
+use crate::error::{Code, Error, Errors};
+use crate::fetch::{self, Fetched};
+use crate::layers::{EnvFile, Layers};
+use crate::plan::{self, Plan};
+use crate::process::exec::{self, Image};
+use crate::process::{block, harden, signals};
+use crate::secret::{Secret, Variable};
+use crate::settings::{self, LogSettings, Revoke, Settings};
+use crate::vault::auth::{self, Session, Way};
+use crate::vault::client::{Client, Connection, Repeat, Request};
+use crate::vault::{proxy, tls};
+use crate::{env_file, log as records};
+
+/// A token is revoked in one try of at most this.
+const REVOKE: Duration = Duration::from_secs(2);
+
+/// Whether the values of our variables are overwritten in the initial environment block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Block {
+    /// As every real start does it.
+    Wiped,
+    /// For the proof that the test of the wiping finds what is not wiped.
+    Untouched,
+}
+
+/// Starts the application in place of this process.
+///
+/// Returns only with the status to end with: 0 for help and version, else that of a failure that has been reported.
+pub fn start(initial_block: Block) -> u8 {
+    harden::harden();
+    match run(initial_block) {
+        Ok(()) => 0,
+        Err(errors) => {
+            records::report(&errors);
+            errors.code().status()
+        }
+    }
+}
+
+fn run(initial_block: Block) -> Result<(), Errors> {
+    let began = Instant::now();
+    let environment = block::read();
+    if initial_block == Block::Wiped {
+        block::wipe(plan::is_ours);
+    }
+    let invocation = cli::parse(std::env::args_os().skip(1).collect());
+    let (options, command) = match invocation {
+        Ok(Invocation::Run { options, command }) => (options, command),
+        Ok(Invocation::Print(text)) => return print(&text),
+        Err(error) => {
+            start_log(&Options::default(), &environment, &[]);
+            return Err(error.into());
+        }
+    };
+    let files = env_files(&options, &environment);
+    start_log(&options, &environment, files.as_deref().unwrap_or_default());
+    let image = prepare(began, &options, command, environment, files?)?;
+    Err(image.exec().into())
+}
+
+/// Everything until exec. What it had in its hands is dropped, and so wiped, when it returns.
+fn prepare(
+    began: Instant,
+    options: &Options,
+    command: Vec<OsString>,
+    environment: Vec<Variable>,
+    files: Vec<EnvFile>,
+) -> Result<Image, Errors> {
+    let layers = Layers { options, environment: &environment, files: &files };
+    settings::log_settings(&layers)?;
+    let settings = settings::understand(&layers)?;
+    if let Some(method) = &settings.auth_method {
+        auth::by_name(method)?;
+    }
+    let Some(name) = command.first() else { return Err(no_command().into()) };
+    let plan = plan::make(&settings, &environment, &files)?;
+    // Before Vault is asked, so that a typing error burns no secret id.
+    let early = if plan.fetches("PATH") { None } else { Some(exec::find(name, plan.known("PATH").map(as_path))?) };
+    if plan.skipped_imports {
+        log::warn!("VAULT_ENABLED is false: nothing is imported");
+    }
+    let fetched = if plan.reads.is_empty() { Fetched::default() } else { fetched(&layers, &settings, &plan, began)? };
+    let rules = Rules { ignore_missing: settings.ignore_missing, naming: settings.naming };
+    let built = environment::build(plan, &fetched.outcomes, rules)?;
+    for warning in &built.warnings {
+        log::warn!("{warning}");
+    }
+    let program = match early {
+        Some(program) => program,
+        None => {
+            let path = built.variables.iter().find(|variable| variable.name == "PATH");
+            exec::find(name, path.map(|path| as_path(&path.value)))?
+        }
+    };
+    Image::new(program, command, built.variables)
+}
+
+fn as_path(value: &Secret) -> &OsStr {
+    OsStr::from_bytes(value.expose())
+}
+
+fn no_command() -> Error {
+    Error::usage("no command to start")
+        .hint("vault-exec [options] -- command [argument ...]; an image's CMD is the command of its ENTRYPOINT")
+}
+
+fn print(text: &str) -> Result<(), Errors> {
+    // Nobody reads a closed stdout, and there is nothing left to do.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    Ok(())
+}
+
+fn start_log(options: &Options, environment: &[Variable], files: &[EnvFile]) {
+    let settings = settings::log_settings(&Layers { options, environment, files });
+    records::start(settings.unwrap_or_else(|_| LogSettings::default()));
+}
+
+fn env_files(options: &Options, environment: &[Variable]) -> Result<Vec<EnvFile>, Errors> {
+    let named = settings::env_files(&Layers { options, environment, files: &[] })?;
+    let mut errors = Errors::default();
+    let files = named.into_iter().filter_map(|(origin, path)| errors.keep(env_file(&origin, &path))).collect();
+    errors.or(files)
+}
+
+fn env_file(origin: &str, path: &PathBuf) -> Result<EnvFile, Error> {
+    let name = path.display().to_string();
+    let text = read_file(path).map_err(|error| error.at(format!("{name} ({origin})")))?;
+    let variables = env_file::parse(&text).map_err(|error| error.at(&name))?;
+    match variables.iter().find(|variable| settings::is_env_file(&variable.name)) {
+        Some(_) => Err(Error::config(format!("{name}: an env file names another one"))
+            .hint("name all of them on the command line")),
+        None => Ok(EnvFile { name, variables }),
+    }
+}
+
+/// Logs in, reads, and revokes. The client is gone when it returns: its buffers hold the token.
+fn fetched(layers: &Layers<'_>, settings: &Settings, plan: &Plan, began: Instant) -> Result<Fetched, Errors> {
+    let way = auth::prepare(layers, settings)?;
+    let connection = connection(settings, layers.environment, Deadline::new(began, settings.timeout))?;
+    signals::end_at_once();
+    let client = Client::new(connection)?;
+    match with(&client, way, settings, plan) {
+        Ok(fetched) => Ok(fetched),
+        Err(error) => {
+            // The process ends with this: waiting for the client's thread would only delay it.
+            std::mem::forget(client);
+            Err(error.into())
+        }
+    }
+}
+
+fn with(client: &Client, way: Way, settings: &Settings, plan: &Plan) -> Result<Fetched, Error> {
+    let session = auth::enter(client, way)?;
+    if session.is_own {
+        remove_files(settings, &session);
+    }
+    let fetched = fetch::fetch(client, &session, &plan.reads, settings.kv_version);
+    let is_read = fetched.as_ref().is_ok_and(|fetched| fetched.outcomes.iter().any(Result::is_ok));
+    if !session.is_own && is_read {
+        remove_files(settings, &session);
+    }
+    revoke(client, &session, settings.revoke, fetched.as_ref().ok());
+    fetched
+}
+
+fn connection(settings: &Settings, environment: &[Variable], deadline: Deadline) -> Result<Connection, Error> {
+    let Some(address) = settings.address.clone() else {
+        return Err(Error::config("there are secrets to fetch, and no address of Vault")
+            .hint("set VAULT_ADDR, such as https://vault.example.com:8200"));
+    };
+    warn_of(&address, settings);
+    let proxy = proxy::choose(&address, settings.proxy.as_ref(), environment)?;
+    Ok(Connection {
+        tls: tls::configure(&settings.tls, address.is_https(), environment)?,
+        server_name: settings.tls.server_name.clone(),
+        namespace: settings.namespace.clone(),
+        max_retries: settings.max_retries,
+        address,
+        proxy,
+        deadline,
+    })
+}
+
+fn warn_of(address: &Address, settings: &Settings) {
+    if !address.is_https() && !address.is_loopback() {
+        log::warn!("{address} is plain http: token and secrets cross the network in clear");
+    }
+    if settings.tls.skip_verify {
+        log::warn!("VAULT_SKIP_VERIFY is set: anybody on the way can read the token and the secrets");
+    }
+}
+
+fn remove_files(settings: &Settings, session: &Session) {
+    for file in session.files.iter().filter(|_| settings.remove_files) {
+        match std::fs::remove_file(file) {
+            Ok(()) => log::info!("{} is removed", file.display()),
+            Err(error) => log::warn!("{} cannot be removed: {error}", file.display()),
+        }
+    }
+}
+
+/// Revokes the token where that is wanted and does no harm.
+fn revoke(client: &Client, session: &Session, wanted: Revoke, fetched: Option<&Fetched>) {
+    let has_leases = fetched.is_some_and(|fetched| fetched.has_leases);
+    let is_spent = session.uses.is_some_and(|uses| fetched.is_some_and(|fetched| fetched.requests >= uses));
+    let is_wanted = match wanted {
+        Revoke::Auto => session.is_own && !has_leases,
+        Revoke::Always => true,
+        Revoke::Never => false,
+    };
+    if !is_wanted || session.is_batch || is_spent {
+        return;
+    }
+    if has_leases {
+        log::warn!(
+            "the token is revoked as --revoke true says, and its leases end with it: dynamic secrets will not work"
+        );
+    }
+    let level = if wanted == Revoke::Always { log::Level::Warn } else { log::Level::Info };
+    match revocation(client, session) {
+        Ok(()) => log::debug!("the token is revoked"),
+        Err(error) => log::log!(level, "the token is not revoked: {error}"),
+    }
+}
+
+fn revocation(client: &Client, session: &Session) -> Result<(), Error> {
+    let what = "auth/token/revoke-self";
+    let path = what.to_owned();
+    let answer = client.send(&Request {
+        method: Method::POST,
+        path,
+        query: None,
+        token: Some(&session.token),
+        body: None,
+        repeat: Repeat::Never(REVOKE),
+        what: what.to_owned(),
+    })?;
+    if answer.is_success() { Ok(()) } else { Err(client.refused(&answer, what)) }
+}
+
+/// Makes a bug end the process with 70 and the place of it. The panic's own message is not shown: it may quote a value.
+pub fn report_bugs() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        log::error!(hint = "please report it with the version and this place"; "a bug of vault-exec at {place}");
+        std::process::exit(Code::Internal.status().into());
+    }));
+}
