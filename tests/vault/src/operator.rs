@@ -176,9 +176,11 @@ fn trusting(ca: Option<&Path>) -> ClientConfig {
             roots.add(certificate.expect("a certificate")).expect("a CA's certificate");
         }
     }
-    ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("versions that ring knows")
         .with_root_certificates(roots)
-        .with_no_client_auth()
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".into(), b"http/1.1".into()];
+    config
 }

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use crate::operator::Operator;
 use crate::real::RealVault;
 use crate::server::TestVault;
+use crate::tls::TlsFiles;
 
 /// A Vault for one test: a fresh server of our own, or the real one that all tests share.
 pub struct Target(Which);
@@ -21,7 +22,7 @@ enum Which {
 
 impl From<TestVault> for Target {
     fn from(vault: TestVault) -> Self {
-        let ca = vault.tls().map(|files| files.ca());
+        let ca = vault.tls().map(TlsFiles::ca);
         Self(Which::Own { vault: Box::new(vault), ca })
     }
 }
@@ -110,8 +111,8 @@ fn run_on_real(real: Option<&'static RealVault>, test: impl Fn(&Target)) {
 
 /// Says so once where everyone sees it: the test harness keeps back what goes through `eprintln!`.
 fn not_run() {
+    static SAID: Once = Once::new();
     const TEXT: &str = "not run: no bao or vault on the PATH, so nothing ran against a real server\n";
     assert!(env::var_os("CI_REQUIRE_REAL_VAULT").is_none_or(|value| value != "1"), "{TEXT}");
-    static SAID: Once = Once::new();
     SAID.call_once(|| std::io::stderr().write_all(TEXT.as_bytes()).expect("stderr"));
 }
