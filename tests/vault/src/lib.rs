@@ -1,1 +1,41 @@
-//! The Vault that the tests run against.
+//! The Vault that the tests run against: a small server of its own that keeps state as Vault does, records what it is asked and
+//! misbehaves on request, and a real one in dev mode where there is one on the `PATH`.
+//!
+//! A secrets engine or an auth method is one file that implements [`mounts::Engine`] and one line in [`mounts::engine`].
+
+// A test wants to fail, names are written as their owners write them, and handlers are alike even where one cannot fail.
+#![allow(clippy::missing_panics_doc, clippy::doc_markdown, clippy::unnecessary_wraps)]
+
+mod approle;
+mod clock;
+mod core;
+mod envelope;
+mod fault;
+mod kv1;
+mod kv2;
+mod listen;
+mod lockout;
+mod mounts;
+mod operator;
+mod policy;
+mod real;
+mod record;
+mod request;
+mod server;
+mod service;
+mod sys;
+mod target;
+mod tls;
+mod tokens;
+mod wire;
+mod wrapping;
+
+pub use core::Flavour;
+pub use fault::{Fault, Matcher};
+pub use operator::{Operator, Reply};
+pub use real::RealVault;
+pub use record::Recorded;
+pub use serde_json::{Value, json};
+pub use server::{Builder, TestVault};
+pub use target::{Target, on_every_https_vault, on_every_vault};
+pub use tls::{Certificate, TlsFiles, Versions};

@@ -1,0 +1,55 @@
+//! Times and durations as Go writes and reads them.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde_json::Value;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// What a lease or a token lasts where nobody says anything: 768 hours.
+pub(crate) const DEFAULT_TTL: Duration = Duration::from_secs(768 * 3600);
+
+/// RFC 3339 with as many digits of the second as are needed.
+pub(crate) fn rfc3339(time: SystemTime) -> String {
+    OffsetDateTime::from(time).format(&Rfc3339).expect("a time of our own")
+}
+
+pub(crate) fn unix(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// A number of seconds, `"90"`, `"90s"` or `"1h30m"`.
+pub(crate) fn duration(value: &Value) -> Option<Duration> {
+    match value {
+        Value::Number(number) => number.as_u64().map(Duration::from_secs),
+        Value::String(text) => duration_text(text),
+        _ => None,
+    }
+}
+
+pub(crate) fn duration_text(text: &str) -> Option<Duration> {
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let mut rest = text;
+    let mut total = Duration::ZERO;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let amount: f64 = rest[..digits].parse().ok()?;
+        let unit = rest[digits..].find(|c: char| c.is_ascii_digit()).map_or(rest.len(), |at| at + digits);
+        total += Duration::from_secs_f64(amount * seconds_in(&rest[digits..unit])?);
+        rest = &rest[unit..];
+    }
+    Some(total)
+}
+
+fn seconds_in(unit: &str) -> Option<f64> {
+    Some(match unit {
+        "ms" => 0.001,
+        "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        "d" => 86400.0,
+        _ => return None,
+    })
+}

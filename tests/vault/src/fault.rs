@@ -1,0 +1,162 @@
+//! What the server does instead of what it should.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use hyper::Method;
+
+/// One way to misbehave.
+#[derive(Clone, Debug)]
+pub enum Fault {
+    /// Answers this and does nothing of what was asked.
+    Answer {
+        /// The status.
+        status: u16,
+        /// Headers; without a `content-type` it is JSON.
+        headers: Vec<(String, String)>,
+        /// The body.
+        body: Vec<u8>,
+    },
+    /// Does as asked, later.
+    Delay(Duration),
+    /// Never answers.
+    Hang,
+    /// Closes the connection without an answer.
+    Close,
+    /// Resets the connection (RST) without an answer.
+    Reset,
+    /// Does as asked, then resets the connection: the client cannot know.
+    LoseAnswer,
+    /// Does as asked, but ends the connection in the middle of the answer's body.
+    Truncate,
+    /// Does as asked, and sends the answer's body byte by byte with a pause after each.
+    Drip(Duration),
+    /// Answers 200 with a body that never ends.
+    Endless,
+    /// Puts these bytes on the connection (under TLS, where there is TLS) in place of HTTP, and closes it.
+    Raw(Vec<u8>),
+}
+
+impl Fault {
+    /// Any status with any body.
+    pub fn answer(status: u16, body: impl Into<Vec<u8>>) -> Self {
+        Self::Answer { status, headers: Vec::new(), body: body.into() }
+    }
+
+    /// Vault's own words with a status.
+    pub fn error(status: u16, text: &str) -> Self {
+        Self::answer(status, format!("{}\n", serde_json::json!({ "errors": [text] })))
+    }
+
+    /// The same answer with one more header.
+    #[must_use]
+    pub fn with_header(mut self, name: &str, value: &str) -> Self {
+        if let Self::Answer { headers, .. } = &mut self {
+            headers.push((name.to_owned(), value.to_owned()));
+        }
+        self
+    }
+
+    /// 503 as a sealed server says it.
+    pub fn sealed() -> Self {
+        Self::error(503, "Vault is sealed")
+    }
+
+    /// 503 as a standby without a leader says it.
+    pub fn no_leader() -> Self {
+        Self::error(503, "no active Vault instance found")
+    }
+
+    /// 429, with `Retry-After` if the operator switched it on.
+    pub fn rate_limited(retry_after: Option<&str>) -> Self {
+        let fault = Self::error(429, "request path \"secret/data/app\": rate limit quota exceeded");
+        retry_after.into_iter().fold(fault, |fault, value| fault.with_header("retry-after", value))
+    }
+
+    /// 412 as a performance standby says it that lags behind.
+    pub fn lagging() -> Self {
+        Self::error(412, "required index state not present")
+    }
+
+    /// 500 in Vault's words.
+    pub fn internal_error() -> Self {
+        Self::error(500, "internal error")
+    }
+
+    /// 502 of a proxy: HTML.
+    pub fn bad_gateway() -> Self {
+        Self::answer(502, "<html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>\r\n")
+            .with_header("content-type", "text/html")
+    }
+
+    /// 307 of a standby that does not forward.
+    pub fn redirect(location: &str) -> Self {
+        Self::answer(307, "").with_header("location", location)
+    }
+
+    /// 200 with a body that ends in the middle of its JSON, although HTTP says that it is whole.
+    pub fn invalid_json() -> Self {
+        Self::answer(200, r#"{"request_id":"","data":{"#)
+    }
+
+    /// 200 with JSON that is no answer of Vault's.
+    pub fn wrong_shape() -> Self {
+        Self::answer(200, r#"["not","an","envelope"]"#)
+    }
+}
+
+/// Which requests a fault is for: a method, or any; and what the path begins with, `/v1/` included.
+#[derive(Clone, Debug)]
+pub struct Matcher {
+    method: Option<Method>,
+    prefix: String,
+}
+
+impl Matcher {
+    /// Every request.
+    pub fn any() -> Self {
+        Self { method: None, prefix: String::new() }
+    }
+
+    fn matches(&self, method: &Method, path: &str) -> bool {
+        self.method.as_ref().is_none_or(|own| own == method) && path.starts_with(&self.prefix)
+    }
+}
+
+/// `"POST /v1/auth/"`, or `"/v1/secret/"` for every method.
+impl From<&str> for Matcher {
+    fn from(text: &str) -> Self {
+        let (method, prefix) = text.split_once(' ').map_or((None, text), |(method, prefix)| (Some(method), prefix));
+        let method = method.map(|method| Method::from_bytes(method.as_bytes()).expect("a method"));
+        Self { method, prefix: prefix.to_owned() }
+    }
+}
+
+struct Planned {
+    matcher: Matcher,
+    fault: Fault,
+    /// None: always.
+    left: Option<usize>,
+}
+
+/// The faults that are planned; the first that matches counts.
+#[derive(Default)]
+pub(crate) struct Faults(Mutex<Vec<Planned>>);
+
+impl Faults {
+    pub(crate) fn plan(&self, matcher: Matcher, fault: Fault, left: Option<usize>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Planned { matcher, fault, left });
+    }
+
+    pub(crate) fn clear(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// The fault for a request, one of whose times is then used up.
+    pub(crate) fn take(&self, method: &Method, path: &str) -> Option<Fault> {
+        let mut planned = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = planned.iter_mut().find(|plan| plan.left != Some(0) && plan.matcher.matches(method, path))?;
+        found.left = found.left.map(|left| left - 1);
+        Some(found.fault.clone())
+    }
+}

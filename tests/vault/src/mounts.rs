@@ -1,0 +1,148 @@
+//! What is mounted where.
+
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use crate::approle::AppRole;
+use crate::envelope::{Failure, Outcome};
+use crate::kv1::KvV1;
+use crate::kv2::KvV2;
+use crate::request::Request;
+
+/// A secrets engine or an auth method. The paths it sees begin below its mount.
+pub(crate) trait Engine: Send {
+    fn handle(&mut self, request: &Request) -> Outcome;
+
+    /// Whether a path is for those who have no token yet.
+    fn is_login(&self, _path: &str) -> bool {
+        false
+    }
+
+    /// Whose failures a login's failure counts towards.
+    fn login_name(&self, _request: &Request) -> Result<Option<String>, Failure> {
+        Ok(None)
+    }
+
+    /// Whether there is something at a path, for engines that tell a `create` from an `update`.
+    fn exists(&self, _path: &str) -> Option<bool> {
+        None
+    }
+}
+
+/// The engine of a type, and whether it is an auth method.
+pub(crate) fn engine(kind: &str, options: &Map<String, Value>) -> Option<Box<dyn Engine>> {
+    let version = options.get("version").and_then(Value::as_str);
+    Some(match (kind, version) {
+        ("kv", Some("2")) => Box::new(KvV2::default()),
+        ("kv", _) => Box::new(KvV1::default()),
+        ("approle", _) => Box::new(AppRole::default()),
+        _ => return None,
+    })
+}
+
+/// One mount: `path` ends in a slash, and that of an auth method begins with `auth/`.
+pub(crate) struct Mount {
+    pub(crate) path: String,
+    pub(crate) kind: String,
+    /// None for those that the core itself serves.
+    pub(crate) engine: Option<Box<dyn Engine>>,
+    description: String,
+    options: Value,
+    accessor: String,
+    uuid: String,
+}
+
+impl Mount {
+    /// What the server tells about a mount.
+    pub(crate) fn describe(&self) -> Value {
+        json!({
+            "accessor": self.accessor,
+            "config": { "default_lease_ttl": 0, "force_no_cache": false, "max_lease_ttl": 0 },
+            "deprecation_status": "supported",
+            "description": self.description,
+            "external_entropy_access": false,
+            "local": false,
+            "options": self.options,
+            "plugin_version": "",
+            "running_plugin_version": "v2.6.2+builtin.bao",
+            "running_sha256": "",
+            "seal_wrap": false,
+            "type": self.kind,
+            "uuid": self.uuid,
+        })
+    }
+
+    pub(crate) fn is_auth(&self) -> bool {
+        self.path.starts_with("auth/")
+    }
+}
+
+/// The mounts, none of which begins with another's path.
+pub(crate) struct Mounts(Vec<Mount>);
+
+impl Default for Mounts {
+    /// Those of a new server in dev mode.
+    fn default() -> Self {
+        let mut mounts = Self(Vec::new());
+        for (path, kind) in
+            [("auth/token/", "token"), ("cubbyhole/", "cubbyhole"), ("identity/", "identity"), ("sys/", "system")]
+        {
+            mounts.insert(path, kind, "", Value::Null, None);
+        }
+        let options = json!({ "version": "2" });
+        mounts.insert("secret/", "kv", "key/value secret storage", options, Some(Box::new(KvV2::default())));
+        mounts
+    }
+}
+
+impl Mounts {
+    fn insert(&mut self, path: &str, kind: &str, description: &str, options: Value, engine: Option<Box<dyn Engine>>) {
+        let uuid = Uuid::new_v4().to_string();
+        let auth = if path.starts_with("auth/") { "auth_" } else { "" };
+        let accessor = format!("{auth}{kind}_{}", &uuid[..8]);
+        let (path, kind, description) = (path.to_owned(), kind.to_owned(), description.to_owned());
+        self.0.push(Mount { path, kind, engine, description, options, accessor, uuid });
+        self.0.sort_by(|a, b| a.path.cmp(&b.path));
+    }
+
+    /// `POST sys/mounts/<path>` and `POST sys/auth/<path>`; `path` is the full one and ends in a slash.
+    pub(crate) fn enable(&mut self, path: &str, request: &Request) -> Result<(), Failure> {
+        let mut options = request.body.get("options").and_then(Value::as_object).cloned().unwrap_or_default();
+        let kind = request.text("type").unwrap_or_default();
+        let kind = if kind == "kv-v2" {
+            options.insert("version".to_owned(), "2".into());
+            "kv"
+        } else {
+            kind
+        };
+        if let Some(other) = self.0.iter().find(|other| other.path.starts_with(path) || path.starts_with(&other.path)) {
+            let other = other.path.strip_prefix("auth/").unwrap_or(&other.path);
+            return Err(Failure::bad_request(format!("path is already in use at {other}")));
+        }
+        let Some(engine) = engine(kind, &options) else {
+            return Err(Failure::bad_request(format!("plugin not found in the catalog: {kind}")));
+        };
+        let description = request.text("description").unwrap_or_default();
+        self.insert(path, kind, description, Value::Object(options), Some(engine));
+        Ok(())
+    }
+
+    pub(crate) fn disable(&mut self, path: &str) {
+        self.0.retain(|mount| mount.path != path || mount.engine.is_none());
+    }
+
+    /// The mount that a path is below.
+    pub(crate) fn find(&self, path: &str) -> Option<&Mount> {
+        self.0.iter().find(|mount| path.starts_with(&mount.path) || format!("{path}/") == mount.path)
+    }
+
+    /// The engine that serves a path, with the path of its mount.
+    pub(crate) fn engine(&mut self, path: &str) -> Option<(&str, &mut Box<dyn Engine>)> {
+        let mount = self.0.iter_mut().find(|mount| path.starts_with(&mount.path))?;
+        Some((&mount.path, mount.engine.as_mut()?))
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Mount> {
+        self.0.iter()
+    }
+}

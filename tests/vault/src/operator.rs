@@ -1,0 +1,186 @@
+//! The one who sets a Vault up: a small client with the root token.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::{HeaderMap, Method};
+use reqwest::blocking::Client;
+use rustls::crypto::ring;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
+use serde_json::{Value, json};
+
+use crate::service::Service;
+
+/// A status and the body's JSON (null where there is no body, or none that is JSON).
+pub type Reply = (u16, Value);
+
+enum Transport {
+    /// Into the server of our own, past HTTP.
+    Direct(Arc<Service>),
+    /// As everyone else.
+    Http { client: Client, addr: String },
+}
+
+/// Does what operators do. Everything but [`request`](Self::request) panics where the server refuses.
+pub struct Operator {
+    transport: Transport,
+    token: String,
+}
+
+impl Operator {
+    pub(crate) fn direct(service: Arc<Service>) -> Self {
+        let token = service.core().root_token.clone();
+        Self { transport: Transport::Direct(service), token }
+    }
+
+    /// Over HTTP with a token, trusting the CA of a PEM file.
+    pub fn http(addr: &str, token: &str, ca: Option<&Path>) -> Self {
+        let client = Client::builder()
+            .tls_backend_preconfigured(trusting(ca))
+            .no_proxy()
+            .timeout(Duration::from_secs(30))
+            .build()
+            .expect("an HTTP client");
+        Self { transport: Transport::Http { client, addr: addr.to_owned() }, token: token.to_owned() }
+    }
+
+    /// One request with any token or none; `path` is what follows `/v1/`.
+    pub fn request(&self, method: &str, path: &str, token: Option<&str>, body: Option<Value>) -> Reply {
+        let headers: Vec<_> = token.map(|token| ("x-vault-token", token)).into_iter().collect();
+        self.request_with(method, path, &headers, body)
+    }
+
+    /// One request with any headers.
+    pub fn request_with(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Option<Value>) -> Reply {
+        let method = Method::from_bytes(method.as_bytes()).expect("a method");
+        let headers = header_map(headers);
+        let body = body.map(|body| body.to_string()).unwrap_or_default();
+        let (status, text) = match &self.transport {
+            Transport::Direct(service) => {
+                let rendered = service.call(&method, path, &headers, body.as_bytes());
+                (rendered.status, rendered.body)
+            }
+            Transport::Http { client, addr } => send(client, method, &format!("{addr}/v1/{path}"), headers, body),
+        };
+        (status, serde_json::from_str(&text).unwrap_or_default())
+    }
+
+    /// As root, and it has to work.
+    pub fn must(&self, method: &str, path: &str, body: Option<Value>) -> Value {
+        let (status, answer) = self.request(method, path, Some(&self.token), body);
+        assert!((200..300).contains(&status), "{method} {path}: {status} {answer}");
+        answer
+    }
+
+    pub(crate) fn succeeds(&self, path: &str) -> bool {
+        self.request("GET", path, Some(&self.token), None).0 == 200
+    }
+
+    /// `POST`s JSON and gives the answer.
+    #[allow(clippy::needless_pass_by_value)] // What tests pass is a `json!` of their own.
+    pub fn write(&self, path: &str, body: Value) -> Value {
+        self.must("POST", path, Some(body))
+    }
+
+    /// `GET`s and gives the answer.
+    pub fn read(&self, path: &str) -> Value {
+        self.must("GET", path, None)
+    }
+
+    /// `DELETE`s.
+    pub fn delete(&self, path: &str) {
+        self.must("DELETE", path, None);
+    }
+
+    /// A KV engine of version 1 or 2.
+    pub fn enable_kv(&self, mount: &str, version: u8) {
+        let options = json!({ "version": version.to_string() });
+        self.write(&format!("sys/mounts/{mount}"), json!({ "type": "kv", "options": options }));
+    }
+
+    /// A secret in a KV engine of version 1 or 2; another version of it, if there is one.
+    pub fn kv_put(&self, mount: &str, version: u8, path: &str, secret: Value) {
+        match version {
+            1 => self.write(&format!("{mount}/{path}"), secret),
+            _ => self.write(&format!("{mount}/data/{path}"), json!({ "data": secret })),
+        };
+    }
+
+    /// An ACL policy in HCL.
+    pub fn policy(&self, name: &str, hcl: &str) {
+        self.write(&format!("sys/policies/acl/{name}"), json!({ "policy": hcl }));
+    }
+
+    /// AppRole at a mount.
+    pub fn enable_approle(&self, mount: &str) {
+        self.write(&format!("sys/auth/{mount}"), json!({ "type": "approle" }));
+    }
+
+    /// A role of AppRole.
+    pub fn approle_role(&self, mount: &str, role: &str, settings: Value) {
+        self.write(&format!("auth/{mount}/role/{role}"), settings);
+    }
+
+    /// A role's role_id.
+    pub fn role_id(&self, mount: &str, role: &str) -> String {
+        text(&self.read(&format!("auth/{mount}/role/{role}/role-id")), "/data/role_id")
+    }
+
+    /// A new secret_id for a role.
+    pub fn secret_id(&self, mount: &str, role: &str, settings: Value) -> String {
+        text(&self.write(&format!("auth/{mount}/role/{role}/secret-id"), settings), "/data/secret_id")
+    }
+
+    /// A new secret_id, wrapped: the wrapping token.
+    pub fn wrapped_secret_id(&self, mount: &str, role: &str, ttl: &str) -> String {
+        let path = format!("auth/{mount}/role/{role}/secret-id");
+        let headers = [("x-vault-token", self.token.as_str()), ("x-vault-wrap-ttl", ttl)];
+        let (status, answer) = self.request_with("POST", &path, &headers, Some(json!({})));
+        assert_eq!(status, 200, "POST {path}: {answer}");
+        text(&answer, "/wrap_info/token")
+    }
+
+    /// A new token.
+    pub fn create_token(&self, settings: Value) -> String {
+        text(&self.write("auth/token/create", settings), "/auth/client_token")
+    }
+}
+
+fn text(answer: &Value, pointer: &str) -> String {
+    let found = answer.pointer(pointer).and_then(Value::as_str);
+    found.unwrap_or_else(|| panic!("no {pointer} in {answer}")).to_owned()
+}
+
+fn header_map(headers: &[(&str, &str)]) -> HeaderMap {
+    let pair = |(name, value): &(&str, &str)| {
+        (name.parse::<hyper::header::HeaderName>().expect("a header's name"), value.parse().expect("a header's value"))
+    };
+    headers.iter().map(pair).collect()
+}
+
+fn send(client: &Client, method: Method, url: &str, headers: HeaderMap, body: String) -> (u16, String) {
+    let response = client.request(method, url).headers(headers).body(body).send();
+    let response = response.unwrap_or_else(|error| panic!("{url}: {error:?}"));
+    (response.status().as_u16(), response.text().expect("an answer's body"))
+}
+
+fn trusting(ca: Option<&Path>) -> ClientConfig {
+    let mut roots = RootCertStore::empty();
+    if let Some(ca) = ca {
+        let pem = fs::read(ca).expect("the CA's file");
+        for certificate in CertificateDer::pem_slice_iter(&pem) {
+            roots.add(certificate.expect("a certificate")).expect("a CA's certificate");
+        }
+    }
+    let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("versions that ring knows")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".into(), b"http/1.1".into()];
+    config
+}

@@ -1,0 +1,120 @@
+//! What the server was asked, and what it answered.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use hyper::{HeaderMap, Method, Version};
+use serde_json::Value;
+
+/// One request as it arrived.
+#[derive(Clone, Debug)]
+pub struct Recorded {
+    /// `GET`, `POST`, …
+    pub method: Method,
+    /// The path as sent, percent-encoding and `/v1/` included.
+    pub path: String,
+    /// What follows the `?`, or nothing.
+    pub query: String,
+    /// All headers as sent.
+    pub headers: HeaderMap,
+    /// The body as sent.
+    pub body: Vec<u8>,
+    /// HTTP/1.1 or HTTP/2.
+    pub version: Version,
+    /// Which TCP connection it came on, counted from 1.
+    pub connection: usize,
+    /// None while there is no answer, and for good where a fault gives none.
+    pub status: Option<u16>,
+}
+
+impl Recorded {
+    /// A header's value.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// The token that it came with.
+    pub fn token(&self) -> Option<&str> {
+        self.header("x-vault-token")
+    }
+
+    /// The body as JSON; null if it is none.
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+
+    /// `GET /v1/secret/data/app`, with the query if there is one.
+    pub fn line(&self) -> String {
+        let mark = if self.query.is_empty() { "" } else { "?" };
+        format!("{} {}{mark}{}", self.method, self.path, self.query)
+    }
+}
+
+#[derive(Default)]
+struct Entries {
+    requests: Vec<Recorded>,
+    /// Requests that were cleared while they had no answer must not be mistaken for later ones.
+    cleared: usize,
+    connections: usize,
+    connections_before_clear: usize,
+}
+
+/// The record, which many connections write and a test reads.
+#[derive(Default)]
+pub(crate) struct Log {
+    entries: Mutex<Entries>,
+    changed: Condvar,
+}
+
+impl Log {
+    fn entries(&self) -> MutexGuard<'_, Entries> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a connection and gives its number.
+    pub(crate) fn connected(&self) -> usize {
+        let mut entries = self.entries();
+        entries.connections += 1;
+        self.changed.notify_all();
+        entries.connections
+    }
+
+    /// Writes a request down and gives its number.
+    pub(crate) fn asked(&self, request: Recorded) -> usize {
+        let mut entries = self.entries();
+        entries.requests.push(request);
+        self.changed.notify_all();
+        entries.cleared + entries.requests.len() - 1
+    }
+
+    pub(crate) fn answered(&self, number: usize, status: u16) {
+        let mut entries = self.entries();
+        let index = number.checked_sub(entries.cleared);
+        if let Some(request) = index.and_then(|index| entries.requests.get_mut(index)) {
+            request.status = Some(status);
+        }
+        self.changed.notify_all();
+    }
+
+    pub(crate) fn requests(&self) -> Vec<Recorded> {
+        self.entries().requests.clone()
+    }
+
+    pub(crate) fn connections(&self) -> usize {
+        let entries = self.entries();
+        entries.connections - entries.connections_before_clear
+    }
+
+    pub(crate) fn clear(&self) {
+        let mut entries = self.entries();
+        entries.cleared += entries.requests.len();
+        entries.requests.clear();
+        entries.connections_before_clear = entries.connections;
+    }
+
+    pub(crate) fn wait_for(&self, mut wanted: impl FnMut(&[Recorded]) -> bool, timeout: Duration) -> bool {
+        let waiting = self.changed.wait_timeout_while(self.entries(), timeout, |entries| !wanted(&entries.requests));
+        let (_entries, result) = waiting.unwrap_or_else(PoisonError::into_inner);
+        !result.timed_out()
+    }
+}

@@ -1,0 +1,231 @@
+//! A server of our own.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio_rustls::TlsAcceptor;
+
+use crate::core::{Core, Flavour};
+use crate::fault::{Fault, Matcher};
+use crate::listen::listen;
+use crate::operator::Operator;
+use crate::record::Recorded;
+use crate::service::Service;
+use crate::tls::{self, Certificate, Settings, TlsFiles, Versions};
+
+/// A Vault on a port of its own, which ends when it is dropped.
+pub struct TestVault {
+    service: Arc<Service>,
+    address: SocketAddr,
+    prefix: String,
+    files: Option<TlsFiles>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// How a [`TestVault`] is to be.
+#[derive(Clone, Debug, Default)]
+pub struct Builder {
+    tls: Option<Settings>,
+    prefix: String,
+    port: u16,
+    flavour: Flavour,
+    sealed: bool,
+}
+
+impl Builder {
+    fn with_tls(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+        change(self.tls.get_or_insert_default());
+        self
+    }
+
+    /// HTTPS with HTTP/2, and a certificate signed by a CA of its own.
+    #[must_use]
+    pub fn https(self) -> Self {
+        self.with_tls(|_| {})
+    }
+
+    /// HTTPS with another certificate.
+    #[must_use]
+    pub fn certificate(self, certificate: Certificate) -> Self {
+        self.with_tls(|tls| tls.certificate = certificate)
+    }
+
+    /// HTTPS in these TLS versions.
+    #[must_use]
+    pub fn tls_versions(self, versions: Versions) -> Self {
+        self.with_tls(|tls| tls.versions = versions)
+    }
+
+    /// HTTPS that demands a client certificate.
+    #[must_use]
+    pub fn client_certificate(self) -> Self {
+        self.with_tls(|tls| tls.client_certificate = true)
+    }
+
+    /// HTTPS without HTTP/2.
+    #[must_use]
+    pub fn http1_only(self) -> Self {
+        self.with_tls(|tls| tls.http1_only = true)
+    }
+
+    /// Serves the API below this path only: `/vault` for `/vault/v1/…`.
+    #[must_use]
+    pub fn prefix(mut self, prefix: &str) -> Self {
+        prefix.trim_end_matches('/').clone_into(&mut self.prefix);
+        self
+    }
+
+    /// Listens here, not on a free port: for a server that comes late.
+    #[must_use]
+    pub fn port(mut self, port: u16) -> Self {
+        self.port = port;
+        self
+    }
+
+    /// Speaks as Vault or as OpenBao.
+    #[must_use]
+    pub fn flavour(mut self, flavour: Flavour) -> Self {
+        self.flavour = flavour;
+        self
+    }
+
+    /// Starts sealed.
+    #[must_use]
+    pub fn sealed(mut self) -> Self {
+        self.sealed = true;
+        self
+    }
+
+    /// Starts it; it accepts connections when this returns.
+    pub fn start(self) -> TestVault {
+        let (acceptor, files) = self.tls.map(tls::prepare).unzip();
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, self.port)).expect("a free port");
+        let address = listener.local_addr().expect("a bound socket's address");
+        let mut core = Core::new(self.flavour);
+        core.sealed = self.sealed;
+        let service = Arc::new(Service::new(core, self.prefix.clone()));
+        let (stop, stopped) = oneshot::channel();
+        let serving = Arc::clone(&service);
+        let thread = thread::spawn(move || run(listener, acceptor, serving, stopped));
+        TestVault { service, address, prefix: self.prefix, files, stop: Some(stop), thread: Some(thread) }
+    }
+}
+
+fn run(listener: TcpListener, tls: Option<TlsAcceptor>, service: Arc<Service>, stop: oneshot::Receiver<()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        listener.set_nonblocking(true).expect("a socket that can be polled");
+        let listener = tokio::net::TcpListener::from_std(listener).expect("a listening socket");
+        listen(listener, tls, service, stop).await;
+    });
+}
+
+impl TestVault {
+    /// Plain HTTP on a free port.
+    pub fn start() -> Self {
+        Self::builder().start()
+    }
+
+    /// For everything else.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// What goes into `VAULT_ADDR`, path prefix included.
+    pub fn addr(&self) -> String {
+        format!("{}://{}{}", self.scheme(), self.address, self.prefix)
+    }
+
+    /// `http` or `https`.
+    pub fn scheme(&self) -> &'static str {
+        if self.files.is_some() { "https" } else { "http" }
+    }
+
+    /// Where it listens.
+    pub fn socket_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The PEM files of an https server.
+    pub fn tls(&self) -> Option<&TlsFiles> {
+        self.files.as_ref()
+    }
+
+    /// The token that may do everything.
+    pub fn root_token(&self) -> String {
+        self.service.core().root_token.clone()
+    }
+
+    /// What `sys/unseal` wants.
+    pub fn unseal_key(&self) -> String {
+        self.service.core().unseal_key.clone()
+    }
+
+    /// Seals it.
+    pub fn seal(&self) {
+        self.service.core().sealed = true;
+    }
+
+    /// Unseals it.
+    pub fn unseal(&self) {
+        self.service.core().sealed = false;
+    }
+
+    /// Does everything as root, past HTTP: neither recorded nor hit by faults.
+    pub fn operator(&self) -> Operator {
+        Operator::direct(Arc::clone(&self.service))
+    }
+
+    /// All requests since the start or the last [`clear`](Self::clear), in the order in which they arrived.
+    pub fn requests(&self) -> Vec<Recorded> {
+        self.service.log.requests()
+    }
+
+    /// The same as lines: `GET /v1/secret/data/app`.
+    pub fn lines(&self) -> Vec<String> {
+        self.requests().iter().map(Recorded::line).collect()
+    }
+
+    /// How many TCP connections were accepted, those included on which nothing was asked.
+    pub fn connections(&self) -> usize {
+        self.service.log.connections()
+    }
+
+    /// Forgets requests and connections so far.
+    pub fn clear(&self) {
+        self.service.log.clear();
+    }
+
+    /// Waits until the requests are as wanted, and says whether they were before the time was up. It looks again whenever a request
+    /// arrives or is answered.
+    pub fn wait_for(&self, wanted: impl FnMut(&[Recorded]) -> bool, timeout: Duration) -> bool {
+        self.service.log.wait_for(wanted, timeout)
+    }
+
+    /// Misbehaves for every request that matches.
+    pub fn fault(&self, matcher: impl Into<Matcher>, fault: Fault) {
+        self.service.faults.plan(matcher.into(), fault, None);
+    }
+
+    /// Misbehaves for the next `times` requests that match. Several plans for the same requests take their turns.
+    pub fn fault_times(&self, times: usize, matcher: impl Into<Matcher>, fault: Fault) {
+        self.service.faults.plan(matcher.into(), fault, Some(times));
+    }
+
+    /// Behaves again.
+    pub fn clear_faults(&self) {
+        self.service.faults.clear();
+    }
+}
+
+impl Drop for TestVault {
+    fn drop(&mut self) {
+        // It has stopped already if nobody listens any more; and a panic over there has been printed.
+        let _ = self.stop.take().map(|stop| stop.send(()));
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
+}

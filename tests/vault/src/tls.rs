@@ -1,0 +1,214 @@
+//! Certificates and TLS settings for the server.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    KeyUsagePurpose, date_time_ymd,
+};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion, crypto::ring, version};
+use tempfile::TempDir;
+use tokio_rustls::TlsAcceptor;
+
+/// What the server shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Certificate {
+    /// For localhost, 127.0.0.1 and ::1, signed by a CA of its own.
+    #[default]
+    OwnCa,
+    /// Signed by itself and a CA: what `openssl req -x509` makes.
+    SelfSignedCa,
+    /// Signed by itself and no CA.
+    SelfSigned,
+    /// Signed by the CA, for `wrong.example` only.
+    WrongName,
+    /// Signed by the CA, past its time.
+    Expired,
+}
+
+/// The TLS versions that the server speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Versions {
+    /// 1.2 and 1.3.
+    #[default]
+    Both,
+    /// 1.2 only.
+    Tls12,
+    /// 1.3 only.
+    Tls13,
+}
+
+impl Versions {
+    fn supported(self) -> &'static [&'static SupportedProtocolVersion] {
+        static BOTH: [&SupportedProtocolVersion; 2] = [&version::TLS13, &version::TLS12];
+        match self {
+            Self::Both => &BOTH,
+            Self::Tls12 => &BOTH[1..],
+            Self::Tls13 => &BOTH[..1],
+        }
+    }
+}
+
+/// PEM files that live as long as the server.
+#[derive(Debug)]
+pub struct TlsFiles {
+    directory: TempDir,
+}
+
+impl TlsFiles {
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// What a client should trust: the CA, or the certificate that is signed by itself.
+    pub fn ca(&self) -> PathBuf {
+        self.path("ca.pem")
+    }
+
+    /// The certificate that the server shows.
+    pub fn server_cert(&self) -> PathBuf {
+        self.path("server.pem")
+    }
+
+    /// A client certificate that the server accepts.
+    pub fn client_cert(&self) -> PathBuf {
+        self.path("client.pem")
+    }
+
+    /// Its private key.
+    pub fn client_key(&self) -> PathBuf {
+        self.path("client-key.pem")
+    }
+
+    /// The directory that they are all in, with nothing else.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+}
+
+/// How the server is to speak TLS.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Settings {
+    pub(crate) certificate: Certificate,
+    pub(crate) versions: Versions,
+    pub(crate) client_certificate: bool,
+    pub(crate) http1_only: bool,
+}
+
+/// A certificate with its key, both as PEM.
+struct Pair {
+    certificate: String,
+    key: String,
+}
+
+/// Makes the certificates and what accepts connections with them.
+pub(crate) fn prepare(settings: Settings) -> (TlsAcceptor, TlsFiles) {
+    let ca = issuer();
+    let server = server_pair(settings.certificate, &ca);
+    let client = signed(&client_params(), &ca);
+    let trusted = match settings.certificate {
+        Certificate::SelfSigned | Certificate::SelfSignedCa => server.certificate.clone(),
+        _ => ca.pem(),
+    };
+    let files = TlsFiles { directory: TempDir::new().expect("a temporary directory") };
+    for (name, content) in [
+        ("ca.pem", &trusted),
+        ("server.pem", &server.certificate),
+        ("client.pem", &client.certificate),
+        ("client-key.pem", &client.key),
+    ] {
+        fs::write(files.path(name), content).expect("a file in a temporary directory");
+    }
+    let config = config(settings, &server, ca.der());
+    (TlsAcceptor::from(Arc::new(config)), files)
+}
+
+fn issuer() -> CertifiedIssuer<'static, KeyPair> {
+    let mut params = named("test CA");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    CertifiedIssuer::self_signed(params, new_key()).expect("a CA")
+}
+
+fn named(common_name: &str) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, common_name);
+    params.not_before = date_time_ymd(2020, 1, 1);
+    params
+}
+
+fn server_params(names: &[&str]) -> CertificateParams {
+    let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+    let mut params = CertificateParams::new(names).expect("names");
+    params.distinguished_name = named("test vault").distinguished_name;
+    params.not_before = date_time_ymd(2020, 1, 1);
+    params
+}
+
+fn client_params() -> CertificateParams {
+    let mut params = named("test client");
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    params
+}
+
+fn server_pair(certificate: Certificate, ca: &CertifiedIssuer<'_, KeyPair>) -> Pair {
+    let mut params = server_params(&["localhost", "127.0.0.1", "::1"]);
+    match certificate {
+        Certificate::OwnCa => signed(&params, ca),
+        Certificate::WrongName => signed(&server_params(&["wrong.example"]), ca),
+        Certificate::Expired => {
+            params.not_after = date_time_ymd(2020, 2, 1);
+            signed(&params, ca)
+        }
+        Certificate::SelfSignedCa => {
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            self_signed(&params)
+        }
+        Certificate::SelfSigned => {
+            params.is_ca = IsCa::ExplicitNoCa;
+            self_signed(&params)
+        }
+    }
+}
+
+fn new_key() -> KeyPair {
+    KeyPair::generate().expect("a key pair")
+}
+
+fn signed(params: &CertificateParams, ca: &CertifiedIssuer<'_, KeyPair>) -> Pair {
+    let key = new_key();
+    let certificate = params.signed_by(&key, ca).expect("a certificate");
+    Pair { certificate: certificate.pem(), key: key.serialize_pem() }
+}
+
+fn self_signed(params: &CertificateParams) -> Pair {
+    let key = new_key();
+    let certificate = params.self_signed(&key).expect("a certificate");
+    Pair { certificate: certificate.pem(), key: key.serialize_pem() }
+}
+
+fn config(settings: Settings, server: &Pair, ca: &CertificateDer<'static>) -> ServerConfig {
+    let provider = Arc::new(ring::default_provider());
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(settings.versions.supported())
+        .expect("versions that ring knows");
+    let builder = if settings.client_certificate {
+        let mut roots = RootCertStore::empty();
+        roots.add(ca.clone()).expect("a CA of our own");
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
+        builder.with_client_cert_verifier(verifier.expect("a verifier"))
+    } else {
+        builder.with_no_client_auth()
+    };
+    let chain = vec![CertificateDer::from_pem_slice(server.certificate.as_bytes()).expect("PEM of our own")];
+    let key = PrivateKeyDer::from_pem_slice(server.key.as_bytes()).expect("PEM of our own");
+    let mut config = builder.with_single_cert(chain, key).expect("a key that fits");
+    config.alpn_protocols =
+        if settings.http1_only { vec![b"http/1.1".into()] } else { vec![b"h2".into(), b"http/1.1".into()] };
+    config
+}

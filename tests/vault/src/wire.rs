@@ -1,0 +1,87 @@
+//! A connection that can be taken away from HTTP: to reset it, to close it, or to put something else on it.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+
+/// How a connection ends before its time.
+#[derive(Debug)]
+pub(crate) enum Ending {
+    Close,
+    Reset,
+    Raw(Vec<u8>),
+}
+
+/// TCP, or TLS over it.
+pub(crate) trait Socket: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    fn tcp(&self) -> &TcpStream;
+}
+
+impl Socket for TcpStream {
+    fn tcp(&self) -> &TcpStream {
+        self
+    }
+}
+
+impl Socket for TlsStream<TcpStream> {
+    fn tcp(&self) -> &TcpStream {
+        self.get_ref().0
+    }
+}
+
+/// One half of a connection that HTTP reads and writes while the other half waits to end it.
+pub(crate) struct Wire<S>(Arc<Mutex<S>>);
+
+impl<S> Clone for Wire<S> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<S: Socket> Wire<S> {
+    pub(crate) fn new(socket: S) -> Self {
+        Self(Arc::new(Mutex::new(socket)))
+    }
+
+    fn socket(&self) -> MutexGuard<'_, S> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// HTTP must have let go of its half.
+    pub(crate) async fn end(mut self, ending: Ending) -> io::Result<()> {
+        match ending {
+            Ending::Close => Ok(()),
+            Ending::Reset => SockRef::from(self.socket().tcp()).set_linger(Some(std::time::Duration::ZERO)),
+            Ending::Raw(bytes) => {
+                self.write_all(&bytes).await?;
+                self.shutdown().await
+            }
+        }
+    }
+}
+
+impl<S: Socket> AsyncRead for Wire<S> {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.socket()).poll_read(context, buffer)
+    }
+}
+
+impl<S: Socket> AsyncWrite for Wire<S> {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut *self.socket()).poll_write(context, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.socket()).poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.socket()).poll_shutdown(context)
+    }
+}
