@@ -701,6 +701,93 @@ fn a_wrapping_token_ends_with_its_time() {
 }
 
 #[test]
+fn a_renewed_token_lasts_as_long_as_is_asked_within_its_limit() {
+    on_every_vault(|target| {
+        let http = target.http();
+        let renew = |settings: Value| {
+            let token = target.operator().create_token(settings);
+            let body = Some(json!({ "increment": "2h" }));
+            http.request("POST", "auth/token/renew-self", Some(&token), body)
+        };
+        let policies = ["default"];
+        let (_, answer) = renew(json!({ "policies": policies, "ttl": "1h" }));
+        assert_eq!((&answer["auth"]["lease_duration"], &answer["warnings"]), (&json!(7200), &Value::Null));
+        let (_, answer) = renew(json!({ "policies": policies, "period": "1h" }));
+        assert_eq!((&answer["auth"]["lease_duration"], &answer["warnings"]), (&json!(3600), &Value::Null));
+        let (_, answer) = renew(json!({ "policies": policies, "ttl": "10m", "explicit_max_ttl": "30m" }));
+        assert!(answer["auth"]["lease_duration"].as_u64().is_some_and(|ttl| (1790..=1800).contains(&ttl)), "{answer}");
+        assert!(answer["warnings"][0].as_str().is_some_and(|text| text.contains("capped")), "{answer}");
+        let fixed = renew(json!({ "policies": policies, "ttl": "1h", "renewable": false }));
+        assert_refused(&fixed, 400, "lease is not renewable");
+    });
+}
+
+#[test]
+fn a_ttl_beyond_the_limit_is_capped_with_a_warning() {
+    on_every_vault(|target| {
+        let role = AppRole::new(target, json!({ "token_ttl": "800h" }));
+        let (status, answer) = role.login(&role.secret_id());
+        assert_eq!((status, &answer["auth"]["lease_duration"]), (200, &json!(2_764_800)));
+        let text = "TTL of \"800h\" exceeded the effective max_ttl of \"768h\"; TTL value is capped accordingly";
+        assert_eq!(answer["warnings"], json!([text]));
+    });
+}
+
+#[test]
+fn lists_show_names_and_folders() {
+    on_every_vault(|target| {
+        for (version, list) in [(1, "app"), (2, "metadata/app")] {
+            let kv = Kv::new(target, version);
+            kv.operator.kv_put(&kv.mount, version, "app/a", json!({ "n": 1 }));
+            kv.operator.kv_put(&kv.mount, version, "app/b/c", json!({ "n": 1 }));
+            let answer = kv.http.read(&format!("{}/{list}?list=true", kv.mount));
+            assert_eq!(answer["data"], json!({ "keys": ["a", "b/"] }));
+        }
+    });
+}
+
+#[test]
+fn kv_v2_trips_over_a_slash_at_the_end() {
+    on_every_vault(|target| {
+        let kv = Kv::new(target, 2);
+        kv.operator.kv_put(&kv.mount, 2, "app/db", json!({ "n": 1 }));
+        let text = "1 error occurred:\n\t* could not find version data\n\n";
+        assert_refused(&kv.get("data/app/db/"), 500, text);
+        let (path, root) = (format!("{}/data/app/db/", kv.mount), target.root_token());
+        let reply = kv.http.request("POST", &path, Some(&root), Some(json!({ "data": {} })));
+        assert_refused(&reply, 400, "cannot write to a path ending in '/'");
+    });
+}
+
+#[test]
+fn a_path_that_cannot_be_printed_is_refused_without_a_word() {
+    on_every_vault(|target| {
+        let reply = target.http().request("GET", "secret/data/a%0ab", Some(&target.root_token()), None);
+        assert_eq!(reply, (400, Value::Null));
+    });
+}
+
+#[test]
+fn a_path_with_an_empty_segment_is_redirected_to_one_without() {
+    on_every_vault(|target| {
+        let kv = Kv::new(target, 2);
+        kv.operator.kv_put(&kv.mount, 2, "app/db", json!({ "n": 1 }));
+        assert_eq!(kv.get("data//app/db?version=1").0, 307);
+    });
+}
+
+/// On a server of our own only: a real one clears up about once a minute.
+#[test]
+fn a_secret_id_ends_with_its_time() {
+    let target = Target::from(TestVault::start());
+    let role = AppRole::new(&target, json!({ "secret_id_ttl": "1s" }));
+    let secret_id = role.secret_id();
+    assert_eq!(role.login(&secret_id).0, 200);
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    assert_refused(&role.login(&secret_id), 400, LOGIN_REFUSED);
+}
+
+#[test]
 fn health_and_seal_status_are_no_secret() {
     on_every_vault(|target| {
         for path in ["sys/health", "sys/seal-status"] {

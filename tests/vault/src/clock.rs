@@ -43,6 +43,15 @@ pub(crate) fn duration_text(text: &str) -> Option<Duration> {
     Some(total)
 }
 
+/// `768h`, `29m59s`: what is zero is left out.
+pub(crate) fn short(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let parts = [(seconds / 3600, "h"), (seconds / 60 % 60, "m"), (seconds % 60, "s")];
+    let parts: Vec<String> =
+        parts.iter().filter(|(amount, _)| *amount > 0).map(|(amount, unit)| format!("{amount}{unit}")).collect();
+    parts.concat()
+}
+
 fn seconds_in(unit: &str) -> Option<f64> {
     Some(match unit {
         "ms" => 0.001,

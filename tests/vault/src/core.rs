@@ -128,6 +128,9 @@ impl Core {
         if !self.allowed(request, &acl) {
             return Err(Failure::multierror(403, "permission denied"));
         }
+        if request.operation == Operation::Write && request.path.ends_with('/') {
+            return Err(Failure::bad_request("cannot write to a path ending in '/'"));
+        }
         self.route(request, &caller, &acl)
     }
 

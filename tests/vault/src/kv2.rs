@@ -11,8 +11,6 @@ use crate::kv1::keys_below;
 use crate::mounts::Engine;
 use crate::request::{Operation, Request};
 
-const WRONG_PATH: &str = "Invalid path for a versioned K/V secrets engine. See the API docs for the appropriate API \
-    endpoints to use. If using the OpenBao CLI, use 'bao kv get' for this operation.";
 const ROOT_PATH: &str = "Non-listing operations on the root of a K/V v2 mount are not supported.";
 const AREAS: [&str; 5] = ["data", "delete", "destroy", "metadata", "undelete"];
 const MAX_VERSIONS: u64 = 10;
@@ -117,7 +115,8 @@ impl Engine for KvV2 {
         let (area, path) = request.path.split_once('/').unwrap_or((&request.path, ""));
         match (area, request.operation) {
             ("metadata", List) => keys_below(path, self.0.keys()),
-            _ if path.is_empty() => Ok(wrong_path(area)),
+            ("data", List) => Err(Failure::unsupported_operation()),
+            _ if path.is_empty() => Ok(wrong_path(area, request.operation)),
             ("data", Read) => self.read(path, request),
             ("data", Write) => self.write(path, request),
             ("data", Delete) => self.delete(path, &[]),
@@ -132,8 +131,8 @@ impl Engine for KvV2 {
                 self.0.remove(path);
                 Ok(Answer::empty())
             }
-            ("data" | "delete" | "undelete" | "destroy", _) => Err(Failure::unsupported_operation()),
-            _ => Ok(wrong_path(area)),
+            ("delete" | "undelete" | "destroy", _) => Err(Failure::unsupported_operation()),
+            _ => Ok(wrong_path(area, request.operation)),
         }
     }
 
@@ -144,8 +143,18 @@ impl Engine for KvV2 {
 }
 
 /// A 404 with a hint, which is no error envelope.
-fn wrong_path(area: &str) -> Answer {
-    let hint = if AREAS.contains(&area) { ROOT_PATH } else { WRONG_PATH };
+fn wrong_path(area: &str, operation: Operation) -> Answer {
+    let command = match operation {
+        Operation::Read => "get",
+        Operation::List => "list",
+        Operation::Write => "put",
+        Operation::Delete => "delete",
+    };
+    let wrong = format!(
+        "Invalid path for a versioned K/V secrets engine. See the API docs for the appropriate API endpoints to use. \
+         If using the OpenBao CLI, use 'bao kv {command}' for this operation."
+    );
+    let hint = if AREAS.contains(&area) { ROOT_PATH } else { &wrong };
     Answer::empty().warn(hint).with_status(404)
 }
 
@@ -172,13 +181,17 @@ fn go_float(float: f64) -> Value {
 
 impl KvV2 {
     fn read(&self, path: &str, request: &Request) -> Outcome {
-        let secret = self.0.get(path).ok_or_else(Failure::not_found)?;
+        let secret = self.0.get(path.trim_end_matches('/')).ok_or_else(Failure::not_found)?;
         let number = match wanted_version(request)? {
             0 => secret.current(),
             number => number,
         };
         let version = secret.versions.get(&number).ok_or_else(Failure::not_found)?;
         let data = version.data.as_ref().filter(|_| version.is_readable()).map(through_floats);
+        if data.is_some() && path.ends_with('/') {
+            // The metadata is found under such a path, and the data is not.
+            return Err(Failure::multierror(500, "could not find version data"));
+        }
         let status = if data.is_some() { 200 } else { 404 };
         let metadata = secret.version_metadata(number);
         Ok(Answer::data(json!({ "data": data, "metadata": metadata })).with_status(status))

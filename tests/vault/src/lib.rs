@@ -17,6 +17,7 @@ mod listen;
 mod lockout;
 mod mounts;
 mod operator;
+mod path;
 mod policy;
 mod real;
 mod record;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use hyper::{HeaderMap, Method};
 use reqwest::blocking::Client;
+use reqwest::redirect::Policy;
 use rustls::crypto::ring;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -42,6 +43,7 @@ impl Operator {
         let client = Client::builder()
             .tls_backend_preconfigured(trusting(ca))
             .no_proxy()
+            .redirect(Policy::none())
             .timeout(Duration::from_secs(30))
             .build()
             .expect("an HTTP client");

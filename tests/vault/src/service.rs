@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 use crate::core::Core;
 use crate::envelope::Rendered;
 use crate::fault::{Fault, Faults};
+use crate::path;
 use crate::record::{Log, Recorded};
 use crate::request::Request;
 use crate::wire::Ending;
@@ -26,7 +27,7 @@ use crate::wire::Ending;
 /// Go's server sends answers that are larger than this in chunks.
 const CHUNKED_FROM: usize = 2048;
 
-type Body = BoxBody<Bytes, io::Error>;
+pub(crate) type Body = BoxBody<Bytes, io::Error>;
 
 /// Which connection a request came on, and how to end that.
 pub(crate) struct Visit {
@@ -79,7 +80,9 @@ impl Service {
         let number = self.log.asked(recorded(&parts, &body, visit.connection));
         let response = match self.faults.take(&parts.method, parts.uri.path()) {
             Some(fault) => self.misbehave(fault, &parts, &body, &visit).await,
-            None => whole(self.answer(&parts, &body), &parts),
+            None => {
+                path::refuse(&parts.method, &parts.uri).unwrap_or_else(|| whole(self.answer(&parts, &body), &parts))
+            }
         };
         self.log.answered(number, response.status().as_u16());
         Ok(response)
@@ -150,7 +153,7 @@ fn whole(rendered: Rendered, parts: &Parts) -> Response<Body> {
     response
 }
 
-fn made_up(status: u16, headers: Vec<(String, String)>, body: Vec<u8>) -> Response<Body> {
+pub(crate) fn made_up(status: u16, headers: Vec<(String, String)>, body: Vec<u8>) -> Response<Body> {
     let mut response = response(status, full(body));
     for (name, value) in headers {
         let name = HeaderName::try_from(name).expect("a header's name");

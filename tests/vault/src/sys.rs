@@ -141,7 +141,10 @@ fn mounts(core: &mut Core, request: &Request, at: &str, prefix: &str) -> Outcome
 fn policies(core: &mut Core, request: &Request, name: &str) -> Outcome {
     let name = name.trim_matches('/').to_lowercase();
     match request.operation {
-        Operation::List => Ok(Answer::data(json!({ "keys": core.policies.names() }))),
+        Operation::List => {
+            let names: Vec<_> = core.policies.names().into_iter().chain(["root"]).collect();
+            Ok(Answer::data(json!({ "keys": names })))
+        }
         Operation::Read => {
             let text = core.policies.text(&name).ok_or_else(Failure::not_found)?;
             Ok(Answer::data(json!({ "name": name, "policy": text })))

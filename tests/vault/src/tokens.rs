@@ -107,6 +107,12 @@ impl Token {
         self.kind == Kind::Service && self.expires.is_some() && !self.grant.not_renewable
     }
 
+    /// For how long it can be renewed at most, in whole seconds.
+    fn max_ttl_left(&self) -> Duration {
+        let age = self.created.elapsed().unwrap_or_default();
+        Duration::from_secs(max_ttl(&self.grant).saturating_sub(age).as_secs())
+    }
+
     /// The `auth` object of a login, a creation or a renewal.
     fn auth(&self) -> Value {
         let metadata = if self.grant.metadata.is_empty() { Value::Null } else { json!(self.grant.metadata) };
@@ -158,7 +164,21 @@ impl Token {
 fn lifetime(grant: &Grant, root: bool) -> Duration {
     let wanted = if grant.period.is_zero() { grant.ttl } else { grant.period };
     let ttl = if wanted.is_zero() && !root { DEFAULT_TTL } else { wanted };
-    if grant.explicit_max_ttl.is_zero() { ttl } else { ttl.min(grant.explicit_max_ttl) }
+    ttl.min(max_ttl(grant))
+}
+
+fn max_ttl(grant: &Grant) -> Duration {
+    if grant.explicit_max_ttl.is_zero() { DEFAULT_TTL } else { grant.explicit_max_ttl }
+}
+
+fn warn_if_capped(answer: Answer, asked: Duration, given: Duration) -> Answer {
+    if asked <= given {
+        return answer;
+    }
+    let (asked, given) = (clock::short(asked), clock::short(given));
+    answer.warn(&format!(
+        "TTL of \"{asked}\" exceeded the effective max_ttl of \"{given}\"; TTL value is capped accordingly"
+    ))
 }
 
 /// All tokens by their id.
@@ -174,9 +194,11 @@ impl Tokens {
 
     /// Makes a token and gives the answer that hands it out.
     pub(crate) fn hand_out(&mut self, grant: Grant) -> Answer {
+        let asked = grant.ttl;
         let token = self.issue(grant);
         let accessor = Some(token.accessor.clone()).filter(|accessor| !accessor.is_empty());
-        Answer { auth: Some(token.auth()), accessor, ..Answer::default() }
+        let answer = Answer { auth: Some(token.auth()), accessor, ..Answer::default() };
+        warn_if_capped(answer, asked, token.ttl)
     }
 
     pub(crate) fn get(&self, id: &str) -> Option<&Token> {
@@ -212,7 +234,7 @@ pub(crate) fn handle(tokens: &mut Tokens, request: &Request, caller: &Token, acl
     use Operation::{Read, Write};
     match (request.path.as_str(), request.operation) {
         ("lookup-self", Read | Write) => lookup_self(tokens, caller),
-        ("lookup", Write) => lookup(tokens, request),
+        ("lookup", Write) => lookup(tokens, request, caller),
         ("lookup-accessor", Write) => lookup_accessor(tokens, request),
         ("renew-self", Write) => renew(tokens, caller, request),
         ("revoke-self", Write) => revoke_self(tokens, caller),
@@ -237,14 +259,14 @@ fn lookup_self(tokens: &Tokens, caller: &Token) -> Outcome {
     Ok(Answer::data(token.lookup()))
 }
 
-fn lookup(tokens: &Tokens, request: &Request) -> Outcome {
-    let id = request.text("token").ok_or_else(|| Failure::bad_request("missing token ID"))?;
+fn lookup(tokens: &Tokens, request: &Request, caller: &Token) -> Outcome {
+    let id = request.text("token").unwrap_or(&caller.id);
     tokens.get(id).map(|token| Answer::data(token.lookup())).ok_or_else(|| Failure::new(403, "bad token"))
 }
 
 fn lookup_accessor(tokens: &Tokens, request: &Request) -> Outcome {
     let accessor = request.text("accessor").unwrap_or_default();
-    let token = tokens.with_accessor(accessor).ok_or_else(|| Failure::new(403, "invalid accessor"))?;
+    let token = tokens.with_accessor(accessor).ok_or_else(|| Failure::multierror(400, "invalid accessor"))?;
     let mut data = token.lookup();
     data["id"] = "".into();
     Ok(Answer::data(data))
@@ -257,9 +279,12 @@ fn renew(tokens: &mut Tokens, caller: &Token, request: &Request) -> Outcome {
     let Some(token) = tokens.0.get_mut(&caller.id).filter(|token| token.is_renewable()) else {
         return Err(Failure::bad_request("lease is not renewable"));
     };
-    token.ttl = request.duration("increment").filter(|ttl| !ttl.is_zero()).unwrap_or(lifetime(&token.grant, false));
+    let asked = request.duration("increment").filter(|ttl| !ttl.is_zero()).unwrap_or(token.ttl);
+    token.ttl = if token.grant.period.is_zero() { asked.min(token.max_ttl_left()) } else { token.grant.period };
     token.expires = Some(Instant::now() + token.ttl);
-    Ok(Answer { auth: Some(token.auth()), ..Answer::default() })
+    let answer = Answer { auth: Some(token.auth()), ..Answer::default() };
+    let periodic = !token.grant.period.is_zero();
+    Ok(if periodic { answer } else { warn_if_capped(answer, asked, token.ttl) })
 }
 
 fn revoke_self(tokens: &mut Tokens, caller: &Token) -> Outcome {
