@@ -27,11 +27,6 @@ impl Address {
         }
     }
 
-    /// The address that Vault itself gave for the same request, in a redirect.
-    pub fn of_redirect(url: Url) -> Address {
-        Address { url }
-    }
-
     /// The URL of an API path that is percent-encoded already, with a query or without.
     pub fn join(&self, path: &str, query: Option<&str>) -> Url {
         let prefix = self.url.path().trim_end_matches('/');

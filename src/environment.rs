@@ -218,7 +218,7 @@ mod tests {
     };
 
     fn document(json: &str) -> Result<Document, Error> {
-        Ok(Document::new(serde_json::from_str(json).expect("an object")))
+        serde_json::from_str(json).map(Document::new).map_err(|_| missing().expect_err("an error"))
     }
 
     fn missing() -> Result<Document, Error> {

@@ -197,11 +197,11 @@ mod tests {
     fn planned(
         options: &[(&'static str, &str)],
         environment: &[(&str, &str)],
-        files: Vec<EnvFile>,
+        files: &[EnvFile],
     ) -> Result<Plan, Errors> {
         let environment = variables(environment);
         let layers = Layers { options: &Options::of(options), environment: &environment, files: &[] };
-        make(&settings::understand(&layers).expect("settings"), &environment, &files)
+        make(&settings::understand(&layers).expect("settings"), &environment, files)
     }
 
     fn names(plan: &Plan) -> Vec<&str> {
@@ -219,9 +219,9 @@ mod tests {
             ("VAULT", "v"),
             ("vault_x", "y"),
         ];
-        let plan = planned(&[], &environment, Vec::new()).expect("a plan");
+        let plan = planned(&[], &environment, &[]).expect("a plan");
         assert_eq!(names(&plan), ["A", "VAULT_DB", "VAULT", "vault_x"]);
-        let plan = planned(&[("keep", "VAULT_PO*,BAO_X")], &environment, Vec::new()).expect("a plan");
+        let plan = planned(&[("keep", "VAULT_PO*,BAO_X")], &environment, &[]).expect("a plan");
         assert_eq!(names(&plan), ["A", "BAO_X", "VAULT_PORT", "VAULT_DB", "VAULT", "vault_x"]);
     }
 
@@ -229,7 +229,7 @@ mod tests {
     fn a_clean_environment_has_path_kept_and_fetched_variables_and_those_of_env_files() {
         let environment = [("A", "1"), ("PATH", "/bin"), ("KEPT", "k"), ("S", "vault:a/b#c"), ("VAULT_X", "x")];
         let file = EnvFile { name: "f".into(), variables: variables(&[("F", "f"), ("VAULT_Y", "y")]) };
-        let plan = planned(&[("clean-env", "true"), ("keep", "KEPT")], &environment, vec![file]).expect("a plan");
+        let plan = planned(&[("clean-env", "true"), ("keep", "KEPT")], &environment, &[file]).expect("a plan");
         assert_eq!(names(&plan), ["PATH", "KEPT", "S", "F"]);
     }
 
@@ -239,7 +239,7 @@ mod tests {
             EnvFile { name: "1".into(), variables: variables(&[("A", "f1"), ("B", "f1"), ("C", "f1")]) },
             EnvFile { name: "2".into(), variables: variables(&[("B", "f2")]) },
         ];
-        let plan = planned(&[], &[("Z", "z"), ("A", "first"), ("A", "second")], files).expect("a plan");
+        let plan = planned(&[], &[("Z", "z"), ("A", "first"), ("A", "second")], &files).expect("a plan");
         assert_eq!(names(&plan), ["Z", "A", "C", "B"]);
         assert_eq!(plan.known("A"), Some(&Secret::from("first")));
         assert_eq!(plan.known("B"), Some(&Secret::from("f2")));
@@ -248,7 +248,7 @@ mod tests {
     #[test]
     fn a_secret_is_read_once_for_all_who_want_it() {
         let environment = [("A", "vault:a/b#c"), ("B", "bao:/a/b#d:-x"), ("C", "vault:a/b#c#1"), ("D", "vault?:a/c#c")];
-        let plan = planned(&[("secret", "a/b"), ("secret", "X_*=a/b##1")], &environment, Vec::new()).expect("a plan");
+        let plan = planned(&[("secret", "a/b"), ("secret", "X_*=a/b##1")], &environment, &[]).expect("a plan");
         let reads: Vec<(&str, Option<u64>)> =
             plan.reads.iter().map(|read| (read.path.as_str(), read.version)).collect();
         assert_eq!(reads, [("a/b", None), ("a/b", Some(1)), ("a/c", None)]);
@@ -257,9 +257,8 @@ mod tests {
 
     #[test]
     fn a_literal_variable_is_never_interpreted() {
-        let plan =
-            planned(&[("literal", "A,X_*")], &[("A", "vault:"), ("X_1", "vault:a#b"), ("B", "vault:a#b")], Vec::new())
-                .expect("a plan");
+        let plan = planned(&[("literal", "A,X_*")], &[("A", "vault:"), ("X_1", "vault:a#b"), ("B", "vault:a#b")], &[])
+            .expect("a plan");
         assert_eq!(
             (plan.known("A"), plan.known("X_1")),
             (Some(&Secret::from("vault:")), Some(&Secret::from("vault:a#b")))
@@ -269,9 +268,8 @@ mod tests {
 
     #[test]
     fn every_wrong_reference_is_named_and_none_is_shown() {
-        let errors = planned(&[], &[("A", "vault:s3cret"), ("B", "b"), ("C", "vault:a/../s3cret#k")], Vec::new())
-            .expect_err("wrong")
-            .0;
+        let errors =
+            planned(&[], &[("A", "vault:s3cret"), ("B", "b"), ("C", "vault:a/../s3cret#k")], &[]).expect_err("wrong").0;
         let names: Vec<&str> = errors.iter().map(|error| error.message.split(':').next().unwrap_or_default()).collect();
         assert_eq!(names, ["A", "C"]);
         assert!(!format!("{errors:?}").contains("s3cret"));
@@ -280,12 +278,10 @@ mod tests {
     #[test]
     fn without_vault_defaults_are_taken_and_any_other_reference_is_an_error() {
         let off = ("VAULT_ENABLED", "false");
-        let plan =
-            planned(&[("secret", "a/b")], &[off, ("A", "vault:a/b#c:-d"), ("B", "b")], Vec::new()).expect("a plan");
+        let plan = planned(&[("secret", "a/b")], &[off, ("A", "vault:a/b#c:-d"), ("B", "b")], &[]).expect("a plan");
         assert!(plan.reads.is_empty() && plan.imports.is_empty() && plan.skipped_imports);
         assert_eq!(plan.known("A"), Some(&Secret::from("d")));
-        let errors =
-            planned(&[], &[off, ("A", "vault:a/b#c"), ("B", "vault?:a/b#c")], Vec::new()).expect_err("no default").0;
+        let errors = planned(&[], &[off, ("A", "vault:a/b#c"), ("B", "vault?:a/b#c")], &[]).expect_err("no default").0;
         assert_eq!(errors.len(), 2);
     }
 

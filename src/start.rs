@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use reqwest::Method;
@@ -61,7 +61,10 @@ fn run(initial_block: Block) -> Result<(), Errors> {
     let invocation = cli::parse(std::env::args_os().skip(1).collect());
     let (options, command) = match invocation {
         Ok(Invocation::Run { options, command }) => (options, command),
-        Ok(Invocation::Print(text)) => return print(&text),
+        Ok(Invocation::Print(text)) => {
+            print(&text);
+            return Ok(());
+        }
         Err(error) => {
             start_log(&Options::default(), &environment, &[]);
             return Err(error.into());
@@ -69,7 +72,7 @@ fn run(initial_block: Block) -> Result<(), Errors> {
     };
     let files = env_files(&options, &environment);
     start_log(&options, &environment, files.as_deref().unwrap_or_default());
-    let image = prepare(began, &options, command, environment, files?)?;
+    let image = prepare(began, &options, command, &environment, &files?)?;
     Err(image.exec().into())
 }
 
@@ -78,17 +81,17 @@ fn prepare(
     began: Instant,
     options: &Options,
     command: Vec<OsString>,
-    environment: Vec<Variable>,
-    files: Vec<EnvFile>,
+    environment: &[Variable],
+    files: &[EnvFile],
 ) -> Result<Image, Errors> {
-    let layers = Layers { options, environment: &environment, files: &files };
+    let layers = Layers { options, environment, files };
     settings::log_settings(&layers)?;
     let settings = settings::understand(&layers)?;
     if let Some(method) = &settings.auth_method {
         auth::by_name(method)?;
     }
     let Some(name) = command.first() else { return Err(no_command().into()) };
-    let plan = plan::make(&settings, &environment, &files)?;
+    let plan = plan::make(&settings, environment, files)?;
     // Before Vault is asked, so that a typing error burns no secret id.
     let early = if plan.fetches("PATH") { None } else { Some(exec::find(name, plan.known("PATH").map(as_path))?) };
     if plan.skipped_imports {
@@ -100,14 +103,12 @@ fn prepare(
     for warning in &built.warnings {
         log::warn!("{warning}");
     }
-    let program = match early {
-        Some(program) => program,
-        None => {
-            let path = built.variables.iter().find(|variable| variable.name == "PATH");
-            exec::find(name, path.map(|path| as_path(&path.value)))?
-        }
-    };
+    let program = early.map_or_else(|| exec::find(name, value(&built.variables, "PATH").map(as_path)), Ok)?;
     Image::new(program, command, built.variables)
+}
+
+fn value<'a>(variables: &'a [Variable], name: &str) -> Option<&'a Secret> {
+    variables.iter().find(|variable| variable.name == name).map(|variable| &variable.value)
 }
 
 fn as_path(value: &Secret) -> &OsStr {
@@ -119,10 +120,9 @@ fn no_command() -> Error {
         .hint("vault-exec [options] -- command [argument ...]; an image's CMD is the command of its ENTRYPOINT")
 }
 
-fn print(text: &str) -> Result<(), Errors> {
+fn print(text: &str) {
     // Nobody reads a closed stdout, and there is nothing left to do.
     let _ = std::io::stdout().write_all(text.as_bytes());
-    Ok(())
 }
 
 fn start_log(options: &Options, environment: &[Variable], files: &[EnvFile]) {
@@ -137,7 +137,7 @@ fn env_files(options: &Options, environment: &[Variable]) -> Result<Vec<EnvFile>
     errors.or(files)
 }
 
-fn env_file(origin: &str, path: &PathBuf) -> Result<EnvFile, Error> {
+fn env_file(origin: &str, path: &Path) -> Result<EnvFile, Error> {
     let name = path.display().to_string();
     let text = read_file(path).map_err(|error| error.at(format!("{name} ({origin})")))?;
     let variables = env_file::parse(&text).map_err(|error| error.at(&name))?;

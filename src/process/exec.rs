@@ -61,7 +61,7 @@ fn check_interpreter(program: &Path) -> Result<(), Error> {
     let mut start = Vec::new();
     let read = File::open(program).and_then(|file| file.take(256).read_to_end(&mut start));
     let Some(line) = read.ok().and_then(|_| start.strip_prefix(b"#!")) else { return Ok(()) };
-    let mut words = line.split(|byte| byte.is_ascii_whitespace()).filter(|word| !word.is_empty());
+    let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
     let interpreter = words.next().map(|word| Path::new(OsStr::from_bytes(word)));
     match interpreter {
         Some(interpreter) if !interpreter.exists() => {
@@ -160,13 +160,13 @@ fn entry(variable: Variable, limit: usize) -> Result<CString, Error> {
         ))
         .hint("give a value of this size to the application in a file"));
     }
-    joined(name, &value, length).map_err(|_| {
+    joined(&name, &value, length).map_err(|_| {
         Error::config(format!("{shown}: the value has a NUL byte, which no environment can hold"))
             .hint("store the value base64-encoded, or give it to the application in a file")
     })
 }
 
-fn joined(name: OsString, value: &Secret, length: usize) -> Result<CString, std::ffi::NulError> {
+fn joined(name: &OsStr, value: &Secret, length: usize) -> Result<CString, std::ffi::NulError> {
     let mut bytes = Vec::with_capacity(length);
     bytes.extend_from_slice(name.as_bytes());
     bytes.push(b'=');

@@ -148,12 +148,13 @@ impl Client {
         loop {
             let outcome = self.attempt(request);
             tries += 1;
-            match outcome {
+            let (error, wait) = match outcome {
                 Outcome::Answered(answer) => return Ok(answer),
                 Outcome::Final(error) => return Err(self.report(error, request, tries)),
-                Outcome::Again(error, wait) => {
-                    self.pause(&error, wait, request, tries).ok_or_else(|| self.report(error, request, tries))?
-                }
+                Outcome::Again(error, wait) => (error, wait),
+            };
+            if self.pause(&error, wait, request, tries).is_none() {
+                return Err(self.report(error, request, tries));
             }
         }
     }
@@ -207,22 +208,22 @@ impl Client {
             Err(outcome) => return outcome,
         };
         match redirected(&response, &url) {
-            None => self.judged(request, response),
+            None => judged(request, response),
             Some(Err(error)) => Outcome::Final(error),
-            Some(Ok(next)) => self.follow(request, next),
+            Some(Ok(next)) => self.follow(request, &next),
         }
     }
 
     /// One hop, as a standby asks for: the same method, body and token.
-    fn follow(&self, request: &Request<'_>, url: Url) -> Outcome {
-        log::debug!("{}: redirected to {}", request.what, Address::of_redirect(url.clone()).host());
+    fn follow(&self, request: &Request<'_>, url: &Url) -> Outcome {
+        log::debug!("{}: redirected to {}", request.what, url.host_str().unwrap_or_default());
         match self.exchange(request, url.clone()) {
             Err(outcome) => outcome,
-            Ok(response) if redirected(&response, &url).is_some() => Outcome::Final(
+            Ok(response) if redirected(&response, url).is_some() => Outcome::Final(
                 Error::new(Code::Protocol, "redirected more than once")
                     .hint("put the address of Vault itself into VAULT_ADDR"),
             ),
-            Ok(response) => self.judged(request, response),
+            Ok(response) => judged(request, response),
         }
     }
 
@@ -250,21 +251,21 @@ impl Client {
         }
         Ok(builder)
     }
+}
 
-    fn judged(&self, request: &Request<'_>, mut response: Response) -> Outcome {
-        let status = response.status().as_u16();
-        let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let bytes = match body(&mut response) {
-            Ok(Some(bytes)) => bytes,
-            Ok(None) => return Outcome::Final(Error::new(Code::Protocol, "the answer has more than 4 MiB")),
-            Err(error) => return unknown(request, error),
-        };
-        match judge(&Raw { status, retry_after: retry_after.as_deref(), bytes: &bytes }) {
-            Verdict::Answered(answer) => Outcome::Answered(answer),
-            Verdict::NotDone { error, wait } => Outcome::Again(error, wait),
-            Verdict::Unknown(error) => unknown(request, error),
-            Verdict::Final(error) => Outcome::Final(error),
-        }
+fn judged(request: &Request<'_>, mut response: Response) -> Outcome {
+    let status = response.status().as_u16();
+    let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let bytes = match body(&mut response) {
+        Ok(Some(bytes)) => bytes,
+        Ok(None) => return Outcome::Final(Error::new(Code::Protocol, "the answer has more than 4 MiB")),
+        Err(error) => return unknown(request, error),
+    };
+    match judge(&Raw { status, retry_after: retry_after.as_deref(), bytes: &bytes }) {
+        Verdict::Answered(answer) => Outcome::Answered(answer),
+        Verdict::NotDone { error, wait } => Outcome::Again(error, wait),
+        Verdict::Unknown(error) => unknown(request, error),
+        Verdict::Final(error) => Outcome::Final(error),
     }
 }
 
