@@ -1,5 +1,7 @@
 //! What `vault-exec` does, seen from outside, and what the Vault does that it is tried against.
 
-#![allow(clippy::doc_markdown)] // Names are written as their owners write them.
+#![allow(clippy::needless_pass_by_value, reason = "a JSON literal reads best as it is")]
 
 mod contract;
+mod main_job;
+mod support;

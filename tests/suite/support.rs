@@ -1,0 +1,164 @@
+//! Runs the binary and says what came of it.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+
+use test_vault::Target;
+
+/// The binary under test. `VAULT_EXEC_BINARY` names another one, such as the static build.
+pub(crate) fn binary() -> PathBuf {
+    std::env::var_os("VAULT_EXEC_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_vault-exec").into()).into()
+}
+
+/// What every start that works prints when it runs [`Run::marker`].
+pub(crate) const STARTED: &str = "the application runs";
+
+/// One run of the binary, with nothing in its environment but PATH and what the test sets.
+#[derive(Clone, Debug)]
+pub(crate) struct Run {
+    environment: BTreeMap<OsString, OsString>,
+    options: Vec<OsString>,
+    command: Vec<OsString>,
+}
+
+/// A run without options whose command prints its environment.
+pub(crate) fn run() -> Run {
+    let path = std::env::var_os("PATH").expect("a PATH");
+    Run { environment: [("PATH".into(), path)].into(), options: Vec::new(), command: vec!["env".into(), "-0".into()] }
+}
+
+/// A run with the address and the CA of a Vault.
+pub(crate) fn run_at(target: &Target) -> Run {
+    let run = run().env("VAULT_ADDR", target.addr());
+    match target.ca_file() {
+        Some(file) => run.env("VAULT_CACERT", file),
+        None => run,
+    }
+}
+
+impl Run {
+    pub(crate) fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Run {
+        self.environment.insert(name.into(), value.into());
+        self
+    }
+
+    pub(crate) fn without(mut self, name: &str) -> Run {
+        self.environment.remove(OsStr::new(name));
+        self
+    }
+
+    pub(crate) fn option(mut self, option: impl Into<OsString>) -> Run {
+        self.options.push(option.into());
+        self
+    }
+
+    pub(crate) fn options<T: Into<OsString>>(self, options: impl IntoIterator<Item = T>) -> Run {
+        options.into_iter().fold(self, Run::option)
+    }
+
+    pub(crate) fn command<T: Into<OsString>>(mut self, command: impl IntoIterator<Item = T>) -> Run {
+        self.command = command.into_iter().map(Into::into).collect();
+        self
+    }
+
+    pub(crate) fn shell(self, script: &str) -> Run {
+        self.command(["sh", "-c", script])
+    }
+
+    /// A command that prints [`STARTED`]: where that is not on stdout, the application was not started.
+    pub(crate) fn marker(self) -> Run {
+        self.shell(&format!("echo {STARTED}"))
+    }
+
+    /// The command for what a test does beyond running it, such as signals or descriptors.
+    pub(crate) fn build(&self) -> Command {
+        let mut command = Command::new(binary());
+        command.env_clear().envs(&self.environment).args(&self.options).arg("--").args(&self.command);
+        command
+    }
+
+    pub(crate) fn spawn(&self) -> Child {
+        self.build()
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary runs")
+    }
+
+    pub(crate) fn end(&self) -> Ended {
+        Ended::of(self.spawn().wait_with_output().expect("it ends"))
+    }
+
+    pub(crate) fn end_with_input(&self, input: &[u8]) -> Ended {
+        let mut command = self.build();
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
+        child.stdin.take().expect("piped").write_all(input).expect("it reads");
+        Ended::of(child.wait_with_output().expect("it ends"))
+    }
+
+    /// The environment that the application got. Fails where the start failed.
+    pub(crate) fn environment(&self) -> BTreeMap<String, String> {
+        let ended = self.clone().command(["env", "-0"]).end();
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        let text = String::from_utf8(ended.stdout).expect("UTF-8");
+        let entries: Vec<&str> = text.split_terminator('\0').collect();
+        let map: BTreeMap<String, String> = entries
+            .iter()
+            .map(|entry| entry.split_once('=').expect("NAME=value"))
+            .map(|(name, value)| (name.into(), value.into()))
+            .collect();
+        assert_eq!(map.len(), entries.len(), "a name came twice: {entries:?}");
+        map
+    }
+
+    /// The value of one variable of the application.
+    pub(crate) fn value(&self, name: &str) -> Option<String> {
+        self.environment().remove(name)
+    }
+
+    /// The start must fail with `code`, say each of `parts` on stderr, and not start the application.
+    #[track_caller]
+    pub(crate) fn fails(&self, code: i32, parts: &[&str]) -> Ended {
+        let ended = self.clone().marker().end();
+        assert_eq!(ended.code, Some(code), "{}", ended.stderr);
+        assert_eq!(ended.text(), "", "the application was started");
+        for part in parts {
+            assert!(ended.stderr.contains(part), "no {part:?} in: {}", ended.stderr);
+        }
+        ended
+    }
+}
+
+/// How a run ended.
+#[derive(Clone, Debug)]
+pub(crate) struct Ended {
+    /// `None` where a signal ended it.
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: String,
+}
+
+impl Ended {
+    pub(crate) fn of(output: Output) -> Ended {
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        Ended { code: output.status.code(), stdout: output.stdout, stderr }
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).into_owned()
+    }
+
+    pub(crate) fn started(&self) -> bool {
+        self.text().contains(STARTED)
+    }
+}
+
+/// A directory of its own for a test, removed when it goes.
+pub(crate) fn directory() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a temporary directory")
+}
