@@ -170,7 +170,7 @@ fn with(client: &Client, way: Way, settings: &Settings, plan: &Plan) -> Result<F
         remove_files(settings, &session);
     }
     let fetched = fetch::fetch(client, &session, &plan.reads, settings.kv_version);
-    let is_read = fetched.as_ref().is_ok_and(|fetched| fetched.outcomes.iter().any(Result::is_ok));
+    let is_read = fetched.as_ref().is_ok_and(|fetched| fetched.outcomes.documents.iter().any(Result::is_ok));
     if !session.is_own && is_read {
         remove_files(settings, &session);
     }
@@ -257,7 +257,7 @@ fn revocation(client: &Client, session: &Session) -> Result<(), Error> {
 pub fn report_bugs() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        log::error!(hint = "please report it with the version and this place"; "a bug of vault-exec at {place}");
+        log::error!("a bug of vault-exec at {place}\nplease report it with the version and this place");
         std::process::exit(Code::Internal.status().into());
     }));
 }
