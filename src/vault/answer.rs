@@ -85,6 +85,14 @@ impl Answer {
         words(self.status, Some(&self.body.0))
     }
 
+    /// Whether it is the token that is refused and not what it asked for: a policy's refusal comes as a list of errors, one of
+    /// the token without, or with `invalid token` in it.
+    pub fn refuses_token(&self) -> bool {
+        let of_token =
+            |text: &&str| *text == "permission denied" || text.contains("invalid token") || *text == "bad token";
+        self.status == 403 && self.errors().iter().any(of_token)
+    }
+
     /// The texts of `errors`.
     pub fn errors(&self) -> Vec<&str> {
         texts(&self.body.0, "errors")

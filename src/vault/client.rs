@@ -32,6 +32,8 @@ const PARALLEL_HTTP1: usize = 8;
 /// Parallel requests over HTTP/2, all on one connection; Go's servers allow 250.
 const PARALLEL_HTTP2: usize = 64;
 
+const BAD_TOKEN: &str = "the token is wrong, expired, revoked or used up, or not for this address and namespace";
+
 /// How Vault is reached.
 pub struct Connection {
     /// The server.
@@ -162,7 +164,12 @@ impl Client {
     /// An answer with a status of 4xx as an error: 66 for 404, else 77.
     pub fn refused(&self, answer: &Answer, what: &str) -> Error {
         let code = if answer.status == 404 { Code::Missing } else { Code::Refused };
-        Error::new(code, self.redactor.clean(&format!("{what}: {} ({})", answer.refusal(), self.address)))
+        let error = Error::new(code, self.redactor.clean(&format!("{what}: {} ({})", answer.refusal(), self.address)));
+        match answer.status {
+            403 if answer.refuses_token() => error.hint(BAD_TOKEN),
+            403 => error.hint("no policy of the token allows it"),
+            _ => error,
+        }
     }
 
     /// Whether anything has been answered yet.
