@@ -2,6 +2,8 @@
 
 #![allow(clippy::needless_pass_by_value, reason = "a JSON literal reads best as it is")]
 
+mod app;
 mod contract;
 mod main_job;
+mod references;
 mod support;
