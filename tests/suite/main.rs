@@ -4,6 +4,8 @@
 
 mod app;
 mod contract;
+mod imports;
+mod login;
 mod main_job;
 mod references;
 mod support;
