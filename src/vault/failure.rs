@@ -57,18 +57,18 @@ fn root(error: &dyn StdError) -> &dyn StdError {
     last
 }
 
-/// The TLS error below an error, which an `io::Error` hides from `source`.
+/// The TLS error below an error.
 fn find_tls<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Error> {
-    let mut current = Some(error);
-    while let Some(error) = current {
-        let inside = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        let found = inside.and_then(|inside| inside.downcast_ref()).or_else(|| error.downcast_ref());
-        if found.is_some() {
-            return found;
-        }
-        current = error.source();
+    std::iter::successors(Some(error), |error| below(*error)).find_map(|error| error.downcast_ref())
+}
+
+/// What an error comes from. The `source` of an `io::Error` leaves out the error that it was made of, which may be another
+/// `io::Error`.
+fn below<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 'static)> {
+    match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        Some(inside) => Some(inside),
+        None => error.source(),
     }
-    None
 }
 
 /// A TLS failure, and whether it may pass: a certificate or a protocol that does not fit will not.
