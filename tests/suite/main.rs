@@ -9,3 +9,4 @@ mod login;
 mod main_job;
 mod references;
 mod support;
+mod tls;
