@@ -7,6 +7,7 @@ mod contract;
 mod imports;
 mod login;
 mod main_job;
+mod network;
 mod references;
 mod support;
 mod tls;
