@@ -6,7 +6,7 @@ use std::ffi::{OsStr, OsString};
 use crate::document::Document;
 use crate::error::{Code, Error, Errors};
 use crate::import::Keys;
-use crate::plan::{self, Entry, Imported, Plan, Source};
+use crate::plan::{self, Entry, Imported, Plan, Read, Source};
 use crate::secret::{Secret, Variable};
 use crate::settings::{Naming, OnConflict};
 
@@ -49,6 +49,7 @@ pub struct Rules {
 /// Every failure: reads that failed with the names of those that wanted them, keys that are missing, names in conflict.
 pub fn build(plan: Plan, outcomes: &Outcomes, rules: Rules) -> Result<Built, Errors> {
     let mut builder = Builder {
+        reads: plan.reads,
         outcomes,
         rules,
         built: Built::default(),
@@ -66,6 +67,7 @@ pub fn build(plan: Plan, outcomes: &Outcomes, rules: Rules) -> Result<Built, Err
 }
 
 struct Builder<'a> {
+    reads: Vec<Read>,
     outcomes: &'a Outcomes,
     rules: Rules,
     built: Built,
@@ -101,7 +103,7 @@ impl Builder<'_> {
         let missing = match self.outcomes.get(read)? {
             Ok(document) => match document.get(key) {
                 Some(value) => return Some(value),
-                None => no_key(key, document),
+                None => self.no_key(read, key, document),
             },
             Err(error) if error.code == Code::Missing => error.clone(),
             Err(_) => {
@@ -140,7 +142,7 @@ impl Builder<'_> {
         };
         match document.get(&key) {
             Some(value) => self.imported(place, name, value),
-            None => self.missing(read, no_key(&key, document), place),
+            None => self.missing(read, self.no_key(read, &key, document), place),
         }
     }
 
@@ -192,6 +194,17 @@ impl Builder<'_> {
         }
     }
 
+    fn no_key(&self, read: usize, key: &str, document: &Document) -> Error {
+        let keys: Vec<&str> = document.keys().collect();
+        let hint = if keys.is_empty() {
+            "the secret has no keys".to_owned()
+        } else {
+            format!("the secret has {}", keys.join(", "))
+        };
+        let path = self.reads.get(read).map(|read| read.path.as_str()).unwrap_or_default();
+        Error::new(Code::Missing, format!("{path}: no key {key}")).hint(hint)
+    }
+
     fn fail(&mut self, read: usize, who: String) {
         match self.failed.iter_mut().find(|(failed, _)| *failed == read) {
             Some((_, names)) => names.push(who),
@@ -207,16 +220,6 @@ impl Builder<'_> {
         }
         self.errors.or(self.built)
     }
-}
-
-fn no_key(key: &str, document: &Document) -> Error {
-    let keys: Vec<&str> = document.keys().collect();
-    let hint = if keys.is_empty() {
-        "the secret has no keys".to_owned()
-    } else {
-        format!("the secret has {}", keys.join(", "))
-    };
-    Error::new(Code::Missing, format!("no key {key}")).hint(hint)
 }
 
 #[cfg(test)]
@@ -303,7 +306,7 @@ mod tests {
         }
         let entries = vec![wanted("A", "x", false, None), wanted("B", "y", false, None), wanted("C", "k", false, None)];
         let errors = messages(built(plan(entries, vec![]), document(r#"{"k":"v"}"#), RULES));
-        assert_eq!(errors, ["66 A: no key x", "66 B: no key y"]);
+        assert_eq!(errors, ["66 A: a/b: no key x", "66 B: a/b: no key y"]);
     }
 
     #[test]

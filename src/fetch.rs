@@ -95,11 +95,14 @@ fn read(client: &Client, session: &Session, wanted: &Wanted) -> Result<Found, Er
         repeat,
         what: path.to_string(),
     };
-    let found = client.send(&request).and_then(|answer| match answer.status {
+    let answer = client.send(&request)?;
+    let refuses_token = answer.refuses_token();
+    let found = match answer.status {
         200..300 | 404 => kv::understand(answer, *version).map_err(|error| error.at(path)),
         _ => Err(client.refused(&answer, path.as_str())),
-    });
-    found.map_err(|error| if *engine == Engine::Unknown { with_detection_hint(error, path) } else { error })
+    };
+    let is_about_path = *engine == Engine::Unknown && !refuses_token;
+    found.map_err(|error| if is_about_path { with_detection_hint(error, path) } else { error })
 }
 
 /// Where the mount could not be found out, the path may lack its `data`.

@@ -122,7 +122,9 @@ fn inferred(layers: &Layers<'_>, settings: &Settings) -> Result<&'static Method,
                 "unset those of one of them, or name the method: VAULT_AUTH_METHOD=token or VAULT_AUTH_METHOD=approle",
             ))
         }
-        (None, true) if settings.role.is_some() => by_name("kubernetes"),
+        (None, true) if settings.role.is_some() => {
+            by_name("kubernetes").map_err(|error| error.at("VAULT_ROLE is set, and neither a token nor a role id"))
+        }
         (None, true) => {
             Err(Error::config("there are secrets to fetch, and no credentials to log in with").hint(table()))
         }

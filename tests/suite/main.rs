@@ -2,6 +2,12 @@
 
 #![allow(clippy::needless_pass_by_value, reason = "a JSON literal reads best as it is")]
 
+mod app;
 mod contract;
+mod imports;
+mod login;
 mod main_job;
+mod network;
+mod references;
 mod support;
+mod tls;

@@ -73,6 +73,11 @@ impl Run {
         self.shell(&format!("echo {STARTED}"))
     }
 
+    /// The environment that it is started in, for what a test starts in another way.
+    pub(crate) fn variables(&self) -> &BTreeMap<OsString, OsString> {
+        &self.environment
+    }
+
     /// The command for what a test does beyond running it, such as signals or descriptors.
     pub(crate) fn build(&self) -> Command {
         let mut command = Command::new(binary());
