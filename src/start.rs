@@ -52,7 +52,17 @@ pub fn start(initial_block: Block) -> u8 {
     }
 }
 
+/// All that the start had in its hands, credentials too, is dropped and so wiped before the process becomes another one:
+/// only the image is left.
 fn run(initial_block: Block) -> Result<(), Errors> {
+    match image(initial_block)? {
+        Some(image) => Err(image.exec().into()),
+        None => Ok(()),
+    }
+}
+
+/// The application with its environment, or nothing where something was printed instead.
+fn image(initial_block: Block) -> Result<Option<Image>, Errors> {
     let began = Instant::now();
     let environment = block::read();
     if initial_block == Block::Wiped {
@@ -63,7 +73,7 @@ fn run(initial_block: Block) -> Result<(), Errors> {
         Ok(Invocation::Run { options, command }) => (options, command),
         Ok(Invocation::Print(text)) => {
             print(&text);
-            return Ok(());
+            return Ok(None);
         }
         Err(error) => {
             start_log(&Options::default(), &environment, &[]);
@@ -72,11 +82,10 @@ fn run(initial_block: Block) -> Result<(), Errors> {
     };
     let files = env_files(&options, &environment);
     start_log(&options, &environment, files.as_deref().unwrap_or_default());
-    let image = prepare(began, &options, command, &environment, &files?)?;
-    Err(image.exec().into())
+    prepare(began, &options, command, &environment, &files?).map(Some)
 }
 
-/// Everything until exec. What it had in its hands is dropped, and so wiped, when it returns.
+/// From the settings to the new environment.
 fn prepare(
     began: Instant,
     options: &Options,
