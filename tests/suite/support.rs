@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use test_vault::Target;
@@ -75,7 +75,12 @@ impl Run {
 
     /// The command for what a test does beyond running it, such as signals or descriptors.
     pub(crate) fn build(&self) -> Command {
-        let mut command = Command::new(binary());
+        self.build_of(&binary())
+    }
+
+    /// The command with another program in the binary's place.
+    pub(crate) fn build_of(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
         command.env_clear().envs(&self.environment).args(&self.options).arg("--").args(&self.command);
         command
     }
