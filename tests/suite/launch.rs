@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{SigHandler, Signal, signal};
 use nix::unistd::geteuid;
 use test_vault::{Builder, TestVault, json};
 
@@ -88,6 +89,16 @@ pub(crate) fn before_exec(command: &mut Command, hook: impl FnMut() -> nix::Resu
     unsafe {
         command.pre_exec(move || hook().map_err(Into::into));
     }
+}
+
+/// Ignores signals, for what is started from here.
+pub(crate) fn ignore(signals: &[Signal]) -> nix::Result<()> {
+    for number in signals {
+        #[allow(unsafe_code, reason = "dispositions can only be set with unsafe calls")]
+        // SAFETY: SIG_IGN is no handler, and the child that this runs in is about to become another program.
+        unsafe { signal(*number, SigHandler::SigIgn) }?;
+    }
+    Ok(())
 }
 
 /// Runs a test as root, where need be in a user namespace of its own, of which an ordinary user is the root: the test

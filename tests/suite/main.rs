@@ -3,6 +3,7 @@
 #![allow(clippy::needless_pass_by_value, reason = "a JSON literal reads best as it is")]
 
 mod contract;
+mod exec;
 mod launch;
 mod main_job;
 mod memory;
