@@ -43,6 +43,8 @@ pub enum Block {
 /// Returns only with the status to end with: 0 for help and version, else that of a failure that has been reported.
 pub fn start(initial_block: Block) -> u8 {
     harden::harden();
+    // Before anything is waited for: a file of settings or of a credential may be a FIFO.
+    signals::end_at_once();
     match run(initial_block) {
         Ok(()) => 0,
         Err(errors) => {
@@ -161,7 +163,6 @@ fn env_file(origin: &str, path: &Path) -> Result<EnvFile, Error> {
 fn fetched(layers: &Layers<'_>, settings: &Settings, plan: &Plan, began: Instant) -> Result<Fetched, Errors> {
     let way = auth::prepare(layers, settings)?;
     let connection = connection(settings, layers.environment, Deadline::new(began, settings.timeout))?;
-    signals::end_at_once();
     let client = Client::new(connection)?;
     match with(&client, way, settings, plan) {
         Ok(fetched) => Ok(fetched),

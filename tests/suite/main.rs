@@ -7,4 +7,5 @@ mod exec;
 mod launch;
 mod main_job;
 mod memory;
+mod signals;
 mod support;
