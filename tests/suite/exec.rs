@@ -482,14 +482,8 @@ fn stdin_and_stdout_are_the_applications_to_the_byte() {
     let input: Vec<u8> = (0..300_000_u32).map(|number| (number.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     on_both_starts(|run| {
         let run = run.clone().options(["--log-level", "trace"]).command(["cat"]);
-        let mut child =
-            run.build().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it runs");
-        let mut stdin = child.stdin.take().expect("piped");
-        let copy = input.clone();
-        let writer = std::thread::spawn(move || stdin.write_all(&copy));
-        let output = child.wait_with_output().expect("it ends");
-        writer.join().expect("no panic").expect("it reads all");
-        assert!(output.status.success() && output.stdout == input);
+        let ended = run.end_with_input(&input);
+        assert!(ended.code == Some(0) && ended.stdout == input);
     });
 }
 

@@ -112,8 +112,12 @@ pub(crate) fn as_root(name: &str, test: impl FnOnce()) {
     }
     let itself = std::env::current_exe().expect("the tests");
     let output = Command::new("unshare").arg("-Ur").arg(itself).args(["--exact", name]).output().expect("unshare runs");
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && text.contains("1 passed"), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && shown.contains("1 passed"),
+        "{shown}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 /// Says that a test needs what this machine does not have; a failure where the machine is meant to have everything.

@@ -2,9 +2,11 @@
 
 #![allow(clippy::needless_pass_by_value, reason = "a JSON literal reads best as it is")]
 
+mod application_environment;
 mod contract;
 mod exec;
 mod launch;
+mod logging;
 mod main_job;
 mod memory;
 mod signals;

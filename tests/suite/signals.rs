@@ -36,14 +36,13 @@ impl Waiting {
     fn ended_by(mut self, pid: Pid, signal: Signal) -> ExitStatus {
         let began = Instant::now();
         kill(pid, signal).expect("it is there");
-        let status = loop {
+        loop {
             if let Some(status) = self.0.try_wait().expect("a child of ours") {
-                break status;
+                return status;
             }
             assert!(began.elapsed() < PROMPTLY, "{signal} does not end it");
             std::thread::sleep(Duration::from_millis(2));
-        };
-        status
+        }
     }
 }
 

@@ -102,8 +102,12 @@ impl Run {
         let mut command = self.build();
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
-        child.stdin.take().expect("piped").write_all(input).expect("it reads");
-        Ended::of(child.wait_with_output().expect("it ends"))
+        let mut stdin = child.stdin.take().expect("piped");
+        // In a thread of its own: the output has to be read meanwhile, for a pipe holds little.
+        std::thread::scope(|scope| {
+            scope.spawn(move || stdin.write_all(input).expect("it reads"));
+            Ended::of(child.wait_with_output().expect("it ends"))
+        })
     }
 
     /// The environment that the application got. Fails where the start failed.

@@ -152,7 +152,7 @@ impl Memory {
 
 /// 32 bytes before and behind, in hexadecimal.
 fn around(bytes: &[u8], at: usize, length: usize) -> String {
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
     let (before, behind) = (&bytes[at.saturating_sub(32)..at], &bytes[at + length..]);
     format!("{} [{length} bytes] {}", hex(before), hex(&behind[..behind.len().min(32)]))
 }
