@@ -5,7 +5,7 @@
 
 use std::ffi::{OsStr, OsString};
 
-use argh::{ArgsInfo, FlagInfoKind, FromArgs};
+use argh::{ArgsInfo, FlagInfoKind, FromArgs, Optionality};
 
 use crate::error::Error;
 use crate::units;
@@ -214,6 +214,9 @@ fn divide(arguments: Vec<OsString>) -> Result<(Vec<String>, Options, Vec<OsStrin
         match take_apart(&argument)? {
             (Flag::Switch(name), None | Some("true")) => words.push(dashed(name)),
             (Flag::Switch(name), Some(_)) => off.0.push((name, "false".to_owned())),
+            (Flag::Value(name), _) if words.contains(&dashed(name)) && !is_repeatable(name) => {
+                return Err(with_help(Error::usage(format!("--{name} is given more than once"))));
+            }
             (Flag::Value(name), Some(value)) => words.extend([dashed(name), value.to_owned()]),
             (Flag::Value(name), None) => {
                 let value =
@@ -254,6 +257,11 @@ fn find(name: &str) -> Option<Flag> {
     let flag = flags.iter().find(|flag| flag.long == name)?;
     let long = flag.long.trim_start_matches('-');
     Some(if flag.kind == FlagInfoKind::Switch { Flag::Switch(long) } else { Flag::Value(long) })
+}
+
+fn is_repeatable(name: &str) -> bool {
+    let flags = Parsed::get_args_info().flags;
+    flags.iter().any(|flag| flag.long.trim_start_matches('-') == name && flag.optionality == Optionality::Repeating)
 }
 
 fn is_option(argument: &OsStr) -> bool {

@@ -3,11 +3,15 @@
 #![allow(clippy::needless_pass_by_value, reason = "a JSON literal reads best as it is")]
 
 mod app;
+mod command_line;
 mod contract;
 mod imports;
 mod login;
 mod main_job;
 mod network;
 mod references;
+mod revocation;
+mod round_trips;
+mod settings;
 mod support;
 mod tls;
