@@ -12,7 +12,7 @@ use crate::address::Address;
 use crate::cli::{self, Invocation, Options};
 use crate::credentials::read_file;
 use crate::deadline::Deadline;
-use crate::environment::{self, Rules};
+use crate::environment::{self, Built, Rules};
 use crate::error::{Code, Error, Errors};
 use crate::fetch::{self, Fetched};
 use crate::layers::{EnvFile, Layers};
@@ -108,14 +108,21 @@ fn prepare(
     if plan.skipped_imports {
         log::warn!("VAULT_ENABLED is false: nothing is imported");
     }
-    let fetched = if plan.reads.is_empty() { Fetched::default() } else { fetched(&layers, &settings, &plan, began)? };
-    let rules = Rules { ignore_missing: settings.ignore_missing, naming: settings.naming };
-    let built = environment::build(plan, &fetched.outcomes, rules)?;
+    let built = if plan.reads.is_empty() {
+        build(plan, &settings, &Fetched::default())?
+    } else {
+        fetched(&layers, &settings, plan, began)?
+    };
     for warning in &built.warnings {
         log::warn!("{warning}");
     }
     let program = early.map_or_else(|| exec::find(name, value(&built.variables, "PATH").map(as_path)), Ok)?;
     Image::new(program, command, built.variables)
+}
+
+fn build(plan: Plan, settings: &Settings, fetched: &Fetched) -> Result<Built, Errors> {
+    let rules = Rules { ignore_missing: settings.ignore_missing, naming: settings.naming };
+    environment::build(plan, &fetched.outcomes, rules)
 }
 
 fn value<'a>(variables: &'a [Variable], name: &str) -> Option<&'a Secret> {
@@ -160,21 +167,21 @@ fn env_file(origin: &str, path: &Path) -> Result<EnvFile, Error> {
 }
 
 /// Logs in, reads, and revokes. The client is gone when it returns: its buffers hold the token.
-fn fetched(layers: &Layers<'_>, settings: &Settings, plan: &Plan, began: Instant) -> Result<Fetched, Errors> {
+fn fetched(layers: &Layers<'_>, settings: &Settings, plan: Plan, began: Instant) -> Result<Built, Errors> {
     let way = auth::prepare(layers, settings)?;
     let connection = connection(settings, layers.environment, Deadline::new(began, settings.timeout))?;
     let client = Client::new(connection)?;
     match with(&client, way, settings, plan) {
-        Ok(fetched) => Ok(fetched),
-        Err(error) => {
+        Ok(built) => Ok(built),
+        Err(errors) => {
             // The process ends with this: waiting for the client's thread would only delay it.
             std::mem::forget(client);
-            Err(error.into())
+            Err(errors)
         }
     }
 }
 
-fn with(client: &Client, way: Way, settings: &Settings, plan: &Plan) -> Result<Fetched, Error> {
+fn with(client: &Client, way: Way, settings: &Settings, plan: Plan) -> Result<Built, Errors> {
     let session = auth::enter(client, way)?;
     if session.is_own {
         remove_files(settings, &session);
@@ -184,8 +191,12 @@ fn with(client: &Client, way: Way, settings: &Settings, plan: &Plan) -> Result<F
     if !session.is_own && is_read {
         remove_files(settings, &session);
     }
-    revoke(client, &session, settings.revoke, fetched.as_ref().ok());
-    fetched
+    let built = match &fetched {
+        Ok(fetched) => build(plan, settings, fetched),
+        Err(error) => Err(error.clone().into()),
+    };
+    revoke(client, &session, settings.revoke, fetched.as_ref().ok(), built.is_ok());
+    built
 }
 
 fn connection(settings: &Settings, environment: &[Variable], deadline: Deadline) -> Result<Connection, Error> {
@@ -224,9 +235,9 @@ fn remove_files(settings: &Settings, session: &Session) {
     }
 }
 
-/// Revokes the token where that is wanted and does no harm.
-fn revoke(client: &Client, session: &Session, wanted: Revoke, fetched: Option<&Fetched>) {
-    let has_leases = fetched.is_some_and(|fetched| fetched.has_leases);
+/// Revokes the token where that is wanted and does no harm. A start that fails has no use for leases.
+fn revoke(client: &Client, session: &Session, wanted: Revoke, fetched: Option<&Fetched>, starts: bool) {
+    let has_leases = starts && fetched.is_some_and(|fetched| fetched.has_leases);
     let is_spent = session.uses.is_some_and(|uses| fetched.is_some_and(|fetched| fetched.requests >= uses));
     let is_wanted = match wanted {
         Revoke::Auto => session.is_own && !has_leases,

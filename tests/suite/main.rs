@@ -4,6 +4,7 @@
 
 mod app;
 mod application_environment;
+mod command_line;
 mod contract;
 mod exec;
 mod imports;
@@ -14,6 +15,9 @@ mod main_job;
 mod memory;
 mod network;
 mod references;
+mod revocation;
+mod round_trips;
+mod settings;
 mod signals;
 mod support;
 mod tls;
