@@ -4,13 +4,11 @@ use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::time::{Duration, Instant};
-
-use reqwest::Method;
+use std::time::Instant;
 
 use crate::address::Address;
 use crate::cli::{self, Invocation, Options};
-use crate::credentials::read_file;
+use crate::credentials::{self, read_file};
 use crate::deadline::Deadline;
 use crate::environment::{self, Built, Rules};
 use crate::error::{Code, Error, Errors};
@@ -20,14 +18,12 @@ use crate::plan::{self, Plan};
 use crate::process::exec::{self, Image};
 use crate::process::{block, harden, signals};
 use crate::secret::{Secret, Variable};
-use crate::settings::{self, LogSettings, Revoke, Settings};
+use crate::settings::{self, LogSettings, Settings};
 use crate::vault::auth::{self, Session, Way};
-use crate::vault::client::{Client, Connection, Repeat, Request};
+use crate::vault::client::{Client, Connection};
+use crate::vault::revoke::{Use, revoke};
 use crate::vault::{proxy, tls};
 use crate::{env_file, log as records};
-
-/// A token is revoked in one try of at most this.
-const REVOKE: Duration = Duration::from_secs(2);
 
 /// Whether the values of our variables are overwritten in the initial environment block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -184,18 +180,22 @@ fn fetched(layers: &Layers<'_>, settings: &Settings, plan: Plan, began: Instant)
 fn with(client: &Client, way: Way, settings: &Settings, plan: Plan) -> Result<Built, Errors> {
     let session = auth::enter(client, way)?;
     if session.is_own {
-        remove_files(settings, &session);
+        remove(settings, &session);
     }
     let fetched = fetch::fetch(client, &session, &plan.reads, settings.kv_version);
     let is_read = fetched.as_ref().is_ok_and(|fetched| fetched.outcomes.documents.iter().any(Result::is_ok));
     if !session.is_own && is_read {
-        remove_files(settings, &session);
+        remove(settings, &session);
     }
     let built = match &fetched {
         Ok(fetched) => build(plan, settings, fetched),
         Err(error) => Err(error.clone().into()),
     };
-    revoke(client, &session, settings.revoke, fetched.as_ref().ok(), built.is_ok());
+    let use_of_token = fetched.as_ref().map_or(Use::default(), |fetched| Use {
+        requests: fetched.requests,
+        has_leases: fetched.has_leases && built.is_ok(),
+    });
+    revoke(client, &session, settings.revoke, use_of_token);
     built
 }
 
@@ -226,52 +226,10 @@ fn warn_of(address: &Address, settings: &Settings) {
     }
 }
 
-fn remove_files(settings: &Settings, session: &Session) {
-    for file in session.files.iter().filter(|_| settings.remove_files) {
-        match std::fs::remove_file(file) {
-            Ok(()) => log::info!("{} is removed", file.display()),
-            Err(error) => log::warn!("{} cannot be removed: {error}", file.display()),
-        }
+fn remove(settings: &Settings, session: &Session) {
+    if settings.remove_files {
+        credentials::remove(&session.files);
     }
-}
-
-/// Revokes the token where that is wanted and does no harm. A start that fails has no use for leases.
-fn revoke(client: &Client, session: &Session, wanted: Revoke, fetched: Option<&Fetched>, starts: bool) {
-    let has_leases = starts && fetched.is_some_and(|fetched| fetched.has_leases);
-    let is_spent = session.uses.is_some_and(|uses| fetched.is_some_and(|fetched| fetched.requests >= uses));
-    let is_wanted = match wanted {
-        Revoke::Auto => session.is_own && !has_leases,
-        Revoke::Always => true,
-        Revoke::Never => false,
-    };
-    if !is_wanted || session.is_batch || is_spent {
-        return;
-    }
-    if has_leases {
-        log::warn!(
-            "the token is revoked as --revoke true says, and its leases end with it: dynamic secrets will not work"
-        );
-    }
-    let level = if wanted == Revoke::Always { log::Level::Warn } else { log::Level::Info };
-    match revocation(client, session) {
-        Ok(()) => log::debug!("the token is revoked"),
-        Err(error) => log::log!(level, "the token is not revoked: {error}"),
-    }
-}
-
-fn revocation(client: &Client, session: &Session) -> Result<(), Error> {
-    let what = "auth/token/revoke-self";
-    let path = what.to_owned();
-    let answer = client.send(&Request {
-        method: Method::POST,
-        path,
-        query: None,
-        token: Some(&session.token),
-        body: None,
-        repeat: Repeat::Never(REVOKE),
-        what: what.to_owned(),
-    })?;
-    if answer.is_success() { Ok(()) } else { Err(client.refused(&answer, what)) }
 }
 
 /// Makes a bug end the process with 70 and the place of it. The panic's own message is not shown: it may quote a value.
