@@ -34,7 +34,7 @@ pub fn revoke(client: &Client, session: &Session, wanted: Revoke, usage: Use) {
         return;
     }
     if usage.has_leases {
-        log::warn!("--revoke true: the leases end with the token, and the dynamic secrets with them");
+        log::warn!("the token is revoked as --revoke true says, and the dynamic secrets end with it");
     }
     let level = if wanted == Revoke::Always { log::Level::Warn } else { log::Level::Info };
     match send(client, session) {
