@@ -10,8 +10,20 @@ use crate::plan::{self, Entry, Imported, Plan, Read, Source};
 use crate::secret::{Secret, Variable};
 use crate::settings::{Naming, OnConflict};
 
-/// What came of each read of the plan, in its order.
-pub type Outcomes = Vec<Result<Document, Error>>;
+/// What came of the reads of a plan: several of them can be one request.
+#[derive(Debug, Default)]
+pub struct Outcomes {
+    /// What came of each request.
+    pub documents: Vec<Result<Document, Error>>,
+    /// For each read of the plan, in its order, which request it was.
+    pub places: Vec<usize>,
+}
+
+impl Outcomes {
+    fn get(&self, read: usize) -> Option<&Result<Document, Error>> {
+        self.documents.get(*self.places.get(read)?)
+    }
+}
 
 /// An environment, and what should be said of it.
 #[derive(Debug, Default)]
@@ -137,7 +149,7 @@ impl Builder<'_> {
     fn shaped(&self, prefix: &str, key: &str) -> String {
         let Naming { upcase, sanitize, .. } = self.rules.naming;
         let name = format!("{prefix}{key}");
-        let name = if upcase { name.to_uppercase() } else { name };
+        let name = if upcase { name.to_ascii_uppercase() } else { name };
         let fits = |c: char| c.is_ascii_alphanumeric() || c == '_';
         if sanitize { name.chars().map(|c| if fits(c) { c } else { '_' }).collect() } else { name }
     }
@@ -224,6 +236,10 @@ mod tests {
         serde_json::from_str(json).map(Document::new).map_err(|_| missing().expect_err("an error"))
     }
 
+    fn of(outcome: Result<Document, Error>) -> Outcomes {
+        Outcomes { documents: vec![outcome], places: vec![0] }
+    }
+
     fn missing() -> Result<Document, Error> {
         Err(Error::new(Code::Missing, "a/b: no secret there"))
     }
@@ -256,7 +272,7 @@ mod tests {
         let text = |variable: Variable| {
             (variable.name.to_string_lossy().into_owned(), variable.value.expose_text().unwrap_or("?").to_owned())
         };
-        build(plan, &vec![outcome], rules).map(|built| built.variables.into_iter().map(text).collect())
+        build(plan, &of(outcome), rules).map(|built| built.variables.into_iter().map(text).collect())
     }
 
     fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -316,7 +332,7 @@ mod tests {
         let rules = Rules { ignore_missing: true, ..RULES };
         for outcome in [missing(), document("{}")] {
             let plan = plan(vec![value("A", "1"), wanted("B", "x", false, None)], vec![]);
-            let built = build(plan, &vec![outcome], rules).expect("built");
+            let built = build(plan, &of(outcome), rules).expect("built");
             assert_eq!((built.variables.len(), built.warnings.len()), (1, 1));
             assert!(built.warnings.iter().all(|warning| warning.starts_with("B is left out")));
         }
@@ -358,8 +374,7 @@ mod tests {
     #[test]
     fn names_that_steer_a_process_are_skipped_with_a_warning() {
         let json = r#"{"LD_PRELOAD":"x","PATH":"y","VAULT_TOKEN":"z","ok":"1"}"#;
-        let built =
-            build(plan(vec![value("PATH", "/bin")], vec![all("")]), &vec![document(json)], RULES).expect("built");
+        let built = build(plan(vec![value("PATH", "/bin")], vec![all("")]), &of(document(json)), RULES).expect("built");
         let names: Vec<_> = built.variables.iter().filter_map(|variable| variable.name.to_str()).collect();
         assert_eq!((names, built.warnings.len()), (vec!["PATH", "ok"], 3));
     }

@@ -3,15 +3,21 @@
 #![allow(clippy::needless_pass_by_value, reason = "a JSON literal reads best as it is")]
 
 mod app;
+mod application_environment;
 mod command_line;
 mod contract;
+mod exec;
 mod imports;
+mod launch;
+mod logging;
 mod login;
 mod main_job;
+mod memory;
 mod network;
 mod references;
 mod revocation;
 mod round_trips;
 mod settings;
+mod signals;
 mod support;
 mod tls;
