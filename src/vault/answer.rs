@@ -65,6 +65,9 @@ pub fn judge(raw: &Raw<'_>) -> Verdict {
         (400, Some(body)) if is_upgrading(&body) => {
             Verdict::NotDone { error: unavailable(raw, Some(&body)), wait: None }
         }
+        (404, Some(body)) if texts(&body, "errors").contains(&"namespace not found") => Verdict::Final(
+            Error::config(words(404, Some(&body))).hint("is VAULT_NAMESPACE right? A namespace is like team/web"),
+        ),
         (400..500, Some(body)) if has_errors(&body) => {
             Verdict::Answered(Answer { status: raw.status, body: Body(body) })
         }
@@ -190,6 +193,7 @@ mod tests {
             (403, errors, "answered 403"),
             (404, r#"{"errors":[]}"#, "answered 404"),
             (404, r#"{"data":{"data":null}}"#, "answered 404"),
+            (404, r#"{"errors":["namespace not found"]}"#, "final 78"),
             (404, "<html>", "final 76"),
             (404, "", "final 76"),
             (403, r#"{"message":"x"}"#, "final 76"),

@@ -29,7 +29,7 @@ pub(crate) fn token(target: &Target, hcl: &str) -> String {
 }
 
 /// An AppRole on a mount of its own.
-pub(crate) struct Role {
+pub(crate) struct AppRole {
     pub(crate) mount: String,
     pub(crate) role_id: String,
     pub(crate) secret_id: String,
@@ -38,7 +38,7 @@ pub(crate) struct Role {
 const NAME: &str = "app";
 
 /// A role that may do what `hcl` says.
-pub(crate) fn role(target: &Target, hcl: &str, settings: Value) -> Role {
+pub(crate) fn role(target: &Target, hcl: &str, settings: Value) -> AppRole {
     let operator = target.operator();
     let mount = target.unique("approle");
     operator.enable_approle(&mount);
@@ -46,10 +46,10 @@ pub(crate) fn role(target: &Target, hcl: &str, settings: Value) -> Role {
     all.as_object_mut().expect("an object").extend(settings.as_object().expect("an object").clone());
     operator.approle_role(&mount, NAME, all);
     let role_id = operator.role_id(&mount, NAME);
-    Role { secret_id: operator.secret_id(&mount, NAME, json!({})), role_id, mount }
+    AppRole { secret_id: operator.secret_id(&mount, NAME, json!({})), role_id, mount }
 }
 
-impl Role {
+impl AppRole {
     /// Another secret id of the role.
     pub(crate) fn new_secret_id(&self, target: &Target, settings: Value) -> String {
         target.operator().secret_id(&self.mount, NAME, settings)
@@ -62,7 +62,7 @@ pub(crate) fn as_root(target: &Target) -> Run {
 }
 
 /// A run that logs in with a role.
-pub(crate) fn as_role(target: &Target, role: &Role) -> Run {
+pub(crate) fn as_role(target: &Target, role: &AppRole) -> Run {
     run_at(target)
         .env("VAULT_AUTH_MOUNT", &role.mount)
         .env("VAULT_ROLE_ID", &role.role_id)

@@ -177,8 +177,8 @@ fn names_that_steer_a_process_are_skipped_with_a_warning_each() {
                 assert!(ended.stderr.contains(&format!("{name} is not imported")), "{name}: {}", ended.stderr);
             }
         }
-        let named = as_root(target).option("--secret").option(format!("LD_PRELOAD={mount}/app#user"));
-        assert!(!named.environment().contains_key("LD_PRELOAD"));
+        let run = as_root(target).option("--secret").option(format!("LD_PRELOAD={mount}/app#user"));
+        assert!(!run.environment().contains_key("LD_PRELOAD"));
     });
 }
 

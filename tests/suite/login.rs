@@ -5,11 +5,11 @@ use std::os::unix::fs::PermissionsExt;
 
 use test_vault::{Fault, Target, TestVault, json, on_every_vault};
 
-use crate::app::{Role, as_role, as_root, reading, role, token, with_app};
+use crate::app::{AppRole, as_role, as_root, reading, role, token, with_app};
 use crate::support::{Run, directory, run, run_at};
 
 /// A target with a secret, a role that may read it, and a run that logs in and reads it.
-fn ready(target: &Target, settings: test_vault::Value) -> (String, Role, Run) {
+fn ready(target: &Target, settings: test_vault::Value) -> (String, AppRole, Run) {
     let mount = with_app(target);
     let role = role(target, &reading(&mount), settings);
     let run = as_role(target, &role).env("A", format!("vault:{mount}/app#user"));
@@ -310,7 +310,7 @@ fn an_answer_to_a_login_without_a_token_is_understood() {
 }
 
 /// A run that takes its credentials from files in a directory.
-fn from_files(target: &Target, role: &Role, directory: &std::path::Path, run: Run) -> Run {
+fn from_files(target: &Target, role: &AppRole, directory: &std::path::Path, run: Run) -> Run {
     fs::write(directory.join("role"), format!("{}\n", role.role_id)).expect("written");
     fs::write(directory.join("secret"), format!("\t{}\r\n", role.new_secret_id(target, json!({})))).expect("written");
     run.without("VAULT_ROLE_ID")

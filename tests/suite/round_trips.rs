@@ -2,11 +2,11 @@
 
 use test_vault::{Target, TestVault, json, on_every_https_vault};
 
-use crate::app::{Role, as_role, as_root, kv, reading, role};
+use crate::app::{AppRole, as_role, as_root, kv, reading, role};
 use crate::support::{Run, run};
 
 /// A KV v2 mount with this many secrets, and a run that logs in and reads all of them.
-fn secrets(target: &Target, number: usize, path: &str) -> (Role, Run) {
+fn secrets(target: &Target, number: usize, path: &str) -> (AppRole, Run) {
     let mount = kv(target, 2);
     let role = role(target, &reading(&mount), json!({}));
     let mut run = as_role(target, &role);

@@ -323,6 +323,7 @@ fn without_any_bundle_https_is_an_error_and_http_is_none() {
     };
     let probe = Command::new("unshare").args(["--user", "--map-root-user", "--mount", "sh", "-c", HIDE]).status();
     if !probe.is_ok_and(|status| status.success()) {
+        eprintln!("not run: no mount namespace can be made here");
         return;
     }
     let (secure, plain) = (https(), TestVault::start());

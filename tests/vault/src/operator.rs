@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use hyper::{HeaderMap, Method};
 use reqwest::blocking::Client;
@@ -18,6 +19,9 @@ use crate::service::Service;
 
 /// A status and the body's JSON (null where there is no body, or none that is JSON).
 pub type Reply = (u16, Value);
+
+/// How long a new mount may take until it can be used.
+const UPGRADE: Duration = Duration::from_secs(10);
 
 enum Transport {
     /// Into the server of our own, past HTTP.
@@ -73,7 +77,14 @@ impl Operator {
 
     /// As root, and it has to work.
     pub fn must(&self, method: &str, path: &str, body: Option<Value>) -> Value {
-        let (status, answer) = self.request(method, path, Some(&self.token), body);
+        let deadline = Instant::now() + UPGRADE;
+        let (status, answer) = loop {
+            let reply = self.request(method, path, Some(&self.token), body.clone());
+            if !is_upgrading(&reply) || Instant::now() > deadline {
+                break reply;
+            }
+            thread::sleep(Duration::from_millis(5));
+        };
         assert!((200..300).contains(&status), "{method} {path}: {status} {answer}");
         answer
     }
@@ -150,6 +161,12 @@ impl Operator {
     pub fn create_token(&self, settings: Value) -> String {
         text(&self.write("auth/token/create", settings), "/auth/client_token")
     }
+}
+
+/// A new mount of KV v2 says so for a moment on a real server.
+fn is_upgrading((status, answer): &Reply) -> bool {
+    let text = answer.pointer("/errors/0").and_then(Value::as_str).unwrap_or_default();
+    *status == 400 && text.starts_with("Upgrading from non-versioned to versioned data")
 }
 
 fn text(answer: &Value, pointer: &str) -> String {
