@@ -4,4 +4,5 @@
 
 mod contract;
 mod main_job;
+mod readme;
 mod support;
