@@ -54,6 +54,8 @@ impl Root {
             command
         };
         command.arg(self.directory.path()).args(&self.program).args(arguments).env_clear();
+        // For `chroot` to be found; there is nothing to be found in the new root.
+        command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
         command
     }
 }

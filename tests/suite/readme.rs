@@ -41,7 +41,7 @@ fn blocks() -> Vec<Block> {
                 is_open = true;
             }
             (Some(_), true) => is_open = false,
-            (None, true) => blocks.last_mut().expect("an open block").text += &format!("{line}\n"),
+            (None, true) => blocks.last_mut().expect("an open block").text.extend([line, "\n"]),
             (None, false) => {}
         }
     }
@@ -202,7 +202,9 @@ fn command_line_of_vault() -> Option<PathBuf> {
 fn the_examples_do_what_they_show() {
     on_every_vault(|target| {
         let scene = Scene::new(target);
-        blocks().iter().for_each(|block| scene.play(block));
+        for block in blocks() {
+            scene.play(&block);
+        }
         references(&scene);
         imports(&scene);
     });
