@@ -18,15 +18,17 @@ const RUNS: usize = 200;
 const WARM_UP: usize = 10;
 
 fn main() {
-    println!("medians of {RUNS} runs: login by AppRole and one read");
-    for vault in [TestVault::start(), TestVault::builder().https().start()] {
-        let rivals = rivals(&vault);
-        if vault.scheme() == "http" {
-            rivals[0].run();
-            let peak = getrusage(UsageWho::RUSAGE_CHILDREN).expect("getrusage").max_rss();
-            println!("vault-exec's peak memory: {peak} kB");
-        }
-        let medians = with_hyperfine(&rivals).unwrap_or_else(|| in_turn(&rivals));
+    let vaults = [TestVault::start(), TestVault::builder().https().start()];
+    let rivals = vaults.each_ref().map(rivals);
+    // Before any curl runs: the kernel tells the largest peak of all children.
+    for [ours, _] in &rivals {
+        ours.run();
+    }
+    let peak = getrusage(UsageWho::RUSAGE_CHILDREN).expect("getrusage").max_rss();
+    println!("peak memory of vault-exec: {peak} kB");
+    println!("medians of {RUNS} runs, login by AppRole and one read:");
+    for (vault, rivals) in vaults.iter().zip(&rivals) {
+        let medians = with_hyperfine(rivals).unwrap_or_else(|| in_turn(rivals));
         let [ours, curls] = medians.map(|seconds| seconds * 1000.0);
         println!("{:5}  vault-exec {ours:.2} ms  curl {curls:.2} ms  ratio {:.2}", vault.scheme(), ours / curls);
     }
@@ -109,7 +111,7 @@ fn with_hyperfine(rivals: &[Rival; 2]) -> Option<[f64; 2]> {
     let results = directory.path().join("results.json");
     let mut command = Command::new("hyperfine");
     command.args(["--shell=none", "--style=none", "--warmup", &WARM_UP.to_string(), "--runs", &RUNS.to_string()]);
-    command.arg("--export-json").arg(&results).stdout(Stdio::null());
+    command.arg("--export-json").arg(&results).stdout(Stdio::null()).stderr(Stdio::null());
     for rival in rivals {
         command.envs(rival.environment.iter().map(|(name, value)| (name, value)));
         command.arg(rival.words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" "));
