@@ -16,13 +16,7 @@ use test_vault::{TestVault, json};
 const PASSWORD: &str = "correct-horse-battery";
 const POLICY: &str = r#"path "secret/data/app" { capabilities = ["read"] }"#;
 /// The application, where the user names no other one.
-const APP: &str = r#"
-import os
-print("the application runs as process", os.getpid())
-print("DB_USER is", os.environ["DB_USER"])
-print("DB_PASSWORD has", len(os.environ["DB_PASSWORD"]), "characters")
-print("VAULT_* variables that it sees:", [name for name in os.environ if name.startswith("VAULT_")])
-"#;
+const APP: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/app.py");
 
 fn main() -> ExitCode {
     let vault = TestVault::builder().https().start();
@@ -102,7 +96,7 @@ fn application() -> Vec<OsString> {
         return command;
     }
     let has_python = Command::new("python3").args(["-c", ""]).status().is_ok_and(|status| status.success());
-    if has_python { vec!["python3".into(), "-c".into(), APP.into()] } else { vec!["env".into()] }
+    if has_python { vec!["python3".into(), APP.into()] } else { vec!["env".into()] }
 }
 
 /// A word as a shell would have to be given it.

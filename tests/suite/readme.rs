@@ -366,3 +366,69 @@ fn the_quick_start_ends_with_the_exit_code_of_the_application() {
     assert!(ended.text().contains("\n0\n"), "no VAULT_ variable reaches the application: {}", ended.text());
     assert!(ended.text().contains("vault write auth/approle/role/app"), "{}", ended.text());
 }
+
+#[test]
+fn the_complete_dockerfile_copies_what_there_is() {
+    let instructions = instructions(DOCKERFILE);
+    let sources = instructions.iter().filter(|(name, rest)| name == "COPY" && !rest.starts_with("--from="));
+    let sources: Vec<&str> = sources.filter_map(|(_, rest)| rest.split(' ').next()).collect();
+    assert!(sources.contains(&"examples/app.py"), "{sources:?}");
+    for source in sources {
+        assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join(source).exists(), "{source}");
+    }
+    let built = instructions.iter().any(|(name, rest)| {
+        name == "RUN" && rest == "cargo build --release --locked --target x86_64-unknown-linux-musl"
+    });
+    let copied =
+        DOCKERFILE.contains("--from=build /src/target/x86_64-unknown-linux-musl/release/vault-exec /vault-exec");
+    assert!(built && copied);
+}
+
+#[test]
+fn other_names_of_vaults_are_no_errors_and_are_stripped() {
+    let rows = table("| variable | what happens |");
+    let names: Vec<&str> = rows.iter().flat_map(|row| quoted(row[0])).collect();
+    assert!(names.contains(&"VAULT_WRAP_TTL") && names.len() > 10, "{names:?}");
+    let target = Target::from(test_vault::TestVault::start());
+    target.operator().kv_put("secret", 2, "app", json!({ "user": "ada" }));
+    let run = run_at(&target).env("VAULT_TOKEN", target.root_token()).env("A", "vault:secret/app#user");
+    let run = names.iter().fold(run, |run, name| run.env(*name, "an odd value"));
+    let environment = run.environment();
+    assert_eq!(environment.get("A").map(String::as_str), Some("ada"));
+    assert!(!environment.keys().any(|name| name.starts_with("VAULT_")), "{environment:?}");
+}
+
+#[test]
+fn what_is_not_in_this_version_is_an_error_that_says_so() {
+    let target = Target::from(test_vault::TestVault::start());
+    let with_token = run_at(&target).env("VAULT_TOKEN", target.root_token());
+    let references = ["a ${vault:a#b}", ">>vault:a#b", "vault:v1:aGVsbG8=", "vault:a#${.name | b64dec}"];
+    let settings = [
+        ("VAULT_EXEC_SECRETS_FILE", "a"),
+        ("VAULT_ENV_FROM_PATH", "a"),
+        ("VAULT_TOKEN", "vault:login"),
+        ("VAULT_AUTH_NAMESPACE", "a"),
+        ("VAULT_ADDR", "unix:///a"),
+        ("VAULT_AUTH_METHOD", "kubernetes"),
+    ];
+    let not_in = README.split("## Not in this version").nth(1).expect("the list");
+    for (name, value) in references.map(|value| ("A", value)).into_iter().chain(settings) {
+        with_token.clone().env(name, value).fails(78, &["not supported by this version"]);
+    }
+    for name in ["--secrets-file=a", "--check", "--print-policy"] {
+        with_token.clone().option(name).fails(78, &["not supported by this version"]);
+        assert!(not_in.contains(name.split('=').next().expect("a name")), "{name}");
+    }
+    let wrapped = run_at(&target).env("VAULT_ROLE_ID", "a").env("VAULT_WRAPPED_SECRET_ID", "b");
+    wrapped.env("A", "vault:a#b").fails(78, &["VAULT_WRAPPED_SECRET_ID", "not supported by this version"]);
+    for word in [
+        "VAULT_ENV_FROM_PATH",
+        "vault:login",
+        "VAULT_AUTH_NAMESPACE",
+        "unix://",
+        "kubernetes",
+        "VAULT_WRAPPED_SECRET_ID",
+    ] {
+        assert!(not_in.contains(word), "{word}");
+    }
+}
