@@ -6,7 +6,7 @@
 #![allow(clippy::print_stdout, reason = "it is there to show something")]
 
 use std::env;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, ExitStatus};
@@ -83,7 +83,8 @@ fn start(vault: &TestVault, role_id: &str, secret_id_file: &Path) -> ExitStatus 
     let shown: Vec<String> = application.iter().map(|word| shown(&word.to_string_lossy())).collect();
     println!("vault-exec -- {}\n", shown.join(" "));
     let mut command = Command::new(binary());
-    for (name, _) in env::vars_os().filter(|(name, _)| is_setting(name)) {
+    // Settings of whoever tries this are for another Vault.
+    for (name, _) in env::vars_os().filter(|(name, _)| starts_with(name, &["VAULT_", "BAO_"])) {
         command.env_remove(name);
     }
     command.envs(settings).arg("--").args(application).status().expect("vault-exec runs")
@@ -109,9 +110,8 @@ fn shown(word: &str) -> String {
     }
 }
 
-/// Settings of whoever tries this are for another Vault.
-fn is_setting(name: &OsString) -> bool {
-    ["VAULT_", "BAO_"].iter().any(|prefix| name.as_encoded_bytes().starts_with(prefix.as_bytes()))
+fn starts_with(name: &OsStr, prefixes: &[&str]) -> bool {
+    prefixes.iter().any(|prefix| name.as_encoded_bytes().starts_with(prefix.as_bytes()))
 }
 
 /// The real binary, which cargo puts into the directory above that of the examples.
@@ -125,7 +125,8 @@ fn binary() -> PathBuf {
 }
 
 /// Builds the binary for the profile that this program was built with: `cargo run --example` does not, and one that is
-/// there already may be older than the source.
+/// there already may be older than the source. The example is named too, for the features of dependencies to be the same
+/// as those that it was built with: cargo would build all of them again, and put another binary in the place of the first.
 fn build(directory: &Path) {
     let Some(cargo) = env::var_os("CARGO") else { return };
     let profile = match directory.file_name().and_then(|name| name.to_str()) {
@@ -133,8 +134,12 @@ fn build(directory: &Path) {
         Some(profile) => profile,
     };
     let mut command = Command::new(cargo);
-    command.args(["build", "--quiet", "--bin", "vault-exec", "--profile", profile, "--manifest-path"]);
-    command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"));
+    command.args(["build", "--quiet", "--bin", "vault-exec", "--example", "quickstart", "--profile", profile]);
+    command.args(["--manifest-path", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")]);
+    // What cargo tells a program about its package would make build scripts run again that look at it, as ring's does.
+    for (name, _) in env::vars_os().filter(|(name, _)| starts_with(name, &["CARGO_PKG_", "CARGO_MANIFEST_"])) {
+        command.env_remove(name);
+    }
     let built = command.status().is_ok_and(|status| status.success());
     assert!(built, "cargo build failed");
 }

@@ -355,7 +355,14 @@ fn the_quick_start_ends_with_the_exit_code_of_the_application() {
         panic!("the README does not name the quick start")
     };
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| words[0].clone().into());
-    let output = Command::new(cargo)
+    let mut command = Command::new(cargo);
+    // What cargo tells a test about its package would make build scripts run again that look at it, as ring's does.
+    for (name, _) in
+        std::env::vars().filter(|(name, _)| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"))
+    {
+        command.env_remove(name);
+    }
+    let output = command
         .args(&words[1..])
         .args(["--", "sh", "-c", "test \"$DB_USER\" = ada && env | grep -c ^VAULT_; exit 7"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
