@@ -5,7 +5,7 @@
 
 use std::ffi::{OsStr, OsString};
 
-use argh::{ArgsInfo, FlagInfoKind, FromArgs};
+use argh::{ArgsInfo, FlagInfoKind, FromArgs, Optionality};
 
 use crate::error::Error;
 use crate::units;
@@ -15,6 +15,7 @@ const NAME: &str = "vault-exec";
 /// Log in to Vault or OpenBao, put secrets into the environment, and become the application.
 #[derive(ArgsInfo, FromArgs, Debug, Default)]
 #[argh(
+    usage = "[options] [--] command [argument ...]",
     note = "Every option has a variable, in parentheses; BAO_X goes before VAULT_X.",
     note = "Credentials are variables or files, never options: VAULT_TOKEN[_FILE], VAULT_ROLE_ID[_FILE], VAULT_SECRET_ID[_FILE].",
     note = "References: NAME=vault:PATH#KEY[#VERSION][:-DEFAULT], vault?: where it may be missing.",
@@ -203,6 +204,7 @@ fn later(parsed: &Parsed) -> Result<(), Error> {
 fn divide(arguments: Vec<OsString>) -> Result<(Vec<String>, Options, Vec<OsString>), Error> {
     let mut words = Vec::new();
     let mut off = Options::default();
+    let mut given = Vec::new();
     let mut arguments = arguments.into_iter();
     while let Some(argument) = arguments.next() {
         if argument == "--" {
@@ -211,23 +213,45 @@ fn divide(arguments: Vec<OsString>) -> Result<(Vec<String>, Options, Vec<OsStrin
         if !is_option(&argument) {
             return Ok((words, off, std::iter::once(argument).chain(arguments).collect()));
         }
-        match take_apart(&argument)? {
-            (Flag::Switch(name), None | Some("true")) => words.push(dashed(name)),
-            (Flag::Switch(name), Some(_)) => off.0.push((name, "false".to_owned())),
-            (Flag::Value(name), Some(value)) => words.extend([dashed(name), value.to_owned()]),
-            (Flag::Value(name), None) => {
-                let value =
-                    arguments.next().ok_or_else(|| with_help(Error::usage(format!("--{name} lacks its value"))))?;
-                words.extend([dashed(name), text(name, &value)?.to_owned()]);
+        let (flag, value) = take_apart(&argument)?;
+        match (flag.is_switch, value) {
+            (true, None | Some("true")) => words.push(flag.dashed()),
+            (true, Some(_)) => off.0.push((flag.name, "false".to_owned())),
+            (false, Some(value)) => words.extend([flag.once(&mut given)?, value.to_owned()]),
+            (false, None) => {
+                let value = arguments.next().ok_or_else(|| flag.wrong("lacks its value"))?;
+                words.extend([flag.once(&mut given)?, text(flag.name, &value)?.to_owned()]);
             }
         }
     }
     Ok((words, off, arguments.collect()))
 }
 
-enum Flag {
-    Switch(&'static str),
-    Value(&'static str),
+/// One of our options.
+struct Flag {
+    /// Without its dashes.
+    name: &'static str,
+    is_switch: bool,
+    is_repeatable: bool,
+}
+
+impl Flag {
+    fn dashed(&self) -> String {
+        format!("--{}", self.name)
+    }
+
+    /// The option as a word, where it has not been given before or may be again. argh would repeat its value.
+    fn once(&self, given: &mut Vec<&'static str>) -> Result<String, Error> {
+        if given.contains(&self.name) && !self.is_repeatable {
+            return Err(self.wrong("is given twice"));
+        }
+        given.push(self.name);
+        Ok(self.dashed())
+    }
+
+    fn wrong(&self, what: &str) -> Error {
+        with_help(Error::usage(format!("--{} {what}", self.name)))
+    }
 }
 
 /// The option that `argument` names, and the value after its `=`; a switch's value comes as `true` or `false`.
@@ -235,34 +259,29 @@ fn take_apart(argument: &OsStr) -> Result<(Flag, Option<&str>), Error> {
     let shown = String::from_utf8_lossy(argument.as_encoded_bytes()).into_owned();
     let name = shown.split('=').next().unwrap_or_default();
     let flag = find(name).ok_or_else(|| unknown(name))?;
-    let (Flag::Switch(long) | Flag::Value(long)) = flag;
-    let value = text(long, argument)?.split_once('=').map(|(_, value)| value);
-    match (&flag, value) {
-        (Flag::Switch(_), Some(value)) => match units::boolean(value) {
-            Ok(on) => Ok((flag, Some(if on { "true" } else { "false" }))),
-            Err(expected) => Err(with_help(Error::usage(format!("--{long} takes no value, or {expected}")))),
-        },
-        _ => Ok((flag, value)),
+    let value = text(flag.name, argument)?.split_once('=').map(|(_, value)| value);
+    match value.filter(|_| flag.is_switch).map(units::boolean) {
+        Some(Ok(on)) => Ok((flag, Some(if on { "true" } else { "false" }))),
+        Some(Err(expected)) => Err(flag.wrong(&format!("takes no value, or {expected}"))),
+        None => Ok((flag, value)),
     }
 }
 
 fn find(name: &str) -> Option<Flag> {
     if name == "--help" || name == "-h" {
-        return Some(Flag::Switch("help"));
+        return Some(Flag { name: "help", is_switch: true, is_repeatable: true });
     }
-    let flags = Parsed::get_args_info().flags;
-    let flag = flags.iter().find(|flag| flag.long == name)?;
-    let long = flag.long.trim_start_matches('-');
-    Some(if flag.kind == FlagInfoKind::Switch { Flag::Switch(long) } else { Flag::Value(long) })
+    let flag = Parsed::get_args_info().flags.iter().find(|flag| flag.long == name)?;
+    Some(Flag {
+        name: flag.long.trim_start_matches('-'),
+        is_switch: flag.kind == FlagInfoKind::Switch,
+        is_repeatable: flag.optionality == Optionality::Repeating,
+    })
 }
 
 fn is_option(argument: &OsStr) -> bool {
     let bytes = argument.as_encoded_bytes();
     bytes.len() > 1 && bytes.starts_with(b"-")
-}
-
-fn dashed(name: &str) -> String {
-    format!("--{name}")
 }
 
 fn text<'a>(name: &str, value: &'a OsStr) -> Result<&'a str, Error> {
@@ -322,9 +341,10 @@ mod tests {
 
     #[test]
     fn an_empty_value_and_one_with_an_equals_sign_or_dashes_are_kept() {
-        let (options, _) = run(&["--role=", "--secret=A=b#c", "--secret", "--x", "--auth-mount", "help"]);
+        let (options, _) =
+            run(&["--role=", "--secret=A=b#c", "--secret", "--addr", "--auth-mount", "help", "--addr=x"]);
         assert_eq!(values(&options, "role"), [""]);
-        assert_eq!(values(&options, "secret"), ["A=b#c", "--x"]);
+        assert_eq!(values(&options, "secret"), ["A=b#c", "--addr"]);
         assert_eq!(values(&options, "auth-mount"), ["help"]);
     }
 
@@ -367,7 +387,7 @@ mod tests {
             (&["--token=s3cret"], "--token"),
             (&["-x"], "-x"),
             (&["--addr"], "--addr"),
-            (&["--addr=a", "--addr=b"], "--addr"),
+            (&["--addr=a", "--addr=s3cret"], "--addr"),
             (&["--upcase=s3cret"], "--upcase"),
             (&["--add=s3cret"], "--add"),
         ] {

@@ -22,7 +22,7 @@ impl Document {
         self.0.get(key).or_else(|| self.pointer(key)).map(text)
     }
 
-    /// Every key with its value as text, in the order of the answer.
+    /// Every key with its value as text, in the order of their names.
     pub fn entries(&self) -> impl Iterator<Item = (&str, Secret)> {
         self.0.iter().map(|(key, value)| (key.as_str(), text(value)))
     }
@@ -90,7 +90,7 @@ mod tests {
             ("true", "true"),
             ("false", "false"),
             ("null", ""),
-            (r#"{"b": [1, "x"], "a": {}}"#, r#"{"b":[1,"x"],"a":{}}"#),
+            (r#"{"a": {}, "b": [1, "x"]}"#, r#"{"a":{},"b":[1,"x"]}"#),
             ("[1.0, null]", "[1.0,null]"),
         ] {
             assert_eq!(get(&format!("{{\"k\":{value}}}"), "k").as_deref(), Some(text), "{value}");

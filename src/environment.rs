@@ -6,12 +6,24 @@ use std::ffi::{OsStr, OsString};
 use crate::document::Document;
 use crate::error::{Code, Error, Errors};
 use crate::import::Keys;
-use crate::plan::{self, Entry, Imported, Plan, Source};
+use crate::plan::{self, Entry, Imported, Plan, Read, Source};
 use crate::secret::{Secret, Variable};
 use crate::settings::{Naming, OnConflict};
 
-/// What came of each read of the plan, in its order.
-pub type Outcomes = Vec<Result<Document, Error>>;
+/// What came of the reads of a plan: several of them can be one request.
+#[derive(Debug, Default)]
+pub struct Outcomes {
+    /// What came of each request.
+    pub documents: Vec<Result<Document, Error>>,
+    /// For each read of the plan, in its order, which request it was.
+    pub places: Vec<usize>,
+}
+
+impl Outcomes {
+    fn get(&self, read: usize) -> Option<&Result<Document, Error>> {
+        self.documents.get(*self.places.get(read)?)
+    }
+}
 
 /// An environment, and what should be said of it.
 #[derive(Debug, Default)]
@@ -37,6 +49,7 @@ pub struct Rules {
 /// Every failure: reads that failed with the names of those that wanted them, keys that are missing, names in conflict.
 pub fn build(plan: Plan, outcomes: &Outcomes, rules: Rules) -> Result<Built, Errors> {
     let mut builder = Builder {
+        reads: plan.reads,
         outcomes,
         rules,
         built: Built::default(),
@@ -54,6 +67,7 @@ pub fn build(plan: Plan, outcomes: &Outcomes, rules: Rules) -> Result<Built, Err
 }
 
 struct Builder<'a> {
+    reads: Vec<Read>,
     outcomes: &'a Outcomes,
     rules: Rules,
     built: Built,
@@ -89,7 +103,7 @@ impl Builder<'_> {
         let missing = match self.outcomes.get(read)? {
             Ok(document) => match document.get(key) {
                 Some(value) => return Some(value),
-                None => no_key(key, document),
+                None => self.no_key(read, key, document),
             },
             Err(error) if error.code == Code::Missing => error.clone(),
             Err(_) => {
@@ -128,14 +142,14 @@ impl Builder<'_> {
         };
         match document.get(&key) {
             Some(value) => self.imported(place, name, value),
-            None => self.missing(read, no_key(&key, document), place),
+            None => self.missing(read, self.no_key(read, &key, document), place),
         }
     }
 
     fn shaped(&self, prefix: &str, key: &str) -> String {
         let Naming { upcase, sanitize, .. } = self.rules.naming;
         let name = format!("{prefix}{key}");
-        let name = if upcase { name.to_uppercase() } else { name };
+        let name = if upcase { name.to_ascii_uppercase() } else { name };
         let fits = |c: char| c.is_ascii_alphanumeric() || c == '_';
         if sanitize { name.chars().map(|c| if fits(c) { c } else { '_' }).collect() } else { name }
     }
@@ -180,6 +194,17 @@ impl Builder<'_> {
         }
     }
 
+    fn no_key(&self, read: usize, key: &str, document: &Document) -> Error {
+        let keys: Vec<&str> = document.keys().collect();
+        let hint = if keys.is_empty() {
+            "the secret has no keys".to_owned()
+        } else {
+            format!("the secret has {}", keys.join(", "))
+        };
+        let path = self.reads.get(read).map(|read| read.path.as_str()).unwrap_or_default();
+        Error::new(Code::Missing, format!("{path}: no key {key}")).hint(hint)
+    }
+
     fn fail(&mut self, read: usize, who: String) {
         match self.failed.iter_mut().find(|(failed, _)| *failed == read) {
             Some((_, names)) => names.push(who),
@@ -197,16 +222,6 @@ impl Builder<'_> {
     }
 }
 
-fn no_key(key: &str, document: &Document) -> Error {
-    let keys: Vec<&str> = document.keys().collect();
-    let hint = if keys.is_empty() {
-        "the secret has no keys".to_owned()
-    } else {
-        format!("the secret has {}", keys.join(", "))
-    };
-    Error::new(Code::Missing, format!("no key {key}")).hint(hint)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -219,6 +234,10 @@ mod tests {
 
     fn document(json: &str) -> Result<Document, Error> {
         serde_json::from_str(json).map(Document::new).map_err(|_| missing().expect_err("an error"))
+    }
+
+    fn of(outcome: Result<Document, Error>) -> Outcomes {
+        Outcomes { documents: vec![outcome], places: vec![0] }
     }
 
     fn missing() -> Result<Document, Error> {
@@ -253,7 +272,7 @@ mod tests {
         let text = |variable: Variable| {
             (variable.name.to_string_lossy().into_owned(), variable.value.expose_text().unwrap_or("?").to_owned())
         };
-        build(plan, &vec![outcome], rules).map(|built| built.variables.into_iter().map(text).collect())
+        build(plan, &of(outcome), rules).map(|built| built.variables.into_iter().map(text).collect())
     }
 
     fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -287,7 +306,7 @@ mod tests {
         }
         let entries = vec![wanted("A", "x", false, None), wanted("B", "y", false, None), wanted("C", "k", false, None)];
         let errors = messages(built(plan(entries, vec![]), document(r#"{"k":"v"}"#), RULES));
-        assert_eq!(errors, ["66 A: no key x", "66 B: no key y"]);
+        assert_eq!(errors, ["66 A: a/b: no key x", "66 B: a/b: no key y"]);
     }
 
     #[test]
@@ -313,7 +332,7 @@ mod tests {
         let rules = Rules { ignore_missing: true, ..RULES };
         for outcome in [missing(), document("{}")] {
             let plan = plan(vec![value("A", "1"), wanted("B", "x", false, None)], vec![]);
-            let built = build(plan, &vec![outcome], rules).expect("built");
+            let built = build(plan, &of(outcome), rules).expect("built");
             assert_eq!((built.variables.len(), built.warnings.len()), (1, 1));
             assert!(built.warnings.iter().all(|warning| warning.starts_with("B is left out")));
         }
@@ -355,8 +374,7 @@ mod tests {
     #[test]
     fn names_that_steer_a_process_are_skipped_with_a_warning() {
         let json = r#"{"LD_PRELOAD":"x","PATH":"y","VAULT_TOKEN":"z","ok":"1"}"#;
-        let built =
-            build(plan(vec![value("PATH", "/bin")], vec![all("")]), &vec![document(json)], RULES).expect("built");
+        let built = build(plan(vec![value("PATH", "/bin")], vec![all("")]), &of(document(json)), RULES).expect("built");
         let names: Vec<_> = built.variables.iter().filter_map(|variable| variable.name.to_str()).collect();
         assert_eq!((names, built.warnings.len()), (vec!["PATH", "ok"], 3));
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use reqwest::Method;
 
+use crate::environment::Outcomes;
 use crate::error::Error;
 use crate::path::Path;
 use crate::plan::Read;
@@ -22,8 +23,8 @@ const STACK: usize = 256 << 10;
 /// What came of the reads.
 #[derive(Debug, Default)]
 pub struct Fetched {
-    /// For each read of the plan, in its order.
-    pub outcomes: crate::environment::Outcomes,
+    /// What came of each request.
+    pub outcomes: Outcomes,
     /// How many requests used the token.
     pub requests: u64,
     /// Whether a lease hangs on the token.
@@ -53,8 +54,8 @@ pub fn fetch(client: &Client, session: &Session, reads: &[Read], version: Option
     for lease in answers.iter().flatten().filter_map(|found| found.lease.as_ref()) {
         report(lease, session);
     }
-    let documents: Vec<_> = answers.into_iter().map(|answer| answer.map(|found| found.document)).collect();
-    fetched.outcomes = places.iter().filter_map(|place| documents.get(*place).cloned()).collect();
+    let documents = answers.into_iter().map(|answer| answer.map(|found| found.document)).collect();
+    fetched.outcomes = Outcomes { documents, places };
     Ok(fetched)
 }
 
@@ -94,11 +95,14 @@ fn read(client: &Client, session: &Session, wanted: &Wanted) -> Result<Found, Er
         repeat,
         what: path.to_string(),
     };
-    let found = client.send(&request).and_then(|answer| match answer.status {
+    let answer = client.send(&request)?;
+    let refuses_token = answer.refuses_token();
+    let found = match answer.status {
         200..300 | 404 => kv::understand(answer, *version).map_err(|error| error.at(path)),
         _ => Err(client.refused(&answer, path.as_str())),
-    });
-    found.map_err(|error| if *engine == Engine::Unknown { with_detection_hint(error, path) } else { error })
+    };
+    let is_about_path = *engine == Engine::Unknown && !refuses_token;
+    found.map_err(|error| if is_about_path { with_detection_hint(error, path) } else { error })
 }
 
 /// Where the mount could not be found out, the path may lack its `data`.

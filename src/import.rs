@@ -70,10 +70,13 @@ fn is_name(name: &str) -> bool {
 
 /// What stands behind the first `#`: `key`, `key#version` or, for the whole secret, `#version`.
 fn selector(text: &str) -> Result<(Option<String>, Option<u64>), Error> {
-    match text.strip_prefix('#') {
-        Some(version) => Ok((None, Some(reference::version(version)?))),
+    const FORMS: &str = "an import is [NAME=]path[#key[#version]], path##version or 'PREFIX_*=path'";
+    let selected = match text.strip_prefix('#') {
+        _ if text.is_empty() => return Err(Error::config("no key behind the #").hint(FORMS)),
+        Some(version) => reference::version(version).map(|version| (None, Some(version))),
         None => reference::key_and_version(text).map(|(key, version)| (Some(key), version)),
-    }
+    };
+    selected.map_err(|error| error.hint(FORMS))
 }
 
 fn keys(name: Option<&str>, key: Option<String>) -> Result<Keys, Error> {

@@ -102,19 +102,23 @@ pub fn start(settings: LogSettings) {
 pub fn report(errors: &Errors) {
     for Error { message, hint, .. } in &errors.0 {
         match hint {
-            Some(hint) => log::error!(hint = hint.as_str(); "{message}"),
-            None => log::error!("{message}"),
+            // The line break divides the two: see `line`.
+            Some(hint) => log::error!("{}\n{hint}", printable(message)),
+            None => log::error!("{}", printable(message)),
         }
     }
 }
 
 fn line(format: Format, record: &Record<'_>) -> String {
     let level = record.level().as_str().to_ascii_lowercase();
-    let message = record.args().to_string();
-    let hint = record.key_values().get("hint".into()).map(|hint| hint.to_string());
+    let text = record.args().to_string();
+    let (message, hint) = match text.split_once('\n') {
+        Some((message, hint)) => (message, Some(hint)),
+        None => (text.as_str(), None),
+    };
     match format {
-        Format::Text => text_line(&level, &message, hint.as_deref()),
-        Format::Json => json_line(&level, &message, hint.as_deref()),
+        Format::Text => text_line(&level, message, hint),
+        Format::Json => json_line(&level, message, hint),
     }
 }
 

@@ -2,5 +2,6 @@
 
 pub mod block;
 pub mod exec;
+pub mod format;
 pub mod harden;
 pub mod signals;

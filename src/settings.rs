@@ -222,7 +222,7 @@ pub fn understand(layers: &Layers<'_>) -> Result<Settings, Errors> {
         auth_mount: get!(maybe(layers, &AUTH_MOUNT, mount)).flatten(),
         role: get!(text(layers, &ROLE)).flatten(),
         imports: get!(imports(layers)).unwrap_or_default(),
-        kv_version: get!(maybe(layers, &KV_VERSION, expecting(kv_version))).flatten(),
+        kv_version: get!(one_of(layers, &KV_VERSION, kv_version)).flatten(),
         naming: get!(naming(layers)).unwrap_or(DEFAULT_NAMING),
         ignore_missing: get!(flag(layers, &IGNORE_MISSING, false)).unwrap_or_default(),
         literal: get!(names(layers, &LITERAL)).unwrap_or_default(),
@@ -230,7 +230,7 @@ pub fn understand(layers: &Layers<'_>) -> Result<Settings, Errors> {
         keep: get!(names(layers, &KEEP)).unwrap_or_default(),
         revoke: get!(choice(layers, &REVOKE, revoke, Revoke::Auto)).unwrap_or(Revoke::Auto),
         timeout: get!(choice(layers, &TIMEOUT, units::duration, DEFAULT_TIMEOUT)).unwrap_or(DEFAULT_TIMEOUT),
-        max_retries: get!(maybe(layers, &MAX_RETRIES, expecting(units::count))).flatten(),
+        max_retries: get!(one_of(layers, &MAX_RETRIES, units::count)).flatten(),
         remove_files: get!(flag(layers, &REMOVE_FILES, false)).unwrap_or_default(),
         tls: get!(tls(layers)).unwrap_or_default(),
         proxy: layers.one(&PROXY),
@@ -260,28 +260,37 @@ fn is_named(credential: &Credential, rest: &str) -> bool {
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 const DEFAULT_NAMING: Naming = Naming { upcase: false, sanitize: false, on_conflict: OnConflict::Error };
 
-/// A setting's text through a function that says what it expected; `None` where it is not set.
-fn maybe<T>(
-    layers: &Layers<'_>,
-    setting: &Setting,
-    parse: impl Fn(&str) -> Result<T, Error>,
-) -> Result<Option<T>, Error> {
-    let Some(found) = layers.one(setting) else { return Ok(None) };
-    parse(found.text()?).map(Some).map_err(|error| error.at(&found.origin))
+/// A setting's text through a function that understands it; `None` where it is not set.
+fn maybe<T>(layers: &Layers<'_>, setting: &Setting, parse: fn(&str) -> Result<T, Error>) -> Result<Option<T>, Error> {
+    let Some((origin, text)) = found(layers, setting)? else { return Ok(None) };
+    parse(&text).map(Some).map_err(|error| error.at(origin))
 }
 
-/// Turns what a parser expected into an error. The text is not repeated: somebody may have put a secret there.
-fn expecting<T>(parse: impl Fn(&str) -> Result<T, &'static str>) -> impl Fn(&str) -> Result<T, Error> {
-    move |text| parse(text).map_err(|expected| Error::config(format!("the value must be {expected}")))
+/// The same with a function that says what it expected. The text is not repeated: somebody may have put a secret there.
+fn one_of<T>(
+    layers: &Layers<'_>,
+    setting: &Setting,
+    parse: fn(&str) -> Result<T, &'static str>,
+) -> Result<Option<T>, Error> {
+    let Some((origin, text)) = found(layers, setting)? else { return Ok(None) };
+    let wrong = |expected| Error::config(format!("{origin}: the value must be {expected}"));
+    parse(&text).map(Some).map_err(wrong)
+}
+
+/// A setting's text and where it was; apart from those above, which are compiled once for each type.
+fn found(layers: &Layers<'_>, setting: &Setting) -> Result<Option<(String, String)>, Error> {
+    let Some(found) = layers.one(setting) else { return Ok(None) };
+    let text = found.text()?.to_owned();
+    Ok(Some((found.origin, text)))
 }
 
 fn choice<T>(
     layers: &Layers<'_>,
     setting: &Setting,
-    parse: impl Fn(&str) -> Result<T, &'static str>,
+    parse: fn(&str) -> Result<T, &'static str>,
     default: T,
 ) -> Result<T, Error> {
-    maybe(layers, setting, expecting(parse)).map(|found| found.unwrap_or(default))
+    one_of(layers, setting, parse).map(|found| found.unwrap_or(default))
 }
 
 fn flag(layers: &Layers<'_>, setting: &Setting, default: bool) -> Result<bool, Error> {

@@ -43,6 +43,8 @@ pub enum Block {
 /// Returns only with the status to end with: 0 for help and version, else that of a failure that has been reported.
 pub fn start(initial_block: Block) -> u8 {
     harden::harden();
+    // Before anything is waited for: a file of settings or of a credential may be a FIFO.
+    signals::end_at_once();
     match run(initial_block) {
         Ok(()) => 0,
         Err(errors) => {
@@ -52,7 +54,17 @@ pub fn start(initial_block: Block) -> u8 {
     }
 }
 
+/// All that the start had in its hands, credentials too, is dropped and so wiped before the process becomes another one:
+/// only the image is left.
 fn run(initial_block: Block) -> Result<(), Errors> {
+    match image(initial_block)? {
+        Some(image) => Err(image.exec().into()),
+        None => Ok(()),
+    }
+}
+
+/// The application with its environment, or nothing where something was printed instead.
+fn image(initial_block: Block) -> Result<Option<Image>, Errors> {
     let began = Instant::now();
     let environment = block::read();
     if initial_block == Block::Wiped {
@@ -63,7 +75,7 @@ fn run(initial_block: Block) -> Result<(), Errors> {
         Ok(Invocation::Run { options, command }) => (options, command),
         Ok(Invocation::Print(text)) => {
             print(&text);
-            return Ok(());
+            return Ok(None);
         }
         Err(error) => {
             start_log(&Options::default(), &environment, &[]);
@@ -72,11 +84,10 @@ fn run(initial_block: Block) -> Result<(), Errors> {
     };
     let files = env_files(&options, &environment);
     start_log(&options, &environment, files.as_deref().unwrap_or_default());
-    let image = prepare(began, &options, command, &environment, &files?)?;
-    Err(image.exec().into())
+    prepare(began, &options, command, &environment, &files?).map(Some)
 }
 
-/// Everything until exec. What it had in its hands is dropped, and so wiped, when it returns.
+/// From the settings to the new environment.
 fn prepare(
     began: Instant,
     options: &Options,
@@ -152,7 +163,6 @@ fn env_file(origin: &str, path: &Path) -> Result<EnvFile, Error> {
 fn fetched(layers: &Layers<'_>, settings: &Settings, plan: &Plan, began: Instant) -> Result<Fetched, Errors> {
     let way = auth::prepare(layers, settings)?;
     let connection = connection(settings, layers.environment, Deadline::new(began, settings.timeout))?;
-    signals::end_at_once();
     let client = Client::new(connection)?;
     match with(&client, way, settings, plan) {
         Ok(fetched) => Ok(fetched),
@@ -170,7 +180,7 @@ fn with(client: &Client, way: Way, settings: &Settings, plan: &Plan) -> Result<F
         remove_files(settings, &session);
     }
     let fetched = fetch::fetch(client, &session, &plan.reads, settings.kv_version);
-    let is_read = fetched.as_ref().is_ok_and(|fetched| fetched.outcomes.iter().any(Result::is_ok));
+    let is_read = fetched.as_ref().is_ok_and(|fetched| fetched.outcomes.documents.iter().any(Result::is_ok));
     if !session.is_own && is_read {
         remove_files(settings, &session);
     }
@@ -257,7 +267,7 @@ fn revocation(client: &Client, session: &Session) -> Result<(), Error> {
 pub fn report_bugs() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        log::error!(hint = "please report it with the version and this place"; "a bug of vault-exec at {place}");
+        log::error!("a bug of vault-exec at {place}\nplease report it with the version and this place");
         std::process::exit(Code::Internal.status().into());
     }));
 }

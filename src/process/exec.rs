@@ -1,8 +1,8 @@
 //! Finding the application, and becoming it.
 
 use std::ffi::{CString, OsStr, OsString};
-use std::fs::{self, File};
-use std::io::{ErrorKind, Read};
+use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
@@ -11,6 +11,7 @@ use nix::sys::resource::{Resource, getrlimit};
 use nix::unistd::{AccessFlags, SysconfVar, access, execve, sysconf};
 
 use crate::error::{Code, Error, Errors};
+use crate::process::format::{self, Format};
 use crate::process::signals;
 use crate::secret::{Secret, Variable};
 
@@ -44,31 +45,38 @@ pub fn find(command: &OsStr, path: Option<&OsStr>) -> Result<PathBuf, Error> {
 }
 
 fn check(program: &Path) -> Result<(), Error> {
+    runnable(program)?;
+    match format::of(program) {
+        Format::Script(None) | Format::Text => Err(no_format()),
+        Format::Script(Some(interpreter)) => beside("interpreter", &interpreter)
+            .map_err(|error| error.hint("the first line of a script names a program that is in the image")),
+        Format::Program(Some(loader)) => beside("loader", &loader).map_err(|error| error.hint(NO_LOADER)),
+        Format::Program(None) | Format::Unknown => Ok(()),
+    }
+}
+
+/// Whether it is there, a file, and executable.
+fn runnable(program: &Path) -> Result<(), Error> {
     let found = fs::metadata(program).map_err(|error| match error.kind() {
         ErrorKind::NotFound | ErrorKind::NotADirectory => Error::new(Code::NotFound, "not found"),
         _ => cannot_run(error.to_string()),
     })?;
-    if found.is_dir() {
-        return Err(cannot_run("is a directory"));
+    if !found.is_file() {
+        return Err(cannot_run(if found.is_dir() { "is a directory" } else { "is not a file" }));
     }
-    access(program, AccessFlags::X_OK)
-        .map_err(|error| cannot_run(error.desc()).hint("is it executable (chmod +x)?"))?;
-    check_interpreter(program)
+    access(program, AccessFlags::X_OK).map_err(|error| cannot_run(error.desc()).hint("is it executable (chmod +x)?"))
 }
 
-/// A script whose interpreter is not there gets the same errno from the kernel as a script that is not there.
-fn check_interpreter(program: &Path) -> Result<(), Error> {
-    let mut start = Vec::new();
-    let read = File::open(program).and_then(|file| file.take(256).read_to_end(&mut start));
-    let Some(line) = read.ok().and_then(|_| start.strip_prefix(b"#!")) else { return Ok(()) };
-    let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
-    let interpreter = words.next().map(|word| Path::new(OsStr::from_bytes(word)));
-    match interpreter {
-        Some(interpreter) if !interpreter.exists() => {
-            Err(cannot_run(format!("its interpreter {} is not there", interpreter.display())))
-        }
-        _ => Ok(()),
-    }
+/// Where what a program needs beside itself is not there, the kernel's errno says that the program is not there.
+fn beside(what: &str, needed: &Path) -> Result<(), Error> {
+    runnable(needed).map_err(|error| cannot_run(format!("its {what} {} cannot run: {error}", needed.display())))
+}
+
+const NO_LOADER: &str = "a dynamically linked program needs its loader and libraries in the image";
+
+fn no_format() -> Error {
+    cannot_run("is neither a program for this machine nor a script with a #! line")
+        .hint("put #!/bin/sh in the script's first line, or start it with sh")
 }
 
 fn cannot_run(why: impl Into<String>) -> Error {
@@ -106,12 +114,12 @@ impl Image {
     pub fn exec(&self) -> Error {
         signals::restore_sigpipe();
         let Err(errno) = execve(&self.program, &self.arguments, &self.environment);
+        // What failed is still to be reported, and perhaps nobody reads it.
+        signals::ignore_sigpipe();
         let name = self.program.to_string_lossy();
         match errno {
-            Errno::ENOEXEC => cannot_run("is neither a program for this machine nor a script with a #! line")
-                .hint("put #!/bin/sh in the script's first line, or start it with sh"),
-            Errno::ENOENT => cannot_run("the program or its loader is not there")
-                .hint("a dynamically linked program needs its loader and libraries in the image"),
+            Errno::ENOEXEC => no_format(),
+            Errno::ENOENT => cannot_run("the program or its loader is not there").hint(NO_LOADER),
             _ => cannot_run(errno.desc()),
         }
         .at(name)

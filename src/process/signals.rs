@@ -27,6 +27,12 @@ pub fn restore_sigpipe() {
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
 }
 
+/// Undoes [`restore_sigpipe`] where the process goes on after all.
+pub fn ignore_sigpipe() {
+    // SAFETY: SIG_IGN is a valid disposition and no handler of ours is involved.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+}
+
 extern "C" fn end(signal: c_int) {
     // SAFETY: _exit is async-signal-safe (signal-safety(7)) and does not return.
     unsafe { libc::_exit(128 + signal) }

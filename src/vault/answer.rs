@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::deadline::shown;
 use crate::error::{Code, Error};
 
 /// An answer that is Vault's: JSON, or nothing, with a status that speaks of the request itself.
@@ -85,6 +86,14 @@ impl Answer {
         words(self.status, Some(&self.body.0))
     }
 
+    /// Whether it is the token that is refused and not what it asked for: a policy's refusal comes as a list of errors, one of
+    /// the token without, or with `invalid token` in it.
+    pub fn refuses_token(&self) -> bool {
+        let of_token =
+            |text: &&str| *text == "permission denied" || text.contains("invalid token") || *text == "bad token";
+        self.status == 403 && self.errors().iter().any(of_token)
+    }
+
     /// The texts of `errors`.
     pub fn errors(&self) -> Vec<&str> {
         texts(&self.body.0, "errors")
@@ -115,12 +124,13 @@ fn is_upgrading(body: &Value) -> bool {
 }
 
 fn unavailable(raw: &Raw<'_>, body: Option<&Value>) -> Error {
-    let error = Error::new(Code::Unavailable, words(raw.status, body));
+    let patience = wait(raw).map(|wait| format!("; it is to be asked again in {}", shown(wait))).unwrap_or_default();
+    let error = Error::new(Code::Unavailable, format!("{}{patience}", words(raw.status, body)));
     match raw.status {
         503 if texts(body.unwrap_or(&Value::Null), "errors").iter().any(|text| text.contains("sealed")) => {
             error.hint("unseal it, or wait for it with a longer --timeout")
         }
-        429 => error.hint("a rate limit quota is exceeded"),
+        429 => error.hint("it takes fewer starts at once, a higher quota, or a longer --timeout"),
         _ => error,
     }
 }

@@ -29,7 +29,7 @@ pub struct Method {
 }
 
 /// Every method of this version.
-pub const METHODS: [&Method; 2] = [&token::METHOD, &approle::METHOD];
+pub const METHODS: &[&Method] = &[&token::METHOD, &approle::METHOD];
 
 /// Methods that a later version brings, so that their names are told apart from typing errors.
 const LATER: [&str; 8] = ["kubernetes", "jwt", "cert", "userpass", "ldap", "aws", "gcp", "azure"];
@@ -103,7 +103,7 @@ pub fn by_name(name: &str) -> Result<&'static Method, Error> {
     if LATER.contains(&name) {
         return Err(Error::config(format!("the auth method {name} is not supported by this version")).hint(table()));
     }
-    let found = METHODS.into_iter().find(|method| method.name == name);
+    let found = METHODS.iter().copied().find(|method| method.name == name);
     found.ok_or_else(|| Error::config("--auth-method (VAULT_AUTH_METHOD): no such auth method").hint(table()))
 }
 
@@ -122,7 +122,9 @@ fn inferred(layers: &Layers<'_>, settings: &Settings) -> Result<&'static Method,
                 "unset those of one of them, or name the method: VAULT_AUTH_METHOD=token or VAULT_AUTH_METHOD=approle",
             ))
         }
-        (None, true) if settings.role.is_some() => by_name("kubernetes"),
+        (None, true) if settings.role.is_some() => {
+            by_name("kubernetes").map_err(|error| error.at("VAULT_ROLE is set, and neither a token nor a role id"))
+        }
         (None, true) => {
             Err(Error::config("there are secrets to fetch, and no credentials to log in with").hint(table()))
         }

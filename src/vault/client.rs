@@ -9,7 +9,7 @@ use std::time::Duration;
 use reqwest::blocking::{Client as Http, RequestBuilder, Response};
 use reqwest::header::{HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::redirect::Policy;
-use reqwest::{Method, Proxy, Url, Version};
+use reqwest::{Method, Url, Version};
 use rustls::ClientConfig;
 use zeroize::Zeroizing;
 
@@ -20,6 +20,7 @@ use crate::secret::Secret;
 use crate::vault::answer::{Answer, Raw, Verdict, judge};
 use crate::vault::dns::Resolver;
 use crate::vault::failure;
+use crate::vault::proxy::Chosen;
 use crate::vault::redact::Redactor;
 use crate::vault::retry::{Pace, backoff};
 
@@ -32,6 +33,8 @@ const PARALLEL_HTTP1: usize = 8;
 /// Parallel requests over HTTP/2, all on one connection; Go's servers allow 250.
 const PARALLEL_HTTP2: usize = 64;
 
+const BAD_TOKEN: &str = "the token is wrong, expired, revoked or used up, or not for this address and namespace";
+
 /// How Vault is reached.
 pub struct Connection {
     /// The server.
@@ -43,7 +46,7 @@ pub struct Connection {
     /// The name in the handshake, where it is not the address's.
     pub server_name: Option<String>,
     /// The proxy, if any.
-    pub proxy: Option<Proxy>,
+    pub proxy: Option<Chosen>,
     /// By when all must be done.
     pub deadline: Deadline,
     /// Tries after the first one; `None` is until the deadline.
@@ -56,6 +59,8 @@ pub struct Client {
     /// The address that requests go to: the user's, or one with the name for the handshake in it.
     target: Address,
     address: Address,
+    /// The variable that names the proxy.
+    proxy: Option<String>,
     namespace: Option<HeaderValue>,
     deadline: Deadline,
     max_retries: Option<u32>,
@@ -121,7 +126,10 @@ impl Client {
             .tls_backend_preconfigured(tls)
             .dns_resolver(Arc::new(resolver))
             .no_proxy();
-        let builder = if let Some(proxy) = proxy { builder.proxy(proxy) } else { builder };
+        let (builder, proxy) = match proxy {
+            Some(Chosen { proxy, origin }) => (builder.proxy(proxy), Some(origin)),
+            None => (builder, None),
+        };
         let http = builder.build().map_err(|error| Error::new(Code::Internal, format!("the HTTP client: {error}")))?;
         let namespace =
             namespace.map(|namespace| HeaderValue::try_from(namespace).map_err(|_| bad_namespace())).transpose()?;
@@ -129,6 +137,7 @@ impl Client {
             http,
             target,
             address,
+            proxy,
             namespace,
             deadline,
             max_retries,
@@ -162,7 +171,12 @@ impl Client {
     /// An answer with a status of 4xx as an error: 66 for 404, else 77.
     pub fn refused(&self, answer: &Answer, what: &str) -> Error {
         let code = if answer.status == 404 { Code::Missing } else { Code::Refused };
-        Error::new(code, self.redactor.clean(&format!("{what}: {} ({})", answer.refusal(), self.address)))
+        let error = Error::new(code, self.redactor.clean(&format!("{what}: {} ({})", answer.refusal(), self.address)));
+        match answer.status {
+            403 if answer.refuses_token() => error.hint(BAD_TOKEN),
+            403 => error.hint("no policy of the token allows it"),
+            _ => error,
+        }
     }
 
     /// Whether anything has been answered yet.
@@ -198,7 +212,14 @@ impl Client {
         let times = if tries == 1 { "1 try".to_owned() } else { format!("{tries} tries") };
         let spent = shown(self.deadline.elapsed());
         let message = format!("{}: {} ({}, {times} in {spent})", request.what, error.message, self.address);
-        Error { message: self.redactor.clean(&message), ..error }
+        let hint = match (&self.proxy, error.code) {
+            (Some(proxy), Code::Unavailable | Code::Protocol) => {
+                let hint = error.hint.map(|hint| format!("{hint} ")).unwrap_or_default();
+                Some(format!("{hint}A proxy may be in between: {proxy}"))
+            }
+            _ => error.hint,
+        };
+        Error { message: self.redactor.clean(&message), hint, ..error }
     }
 
     fn attempt(&self, request: &Request<'_>) -> Outcome {
@@ -307,7 +328,7 @@ fn body(response: &mut Response) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
         Ok(_) if bytes.len() as u64 > LIMIT => Ok(None),
         Ok(_) => Ok(Some(bytes)),
         Err(error) => {
-            let timed_out = error.kind() == std::io::ErrorKind::TimedOut;
+            let timed_out = failure::find::<reqwest::Error>(&error).is_some_and(reqwest::Error::is_timeout);
             let words = if timed_out { "the answer did not end in time" } else { "the answer broke off" };
             Err(Error::new(Code::Unavailable, words))
         }

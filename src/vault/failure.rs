@@ -21,20 +21,29 @@ pub struct Failure {
 /// Understands the failure of a try. The URL is never part of it.
 pub fn understand(failure: &reqwest::Error) -> Failure {
     let was_sent = !failure.is_connect();
-    if let Some(tls) = find_tls(failure) {
+    if let Some(tls) = find::<rustls::Error>(failure) {
         let (error, may_pass) = tls_failure(tls);
         return Failure { error, may_pass, was_sent };
     }
-    let error = Error::new(Code::Unavailable, words(failure));
+    let cause = root(failure).to_string();
+    // HTTP/2 hands on the text of a failure only.
+    if cause.contains("received fatal alert") {
+        return Failure { error: alerted(&cause), may_pass: false, was_sent };
+    }
+    if find::<hyper::Error>(failure).is_some_and(|error| error.is_parse() || error.is_parse_too_large()) {
+        let error = Error::new(Code::Protocol, format!("the answer is not HTTP ({cause})"));
+        let error = error.hint("where the server speaks TLS on this port, use https:// in the address");
+        return Failure { error, may_pass: false, was_sent };
+    }
+    let error = Error::new(Code::Unavailable, words(failure, &cause));
     Failure { error: with_hint(error, failure), may_pass: true, was_sent }
 }
 
-fn words(failure: &reqwest::Error) -> String {
-    let cause = root(failure).to_string();
+fn words(failure: &reqwest::Error, cause: &str) -> String {
     match failure {
-        _ if failure.is_timeout() && failure.is_connect() => "no connection within 5 s".to_owned(),
+        _ if failure.is_timeout() && failure.is_connect() => "no connection in time".to_owned(),
         _ if failure.is_timeout() => "no answer in time".to_owned(),
-        _ if failure.is_connect() => cause,
+        _ if failure.is_connect() => cause.to_owned(),
         _ => format!("the connection was lost ({cause})"),
     }
 }
@@ -46,29 +55,32 @@ fn with_hint(error: Error, failure: &reqwest::Error) -> Error {
     if failure.is_connect() {
         return error.hint("is Vault running, and is VAULT_ADDR its address as seen from this container?");
     }
-    error
+    if failure.is_timeout() {
+        return error;
+    }
+    error.hint(
+        "is it Vault that listens there? A server that wants a client certificate (VAULT_CLIENT_CERT) may end a \
+        connection like this, too",
+    )
 }
 
-fn root(error: &dyn StdError) -> &dyn StdError {
-    let mut last = error;
-    while let Some(source) = last.source() {
-        last = source;
-    }
-    last
+/// The innermost error.
+fn root<'a>(error: &'a (dyn StdError + 'static)) -> &'a (dyn StdError + 'static) {
+    std::iter::successors(Some(error), |error| below(*error)).last().unwrap_or(error)
 }
 
-/// The TLS error below an error, which an `io::Error` hides from `source`.
-fn find_tls<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Error> {
-    let mut current = Some(error);
-    while let Some(error) = current {
-        let inside = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        let found = inside.and_then(|inside| inside.downcast_ref()).or_else(|| error.downcast_ref());
-        if found.is_some() {
-            return found;
-        }
-        current = error.source();
+/// The error of a kind below an error.
+pub fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
+    std::iter::successors(Some(error), |error| below(*error)).find_map(|error| error.downcast_ref())
+}
+
+/// What an error comes from. The `source` of an `io::Error` leaves out the error that it was made of, which may be another
+/// `io::Error`.
+fn below<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 'static)> {
+    match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        Some(inside) => Some(inside),
+        None => error.source(),
     }
-    None
 }
 
 /// A TLS failure, and whether it may pass: a certificate or a protocol that does not fit will not.
@@ -80,18 +92,26 @@ fn tls_failure(error: &rustls::Error) -> (Error, bool) {
             "use http:// in the address, or the server's TLS port",
         ),
         rustls::Error::AlertReceived(
-            AlertDescription::CertificateRequired | AlertDescription::BadCertificate | AlertDescription::UnknownCA,
-        ) => (
-            format!("the server wants a client certificate ({error})"),
-            "set VAULT_CLIENT_CERT and VAULT_CLIENT_KEY to one that it accepts",
-        ),
-        rustls::Error::AlertReceived(_) | rustls::Error::PeerIncompatible(_) => (
+            AlertDescription::ProtocolVersion
+            | AlertDescription::HandshakeFailure
+            | AlertDescription::InsufficientSecurity,
+        )
+        | rustls::Error::PeerIncompatible(_) => (
             format!("no common TLS version or cipher ({error})"),
-            "TLS 1.2 with ECDHE and AES-GCM or ChaCha20 is the least that is spoken",
+            "TLS 1.2 with ECDHE and AES-GCM or ChaCha20 is the least that is spoken; a server may also say so where it \
+            wants a client certificate",
         ),
+        rustls::Error::AlertReceived(_) => return (alerted(&error.to_string()), false),
         _ => return (Error::new(Code::Unavailable, format!("TLS failed ({error})")), true),
     };
     (Error::new(Code::Unavailable, words).hint(hint), false)
+}
+
+/// The server has ended a handshake, or what the client takes for the time after it: in TLS 1.3 it looks at the client's
+/// certificate then.
+fn alerted(cause: &str) -> Error {
+    Error::new(Code::Unavailable, format!("the server wants a client certificate, or another one ({cause})"))
+        .hint("set VAULT_CLIENT_CERT and VAULT_CLIENT_KEY to one that it accepts")
 }
 
 fn certificate_failure(error: &CertificateError) -> (String, &'static str) {
@@ -99,6 +119,14 @@ fn certificate_failure(error: &CertificateError) -> (String, &'static str) {
         CertificateError::UnknownIssuer => (
             "the server's certificate is signed by an unknown authority".to_owned(),
             "set VAULT_CACERT to the file of the authority's certificate",
+        ),
+        CertificateError::Other(other) if matches!(other.0.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity)) => (
+            "the server's certificate is an authority's, probably its own: an unknown authority".to_owned(),
+            "set VAULT_CACERT to the file of this very certificate, if it is the right server's",
+        ),
+        CertificateError::BadSignature => (
+            "the server's certificate is signed by an unknown authority with the name of a known one".to_owned(),
+            "was the authority made anew? VAULT_CACERT must be the certificate that it has now",
         ),
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => (
             format!("the server's certificate is for another name ({error})"),

@@ -35,14 +35,19 @@ pub fn understand(answer: Answer, version: Option<u64>) -> Result<Found, Error> 
         return Err(missing(&answer, version));
     }
     let lease = lease(&answer.body.0);
-    let Value::Object(mut body) = answer.body.0 else { return Err(nothing()) };
+    let mut body = match answer.body.0 {
+        Value::Object(body) => body,
+        Value::Null => return Err(nothing()),
+        _ => return Err(not_vaults("the answer is no object")),
+    };
     match body.remove("data") {
         Some(Value::Object(data)) if is_kv2(&data) => kv2(data, version).map(|document| Found { document, lease }),
         Some(Value::Object(_)) if version.is_some() => Err(Error::config("a version of a secret that has no versions")
             .hint("only KV v2 keeps versions; leave #version out")),
         Some(Value::Object(data)) => Ok(Found { document: Document::new(data), lease }),
-        Some(Value::Null) | None => Err(nothing()),
-        Some(_) => Err(Error::new(Code::Protocol, "an answer whose data is no object")),
+        Some(Value::Null) => Err(nothing()),
+        Some(_) => Err(not_vaults("the answer has data that is no object")),
+        None => Err(not_vaults("the answer has no data")),
     }
 }
 
@@ -57,7 +62,7 @@ fn kv2(mut data: Map<String, Value>, version: Option<u64>) -> Result<Document, E
     let got = metadata.get("version").and_then(Value::as_u64);
     match data.remove("data") {
         Some(Value::Object(_)) if version.is_some() && version != got => {
-            Err(Error::new(Code::Protocol, "an answer with another version than was asked for"))
+            Err(not_vaults("the answer has another version than was asked for"))
         }
         Some(Value::Object(document)) => Ok(Document::new(document)),
         _ => Err(gone(&metadata)),
@@ -96,6 +101,10 @@ fn gone(metadata: &Value) -> Error {
     let time = if time.is_empty() { String::new() } else { format!(" at {time}") };
     Error::new(Code::Missing, format!("version {version} was deleted{time}"))
         .hint("undelete it, or name another version with #VERSION")
+}
+
+fn not_vaults(what: &str) -> Error {
+    Error::new(Code::Protocol, what).hint("is the address that of Vault's API, and is it Vault that answers there?")
 }
 
 fn nothing() -> Error {
@@ -186,8 +195,10 @@ mod tests {
     }
 
     #[test]
-    fn data_that_is_no_object_is_no_answer_of_vaults() {
-        assert_eq!(code(200, json!({"data": [1]}), None).0, 76);
+    fn a_body_of_another_shape_is_no_answer_of_vaults() {
+        for body in [json!({"data": [1]}), json!({}), json!([1]), json!("text")] {
+            assert_eq!(code(200, body, None).0, 76);
+        }
     }
 
     #[test]

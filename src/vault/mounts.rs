@@ -1,5 +1,8 @@
 //! Which version a KV mount has, and so what is to be read for a path that the user wrote without `data`.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
 use reqwest::Method;
 use serde_json::Value;
 
@@ -50,19 +53,23 @@ pub fn resolve(
 ) -> Result<Vec<Target>, Error> {
     let needs_mounts = version.is_none() && paths.iter().any(|path| !path.has_data_segment());
     let mounts = if needs_mounts { list(client, token)? } else { Some(Vec::new()) };
-    paths
-        .iter()
-        .map(|path| {
-            if path.has_data_segment() {
-                return Ok(as_written(path));
+    let mut asked = HashMap::new();
+    let mut targets = Vec::with_capacity(paths.len());
+    for path in paths {
+        targets.push(match (version, &mounts) {
+            _ if path.has_data_segment() => as_written(path),
+            (Some(version), _) => forced(path, version),
+            (None, Some(mounts)) => on_mount(path, mounts.iter()),
+            (None, None) => {
+                let mount = match asked.entry(*path) {
+                    Entry::Occupied(known) => known.into_mut(),
+                    Entry::Vacant(new) => new.insert(one(client, token, path)?),
+                };
+                on_mount(path, mount.iter())
             }
-            match (version, &mounts) {
-                (Some(version), _) => Ok(forced(path, version)),
-                (None, Some(mounts)) => Ok(on_mount(path, mounts.iter())),
-                (None, None) => Ok(on_mount(path, one(client, token, path)?.iter())),
-            }
-        })
-        .collect()
+        });
+    }
+    Ok(targets)
 }
 
 fn as_written(path: &Path) -> Target {

@@ -7,22 +7,31 @@ use crate::error::Error;
 use crate::layers::Sourced;
 use crate::secret::Variable;
 
+/// A proxy, and the variable that names it.
+pub struct Chosen {
+    /// The proxy.
+    pub proxy: Proxy,
+    /// For messages.
+    pub origin: String,
+}
+
 /// The proxy for a server: the one set for Vault alone, else that of `HTTPS_PROXY` or `HTTP_PROXY` unless `NO_PROXY` names
 /// the server. Never one for a server on this machine: it would be sent the token.
 ///
 /// # Errors
 /// 78 for a proxy that is no URL; the message does not repeat it, for it may hold a password.
-pub fn choose(address: &Address, own: Option<&Sourced>, environment: &[Variable]) -> Result<Option<Proxy>, Error> {
+pub fn choose(address: &Address, own: Option<&Sourced>, environment: &[Variable]) -> Result<Option<Chosen>, Error> {
     if address.is_loopback() {
         return Ok(None);
     }
     if let Some(own) = own {
-        return proxy(own.text()?, &own.origin).map(Some);
+        let proxy = proxy(own.text()?, &own.origin)?;
+        return Ok(Some(Chosen { proxy, origin: own.origin.clone() }));
     }
     let names = if address.is_https() { ["HTTPS_PROXY", "https_proxy"] } else { ["HTTP_PROXY", "http_proxy"] };
     let Some((name, text)) = first(environment, &names) else { return Ok(None) };
     let except = first(environment, &["NO_PROXY", "no_proxy"]).and_then(|(_, text)| NoProxy::from_string(text));
-    Ok(Some(proxy(text, name)?.no_proxy(except)))
+    Ok(Some(Chosen { proxy: proxy(text, name)?.no_proxy(except), origin: format!("{name} (and NO_PROXY)") }))
 }
 
 fn proxy(text: &str, origin: &str) -> Result<Proxy, Error> {

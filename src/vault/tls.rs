@@ -60,8 +60,9 @@ fn verifier(
     provider: &Arc<CryptoProvider>,
 ) -> Result<Verifier, Error> {
     let configured = configured(settings)?;
-    let system = if configured.is_empty() { system_bundle(environment) } else { None };
-    if is_https && !settings.skip_verify && configured.is_empty() && system.is_none() {
+    let wants_system = is_https && !settings.skip_verify && configured.is_empty();
+    let system = if wants_system { system_bundle(environment)? } else { None };
+    if wants_system && system.is_none() {
         return Err(Error::config(
             "an https address, and no certificate of an authority to trust: this image has no CA bundle",
         )
@@ -99,7 +100,8 @@ fn certificates_in(file: &Sourced) -> Result<Vec<CertificateDer<'static>>, Error
 fn certificates(pem: &[u8], place: &str) -> Result<Vec<CertificateDer<'static>>, Error> {
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     match found {
-        Ok(found) if !found.is_empty() => Ok(found),
+        Ok(found) if found.iter().any(|certificate| webpki::anchor_from_trusted_cert(certificate).is_ok()) => Ok(found),
+        Ok(found) if !found.is_empty() => Err(Error::config(format!("{place}: no certificate that can be read in it"))),
         Ok(_) => Err(Error::config(format!("{place}: no certificate in PEM form (-----BEGIN CERTIFICATE-----)"))),
         Err(_) => Err(Error::config(format!("{place}: malformed PEM"))),
     }
@@ -137,15 +139,26 @@ fn place(file: &Sourced) -> String {
 }
 
 /// `SSL_CERT_FILE` and `SSL_CERT_DIR`, else the first of the usual places that is there.
-fn system_bundle(environment: &[Variable]) -> Option<Bundle> {
-    let get = |name: &str| environment.iter().find(|variable| variable.name == name && !variable.value.is_empty());
-    let path = |variable: &Variable| variable.value.expose_text().map(PathBuf::from);
-    let bundle = Bundle { file: get("SSL_CERT_FILE").and_then(path), directory: get("SSL_CERT_DIR").and_then(path) };
+fn system_bundle(environment: &[Variable]) -> Result<Option<Bundle>, Error> {
+    let bundle = Bundle { file: named(environment, "SSL_CERT_FILE")?, directory: named(environment, "SSL_CERT_DIR")? };
     if bundle.file.is_some() || bundle.directory.is_some() {
-        return Some(bundle);
+        return Ok(Some(bundle));
     }
-    let file = BUNDLES.iter().map(PathBuf::from).find(|file| file.is_file())?;
-    Some(Bundle { file: Some(file), directory: None })
+    let file = BUNDLES.iter().map(PathBuf::from).find(|file| file.is_file());
+    Ok(file.map(|file| Bundle { file: Some(file), directory: None }))
+}
+
+/// A path that a variable names, which must be there.
+fn named(environment: &[Variable], name: &str) -> Result<Option<PathBuf>, Error> {
+    let variable = environment.iter().find(|variable| variable.name == name && !variable.value.is_empty());
+    let Some(path) = variable.and_then(|variable| variable.value.expose_text()).map(PathBuf::from) else {
+        return Ok(None);
+    };
+    match fs::metadata(&path) {
+        Ok(_) => Ok(Some(path)),
+        Err(error) => Err(Error::config(format!("{} ({name}): {error}", path.display()))
+            .hint("it is where the authorities are that the system trusts: correct it, or set VAULT_CACERT")),
+    }
 }
 
 #[derive(Debug)]

@@ -2,7 +2,19 @@
 
 #![allow(clippy::needless_pass_by_value, reason = "a JSON literal reads best as it is")]
 
+mod app;
+mod application_environment;
 mod contract;
+mod exec;
+mod imports;
+mod launch;
+mod logging;
+mod login;
 mod main_job;
+mod memory;
+mod network;
 mod readme;
+mod references;
+mod signals;
 mod support;
+mod tls;

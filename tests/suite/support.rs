@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use test_vault::Target;
@@ -73,9 +73,19 @@ impl Run {
         self.shell(&format!("echo {STARTED}"))
     }
 
+    /// The environment that it is started in, for what a test starts in another way.
+    pub(crate) fn variables(&self) -> &BTreeMap<OsString, OsString> {
+        &self.environment
+    }
+
     /// The command for what a test does beyond running it, such as signals or descriptors.
     pub(crate) fn build(&self) -> Command {
-        let mut command = Command::new(binary());
+        self.build_of(&binary())
+    }
+
+    /// The command with another program in the binary's place.
+    pub(crate) fn build_of(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
         command.env_clear().envs(&self.environment).args(&self.options).arg("--").args(&self.command);
         command
     }
@@ -97,8 +107,12 @@ impl Run {
         let mut command = self.build();
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
-        child.stdin.take().expect("piped").write_all(input).expect("it reads");
-        Ended::of(child.wait_with_output().expect("it ends"))
+        let mut stdin = child.stdin.take().expect("piped");
+        // In a thread of its own: the output has to be read meanwhile, for a pipe holds little.
+        std::thread::scope(|scope| {
+            scope.spawn(move || stdin.write_all(input).expect("it reads"));
+            Ended::of(child.wait_with_output().expect("it ends"))
+        })
     }
 
     /// The environment that the application got. Fails where the start failed.

@@ -42,7 +42,9 @@ async fn connection(stream: TcpStream, tls: Option<TlsAcceptor>, service: Arc<Se
     };
     // What fails here is the client's choice, and the client is what the test looks at.
     if let Ok(stream) = acceptor.accept(stream).await {
-        let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        let session = stream.get_ref().1;
+        service.log.named(session.server_name().map(str::to_owned));
+        let http2 = session.alpn_protocol() == Some(b"h2");
         serve(stream, http2, service, number).await;
     }
 }

@@ -57,6 +57,7 @@ struct Entries {
     cleared: usize,
     connections: usize,
     connections_before_clear: usize,
+    server_names: Vec<Option<String>>,
 }
 
 /// The record, which many connections write and a test reads.
@@ -77,6 +78,15 @@ impl Log {
         entries.connections += 1;
         self.changed.notify_all();
         entries.connections
+    }
+
+    /// Writes down which name a client wanted in a TLS handshake (SNI).
+    pub(crate) fn named(&self, name: Option<String>) {
+        self.entries().server_names.push(name);
+    }
+
+    pub(crate) fn server_names(&self) -> Vec<Option<String>> {
+        self.entries().server_names.clone()
     }
 
     /// Writes a request down and gives its number.
@@ -109,6 +119,7 @@ impl Log {
         let mut entries = self.entries();
         entries.cleared += entries.requests.len();
         entries.requests.clear();
+        entries.server_names.clear();
         entries.connections_before_clear = entries.connections;
     }
 

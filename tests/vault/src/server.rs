@@ -195,6 +195,11 @@ impl TestVault {
         self.service.log.connections()
     }
 
+    /// The name that each TLS handshake asked for (SNI), if any, in their order.
+    pub fn server_names(&self) -> Vec<Option<String>> {
+        self.service.log.server_names()
+    }
+
     /// Forgets requests and connections so far.
     pub fn clear(&self) {
         self.service.log.clear();

@@ -25,6 +25,10 @@ pub enum Certificate {
     SelfSignedCa,
     /// Signed by itself and no CA.
     SelfSigned,
+    /// As `SelfSignedCa`, past its time.
+    SelfSignedCaExpired,
+    /// As `SelfSigned`, past its time.
+    SelfSignedExpired,
     /// Signed by the CA, for `wrong.example` only.
     WrongName,
     /// Signed by the CA, past its time.
@@ -112,8 +116,8 @@ pub(crate) fn prepare(settings: Settings) -> (TlsAcceptor, TlsFiles) {
     let server = server_pair(settings.certificate, &ca);
     let client = signed(&client_params(), &ca);
     let trusted = match settings.certificate {
-        Certificate::SelfSigned | Certificate::SelfSignedCa => server.certificate.clone(),
-        _ => ca.pem(),
+        Certificate::OwnCa | Certificate::WrongName | Certificate::Expired => ca.pem(),
+        _ => server.certificate.clone(),
     };
     let files = TlsFiles { directory: TempDir::new().expect("a temporary directory") };
     for (name, content) in [
@@ -158,18 +162,17 @@ fn client_params() -> CertificateParams {
 
 fn server_pair(certificate: Certificate, ca: &CertifiedIssuer<'_, KeyPair>) -> Pair {
     let mut params = server_params(&["localhost", "127.0.0.1", "::1"]);
+    if matches!(certificate, Certificate::Expired | Certificate::SelfSignedExpired | Certificate::SelfSignedCaExpired) {
+        params.not_after = date_time_ymd(2020, 2, 1);
+    }
     match certificate {
-        Certificate::OwnCa => signed(&params, ca),
+        Certificate::OwnCa | Certificate::Expired => signed(&params, ca),
         Certificate::WrongName => signed(&server_params(&["wrong.example"]), ca),
-        Certificate::Expired => {
-            params.not_after = date_time_ymd(2020, 2, 1);
-            signed(&params, ca)
-        }
-        Certificate::SelfSignedCa => {
+        Certificate::SelfSignedCa | Certificate::SelfSignedCaExpired => {
             params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
             self_signed(&params)
         }
-        Certificate::SelfSigned => {
+        Certificate::SelfSigned | Certificate::SelfSignedExpired => {
             params.is_ca = IsCa::ExplicitNoCa;
             self_signed(&params)
         }

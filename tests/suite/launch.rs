@@ -1,0 +1,188 @@
+//! Starts in the situations that tests of the process need: with something to fetch and without, as root and as an
+//! ordinary user, with what a caller can leave to a program.
+
+use std::fmt::Display;
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{SigHandler, Signal, signal};
+use nix::unistd::geteuid;
+use test_vault::{Builder, TestVault, json};
+
+use crate::support::{Run, binary, run};
+
+/// How long an event is awaited that comes at once on an idle machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What the secret holds that starts fetch: long enough to be found nowhere by accident.
+pub(crate) const FETCHED: &str = "fetched-a1d0c6e97b3f42-of-the-application";
+
+/// A Vault with a secret, `secret/app`, and a role and a token that may read it.
+pub(crate) struct Served {
+    pub(crate) vault: TestVault,
+    pub(crate) role_id: String,
+    pub(crate) secret_id: String,
+    pub(crate) token: String,
+}
+
+impl Served {
+    pub(crate) fn http() -> Served {
+        Served::by(TestVault::builder())
+    }
+
+    pub(crate) fn https() -> Served {
+        Served::by(TestVault::builder().https())
+    }
+
+    fn by(builder: Builder) -> Served {
+        let vault = builder.start();
+        let operator = vault.operator();
+        operator.kv_put("secret", 2, "app", json!({ "user": "ada", "password": FETCHED }));
+        operator.policy("app", "path \"secret/data/*\" { capabilities = [\"read\"] }");
+        operator.enable_approle("approle");
+        operator.approle_role("approle", "app", json!({ "token_policies": ["app"] }));
+        let role_id = operator.role_id("approle", "app");
+        let secret_id = operator.secret_id("approle", "app", json!({}));
+        let token = operator.create_token(json!({ "policies": ["app"] }));
+        Served { vault, role_id, secret_id, token }
+    }
+
+    /// A run that knows the address and has a reference, but no credentials.
+    pub(crate) fn at(&self) -> Run {
+        let run = run().env("VAULT_ADDR", self.vault.addr()).env("PASSWORD", "vault:secret/app#password");
+        match self.vault.tls() {
+            Some(files) => run.env("VAULT_CACERT", files.ca()),
+            None => run,
+        }
+    }
+
+    /// A run that logs in with AppRole.
+    pub(crate) fn with_approle(&self) -> Run {
+        self.at().env("VAULT_ROLE_ID", &self.role_id).env("VAULT_SECRET_ID", &self.secret_id)
+    }
+
+    /// A run that brings its token along.
+    pub(crate) fn with_token(&self) -> Run {
+        self.at().env("VAULT_TOKEN", &self.token)
+    }
+}
+
+/// What holds of the process holds whether there is something to fetch or not.
+pub(crate) fn on_both_starts(test: impl Fn(&Run)) {
+    test(&run());
+    let served = Served::http();
+    test(&served.with_approle());
+    let reads = served.vault.lines().iter().filter(|line| line.contains("secret/data/app")).count();
+    assert!(reads > 0, "nothing was fetched");
+}
+
+/// Lets the child do what a caller can do to a program that it starts.
+pub(crate) fn before_exec(command: &mut Command, hook: impl FnMut() -> nix::Result<()> + Send + Sync + 'static) {
+    let mut hook = hook;
+    #[allow(unsafe_code, reason = "what a caller leaves to a program can only be set between fork and exec")]
+    // SAFETY: the hooks of these tests make system calls and nothing else: they neither allocate nor take a lock.
+    unsafe {
+        command.pre_exec(move || hook().map_err(Into::into));
+    }
+}
+
+/// Ignores signals, for what is started from here.
+pub(crate) fn ignore(signals: &[Signal]) -> nix::Result<()> {
+    for number in signals {
+        #[allow(unsafe_code, reason = "dispositions can only be set with unsafe calls")]
+        // SAFETY: SIG_IGN is no handler, and the child that this runs in is about to become another program.
+        unsafe { signal(*number, SigHandler::SigIgn) }?;
+    }
+    Ok(())
+}
+
+/// Runs a test as root, where need be in a user namespace of its own, of which an ordinary user is the root: the test
+/// `name`, and nothing else, runs there once more.
+pub(crate) fn as_root(name: &str, test: impl FnOnce()) {
+    if geteuid().is_root() {
+        return test();
+    }
+    if !works(Command::new("unshare").args(["-Ur", "true"])) {
+        return not_run(name, "neither root nor able to make a user namespace");
+    }
+    let itself = std::env::current_exe().expect("the tests");
+    let output = Command::new("unshare").arg("-Ur").arg(itself).args(["--exact", name]).output().expect("unshare runs");
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && shown.contains("1 passed"),
+        "{shown}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// Says that a test needs what this machine does not have; a failure where the machine is meant to have everything.
+pub(crate) fn not_run(name: &str, why: impl Display) {
+    assert!(std::env::var_os("CI_REQUIRE_ALL").is_none_or(|value| value != "1"), "{name}: {why}");
+    let _ = writeln!(io::stderr(), "not run: {name}: {why}");
+}
+
+pub(crate) fn works(command: &mut Command) -> bool {
+    command.output().is_ok_and(|output| output.status.success())
+}
+
+/// An ordinary user: this one, or, for root, one without any rights.
+pub(crate) struct Ordinary {
+    directory: tempfile::TempDir,
+}
+
+impl Ordinary {
+    pub(crate) fn new() -> Ordinary {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let program = directory.path().join("vault-exec");
+        copy_executable(&binary(), &program);
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).expect("its owner");
+        Ordinary { directory }
+    }
+
+    /// The same run, by this user.
+    pub(crate) fn build(&self, run: &Run) -> Command {
+        let mut command = run.build_of(&self.directory.path().join("vault-exec"));
+        Ordinary::be(&mut command);
+        command
+    }
+
+    /// Lets this user run any command.
+    pub(crate) fn be(command: &mut Command) {
+        if geteuid().is_root() {
+            command.uid(65534).gid(65534);
+        }
+    }
+}
+
+/// Asks again and again until there is an answer.
+#[track_caller]
+pub(crate) fn eventually<T>(what: &str, look: impl Fn() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(began.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Writes an executable file.
+pub(crate) fn executable(directory: &Path, name: &str, content: &[u8]) -> PathBuf {
+    let (source, file) = (directory.join(format!("{name}.source")), directory.join(name));
+    fs::write(&source, content).expect("a file");
+    copy_executable(&source, &file);
+    file
+}
+
+/// Another process writes the copy: a file that this one has open for writing would be inherited by whatever another test
+/// starts just then, and what is open for writing cannot be executed.
+fn copy_executable(source: &Path, file: &Path) {
+    assert!(works(Command::new("cp").arg("--").args([source, file])), "cp to {}", file.display());
+    fs::set_permissions(file, fs::Permissions::from_mode(0o755)).expect("its owner");
+}

@@ -1,0 +1,296 @@
+//! The proof that no credential is left in the process that becomes the application.
+//!
+//! The process is stopped at the entry of its `execve`, where its memory is as large as it will ever be, and all that it
+//! can write to is searched: stack, heap, anonymous mappings, and the block with its initial environment. Only root can
+//! do that, or whoever is the root of a user namespace.
+
+mod frozen;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use test_vault::{Fault, Recorded};
+
+use crate::launch::{FETCHED, Ordinary, PATIENCE, Served, as_root, eventually, works};
+use crate::support::{Run, binary, directory};
+use frozen::Frozen;
+
+/// What must not be found, by name. Halves are searched, so that a copy without an end counts too.
+fn credentials(served: &Served) -> Vec<(&'static str, String)> {
+    let mut credentials = vec![
+        ("role id", served.role_id.clone()),
+        ("secret id", served.secret_id.clone()),
+        ("token", served.token.clone()),
+    ];
+    let requests = served.vault.requests();
+    let tokens = requests.iter().filter_map(|request| request.token());
+    credentials.extend(tokens.filter(|token| *token != served.token).map(|token| ("login's token", token.to_owned())));
+    credentials
+}
+
+/// Each credential that is left, with the places.
+fn left(frozen: &Frozen, served: &Served) -> Vec<String> {
+    let mut left = Vec::new();
+    for (name, value) in credentials(served) {
+        let (first, second) = value.as_bytes().split_at(value.len() / 2);
+        assert!(first.len() >= 12, "{name} is too short to be searched for");
+        for (half, needle) in [("first", first), ("second", second)] {
+            left.extend(frozen.memory().find(needle).iter().map(|found| format!("{half} half of {name}: {found:?}")));
+        }
+    }
+    left
+}
+
+/// No credential is left.
+#[track_caller]
+fn frozen_clean(served: &Served, run: &Run) -> Frozen {
+    let frozen = Frozen::start(&binary(), &run.clone().shell("echo $PASSWORD"));
+    let left = left(&frozen, served);
+    assert!(left.is_empty(), "{left:#?}");
+    frozen
+}
+
+/// Nothing but the fetched value is left, and that in the new environment only; and the application starts with it.
+#[track_caller]
+fn assert_clean(served: &Served, run: &Run) {
+    let frozen = frozen_clean(served, run);
+    let environment = frozen.new_environment();
+    for found in frozen.memory().find(FETCHED.as_bytes()) {
+        let is_in_it = environment.iter().any(|string| string.contains(&found.address));
+        assert!(is_in_it, "the fetched value outside of the new environment: {found:?}");
+    }
+    let ended = frozen.go_on();
+    assert_eq!((ended.code, ended.text()), (Some(0), format!("{FETCHED}\n")), "{}", ended.stderr);
+}
+
+#[test]
+fn nothing_of_a_token_in_the_environment_is_left() {
+    as_root("memory::nothing_of_a_token_in_the_environment_is_left", || {
+        for served in [Served::http(), Served::https()] {
+            assert_clean(&served, &served.with_token());
+            assert_clean(&served, &served.at().env("BAO_TOKEN", &served.token));
+        }
+    });
+}
+
+#[test]
+fn nothing_of_a_token_in_a_file_is_left() {
+    as_root("memory::nothing_of_a_token_in_a_file_is_left", || {
+        let directory = directory();
+        for served in [Served::http(), Served::https()] {
+            let file = write(directory.path(), "token", &format!("{}\n", served.token));
+            assert_clean(&served, &served.at().env("VAULT_TOKEN_FILE", file));
+        }
+    });
+}
+
+#[test]
+fn nothing_of_an_approle_login_over_http_is_left() {
+    as_root("memory::nothing_of_an_approle_login_over_http_is_left", || {
+        let served = Served::http();
+        assert_clean(&served, &served.with_approle());
+    });
+}
+
+#[test]
+fn nothing_of_an_approle_login_over_https_is_left() {
+    as_root("memory::nothing_of_an_approle_login_over_https_is_left", || {
+        let served = Served::https();
+        assert_clean(&served, &served.with_approle());
+    });
+}
+
+#[test]
+fn nothing_of_an_approle_login_with_files_is_left() {
+    as_root("memory::nothing_of_an_approle_login_with_files_is_left", || {
+        let directory = directory();
+        for served in [Served::http(), Served::https()] {
+            let role_id = write(directory.path(), "role-id", &served.role_id);
+            let secret_id = write(directory.path(), "secret-id", &format!("{}\n", served.secret_id));
+            let run = served.at().env("VAULT_ROLE_ID_FILE", role_id).env("VAULT_SECRET_ID_FILE", secret_id);
+            assert_clean(&served, &run);
+        }
+    });
+}
+
+#[test]
+fn nothing_of_credentials_in_an_env_file_is_left() {
+    as_root("memory::nothing_of_credentials_in_an_env_file_is_left", || {
+        let directory = directory();
+        for served in [Served::http(), Served::https()] {
+            let (role_id, secret_id) = (&served.role_id, &served.secret_id);
+            let text = format!("VAULT_ROLE_ID={role_id}\nOTHER=x\nVAULT_SECRET_ID=\"{secret_id}\"\n");
+            let file = write(directory.path(), "approle.env", &text);
+            assert_clean(&served, &served.at().option("--env-file").option(file));
+            let file = write(directory.path(), "token.env", &format!("export BAO_TOKEN='{}' # x\n", served.token));
+            assert_clean(&served, &served.at().option("--env-file").option(file));
+        }
+    });
+}
+
+#[test]
+fn nothing_is_left_of_tries_that_failed() {
+    as_root("memory::nothing_is_left_of_tries_that_failed", || {
+        for served in [Served::http(), Served::https()] {
+            served.vault.fault_times(1, "/v1/auth/", Fault::sealed());
+            served.vault.fault_times(1, "/v1/secret/", Fault::internal_error());
+            assert_clean(&served, &served.with_approle());
+        }
+    });
+}
+
+#[test]
+fn nothing_is_left_whether_the_token_is_revoked_or_not() {
+    as_root("memory::nothing_is_left_whether_the_token_is_revoked_or_not", || {
+        for served in [Served::http(), Served::https()] {
+            for revoke in ["true", "false", "auto"] {
+                assert_clean(&served, &served.with_approle().option("--revoke").option(revoke));
+            }
+            served.vault.fault("/v1/auth/token/revoke-self", Fault::internal_error());
+            assert_clean(&served, &served.with_approle().option("--revoke=true"));
+        }
+    });
+}
+
+#[test]
+fn nothing_is_left_of_many_reads_at_once() {
+    as_root("memory::nothing_is_left_of_many_reads_at_once", || {
+        for served in [Served::http(), Served::https()] {
+            let mut run = served.with_approle().option("--ignore-missing");
+            for number in 0..20 {
+                run = run.env(format!("MISSING_{number}"), format!("vault:secret/none-{number}#key"));
+            }
+            assert_clean(&served, &run);
+        }
+    });
+}
+
+#[test]
+fn nothing_is_left_where_no_vault_is_asked() {
+    as_root("memory::nothing_is_left_where_no_vault_is_asked", || {
+        let served = Served::http();
+        for run in [served.with_token(), served.with_approle()] {
+            let nothing_to_fetch = run.clone().env("PASSWORD", "plain");
+            let not_enabled = run.env("PASSWORD", "vault:x#y:-plain").env("VAULT_ENABLED", "false");
+            for run in [nothing_to_fetch, not_enabled] {
+                assert_eq!(frozen_clean(&served, &run).go_on().text(), "plain\n");
+            }
+        }
+        assert_eq!(served.vault.lines(), Vec::<String>::new());
+    });
+}
+
+#[test]
+fn the_search_finds_what_an_allocator_that_does_not_wipe_leaves() {
+    as_root("memory::the_search_finds_what_an_allocator_that_does_not_wipe_leaves", || {
+        for served in [Served::http(), Served::https()] {
+            let directory = directory();
+            let file = write(directory.path(), "secret-id", &served.secret_id);
+            let run = served.at().env("VAULT_ROLE_ID", &served.role_id).env("VAULT_SECRET_ID_FILE", file);
+            let frozen = Frozen::start(&control("control_unwiped_heap"), &run);
+            assert!(!left(&frozen, &served).is_empty(), "nothing was found");
+        }
+    });
+}
+
+#[test]
+fn the_search_finds_what_stands_in_the_initial_environment() {
+    as_root("memory::the_search_finds_what_stands_in_the_initial_environment", || {
+        let served = Served::http();
+        let frozen = Frozen::start(&control("control_unwiped_block"), &served.with_token());
+        let left = left(&frozen, &served);
+        assert!(left.iter().any(|found| found.contains("half of token") && found.contains("[stack]")), "{left:#?}");
+    });
+}
+
+/// A start whose read of the secret is not answered.
+fn waiting(served: &Served, mut command: Command) -> Waiting {
+    served.vault.fault("/v1/secret/", Fault::Hang);
+    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it runs");
+    let is_read = |requests: &[Recorded]| requests.iter().any(|request| request.path.starts_with("/v1/secret/"));
+    let waiting = Waiting(child);
+    assert!(served.vault.wait_for(is_read, PATIENCE), "the secret is asked for");
+    waiting
+}
+
+/// A process that is ended with the test.
+struct Waiting(Child);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn while_it_waits_the_initial_environment_shows_root_no_credential() {
+    as_root("memory::while_it_waits_the_initial_environment_shows_root_no_credential", || {
+        let served = Served::http();
+        let run = served.with_approle().env("BAO_TOKEN", &served.token).env("VAULT_AUTH_METHOD", "approle");
+        let waiting = waiting(&served, run.env("PLAIN", "plain").build());
+        let environment = fs::read(format!("/proc/{}/environ", waiting.0.id())).expect("root may read it");
+        let has = |text: &str| environment.windows(text.len()).any(|window| window == text.as_bytes());
+        for (name, value) in credentials(&served) {
+            assert!(!has(&value) && !has(&value[value.len() / 2..]), "{name} is there");
+        }
+        for (name, value) in
+            [("VAULT_ROLE_ID", &served.role_id), ("VAULT_SECRET_ID", &served.secret_id), ("BAO_TOKEN", &served.token)]
+        {
+            assert!(has(&format!("{name}={}\0", "\0".repeat(value.len()))), "{name} has other text in its place");
+        }
+        assert!(has("\0PLAIN=plain\0") || environment.starts_with(b"PLAIN=plain\0"), "what is not ours stays");
+    });
+}
+
+#[test]
+fn while_it_waits_other_processes_of_its_user_can_read_neither_environment_nor_memory() {
+    let served = Served::http();
+    let waiting = waiting(&served, Ordinary::new().build(&served.with_token()));
+    let can_read = |pid: u32, what: &str| {
+        let mut reader = Command::new("head");
+        Ordinary::be(&mut reader);
+        works(reader.args(["-c", "1", &format!("/proc/{pid}/{what}")]))
+    };
+    let mut plain = Command::new("sleep");
+    Ordinary::be(&mut plain);
+    let plain = Waiting(plain.arg("1000").stdin(Stdio::null()).spawn().expect("sleep runs"));
+    eventually("reading of a process that is dumpable", || can_read(plain.0.id(), "environ").then_some(()));
+    for what in ["environ", "maps", "mem", "auxv"] {
+        assert!(!can_read(waiting.0.id(), what), "{what} can be read");
+    }
+}
+
+fn write(directory: &Path, name: &str, text: &str) -> PathBuf {
+    let file = directory.join(name);
+    fs::write(&file, text).expect("a file");
+    file
+}
+
+/// A program that lacks a part of the wiping. `cargo test` builds the examples too; `cargo test --test suite` does not.
+fn control(name: &str) -> PathBuf {
+    let profile = Path::new(env!("CARGO_BIN_EXE_vault-exec")).parent().expect("a directory");
+    let program = profile.join("examples").join(name);
+    if !program.exists() {
+        build(name, profile);
+    }
+    program
+}
+
+fn build(name: &str, profile: &Path) {
+    let name_of = |path: &Path| path.file_name().and_then(|name| name.to_str()).expect("UTF-8").to_owned();
+    let above = profile.parent().expect("a directory");
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(env!("CARGO_MANIFEST_DIR")).args(["build", "--example", name]);
+    let kind = name_of(profile);
+    cargo.arg("--profile").arg(if kind == "debug" { "dev" } else { &kind });
+    // `--target` puts a directory with the target's name in between.
+    let is_target = name_of(above).starts_with(&format!("{}-", std::env::consts::ARCH));
+    let target_directory = if is_target { above.parent().expect("a directory") } else { above };
+    if is_target {
+        cargo.arg("--target").arg(name_of(above));
+    }
+    let output = cargo.arg("--target-dir").arg(target_directory).output().expect("cargo runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}

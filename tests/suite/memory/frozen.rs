@@ -1,0 +1,165 @@
+//! A process that is stopped where it becomes the application, and the search of its memory.
+
+use std::fs::{self, File};
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::process::{Child, Stdio};
+
+use nix::libc;
+use nix::sys::ptrace::{self, Options};
+use nix::sys::signal::Signal;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+
+use crate::launch::before_exec;
+use crate::support::{Ended, Run};
+
+/// A process at the entry of its `execve`, the kernel not having done anything yet.
+pub(crate) struct Frozen {
+    child: Child,
+    memory: Memory,
+}
+
+impl Frozen {
+    /// Starts `program` as `run` says and lets it go as far as its own `execve`.
+    pub(crate) fn start(program: &Path, run: &Run) -> Frozen {
+        let mut command = run.build_of(program);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        before_exec(&mut command, ptrace::traceme);
+        let child = command.spawn().expect("the program runs");
+        let pid = Pid::from_raw(i32::try_from(child.id()).expect("a pid"));
+        assert_eq!(waitpid(pid, None), Ok(WaitStatus::Stopped(pid, Signal::SIGTRAP)), "stopped by its start");
+        ptrace::setoptions(pid, Options::PTRACE_O_TRACESYSGOOD | Options::PTRACE_O_EXITKILL).expect("traced");
+        let mut signal = None;
+        loop {
+            ptrace::syscall(pid, signal.take()).expect("it goes on");
+            match waitpid(pid, Some(WaitPidFlag::__WALL)).expect("it stops") {
+                WaitStatus::PtraceSyscall(_) if is_execve(pid) => break,
+                WaitStatus::PtraceSyscall(_) => {}
+                WaitStatus::Stopped(_, other) => signal = Some(other),
+                ended => panic!("{ended:?} before execve: {:?}", Ended::of(child.wait_with_output().expect("output"))),
+            }
+        }
+        Frozen { child, memory: Memory::of(pid) }
+    }
+
+    pub(crate) fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    /// The strings of the environment that `execve` was given, as the places where they stand.
+    pub(crate) fn new_environment(&self) -> Vec<Range<u64>> {
+        let [_, _, mut at] = arguments(self.memory.pid).1;
+        let mut strings = Vec::new();
+        loop {
+            let pointer = u64::from_ne_bytes(self.memory.at::<8>(at));
+            if pointer == 0 {
+                return strings;
+            }
+            let mut end = pointer;
+            while self.memory.at::<1>(end) != [0] {
+                end += 1;
+            }
+            strings.push(pointer..end);
+            at += 8;
+        }
+    }
+
+    /// Lets it become the application, and waits for that.
+    pub(crate) fn go_on(self) -> Ended {
+        ptrace::detach(self.memory.pid, None).expect("it goes on");
+        Ended::of(self.child.wait_with_output().expect("it ends"))
+    }
+}
+
+fn is_execve(pid: Pid) -> bool {
+    arguments(pid).0 == libc::SYS_execve
+}
+
+/// The number and the first three arguments of the system call that a process is stopped at, on any architecture.
+fn arguments(pid: Pid) -> (i64, [u64; 3]) {
+    let text = fs::read_to_string(format!("/proc/{pid}/syscall")).expect("a stopped process of ours");
+    let mut words = text.split_whitespace();
+    let number = words.next().and_then(|word| word.parse().ok()).expect("a number");
+    let mut hex = || {
+        let word = words.next().and_then(|word| word.strip_prefix("0x")).expect("an argument");
+        u64::from_str_radix(word, 16).expect("hexadecimal")
+    };
+    (number, [hex(), hex(), hex()])
+}
+
+/// The memory of another process.
+pub(crate) struct Memory {
+    pid: Pid,
+    file: File,
+}
+
+/// Where something was found.
+#[derive(Debug)]
+pub(crate) struct Finding {
+    pub(crate) address: u64,
+    /// The mapping and what stands around, without the thing itself.
+    #[allow(dead_code, reason = "shown where a test fails")]
+    context: String,
+}
+
+impl Memory {
+    /// Only root may open it, or the tracer, and for a process that is not dumpable root alone.
+    pub(crate) fn of(pid: Pid) -> Memory {
+        Memory { pid, file: File::open(format!("/proc/{pid}/mem")).expect("the right to read the process's memory") }
+    }
+
+    fn at<const N: usize>(&self, address: u64) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.file.read_exact_at(&mut bytes, address).expect("mapped memory");
+        bytes
+    }
+
+    /// Everything that the process can write to, with the names of the mappings.
+    fn writable(&self) -> Vec<(Range<u64>, String)> {
+        let maps = fs::read_to_string(format!("/proc/{}/maps", self.pid)).expect("a process of ours");
+        let writable = maps.lines().filter(|line| line.split(' ').nth(1).is_some_and(|access| access.contains('w')));
+        let parse = |line: &str| {
+            let (start, end) = line.split(' ').next().and_then(|range| range.split_once('-')).expect("a range");
+            let number = |text| u64::from_str_radix(text, 16).expect("an address");
+            (number(start)..number(end), line.split_whitespace().nth(5).unwrap_or("anonymous").to_owned())
+        };
+        writable.map(parse).collect()
+    }
+
+    /// Every place where `needle` stands.
+    pub(crate) fn find(&self, needle: &[u8]) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        let mut searched = 0;
+        for (range, name) in self.writable() {
+            let mut bytes = vec![0; usize::try_from(range.end - range.start).expect("it fits in ours too")];
+            // A mapping may have a hole, such as the end of a file that became shorter.
+            let Ok(length) = self.file.read_at(&mut bytes, range.start) else { continue };
+            searched += length;
+            let mut from = 0;
+            while let Some(found) = position(&bytes[from..length], needle) {
+                let at = from + found;
+                let context = around(&bytes[..length], at, needle.len());
+                findings.push(Finding { address: range.start + at as u64, context: format!("{name}: {context}") });
+                from = at + 1;
+            }
+        }
+        assert!(searched > 200_000, "only {searched} bytes could be searched");
+        findings
+    }
+}
+
+/// 32 bytes before and behind, in hexadecimal.
+fn around(bytes: &[u8], at: usize, length: usize) -> String {
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
+    let (before, behind) = (&bytes[at.saturating_sub(32)..at], &bytes[at + length..]);
+    format!("{} [{length} bytes] {}", hex(before), hex(&behind[..behind.len().min(32)]))
+}
+
+#[allow(unsafe_code, reason = "the C library searches megabytes quickly also where the tests are not optimised")]
+fn position(bytes: &[u8], needle: &[u8]) -> Option<usize> {
+    // SAFETY: both ranges are borrowed slices, and memmem reads nothing beyond their lengths.
+    let found = unsafe { libc::memmem(bytes.as_ptr().cast(), bytes.len(), needle.as_ptr().cast(), needle.len()) };
+    (!found.is_null()).then(|| found.addr() - bytes.as_ptr().addr())
+}
