@@ -243,7 +243,7 @@ impl Flag {
     /// The option as a word, where it has not been given before or may be again. argh would repeat its value.
     fn once(&self, given: &mut Vec<&'static str>) -> Result<String, Error> {
         if given.contains(&self.name) && !self.is_repeatable {
-            return Err(self.wrong("is given twice"));
+            return Err(self.wrong("is given more than once"));
         }
         given.push(self.name);
         Ok(self.dashed())

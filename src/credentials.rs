@@ -99,6 +99,17 @@ fn read(file: &Path, origin: &str) -> Result<Secret, Error> {
     if value.is_empty() { Err(Error::config(format!("{origin}: the file is empty"))) } else { Ok(value) }
 }
 
+/// Unlinks the files of credentials that have done their work. What cannot be removed, such as a file of a read-only
+/// mount, only warns.
+pub fn remove(files: &[PathBuf]) {
+    for file in files {
+        match std::fs::remove_file(file) {
+            Ok(()) => log::info!("{} is removed", file.display()),
+            Err(error) => log::warn!("{} cannot be removed: {error}", file.display()),
+        }
+    }
+}
+
 /// A file's bytes.
 ///
 /// # Errors

@@ -4,15 +4,13 @@ use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::time::{Duration, Instant};
-
-use reqwest::Method;
+use std::time::Instant;
 
 use crate::address::Address;
 use crate::cli::{self, Invocation, Options};
-use crate::credentials::read_file;
+use crate::credentials::{self, read_file};
 use crate::deadline::Deadline;
-use crate::environment::{self, Rules};
+use crate::environment::{self, Built, Rules};
 use crate::error::{Code, Error, Errors};
 use crate::fetch::{self, Fetched};
 use crate::layers::{EnvFile, Layers};
@@ -20,14 +18,12 @@ use crate::plan::{self, Plan};
 use crate::process::exec::{self, Image};
 use crate::process::{block, harden, signals};
 use crate::secret::{Secret, Variable};
-use crate::settings::{self, LogSettings, Revoke, Settings};
+use crate::settings::{self, LogSettings, Settings};
 use crate::vault::auth::{self, Session, Way};
-use crate::vault::client::{Client, Connection, Repeat, Request};
+use crate::vault::client::{Client, Connection};
+use crate::vault::revoke::{Use, revoke};
 use crate::vault::{proxy, tls};
 use crate::{env_file, log as records};
-
-/// A token is revoked in one try of at most this.
-const REVOKE: Duration = Duration::from_secs(2);
 
 /// Whether the values of our variables are overwritten in the initial environment block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,14 +104,21 @@ fn prepare(
     if plan.skipped_imports {
         log::warn!("VAULT_ENABLED is false: nothing is imported");
     }
-    let fetched = if plan.reads.is_empty() { Fetched::default() } else { fetched(&layers, &settings, &plan, began)? };
-    let rules = Rules { ignore_missing: settings.ignore_missing, naming: settings.naming };
-    let built = environment::build(plan, &fetched.outcomes, rules)?;
+    let built = if plan.reads.is_empty() {
+        build(plan, &settings, &Fetched::default())?
+    } else {
+        fetched(&layers, &settings, plan, began)?
+    };
     for warning in &built.warnings {
         log::warn!("{warning}");
     }
     let program = early.map_or_else(|| exec::find(name, value(&built.variables, "PATH").map(as_path)), Ok)?;
     Image::new(program, command, built.variables)
+}
+
+fn build(plan: Plan, settings: &Settings, fetched: &Fetched) -> Result<Built, Errors> {
+    let rules = Rules { ignore_missing: settings.ignore_missing, naming: settings.naming };
+    environment::build(plan, &fetched.outcomes, rules)
 }
 
 fn value<'a>(variables: &'a [Variable], name: &str) -> Option<&'a Secret> {
@@ -160,32 +163,40 @@ fn env_file(origin: &str, path: &Path) -> Result<EnvFile, Error> {
 }
 
 /// Logs in, reads, and revokes. The client is gone when it returns: its buffers hold the token.
-fn fetched(layers: &Layers<'_>, settings: &Settings, plan: &Plan, began: Instant) -> Result<Fetched, Errors> {
+fn fetched(layers: &Layers<'_>, settings: &Settings, plan: Plan, began: Instant) -> Result<Built, Errors> {
     let way = auth::prepare(layers, settings)?;
     let connection = connection(settings, layers.environment, Deadline::new(began, settings.timeout))?;
     let client = Client::new(connection)?;
     match with(&client, way, settings, plan) {
-        Ok(fetched) => Ok(fetched),
-        Err(error) => {
+        Ok(built) => Ok(built),
+        Err(errors) => {
             // The process ends with this: waiting for the client's thread would only delay it.
             std::mem::forget(client);
-            Err(error.into())
+            Err(errors)
         }
     }
 }
 
-fn with(client: &Client, way: Way, settings: &Settings, plan: &Plan) -> Result<Fetched, Error> {
+fn with(client: &Client, way: Way, settings: &Settings, plan: Plan) -> Result<Built, Errors> {
     let session = auth::enter(client, way)?;
     if session.is_own {
-        remove_files(settings, &session);
+        remove(settings, &session);
     }
     let fetched = fetch::fetch(client, &session, &plan.reads, settings.kv_version);
     let is_read = fetched.as_ref().is_ok_and(|fetched| fetched.outcomes.documents.iter().any(Result::is_ok));
     if !session.is_own && is_read {
-        remove_files(settings, &session);
+        remove(settings, &session);
     }
-    revoke(client, &session, settings.revoke, fetched.as_ref().ok());
-    fetched
+    let built = match &fetched {
+        Ok(fetched) => build(plan, settings, fetched),
+        Err(error) => Err(error.clone().into()),
+    };
+    let use_of_token = fetched.as_ref().map_or(Use::default(), |fetched| Use {
+        requests: fetched.requests,
+        has_leases: fetched.has_leases && built.is_ok(),
+    });
+    revoke(client, &session, settings.revoke, use_of_token);
+    built
 }
 
 fn connection(settings: &Settings, environment: &[Variable], deadline: Deadline) -> Result<Connection, Error> {
@@ -215,52 +226,10 @@ fn warn_of(address: &Address, settings: &Settings) {
     }
 }
 
-fn remove_files(settings: &Settings, session: &Session) {
-    for file in session.files.iter().filter(|_| settings.remove_files) {
-        match std::fs::remove_file(file) {
-            Ok(()) => log::info!("{} is removed", file.display()),
-            Err(error) => log::warn!("{} cannot be removed: {error}", file.display()),
-        }
+fn remove(settings: &Settings, session: &Session) {
+    if settings.remove_files {
+        credentials::remove(&session.files);
     }
-}
-
-/// Revokes the token where that is wanted and does no harm.
-fn revoke(client: &Client, session: &Session, wanted: Revoke, fetched: Option<&Fetched>) {
-    let has_leases = fetched.is_some_and(|fetched| fetched.has_leases);
-    let is_spent = session.uses.is_some_and(|uses| fetched.is_some_and(|fetched| fetched.requests >= uses));
-    let is_wanted = match wanted {
-        Revoke::Auto => session.is_own && !has_leases,
-        Revoke::Always => true,
-        Revoke::Never => false,
-    };
-    if !is_wanted || session.is_batch || is_spent {
-        return;
-    }
-    if has_leases {
-        log::warn!(
-            "the token is revoked as --revoke true says, and its leases end with it: dynamic secrets will not work"
-        );
-    }
-    let level = if wanted == Revoke::Always { log::Level::Warn } else { log::Level::Info };
-    match revocation(client, session) {
-        Ok(()) => log::debug!("the token is revoked"),
-        Err(error) => log::log!(level, "the token is not revoked: {error}"),
-    }
-}
-
-fn revocation(client: &Client, session: &Session) -> Result<(), Error> {
-    let what = "auth/token/revoke-self";
-    let path = what.to_owned();
-    let answer = client.send(&Request {
-        method: Method::POST,
-        path,
-        query: None,
-        token: Some(&session.token),
-        body: None,
-        repeat: Repeat::Never(REVOKE),
-        what: what.to_owned(),
-    })?;
-    if answer.is_success() { Ok(()) } else { Err(client.refused(&answer, what)) }
 }
 
 /// Makes a bug end the process with 70 and the place of it. The panic's own message is not shown: it may quote a value.

@@ -10,4 +10,5 @@ pub mod mounts;
 pub mod proxy;
 pub mod redact;
 pub mod retry;
+pub mod revoke;
 pub mod tls;

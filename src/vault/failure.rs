@@ -30,7 +30,7 @@ pub fn understand(failure: &reqwest::Error) -> Failure {
     if cause.contains("received fatal alert") {
         return Failure { error: alerted(&cause), may_pass: false, was_sent };
     }
-    if find::<hyper::Error>(failure).is_some_and(|error| error.is_parse() || error.is_parse_too_large()) {
+    if find::<hyper::Error>(failure).is_some_and(hyper::Error::is_parse) {
         let error = Error::new(Code::Protocol, format!("the answer is not HTTP ({cause})"));
         let error = error.hint("where the server speaks TLS on this port, use https:// in the address");
         return Failure { error, may_pass: false, was_sent };

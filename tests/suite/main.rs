@@ -4,6 +4,7 @@
 
 mod app;
 mod application_environment;
+mod command_line;
 mod contract;
 mod exec;
 mod imports;
@@ -15,6 +16,9 @@ mod memory;
 mod network;
 mod readme;
 mod references;
+mod revocation;
+mod round_trips;
+mod settings;
 mod signals;
 mod support;
 mod tls;
