@@ -14,6 +14,7 @@ mod login;
 mod main_job;
 mod memory;
 mod network;
+mod readme;
 mod references;
 mod revocation;
 mod round_trips;
