@@ -76,6 +76,7 @@ impl Operator {
     }
 
     /// As root, and it has to work.
+    #[allow(clippy::needless_pass_by_value, reason = "a JSON literal reads best as it is")]
     pub fn must(&self, method: &str, path: &str, body: Option<Value>) -> Value {
         let deadline = Instant::now() + UPGRADE;
         let (status, answer) = loop {
