@@ -40,7 +40,7 @@ fn an_option_without_its_value_or_given_twice_is_named() {
     );
     assert_eq!(ended.code, Some(64));
     assert!(ended.stderr.contains("--addr lacks its value"), "{}", ended.stderr);
-    run().option("--timeout=1s").option("--timeout=2s").fails(64, &["--timeout is given twice"]);
+    run().option("--timeout=1s").option("--timeout=2s").fails(64, &["--timeout is given more than once"]);
     run().option("--upcase=maybe").fails(64, &["--upcase", "true or false"]);
 }
 
