@@ -257,7 +257,7 @@ fn is_named(credential: &Credential, rest: &str) -> bool {
     file == credential.variable || credential.file_alias == Some(rest)
 }
 
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
+const DEFAULT_TIMEOUT: Duration = Duration::from_mins(1);
 const DEFAULT_NAMING: Naming = Naming { upcase: false, sanitize: false, on_conflict: OnConflict::Error };
 
 /// A setting's text through a function that understands it; `None` where it is not set.
@@ -426,7 +426,7 @@ mod tests {
     fn defaults() {
         let settings = understood(&[], &[]).expect("nothing set is fine");
         assert!(settings.enabled && settings.address.is_none() && settings.imports.is_empty());
-        assert_eq!((settings.timeout, settings.max_retries), (Duration::from_secs(60), None));
+        assert_eq!((settings.timeout, settings.max_retries), (Duration::from_mins(1), None));
         assert_eq!((settings.revoke, settings.naming), (Revoke::Auto, DEFAULT_NAMING));
     }
 

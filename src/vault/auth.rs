@@ -244,7 +244,7 @@ mod tests {
     fn what_a_login_says_of_its_token() {
         let auth = json!({"client_token": "hvs.x", "num_uses": 3, "lease_duration": 60, "token_type": "batch"});
         let session = understood(json!({ "auth": auth })).expect("a session");
-        assert_eq!((session.uses, session.is_batch, session.ttl), (Some(3), true, Some(Duration::from_secs(60))));
+        assert_eq!((session.uses, session.is_batch, session.ttl), (Some(3), true, Some(Duration::from_mins(1))));
         let unlimited =
             understood(json!({"auth": {"client_token": "x", "num_uses": 0, "lease_duration": 0}})).expect("a session");
         assert_eq!((unlimited.uses, unlimited.is_batch, unlimited.ttl), (None, false, None));

@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 /// What a lease or a token lasts where nobody says anything: 768 hours.
-pub(crate) const DEFAULT_TTL: Duration = Duration::from_secs(768 * 3600);
+pub(crate) const DEFAULT_TTL: Duration = Duration::from_hours(768);
 
 /// RFC 3339 with as many digits of the second as are needed.
 pub(crate) fn rfc3339(time: SystemTime) -> String {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 const THRESHOLD: u32 = 5;
-const PERIOD: Duration = Duration::from_secs(15 * 60);
+const PERIOD: Duration = Duration::from_mins(15);
 
 /// Failed logins by mount and name.
 #[derive(Default)]

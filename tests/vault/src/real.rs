@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use crate::operator::Operator;
 
-const STARTUP: Duration = Duration::from_secs(60);
+const STARTUP: Duration = Duration::from_mins(1);
 
 /// `bao` or `vault` in dev mode. There is one for each scheme, which all tests of a process share, and which ends with the process.
 pub struct RealVault {
