@@ -96,9 +96,9 @@ fn read(client: &Client, session: &Session, wanted: &Wanted) -> Result<Found, Er
         what: path.to_string(),
     };
     let answer = client.send(&request)?;
-    let refuses_token = answer.refuses_token();
+    let (status, refuses_token) = (answer.status, answer.refuses_token());
     let found = match answer.status {
-        200..300 | 404 => kv::understand(answer, *version).map_err(|error| error.at(path)),
+        200..300 | 404 => kv::understand(answer, *version).map_err(|error| client.placed(error, path.as_str(), status)),
         _ => Err(client.refused(&answer, path.as_str())),
     };
     let is_about_path = *engine == Engine::Unknown && !refuses_token;
@@ -107,7 +107,7 @@ fn read(client: &Client, session: &Session, wanted: &Wanted) -> Result<Found, Er
 
 /// Where the mount could not be found out, the path may lack its `data`.
 fn with_detection_hint(error: Error, path: &Path) -> Error {
-    if path.has_data_segment() || error.status_is_transient() {
+    if path.has_data_segment() || error.status_is_transient() || error.message.contains(kv::ROUTE_WITH_V1) {
         return error;
     }
     error.hint(

@@ -97,6 +97,11 @@ impl Answer {
         self.status == 403 && self.errors().iter().any(of_token)
     }
 
+    /// Vault's own words, in one line; not redacted yet.
+    pub fn words(&self) -> String {
+        compact(&self.errors().join("; "))
+    }
+
     /// The texts of `errors`.
     pub fn errors(&self) -> Vec<&str> {
         texts(&self.body.0, "errors")

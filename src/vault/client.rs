@@ -179,6 +179,12 @@ impl Client {
         }
     }
 
+    /// Names the request, the status and the server in what an answer was found to mean.
+    pub fn placed(&self, error: Error, what: &str, status: u16) -> Error {
+        let message = format!("{what}: {} (status {status}, {})", error.message, self.address);
+        Error { message: self.redactor.clean(&message), ..error }
+    }
+
     /// Whether anything has been answered yet.
     pub fn is_connected(&self) -> bool {
         self.is_connected.load(Ordering::Relaxed)

@@ -69,6 +69,9 @@ fn kv2(mut data: Map<String, Value>, version: Option<u64>) -> Result<Document, E
     }
 }
 
+/// How Vault names a route that the client's own `/v1/` came before.
+pub const ROUTE_WITH_V1: &str = "route \"v1/";
+
 fn missing(answer: &Answer, version: Option<u64>) -> Error {
     let metadata = answer.body.0.pointer("/data/metadata");
     if let Some(metadata) = metadata.filter(|metadata| metadata.is_object()) {
@@ -81,9 +84,12 @@ fn missing(answer: &Answer, version: Option<u64>) -> Error {
         )
         .hint("write vault:MOUNT/data/PATH#KEY, or set --kv-version 2");
     }
-    let words = answer.errors().join("; ");
+    let words = answer.words();
+    if words.contains(ROUTE_WITH_V1) {
+        return Error::new(Code::Missing, words).hint("leave v1/ out of the path, and out of VAULT_ADDR");
+    }
     if !words.is_empty() {
-        return Error::new(Code::Missing, format!("status 404: {words}")).hint("is the secrets engine mounted there?");
+        return Error::new(Code::Missing, words).hint("is the secrets engine mounted there?");
     }
     match version {
         Some(version) => Error::new(Code::Missing, format!("no version {version} of a secret there")),
@@ -165,6 +171,7 @@ mod tests {
         let destroyed =
             json!({"data": {"data": null, "metadata": {"version": 3, "deletion_time": "", "destroyed": true}}});
         let forgot = json!({"data": null, "warnings": ["Invalid path for a versioned K/V secrets engine. See"]});
+        let with_v1 = json!({"errors": ["no handler for route \"v1/secret/x\". route entry not found."]});
         let unmounted = json!({"errors": ["no handler for route \"x/y\". route entry not found."]});
         for (status, body, version, part) in [
             (404, deleted.clone(), None, "version 3 was deleted at 2026-01-01T00:00:00Z"),
@@ -172,6 +179,7 @@ mod tests {
             (404, destroyed, None, "version 3 is destroyed"),
             (404, forgot, None, "data/"),
             (404, unmounted, None, "no handler"),
+            (404, with_v1, None, "no handler"),
             (404, json!({"errors": []}), None, "no secret"),
             (404, json!({"errors": []}), Some(7), "no version 7"),
             (204, Value::Null, None, "without data"),

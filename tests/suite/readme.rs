@@ -383,9 +383,9 @@ fn the_complete_dockerfile_copies_what_there_is() {
     for source in sources {
         assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join(source).exists(), "{source}");
     }
-    let built = instructions.iter().any(|(name, rest)| {
-        name == "RUN" && rest == "cargo static --target x86_64-unknown-linux-musl"
-    });
+    let built = instructions
+        .iter()
+        .any(|(name, rest)| name == "RUN" && rest == "cargo static --target x86_64-unknown-linux-musl");
     let copied =
         DOCKERFILE.contains("--from=build /src/target/x86_64-unknown-linux-musl/release/vault-exec /vault-exec");
     assert!(built && copied);

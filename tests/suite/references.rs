@@ -648,3 +648,15 @@ fn a_namespace_is_for_login_and_secrets() {
         assert_eq!(as_root.value("A").as_deref(), Some("of the namespace"), "as part of the path");
     });
 }
+
+#[test]
+fn a_path_or_an_address_with_v1_in_it_is_told_so() {
+    on_every_vault(|target| {
+        let run = run_at(target).env("VAULT_TOKEN", target.root_token());
+        let hint = "leave v1/ out of the path, and out of VAULT_ADDR";
+        run.clone().env("A", "vault:v1/secret/app#k").fails(66, &["A: v1/secret/app: ", hint]);
+        run.clone().env("A", "vault:/v1/secret/data/app#k").fails(66, &["A: v1/secret/data/app: ", hint]);
+        let with_v1 = format!("{}/v1", target.addr());
+        run.env("VAULT_ADDR", with_v1).env("A", "vault:secret/data/app#k").fails(66, &["A: secret/data/app: ", hint]);
+    });
+}
