@@ -1,8 +1,8 @@
 //! What an operator sets up for one application, and runs that use it.
 
-use test_vault::{Target, Value, json};
+use test_vault::{Target, TestVault, Value, json};
 
-use crate::support::{Run, run_at};
+use crate::support::{Run, run, run_at};
 
 /// A KV mount of a test's own.
 pub(crate) fn kv(target: &Target, version: u8) -> String {
@@ -74,4 +74,10 @@ pub(crate) fn with_app(target: &Target) -> String {
     let mount = kv(target, 2);
     target.operator().kv_put(&mount, 2, "app", json!({"user": "ada", "password": "s3cr3t"}));
     mount
+}
+
+/// A run that reads one secret of the project's own server as root, without any trust in its certificate.
+pub(crate) fn reading_one(vault: &TestVault) -> Run {
+    vault.operator().kv_put("secret", 2, "app", json!({"k": "v"}));
+    run().env("VAULT_ADDR", vault.addr()).env("VAULT_TOKEN", vault.root_token()).env("A", "vault:secret/data/app#k")
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use test_vault::{Fault, Target, TestVault, json};
 
-use crate::app::{as_role, reading as reading_of, role};
+use crate::app::{as_role, reading as reading_of, reading_one, role};
 use crate::support::{Ended, Run, run};
 
 /// A server with one secret, and a run that reads it in at most two seconds.
@@ -19,12 +19,7 @@ fn ready() -> (TestVault, Run) {
 }
 
 fn reading(vault: &TestVault) -> Run {
-    vault.operator().kv_put("secret", 2, "app", json!({"k": "v"}));
-    run()
-        .env("VAULT_ADDR", vault.addr())
-        .env("VAULT_TOKEN", vault.root_token())
-        .env("A", "vault:secret/data/app#k")
-        .env("VAULT_EXEC_TIMEOUT", "2s")
+    reading_one(vault).env("VAULT_EXEC_TIMEOUT", "2s")
 }
 
 /// A port of this machine on which nobody listens.

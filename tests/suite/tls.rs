@@ -5,19 +5,14 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use test_vault::{Certificate, TestVault, Versions, json, on_every_https_vault};
+use test_vault::{Certificate, TestVault, Versions, on_every_https_vault};
 
-use crate::app::{as_root, with_app};
-use crate::support::{Ended, Run, binary, directory, run};
+use crate::app::{as_root, reading_one, with_app};
+use crate::support::{Ended, Run, binary, directory};
 
 /// A run that reads one secret of this server, and trusts nobody yet but the system's authorities.
 fn reading(vault: &TestVault) -> Run {
-    vault.operator().kv_put("secret", 2, "app", json!({"k": "v"}));
-    run()
-        .env("VAULT_ADDR", vault.addr())
-        .env("VAULT_TOKEN", vault.root_token())
-        .env("A", "vault:secret/data/app#k")
-        .env("VAULT_EXEC_TIMEOUT", "5s")
+    reading_one(vault).env("VAULT_EXEC_TIMEOUT", "5s")
 }
 
 fn trusting(vault: &TestVault) -> Run {
