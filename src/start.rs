@@ -235,6 +235,8 @@ fn remove(settings: &Settings, session: &Session) {
 /// Makes a bug end the process with 70 and the place of it. The panic's own message is not shown: it may quote a value.
 pub fn report_bugs() {
     std::panic::set_hook(Box::new(|panic| {
+        // It may be too early for the log to have been started.
+        records::start(LogSettings::default());
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         log::error!("a bug of vault-exec at {place}\nplease report it with the version and this place");
         std::process::exit(Code::Internal.status().into());
