@@ -59,12 +59,17 @@ fn check(program: &Path) -> Result<(), Error> {
 fn runnable(program: &Path) -> Result<(), Error> {
     let found = fs::metadata(program).map_err(|error| match error.kind() {
         ErrorKind::NotFound | ErrorKind::NotADirectory => Error::new(Code::NotFound, "not found"),
-        _ => cannot_run(error.to_string()),
+        _ => cannot_run(in_words(&error)),
     })?;
     if !found.is_file() {
         return Err(cannot_run(if found.is_dir() { "is a directory" } else { "is not a file" }));
     }
     access(program, AccessFlags::X_OK).map_err(|error| cannot_run(error.desc()).hint("is it executable (chmod +x)?"))
+}
+
+/// The same words with every C library.
+fn in_words(error: &std::io::Error) -> String {
+    error.raw_os_error().map_or_else(|| error.to_string(), |errno| Errno::from_raw(errno).desc().to_owned())
 }
 
 /// Where what a program needs beside itself is not there, the kernel's errno says that the program is not there.
