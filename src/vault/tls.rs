@@ -60,9 +60,13 @@ fn verifier(
     provider: &Arc<CryptoProvider>,
 ) -> Result<Verifier, Error> {
     let configured = configured(settings)?;
-    let wants_system = is_https && !settings.skip_verify && configured.is_empty();
-    let system = if wants_system { system_bundle(environment)? } else { None };
-    if wants_system && system.is_none() {
+    let wants_system = !settings.skip_verify && configured.is_empty();
+    let system = match wants_system.then(|| system_bundle(environment)).transpose() {
+        // A plain http address needs them only where a redirect leads to https.
+        Err(error) if is_https => return Err(error),
+        found => found.ok().flatten().flatten(),
+    };
+    if wants_system && is_https && system.is_none() {
         return Err(Error::config(
             "an https address, and no certificate of an authority to trust: this image has no CA bundle",
         )
@@ -114,10 +118,12 @@ fn certificates_below(directory: &Sourced) -> Result<Vec<CertificateDer<'static>
     while let Some(next) = left.pop() {
         let entries = fs::read_dir(&next)
             .map_err(|error| Error::config(format!("{}: {}: {error}", directory.origin, next.display())))?;
-        for entry in entries.flatten().map(|entry| entry.path()) {
-            if entry.is_dir() {
-                left.push(entry);
-            } else if let Ok(bytes) = read_file(&entry) {
+        for entry in entries.flatten() {
+            // Links to directories are not followed, as Vault's own client does not: they may lead round in circles.
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                left.push(entry.path());
+            } else if entry.path().is_file() {
+                let bytes = read_file(&entry.path()).unwrap_or_default();
                 found.extend(CertificateDer::pem_slice_iter(&bytes).flatten());
             }
         }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use test_vault::{Certificate, TestVault, Versions, on_every_https_vault};
+use test_vault::{Certificate, Fault, TestVault, Versions, json, on_every_https_vault};
 
 use crate::app::{as_root, reading_one, with_app};
 use crate::support::{Ended, Run, binary, directory};
@@ -329,4 +329,27 @@ fn without_any_bundle_https_is_an_error_and_http_is_none() {
         let ended = hidden(&run);
         assert_eq!((ended.code, ended.text().as_str()), (Some(0), "v\n"), "{}", ended.stderr);
     }
+}
+
+#[test]
+fn links_that_lead_round_in_a_directory_of_certificates_are_not_followed() {
+    let vault = TestVault::builder().https().start();
+    let directory = directory();
+    fs::copy(ca(&vault), directory.path().join("ca.pem")).expect("copied");
+    for link in ["a", "b", "c"] {
+        std::os::unix::fs::symlink(".", directory.path().join(link)).expect("linked");
+    }
+    let value = reading(&vault).env("VAULT_CAPATH", directory.path()).value("A");
+    assert_eq!(value.as_deref(), Some("v"));
+}
+
+#[test]
+fn a_redirect_from_http_to_https_trusts_the_systems_authorities() {
+    let (from, to) = (TestVault::start(), TestVault::builder().https().start());
+    to.operator().kv_put("secret", 2, "app", json!({"k": "other"}));
+    let location = format!("{}/v1/secret/data/app", to.addr());
+    from.fault("GET /v1/secret/data/app", Fault::redirect(&location));
+    let run = reading(&from).env("VAULT_TOKEN", to.root_token());
+    run.fails(69, &["unknown authority"]);
+    assert_eq!(run.env("SSL_CERT_FILE", ca(&to)).value("A").as_deref(), Some("other"));
 }
