@@ -18,7 +18,8 @@ const NAME: &str = "vault-exec";
     usage = "[options] [--] command [argument ...]",
     note = "Every option has a variable, in parentheses; BAO_X goes before VAULT_X.",
     note = "Credentials are variables or files, never options: VAULT_TOKEN[_FILE], VAULT_ROLE_ID[_FILE], VAULT_SECRET_ID[_FILE].",
-    note = "References: NAME=vault:PATH#KEY[#VERSION][:-DEFAULT], vault?: where it may be missing.",
+    note = "References: NAME=vault:PATH#KEY[#VERSION][:-DEFAULT], vault?: where it may be missing, >>vault:PATH#KEY[#JSON] writes.",
+    note = "In a text: NAME=https://${{vault:PATH#USER}}:${{vault:PATH#PASSWORD}}@host. Ciphertexts: NAME=vault:v1:… with VAULT_TRANSIT_KEY_ID.",
     example = "VAULT_ADDR=https://vault:8200 VAULT_ROLE_ID=… VAULT_SECRET_ID_FILE=/run/secret-id DB_PASSWORD=vault:secret/app#password {command_name} -- python app.py"
 )]
 struct Parsed {
@@ -40,7 +41,7 @@ struct Parsed {
     /// import [NAME=]path[#key[#version]], path##version or 'PREFIX_*=path'; repeatable (VAULT_EXEC_SECRETS, a comma list)
     #[argh(option)]
     secret: Vec<String>,
-    /// a vaultenv secrets file (VAULT_EXEC_SECRETS_FILE); not in this version
+    /// import what a vaultenv secrets file lists (VAULT_EXEC_SECRETS_FILE)
     #[argh(option)]
     secrets_file: Option<String>,
     /// settings and variables for one environment; repeatable, a later file wins (VAULT_EXEC_ENV_FILE, a comma list)
@@ -82,10 +83,10 @@ struct Parsed {
     /// unlink credential files after a successful login (VAULT_EXEC_REMOVE_CREDENTIAL_FILES)
     #[argh(switch)]
     remove_credential_files: bool,
-    /// show what would be fetched; not in this version
+    /// fetch everything and start nothing: a line for each variable with its source, version, lease and TTL, no value
     #[argh(switch)]
     check: bool,
-    /// print the least-privilege policy; not in this version
+    /// print the least-privilege policy for these settings, without asking Vault
     #[argh(switch)]
     print_policy: bool,
     /// off, error, warn, info, debug or trace; warn (VAULT_EXEC_LOG)
@@ -120,13 +121,26 @@ impl Options {
     }
 }
 
+/// How far a start goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// To the application.
+    Start,
+    /// To its environment, which is described and not used.
+    Check,
+    /// To the plan, which is printed as a policy.
+    PrintPolicy,
+}
+
 /// What a command line asks for.
 #[derive(Debug)]
 pub enum Invocation {
     /// Print this on stdout and end with 0: help or version.
     Print(String),
-    /// Start this command.
+    /// Start this command, or do what leads to its start.
     Run {
+        /// How far to go.
+        task: Task,
         /// The options.
         options: Options,
         /// The application and its arguments; may be empty, which is an error unless nothing is to be started.
@@ -137,7 +151,7 @@ pub enum Invocation {
 /// Reads a command line, without the program's own name.
 ///
 /// # Errors
-/// 64 for an option that is unknown, repeated or lacks its value; 78 for one that a later version brings.
+/// 64 for an option that is unknown, repeated, lacks its value or does not go with another one.
 pub fn parse(arguments: Vec<OsString>) -> Result<Invocation, Error> {
     let (words, mut options, command) = divide(arguments)?;
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
@@ -149,12 +163,21 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Invocation, Error> {
     if parsed.version {
         return Ok(Invocation::Print(concat!("vault-exec ", env!("CARGO_PKG_VERSION"), "\n").to_owned()));
     }
-    later(&parsed)?;
+    let task = parsed.task()?;
     options.0.extend(parsed.into_pairs());
-    Ok(Invocation::Run { options, command })
+    Ok(Invocation::Run { task, options, command })
 }
 
 impl Parsed {
+    fn task(&self) -> Result<Task, Error> {
+        match (self.check, self.print_policy) {
+            (false, false) => Ok(Task::Start),
+            (true, false) => Ok(Task::Check),
+            (false, true) => Ok(Task::PrintPolicy),
+            (true, true) => Err(with_help(Error::usage("--check and --print-policy do not go together"))),
+        }
+    }
+
     fn into_pairs(self) -> impl Iterator<Item = (&'static str, String)> {
         let single = [
             ("addr", self.addr),
@@ -162,6 +185,7 @@ impl Parsed {
             ("auth-method", self.auth_method),
             ("auth-mount", self.auth_mount),
             ("role", self.role),
+            ("secrets-file", self.secrets_file),
             ("kv-version", self.kv_version),
             ("on-conflict", self.on_conflict),
             ("revoke", self.revoke),
@@ -184,19 +208,6 @@ impl Parsed {
         single
             .chain(switches)
             .chain(repeated.into_iter().flat_map(|(name, values)| values.into_iter().map(move |value| (name, value))))
-    }
-}
-
-/// Options of the specification that this version does not have.
-fn later(parsed: &Parsed) -> Result<(), Error> {
-    let asked = [
-        ("--check", parsed.check),
-        ("--print-policy", parsed.print_policy),
-        ("--secrets-file", parsed.secrets_file.is_some()),
-    ];
-    match asked.iter().find(|(_, asked)| *asked) {
-        Some((name, _)) => Err(Error::config(format!("{name} is not supported by this version"))),
-        None => Ok(()),
     }
 }
 
@@ -316,7 +327,7 @@ mod tests {
 
     fn run(line: &[&str]) -> (Options, Vec<OsString>) {
         match parse(words(line)).expect("parses") {
-            Invocation::Run { options, command } => (options, command),
+            Invocation::Run { options, command, .. } => (options, command),
             Invocation::Print(text) => panic!("prints {text}"),
         }
     }
@@ -406,10 +417,17 @@ mod tests {
     }
 
     #[test]
-    fn options_of_a_later_version_are_a_clear_error() {
-        for line in [&["--check"][..], &["--print-policy"], &["--secrets-file", "x"]] {
-            assert_eq!(error(line).code.status(), 78);
+    fn a_task_is_one() {
+        for (line, expected) in [
+            (&["app"][..], Task::Start),
+            (&["--check"], Task::Check),
+            (&["--print-policy", "--", "app"], Task::PrintPolicy),
+            (&["--check=false", "--print-policy"], Task::PrintPolicy),
+        ] {
+            let Ok(Invocation::Run { task, .. }) = parse(words(line)) else { panic!("{line:?} does not run") };
+            assert_eq!(task, expected, "{line:?}");
         }
+        assert_eq!(error(&["--check", "--print-policy"]).code.status(), 64);
     }
 
     #[test]

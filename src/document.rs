@@ -1,10 +1,34 @@
-//! A secret's data: keys and values, and how a value becomes text (pure).
+//! What an answer brings: a secret's data, how its values become text, and the lease that it hangs on (pure).
 
 use std::fmt;
 
 use serde_json::{Map, Value};
 
+use crate::error::Error;
+use crate::reference::Selector;
 use crate::secret::Secret;
+
+/// A secret that was fetched.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Its data.
+    pub document: Document,
+    /// Its version, where it has one.
+    pub version: Option<u64>,
+    /// The lease, where there is one.
+    pub lease: Option<Lease>,
+}
+
+/// What a dynamic secret is lent for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// Names the lease; no secret.
+    pub id: String,
+    /// Seconds.
+    pub duration: u64,
+    /// Whether it can be renewed.
+    pub renewable: bool,
+}
 
 /// The keys and values of one secret. Its `Debug` shows neither.
 #[derive(Clone, Default, PartialEq)]
@@ -14,6 +38,17 @@ impl Document {
     /// Takes the data of an answer.
     pub fn new(data: Map<String, Value>) -> Document {
         Document(data)
+    }
+
+    /// What a reference takes of it; `None` where that is missing.
+    ///
+    /// # Errors
+    /// 78 for a value that a template's filter cannot take.
+    pub fn select(&self, selector: &Selector) -> Result<Option<Secret>, Error> {
+        match selector {
+            Selector::Key(key) => Ok(self.get(key)),
+            Selector::Template(template) => template.apply(&self.0),
+        }
     }
 
     /// The value of `key` as text: the key of exactly this name, else, where it begins with `/`, what the JSON pointer
@@ -57,7 +92,7 @@ fn index(token: &str) -> Option<usize> {
 }
 
 /// A string as it is, a number in its own spelling, `true` and `false`, null as nothing, the rest as compact JSON.
-fn text(value: &Value) -> Secret {
+pub fn text(value: &Value) -> Secret {
     match value {
         Value::String(text) => Secret::from(text.as_str()),
         Value::Null => Secret::default(),

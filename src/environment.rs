@@ -3,25 +3,32 @@
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 
-use crate::document::Document;
+use zeroize::Zeroizing;
+
+use crate::document::{Document, Found};
 use crate::error::{Code, Error, Errors};
 use crate::import::Keys;
-use crate::plan::{self, Entry, Imported, Plan, Read, Source};
+use crate::plan::{self, Entry, Imported, Origin, Piece, Plan, Request, Source, Wanted};
 use crate::secret::{Secret, Variable};
 use crate::settings::{Naming, OnConflict};
 
-/// What came of the reads of a plan: several of them can be one request.
+/// What came of a plan: several of its requests can have been one.
 #[derive(Debug, Default)]
 pub struct Outcomes {
-    /// What came of each request.
-    pub documents: Vec<Result<Document, Error>>,
-    /// For each read of the plan, in its order, which request it was.
+    /// What came of each request that was made.
+    pub answers: Vec<Result<Found, Error>>,
+    /// For each request of the plan, in its order, which of them it was.
     pub places: Vec<usize>,
+    /// What came of each ciphertext of the plan.
+    pub decrypted: Vec<Result<Secret, Error>>,
+    /// The token of the login.
+    pub token: Secret,
 }
 
 impl Outcomes {
-    fn get(&self, read: usize) -> Option<&Result<Document, Error>> {
-        self.documents.get(*self.places.get(read)?)
+    /// What came of a request of the plan.
+    pub fn get(&self, request: usize) -> Option<&Result<Found, Error>> {
+        self.answers.get(*self.places.get(request)?)
     }
 }
 
@@ -30,8 +37,23 @@ impl Outcomes {
 pub struct Built {
     /// Every name once.
     pub variables: Vec<Variable>,
+    /// For each of them, in their order, where it comes from.
+    pub sources: Vec<Provenance>,
     /// What was left out, and why.
     pub warnings: Vec<String>,
+}
+
+/// Where a value comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Provenance {
+    /// It was there already.
+    Value(Origin),
+    /// From answers: which requests of the plan, and what of each. None of them where only defaults are in it.
+    Fetched(Vec<(usize, String)>),
+    /// From the transit engine.
+    Ciphertext,
+    /// From the login itself.
+    Login,
 }
 
 /// How missing secrets and names of imports are dealt with.
@@ -46,10 +68,11 @@ pub struct Rules {
 /// Puts the environment together.
 ///
 /// # Errors
-/// Every failure: reads that failed with the names of those that wanted them, keys that are missing, names in conflict.
+/// Every failure: requests that failed with the names of those that wanted them, keys that are missing, values that a filter
+/// cannot take, names in conflict.
 pub fn build(plan: Plan, outcomes: &Outcomes, rules: Rules) -> Result<Built, Errors> {
     let mut builder = Builder {
-        reads: plan.reads,
+        requests: plan.requests,
         outcomes,
         rules,
         built: Built::default(),
@@ -67,73 +90,109 @@ pub fn build(plan: Plan, outcomes: &Outcomes, rules: Rules) -> Result<Built, Err
 }
 
 struct Builder<'a> {
-    reads: Vec<Read>,
+    requests: Vec<Request>,
     outcomes: &'a Outcomes,
     rules: Rules,
     built: Built,
     /// Where each name stands in the environment.
     places: HashMap<OsString, usize>,
-    /// Reads that failed, with the names of those that wanted them.
-    failed: Vec<(usize, Vec<String>)>,
+    /// What failed for several at once, with the names of those that wanted it.
+    failed: Vec<(Error, Vec<String>)>,
     errors: Errors,
 }
 
 impl Builder<'_> {
     fn entry(&mut self, entry: Entry) {
         let Entry { name, source } = entry;
-        match source {
-            Source::Value(value) => self.add(name, value),
-            Source::Read { read, key, optional, default } => {
-                if let Some(value) = self.fetched(&name, read, &key, optional, default) {
-                    self.add(name, value);
-                }
-            }
+        let who = name.to_string_lossy().into_owned();
+        let value = match source {
+            Source::Value(value, origin) => Some((value, Provenance::Value(origin))),
+            Source::Pieces(pieces) => self.pieces(&who, pieces),
+            Source::Ciphertext(which) => self.decrypted(&who, which),
+            Source::Token => Some((self.outcomes.token.clone(), Provenance::Login)),
+        };
+        if let Some((value, from)) = value {
+            self.add(name, value, from);
         }
     }
 
-    /// The value of a variable, its default, or `None` where it is left out or has failed.
-    fn fetched(
-        &mut self,
-        name: &OsStr,
-        read: usize,
-        key: &str,
-        optional: bool,
-        default: Option<Secret>,
-    ) -> Option<Secret> {
-        let missing = match self.outcomes.get(read)? {
-            Ok(document) => match document.get(key) {
-                Some(value) => return Some(value),
-                None => self.no_key(read, key, document),
-            },
-            Err(error) if error.code == Code::Missing => error.clone(),
-            Err(_) => {
-                self.fail(read, name.to_string_lossy().into_owned());
-                return None;
+    /// The pieces put together, or `None` where one of them has failed or is left out: a value is never half replaced.
+    fn pieces(&mut self, who: &str, pieces: Vec<Piece>) -> Option<(Secret, Provenance)> {
+        let mut value = Zeroizing::new(Vec::new());
+        let mut from = Vec::new();
+        let mut is_whole = true;
+        for piece in pieces {
+            let text = match piece {
+                Piece::Text(text) => Some(text),
+                Piece::Wanted(wanted) => self.wanted(who, wanted, &mut from),
+            };
+            match text {
+                Some(text) => value.extend_from_slice(text.expose()),
+                None => is_whole = false,
             }
+        }
+        is_whole.then(|| (Secret::from(value.to_vec()), Provenance::Fetched(from)))
+    }
+
+    /// What is taken of an answer, or its default, or `None` where it is left out or has failed.
+    fn wanted(&mut self, who: &str, wanted: Wanted, from: &mut Vec<(usize, String)>) -> Option<Secret> {
+        let Wanted { request, selector, optional, default } = wanted;
+        let missing = match self.outcomes.get(request)? {
+            Ok(found) => match found.document.select(&selector) {
+                Ok(Some(value)) => {
+                    from.push((request, selector.to_string()));
+                    return Some(value);
+                }
+                Ok(None) => self.no_key(request, &selector.to_string(), &found.document),
+                Err(error) => {
+                    self.errors.0.push(error.at(format!("{who}: {}", self.path(request))));
+                    return None;
+                }
+            },
+            Err(error) => error.clone(),
         };
-        if default.is_some() || optional {
+        if missing.code != Code::Missing {
+            self.fail(&missing, who);
+        } else if default.is_none() && !optional {
+            self.missing(request, missing, who);
+        } else {
             return default;
         }
-        self.missing(read, missing, &name.to_string_lossy());
         None
     }
 
+    fn decrypted(&mut self, who: &str, which: usize) -> Option<(Secret, Provenance)> {
+        match self.outcomes.decrypted.get(which)? {
+            Ok(value) => Some((value.clone(), Provenance::Ciphertext)),
+            Err(error) => {
+                let error = error.clone();
+                self.fail(&error, who);
+                None
+            }
+        }
+    }
+
     fn import(&mut self, import: Imported) {
-        let Imported { place, read, keys } = import;
+        let Imported { place, request, keys } = import;
         let outcomes = self.outcomes;
-        match outcomes.get(read) {
-            Some(Ok(document)) => self.keys(&place, read, keys, document),
-            Some(Err(error)) if error.code == Code::Missing => self.missing(read, error.clone(), &place),
-            Some(Err(_)) => self.fail(read, place),
+        match outcomes.get(request) {
+            Some(Ok(found)) => self.keys(&place, request, keys, &found.document),
+            Some(Err(error)) if error.code == Code::Missing => self.missing(request, error.clone(), &place),
+            Some(Err(error)) => self.fail(error, &place),
             None => {}
         }
     }
 
-    fn keys(&mut self, place: &str, read: usize, keys: Keys, document: &Document) {
+    fn keys(&mut self, place: &str, request: usize, keys: Keys, document: &Document) {
         let (name, key) = match keys {
             Keys::All { prefix } => {
                 for (key, value) in document.entries() {
-                    self.imported(place, self.shaped(&prefix, key), value);
+                    self.imported(
+                        place,
+                        self.shaped(&prefix, key),
+                        value,
+                        Provenance::Fetched(vec![(request, key.to_owned())]),
+                    );
                 }
                 return;
             }
@@ -141,8 +200,8 @@ impl Builder<'_> {
             Keys::Named { key, name } => (name, key),
         };
         match document.get(&key) {
-            Some(value) => self.imported(place, name, value),
-            None => self.missing(read, self.no_key(read, &key, document), place),
+            Some(value) => self.imported(place, name, value, Provenance::Fetched(vec![(request, key)])),
+            None => self.missing(request, self.no_key(request, &key, document), place),
         }
     }
 
@@ -154,7 +213,7 @@ impl Builder<'_> {
         if sanitize { name.chars().map(|c| if fits(c) { c } else { '_' }).collect() } else { name }
     }
 
-    fn imported(&mut self, place: &str, name: String, value: Secret) {
+    fn imported(&mut self, place: &str, name: String, value: Secret, from: Provenance) {
         if plan::steers(&name) {
             self.built
                 .warnings
@@ -166,9 +225,12 @@ impl Builder<'_> {
             self.errors.0.push(error.hint("import it under another name, NAME=path#key, or set --sanitize"));
             return;
         }
-        let Some(&at) = self.places.get(OsStr::new(&name)) else { return self.add(name.into(), value) };
-        match (self.rules.naming.on_conflict, self.built.variables.get_mut(at)) {
-            (OnConflict::Overwrite, Some(there)) => there.value = value,
+        let Some(&at) = self.places.get(OsStr::new(&name)) else { return self.add(name.into(), value, from) };
+        match (self.rules.naming.on_conflict, self.built.variables.get_mut(at).zip(self.built.sources.get_mut(at))) {
+            (OnConflict::Overwrite, Some((there, source))) => {
+                there.value = value;
+                *source = from;
+            }
             (OnConflict::Error, _) => {
                 let error = Error::config(format!("{place}: {name} is there already"));
                 self.errors
@@ -179,44 +241,50 @@ impl Builder<'_> {
         }
     }
 
-    fn add(&mut self, name: OsString, value: Secret) {
+    fn add(&mut self, name: OsString, value: Secret, from: Provenance) {
         self.places.insert(name.clone(), self.built.variables.len());
         self.built.variables.push(Variable { name, value });
+        self.built.sources.push(from);
     }
 
-    fn missing(&mut self, read: usize, error: Error, who: &str) {
+    fn missing(&mut self, request: usize, error: Error, who: &str) {
         if self.rules.ignore_missing {
             self.built.warnings.push(format!("{who} is left out: {error}"));
-        } else if self.outcomes.get(read).is_some_and(Result::is_err) {
-            self.fail(read, who.to_owned());
+        } else if self.outcomes.get(request).is_some_and(Result::is_err) {
+            self.fail(&error, who);
         } else {
             self.errors.0.push(error.at(who));
         }
     }
 
-    fn no_key(&self, read: usize, key: &str, document: &Document) -> Error {
+    fn no_key(&self, request: usize, key: &str, document: &Document) -> Error {
         let keys: Vec<&str> = document.keys().collect();
         let hint = if keys.is_empty() {
             "the secret has no keys".to_owned()
         } else {
             format!("the secret has {}", keys.join(", "))
         };
-        let path = self.reads.get(read).map(|read| read.path.as_str()).unwrap_or_default();
-        Error::new(Code::Missing, format!("{path}: no key {key}")).hint(hint)
+        Error::new(Code::Missing, format!("{}: no key {key}", self.path(request))).hint(hint)
     }
 
-    fn fail(&mut self, read: usize, who: String) {
-        match self.failed.iter_mut().find(|(failed, _)| *failed == read) {
-            Some((_, names)) => names.push(who),
-            None => self.failed.push((read, vec![who])),
+    fn path(&self, request: usize) -> &str {
+        self.requests.get(request).map(|request| request.path.as_str()).unwrap_or_default()
+    }
+
+    /// What failed for several is said once, with the names of all.
+    fn fail(&mut self, error: &Error, who: &str) {
+        let at = self.failed.iter().position(|(failed, _)| failed == error).unwrap_or(self.failed.len());
+        if at == self.failed.len() {
+            self.failed.push((error.clone(), Vec::new()));
+        }
+        if let Some((_, names)) = self.failed.get_mut(at).filter(|(_, names)| !names.iter().any(|name| name == who)) {
+            names.push(who.to_owned());
         }
     }
 
     fn finish(mut self) -> Result<Built, Errors> {
-        for (read, names) in self.failed {
-            if let Some(Err(error)) = self.outcomes.get(read) {
-                self.errors.0.push(error.clone().at(names.join(", ")));
-            }
+        for (error, names) in self.failed {
+            self.errors.0.push(error.at(names.join(", ")));
         }
         self.errors.or(self.built)
     }
@@ -225,50 +293,58 @@ impl Builder<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::Read;
+    use crate::reference::{Ask, Selector};
+    use crate::template::Template;
 
     const RULES: Rules = Rules {
         ignore_missing: false,
         naming: Naming { upcase: false, sanitize: false, on_conflict: OnConflict::Error },
     };
 
-    fn document(json: &str) -> Result<Document, Error> {
-        serde_json::from_str(json).map(Document::new).map_err(|_| missing().expect_err("an error"))
+    fn document(json: &str) -> Result<Found, Error> {
+        let document = Document::new(serde_json::from_str(json).expect("an object"));
+        Ok(Found { document, ..Found::default() })
     }
 
-    fn of(outcome: Result<Document, Error>) -> Outcomes {
-        Outcomes { documents: vec![outcome], places: vec![0] }
+    fn of(outcome: Result<Found, Error>) -> Outcomes {
+        Outcomes { answers: vec![outcome], places: vec![0], ..Outcomes::default() }
     }
 
-    fn missing() -> Result<Document, Error> {
+    fn missing() -> Result<Found, Error> {
         Err(Error::new(Code::Missing, "a/b: no secret there"))
     }
 
-    fn refused() -> Result<Document, Error> {
+    fn refused() -> Result<Found, Error> {
         Err(Error::new(Code::Refused, "a/b: permission denied"))
     }
 
     fn value(name: &str, value: &str) -> Entry {
-        Entry { name: name.into(), source: Source::Value(value.into()) }
+        Entry { name: name.into(), source: Source::Value(value.into(), Origin::Environment) }
+    }
+
+    fn piece(key: &str, optional: bool, default: Option<&str>) -> Piece {
+        let selector = Selector::Key(key.into());
+        Piece::Wanted(Wanted { request: 0, selector, optional, default: default.map(Secret::from) })
     }
 
     fn wanted(name: &str, key: &str, optional: bool, default: Option<&str>) -> Entry {
-        Entry {
-            name: name.into(),
-            source: Source::Read { read: 0, key: key.into(), optional, default: default.map(Secret::from) },
-        }
+        text(name, vec![piece(key, optional, default)])
+    }
+
+    fn text(name: &str, pieces: Vec<Piece>) -> Entry {
+        Entry { name: name.into(), source: Source::Pieces(pieces) }
     }
 
     fn all(prefix: &str) -> Imported {
-        Imported { place: "--secret a/b".into(), read: 0, keys: Keys::All { prefix: prefix.into() } }
+        Imported { place: "--secret a/b".into(), request: 0, keys: Keys::All { prefix: prefix.into() } }
     }
 
     fn plan(entries: Vec<Entry>, imports: Vec<Imported>) -> Plan {
-        let read = Read { path: crate::path::Path::parse("a/b").expect("a path"), version: None };
-        Plan { reads: vec![read], entries, imports, skipped_imports: false }
+        let request = Request { path: crate::path::Path::constant("a/b"), mount: None, ask: Ask::Read(None) };
+        Plan { requests: vec![request], entries, imports, ..Plan::default() }
     }
 
-    fn built(plan: Plan, outcome: Result<Document, Error>, rules: Rules) -> Result<Vec<(String, String)>, Errors> {
+    fn built(plan: Plan, outcome: Result<Found, Error>, rules: Rules) -> Result<Vec<(String, String)>, Errors> {
         let text = |variable: Variable| {
             (variable.name.to_string_lossy().into_owned(), variable.value.expose_text().unwrap_or("?").to_owned())
         };
@@ -310,6 +386,52 @@ mod tests {
     }
 
     #[test]
+    fn a_text_keeps_every_byte_around_its_references() {
+        let around = |bytes: &[u8]| Piece::Text(bytes.to_vec().into());
+        let pieces = vec![around(b"\xff{"), piece("a", false, None), piece("a", false, None), around(b"}\n")];
+        let outcomes = of(document(r#"{"a":"${vault:x#y}"}"#));
+        let built = build(plan(vec![text("A", pieces)], vec![]), &outcomes, RULES).expect("built");
+        assert_eq!(built.variables[0].value.expose(), b"\xff{${vault:x#y}${vault:x#y}}\n");
+    }
+
+    #[test]
+    fn a_text_with_a_missing_piece_is_left_out_as_a_whole() {
+        let pieces = |optional| vec![piece("k", false, None), Piece::Text("/".into()), piece("x", optional, None)];
+        let with = |optional| plan(vec![text("A", pieces(optional))], vec![]);
+        assert_eq!(built(with(true), document(r#"{"k":"v"}"#), RULES), Ok(vec![]));
+        assert_eq!(messages(built(with(false), document(r#"{"k":"v"}"#), RULES)), ["66 A: a/b: no key x"]);
+        let rules = Rules { ignore_missing: true, ..RULES };
+        assert_eq!(built(with(false), document(r#"{"k":"v"}"#), rules), Ok(vec![]));
+        assert_eq!(messages(built(with(true), refused(), RULES)), ["77 A: a/b: permission denied"]);
+        let pieces = vec![piece("k", false, None), Piece::Text("/".into()), piece("x", false, Some("d"))];
+        let defaulted = plan(vec![text("A", pieces)], vec![]);
+        assert_eq!(built(defaulted, document(r#"{"k":"v"}"#), RULES), Ok(pairs(&[("A", "v/d")])));
+    }
+
+    #[test]
+    fn a_value_that_a_filter_cannot_take_names_its_variable() {
+        let selector = Selector::Template(Template::parse(".k | b64dec").expect("a template"));
+        let wanted = Piece::Wanted(Wanted { request: 0, selector, optional: true, default: Some("d".into()) });
+        let errors = messages(built(plan(vec![text("A", vec![wanted])], vec![]), document(r#"{"k":"%"}"#), RULES));
+        assert_eq!(errors, ["78 A: a/b: b64dec of a value that is not base64"]);
+    }
+
+    #[test]
+    fn ciphertexts_and_the_token_have_their_places() {
+        let entry = |name: &str, source| Entry { name: name.into(), source };
+        let entries =
+            || vec![entry("A", Source::Ciphertext(1)), entry("T", Source::Token), entry("B", Source::Ciphertext(0))];
+        let failed = || Err(Error::new(Code::Refused, "transit/decrypt/k: no"));
+        let outcomes =
+            |first| Outcomes { decrypted: vec![first, Ok("plain".into())], token: "t".into(), ..Outcomes::default() };
+        let built = build(plan(entries(), vec![]), &outcomes(Ok("x".into())), RULES).expect("built");
+        assert_eq!(built.sources, [Provenance::Ciphertext, Provenance::Login, Provenance::Ciphertext]);
+        assert_eq!(built.variables[2].value, Secret::from("x"));
+        let errors = build(plan(entries(), vec![]), &outcomes(failed()), RULES).expect_err("failed");
+        assert_eq!(errors.0, [Error::new(Code::Refused, "B: transit/decrypt/k: no")]);
+    }
+
+    #[test]
     fn a_read_that_failed_is_reported_once_with_all_who_wanted_it() {
         for (outcome, message) in [
             (refused(), "77 A, B, --secret a/b: a/b: permission denied"),
@@ -346,7 +468,7 @@ mod tests {
                 Some(name) => Keys::Named { key: key.into(), name: name.into() },
                 None => Keys::One { key: key.into(), prefix: "p-".into() },
             };
-            Imported { place: "x".into(), read: 0, keys }
+            Imported { place: "x".into(), request: 0, keys }
         };
         let plan = plan(vec![], vec![all("db."), one("a.b", None), one("a.b", Some("as_it_is"))]);
         let expected = pairs(&[("DB_A_B", "1"), ("DB__", "2"), ("P_A_B", "1"), ("as_it_is", "1")]);

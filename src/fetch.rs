@@ -1,108 +1,189 @@
-//! Carries the plan's reads out: each distinct request once, in parallel.
+//! Carries the plan out: each distinct request once, in parallel.
 
+use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use reqwest::Method;
 
+use crate::document::{Found, Lease};
 use crate::environment::Outcomes;
 use crate::error::Error;
 use crate::path::Path;
-use crate::plan::Read;
-use crate::settings::KvVersion;
+use crate::plan::{self, Plan};
+use crate::reference::{Ask, Body};
+use crate::secret::Secret;
+use crate::settings::{KvVersion, Settings};
 use crate::vault::auth::Session;
 use crate::vault::client::{Client, Repeat, Request};
-use crate::vault::kv::{self, Found, Lease};
-use crate::vault::mounts::{self, Engine, Target};
+use crate::vault::kv;
+use crate::vault::mounts::{self, Engine, Question, Target};
+use crate::vault::transit;
 
 /// Threads that wait for an answer need little: what is read is on the heap.
 const STACK: usize = 256 << 10;
 
-/// What came of the reads.
+/// What came of a plan.
 #[derive(Debug, Default)]
 pub struct Fetched {
     /// What came of each request.
     pub outcomes: Outcomes,
     /// How many requests used the token.
     pub requests: u64,
-    /// Whether a lease hangs on the token.
-    pub has_leases: bool,
+    /// The leases that hang on the token.
+    pub leases: Vec<Lease>,
 }
 
-/// A request: what is read, and which version.
+/// A request that is made.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Wanted {
-    target: Target,
-    version: Option<u64>,
+enum Job {
+    Read(Target, Option<u64>),
+    Write(Path, Body),
+    Decrypt(Path, Vec<Secret>),
 }
 
-/// Reads everything.
+/// What came of it.
+enum Done {
+    Found(Result<Found, Error>),
+    Decrypted(Vec<Result<Secret, Error>>),
+}
+
+/// Makes every request of a plan.
 ///
 /// # Errors
-/// 78 where the token is not good for so many requests; 69 and 76 where the mounts cannot be asked for. A read that fails
-/// is an outcome, not an error: all of them are reported.
-pub fn fetch(client: &Client, session: &Session, reads: &[Read], version: Option<KvVersion>) -> Result<Fetched, Error> {
-    let paths: Vec<&Path> = reads.iter().map(|read| &read.path).collect();
-    let targets = mounts::resolve(client, &session.token, &paths, version)?;
-    let (wanted, places) = distinct(reads, targets);
-    check_uses(session, wanted.len())?;
-    let answers = in_parallel(client, &wanted, |wanted| read(client, session, wanted));
-    let mut fetched = Fetched { requests: wanted.len() as u64, ..Fetched::default() };
-    fetched.has_leases = answers.iter().flatten().any(|found| found.lease.is_some());
-    for lease in answers.iter().flatten().filter_map(|found| found.lease.as_ref()) {
+/// 78 where the token is not good for so many requests; 69 and 76 where the mounts cannot be asked for. A request that
+/// fails is an outcome, not an error: all of them are reported.
+pub fn fetch(client: &Client, session: &Session, plan: &Plan, settings: &Settings) -> Result<Fetched, Error> {
+    let (mut jobs, places) = requests(client, session, plan, settings.kv_version)?;
+    jobs.extend(batches(plan, settings));
+    check_uses(session, jobs.len())?;
+    let done = in_parallel(client, &jobs, |job| carry_out(client, session, job));
+    let mut outcomes = Outcomes { places, token: session.token.clone(), ..Outcomes::default() };
+    for done in done {
+        match done {
+            Done::Found(found) => outcomes.answers.push(found),
+            Done::Decrypted(values) => outcomes.decrypted.extend(values),
+        }
+    }
+    let leases: Vec<Lease> = outcomes.answers.iter().flatten().filter_map(|found| found.lease.clone()).collect();
+    for lease in &leases {
         report(lease, session);
     }
-    let documents = answers.into_iter().map(|answer| answer.map(|found| found.document)).collect();
-    fetched.outcomes = Outcomes { documents, places };
-    Ok(fetched)
+    check_spent(session, jobs.len(), &leases)?;
+    Ok(Fetched { outcomes, requests: jobs.len() as u64, leases })
 }
 
-/// Paths that were written in two ways can be the same request.
-fn distinct(reads: &[Read], targets: Vec<Target>) -> (Vec<Wanted>, Vec<usize>) {
-    let mut wanted: Vec<Wanted> = Vec::new();
-    let place = |(read, target): (&Read, Target)| {
-        let this = Wanted { target, version: read.version };
-        wanted.iter().position(|known| *known == this).unwrap_or_else(|| {
-            wanted.push(this);
-            wanted.len() - 1
-        })
-    };
-    let places = reads.iter().zip(targets).map(place).collect();
-    (wanted, places)
+/// The reads and writes of a plan, and for each of its requests which of them it is: paths that were written in two ways
+/// can be the same request.
+fn requests(
+    client: &Client,
+    session: &Session,
+    plan: &Plan,
+    version: Option<KvVersion>,
+) -> Result<(Vec<Job>, Vec<usize>), Error> {
+    let questions: Vec<Question<'_>> = plan.requests.iter().filter_map(question).collect();
+    let mut targets = mounts::resolve(client, &session.token, &questions, version)?.into_iter();
+    let mut jobs = Vec::new();
+    let mut places = Vec::with_capacity(plan.requests.len());
+    for plan::Request { path, ask, .. } in &plan.requests {
+        let job = match ask {
+            Ask::Write(body) => Some(Job::Write(path.clone(), body.clone())),
+            Ask::Read(version) => targets.next().map(|target| Job::Read(target, *version)),
+        };
+        places.extend(job.map(|job| plan::place(&mut jobs, job)));
+    }
+    Ok((jobs, places))
+}
+
+/// What is to be found out about a request: a write goes where it says.
+pub fn question(request: &plan::Request) -> Option<Question<'_>> {
+    match request.ask {
+        Ask::Read(_) => Some(Question { path: &request.path, mount: request.mount }),
+        Ask::Write(_) => None,
+    }
+}
+
+fn batches(plan: &Plan, settings: &Settings) -> Vec<Job> {
+    let Some(path) = settings.transit.path() else { return Vec::new() };
+    let parts = in_parts(&plan.ciphertexts, settings.transit.batch);
+    parts.map(|batch| Job::Decrypt(path.clone(), batch.to_vec())).collect()
+}
+
+fn in_parts<T>(items: &[T], most: NonZeroUsize) -> impl Iterator<Item = &[T]> {
+    items.chunks(most.get())
 }
 
 fn check_uses(session: &Session, requests: usize) -> Result<(), Error> {
     match session.uses {
         Some(uses) if uses < requests as u64 => Err(Error::config(format!(
-            "the login's token is good for {uses} requests, and there are {requests} secrets to read"
+            "the login's token is good for {uses} requests, and there are {requests} to make"
         ))
         .hint("set token_num_uses of the role to 0 or to at least this number, or put the secrets together under fewer paths")),
         _ => Ok(()),
     }
 }
 
-fn read(client: &Client, session: &Session, wanted: &Wanted) -> Result<Found, Error> {
-    let Wanted { target: Target { path, engine }, version } = wanted;
+/// A token that is used up is gone, and its leases with it.
+fn check_spent(session: &Session, requests: usize, leases: &[Lease]) -> Result<(), Error> {
+    match session.uses {
+        Some(uses) if uses <= requests as u64 && !leases.is_empty() => Err(Error::config(format!(
+            "the login's token is good for {uses} requests, all of them are used, and the dynamic secrets ended with it"
+        ))
+        .hint("set token_num_uses of the role to 0 or to a larger number")),
+        _ => Ok(()),
+    }
+}
+
+fn carry_out(client: &Client, session: &Session, job: &Job) -> Done {
+    match job {
+        Job::Read(target, version) => Done::Found(read(client, session, target, *version)),
+        Job::Write(path, body) => Done::Found(write(client, session, path, body)),
+        Job::Decrypt(path, batch) => Done::Decrypted(transit::decrypt(client, session, path, batch)),
+    }
+}
+
+fn read(client: &Client, session: &Session, target: &Target, version: Option<u64>) -> Result<Found, Error> {
+    let Target { path, engine } = target;
+    if version.is_some() && matches!(engine, Engine::Other | Engine::Kv(KvVersion::V1)) {
+        // Known before it is asked for: a read of a dynamic secret would make a lease.
+        return Err(kv::no_versions().at(path));
+    }
     let repeat = if matches!(engine, Engine::Kv(_)) { Repeat::Freely } else { Repeat::OnlyIfNotDone };
-    let request = Request {
-        method: Method::GET,
-        path: path.encoded(),
-        query: version.map(|version| format!("version={version}")),
-        token: Some(&session.token),
-        body: None,
-        repeat,
-        what: path.to_string(),
-    };
+    let query = version.map(|version| format!("version={version}"));
+    let request = Request { query, repeat, ..request(Method::GET, session, path) };
     let answer = client.send(&request)?;
     let (status, refuses_token) = (answer.status, answer.refuses_token());
     let found = match answer.status {
-        200..300 | 404 => kv::understand(answer, *version).map_err(|error| client.placed(error, path.as_str(), status)),
+        200..300 | 404 => kv::understand(answer, version).map_err(|error| client.placed(error, path.as_str(), status)),
         _ => Err(client.refused(&answer, path.as_str())),
     };
     let is_about_path = *engine == Engine::Unknown && !refuses_token;
     found.map_err(|error| if is_about_path { with_detection_hint(error, path) } else { error })
+}
+
+fn write(client: &Client, session: &Session, path: &Path, body: &Body) -> Result<Found, Error> {
+    let body = body.json();
+    let request = Request { body: Some(&body), ..request(Method::POST, session, path) };
+    let answer = client.send(&request)?;
+    let status = answer.status;
+    match status {
+        200..300 | 404 => kv::understand(answer, None).map_err(|error| client.placed(error, path.as_str(), status)),
+        _ => Err(client.refused(&answer, path.as_str())),
+    }
+}
+
+fn request<'a>(method: Method, session: &'a Session, path: &Path) -> Request<'a> {
+    Request {
+        method,
+        path: path.encoded(),
+        query: None,
+        token: Some(&session.token),
+        body: None,
+        repeat: Repeat::OnlyIfNotDone,
+        what: path.to_string(),
+    }
 }
 
 /// Where the mount could not be found out, the path may lack its `data`.
@@ -120,7 +201,9 @@ fn report(lease: &Lease, session: &Session) {
     let Lease { id, duration, renewable } = lease;
     log::info!("lease {id}: {duration} s, {}renewable", if *renewable { "" } else { "not " });
     if let Some(ttl) = session.ttl.filter(|ttl| *ttl < Duration::from_secs(*duration)) {
-        log::warn!("lease {id} ends with the token that it was made with, in {} s, not in {duration} s", ttl.as_secs());
+        let end = humantime::format_rfc3339_seconds(SystemTime::now() + ttl);
+        let ttl = ttl.as_secs();
+        log::warn!("lease {id} ends at {end} with the token that it was made with, in {ttl} s, not in {duration} s");
     }
 }
 
@@ -164,21 +247,16 @@ fn on_threads<T: Sync, R: Send>(most: usize, items: &[T], work: &(impl Fn(&T) ->
 mod tests {
     use super::*;
 
-    fn target(path: &str) -> Target {
-        Target { path: Path::parse(path).expect("a path"), engine: Engine::Unknown }
-    }
-
-    fn read_of(path: &str, version: Option<u64>) -> Read {
-        Read { path: Path::parse(path).expect("a path"), version }
-    }
-
     #[test]
-    fn reads_of_the_same_target_and_version_are_one_request() {
-        let reads =
-            [read_of("kv/a", None), read_of("kv/data/a", None), read_of("kv/data/a", Some(1)), read_of("kv/b", None)];
-        let targets = ["kv/data/a", "kv/data/a", "kv/data/a", "kv/data/b"].map(target).to_vec();
-        let (wanted, places) = distinct(&reads, targets);
-        assert_eq!((wanted.len(), places), (3, vec![0, 0, 1, 2]));
+    fn ciphertexts_come_in_parts() {
+        // Peer case A20.
+        for (items, most, sizes) in
+            [(4, 2, &[2, 2][..]), (4, 3, &[3, 1]), (4, 1, &[1; 4]), (1, 100, &[1]), (0, 2, &[]), (3, usize::MAX, &[3])]
+        {
+            let items = vec![0; items];
+            let parts = in_parts(&items, NonZeroUsize::new(most).expect("a size"));
+            assert_eq!(parts.map(<[_]>::len).collect::<Vec<_>>(), sizes, "{most}");
+        }
     }
 
     #[test]

@@ -54,6 +54,18 @@ pub fn parse(text: &str) -> Result<Import, Error> {
     Ok(Import { path: Path::parse(path)?, version, keys })
 }
 
+/// Reads an import of vault-env's, `path[#version]`: every key under its own name.
+///
+/// # Errors
+/// 78: a wrong path or version.
+pub fn whole(text: &str) -> Result<Import, Error> {
+    let (path, version) = match text.split_once('#') {
+        Some((path, version)) => (path, Some(reference::version(version)?)),
+        None => (text, None),
+    };
+    Ok(Import { path: Path::parse(path)?, version, keys: Keys::All { prefix: String::new() } })
+}
+
 /// A `NAME` is what stands before the first `=`, where it looks like one: a path may have an `=` further on.
 fn split_name(text: &str) -> (Option<&str>, &str) {
     match text.split_once('=') {
@@ -124,6 +136,16 @@ mod tests {
             ("/secret/a", "secret/a", None, all("")),
         ] {
             assert_eq!(import(text), (path.into(), version, keys), "{text}");
+        }
+    }
+
+    #[test]
+    fn vault_envs_form_has_the_version_behind_the_path() {
+        let import = |text| whole(text).map(|import| (import.path.to_string(), import.version)).ok();
+        assert_eq!(import("secret/data/a"), Some(("secret/data/a".into(), None)));
+        assert_eq!(import("secret/data/a#2"), Some(("secret/data/a".into(), Some(2))));
+        for text in ["", "a#", "a#k", "a#1#2", "a//b"] {
+            assert_eq!(import(text), None, "{text}");
         }
     }
 

@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 
 use crate::cli::Options;
 use crate::error::Error;
+use crate::hand_on;
 use crate::secret::{Secret, Variable};
 use crate::units;
 
@@ -112,6 +113,15 @@ impl Layers<'_> {
         .transpose()
     }
 
+    /// The value of a variable as it stands in the environment, or else in the last of the env files that has it.
+    pub fn raw(&self, name: &str) -> Option<&Secret> {
+        let files = self.files.iter().rev().map(|file| file.variables.as_slice());
+        let found = std::iter::once(self.environment)
+            .chain(files)
+            .find_map(|variables| variables.iter().find(|variable| variable.name == OsStr::new(name)));
+        found.map(|variable| &variable.value)
+    }
+
     /// The first answer of `look` to the variables of a layer and the words behind a variable's name for it.
     fn in_variables<T>(&self, look: impl Fn(&[Variable], &str) -> Option<T>) -> Option<T> {
         let in_files = || self.files.iter().rev().find_map(|file| look(&file.variables, &format!(" in {}", file.name)));
@@ -141,6 +151,8 @@ fn first(variables: &[Variable], names: &[&str], place: &str) -> Option<Sourced>
 
 fn in_layer(variables: &[Variable], prefix: &str, wanted: &Credential, place: &str) -> Result<Option<Found>, Error> {
     let value = get(variables, &format!("{prefix}{}", wanted.variable), place);
+    // It asks for a token and is none.
+    let value = value.filter(|found| !hand_on::is_login(&found.value));
     let file = get(variables, &format!("{prefix}{}_FILE", wanted.variable), place);
     let alias = || get(variables, &format!("{prefix}{}", wanted.file_alias?), place);
     match (value, file.or_else(alias)) {

@@ -17,6 +17,7 @@
 
 pub mod address;
 pub mod alloc;
+pub mod check;
 pub mod cli;
 pub mod credentials;
 pub mod deadline;
@@ -25,15 +26,19 @@ pub mod env_file;
 pub mod environment;
 pub mod error;
 pub mod fetch;
+pub mod hand_on;
 pub mod import;
 pub mod layers;
 pub mod log;
 pub mod path;
 pub mod plan;
+pub mod policy;
 pub mod process;
 pub mod reference;
 pub mod secret;
+pub mod secrets_file;
 pub mod settings;
 pub mod start;
+pub mod template;
 pub mod units;
 pub mod vault;

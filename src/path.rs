@@ -23,6 +23,17 @@ impl Path {
         }
     }
 
+    /// A path of our own, which is right.
+    pub fn constant(text: &'static str) -> Path {
+        Path(text.to_owned())
+    }
+
+    /// This path, and `below` behind it.
+    #[must_use]
+    pub fn join(&self, below: &Path) -> Path {
+        Path(format!("{self}/{below}"))
+    }
+
     /// The segments.
     pub fn segments(&self) -> impl Iterator<Item = &str> {
         self.0.split('/')
@@ -56,17 +67,22 @@ impl Path {
 
     /// The path as a URL has it: every byte but letters, digits and `-._~/` percent-encoded (RFC 3986, 2.3).
     pub fn encoded(&self) -> String {
-        let mut encoded = String::with_capacity(self.0.len());
-        for byte in self.0.bytes() {
-            if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) {
-                encoded.push(char::from(byte));
-            } else {
-                // Writing into a String cannot fail.
-                let _ = write!(encoded, "%{byte:02X}");
-            }
-        }
-        encoded
+        percent_encoded(self.0.as_bytes(), "-._~/")
     }
+}
+
+/// `bytes` with each that is no letter, no digit and not in `kept` percent-encoded (RFC 3986, 2.1).
+pub fn percent_encoded(bytes: &[u8], kept: &str) -> String {
+    let mut encoded = String::with_capacity(bytes.len());
+    for byte in bytes {
+        if byte.is_ascii_alphanumeric() || kept.as_bytes().contains(byte) {
+            encoded.push(char::from(*byte));
+        } else {
+            // Writing into a String cannot fail.
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+    }
+    encoded
 }
 
 impl fmt::Display for Path {

@@ -7,18 +7,20 @@ use crate::error::{Error, Errors};
 use crate::import::{Import, Keys};
 use crate::layers::{EnvFile, PREFIXES};
 use crate::path::Path;
-use crate::reference::{self, Reference, Value};
+use crate::reference::{self, Ask, Reference, Selector, Value};
 use crate::secret::{Secret, Variable};
-use crate::settings::Settings;
+use crate::settings::{Imports, Settings};
 use crate::units::Names;
 
-/// A secret that is read once, however many variables come from it.
+/// A request that is made once, however many variables come from it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Read {
+pub struct Request {
     /// As the user wrote it.
     pub path: Path,
-    /// The version; the latest where there is none.
-    pub version: Option<u64>,
+    /// The length of the mount in front of the path, where the user has told the mount.
+    pub mount: Option<usize>,
+    /// Read or written.
+    pub ask: Ask,
 }
 
 /// A variable of the application.
@@ -34,18 +36,48 @@ pub struct Entry {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Source {
     /// It is there already.
-    Value(Secret),
+    Value(Secret, Origin),
+    /// From Vault, with text around it or not.
+    Pieces(Vec<Piece>),
+    /// From Vault's transit engine: which of the plan's ciphertexts.
+    Ciphertext(usize),
+    /// The token of the login itself.
+    Token,
+}
+
+/// Where a value that needs no fetching stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// In the environment of this process.
+    Environment,
+    /// In the env file of this name.
+    EnvFile(String),
+    /// In the defaults of references.
+    Default,
+    /// In one of our settings, which the application gets with the token.
+    Setting,
+}
+
+/// A piece of a value.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// It stays as it is.
+    Text(Secret),
     /// From Vault.
-    Read {
-        /// Which of the plan's reads.
-        read: usize,
-        /// What of it.
-        key: String,
-        /// It may be missing, and is left out then.
-        optional: bool,
-        /// What is taken where it is missing.
-        default: Option<Secret>,
-    },
+    Wanted(Wanted),
+}
+
+/// What is taken of an answer.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Which of the plan's requests.
+    pub request: usize,
+    /// What of it.
+    pub selector: Selector,
+    /// It may be missing, and is left out then.
+    pub optional: bool,
+    /// What is taken where it is missing.
+    pub default: Option<Secret>,
 }
 
 /// An import, with the words for it in messages.
@@ -53,8 +85,8 @@ pub enum Source {
 pub struct Imported {
     /// `--secret secret/app`.
     pub place: String,
-    /// Which of the plan's reads.
-    pub read: usize,
+    /// Which of the plan's requests.
+    pub request: usize,
     /// Which of its keys, and as what.
     pub keys: Keys,
 }
@@ -62,14 +94,20 @@ pub struct Imported {
 /// Everything that is to be done.
 #[derive(Debug, Default)]
 pub struct Plan {
-    /// What is read, each once.
-    pub reads: Vec<Read>,
+    /// What is asked for, each once.
+    pub requests: Vec<Request>,
+    /// What is decrypted, each once.
+    pub ciphertexts: Vec<Secret>,
     /// The application's variables in their order.
     pub entries: Vec<Entry>,
     /// What else the application gets.
     pub imports: Vec<Imported>,
-    /// Whether imports were left out because Vault is not to be asked.
-    pub skipped_imports: bool,
+}
+
+/// A variable with the place that it is from.
+struct Placed {
+    variable: Variable,
+    origin: Origin,
 }
 
 /// Decides for each variable what becomes of it.
@@ -79,88 +117,146 @@ pub struct Plan {
 pub fn make(settings: &Settings, environment: &[Variable], files: &[EnvFile]) -> Result<Plan, Errors> {
     let mut plan = Plan::default();
     let mut errors = Errors::default();
-    for (variable, inherited) in merged(environment, files) {
-        let name = variable.name.clone();
-        let planned = plan.variable(settings, variable, inherited);
+    for placed in merged(environment, files) {
+        let name = placed.variable.name.clone();
+        let planned = plan.variable(settings, placed);
         errors.keep(planned.map_err(|error| error.at(name.to_string_lossy())));
     }
+    plan.hand_on(settings);
     if settings.enabled {
-        for (place, import) in &settings.imports {
-            plan.import(place.clone(), import.clone());
+        for import in &settings.imports {
+            plan.import(import);
         }
     }
-    plan.skipped_imports = !settings.enabled && !settings.imports.is_empty();
     errors.or(plan)
 }
 
 impl Plan {
+    /// Whether Vault has to be asked for anything.
+    pub fn needs_vault(&self) -> bool {
+        let hands_on = self.entries.iter().any(|entry| entry.source == Source::Token);
+        hands_on || !self.requests.is_empty() || !self.ciphertexts.is_empty()
+    }
+
     /// The value of a variable, if it is known before anything is fetched.
     pub fn known(&self, name: &str) -> Option<&Secret> {
         self.entries.iter().find(|entry| entry.name == name).and_then(|entry| match &entry.source {
-            Source::Value(value) => Some(value),
-            Source::Read { .. } => None,
+            Source::Value(value, _) => Some(value),
+            _ => None,
         })
     }
 
     /// Whether a variable is to be fetched.
     pub fn fetches(&self, name: &str) -> bool {
-        self.entries.iter().any(|entry| entry.name == name && matches!(entry.source, Source::Read { .. }))
+        self.entries.iter().any(|entry| entry.name == name && !matches!(entry.source, Source::Value(..)))
     }
 
-    fn variable(&mut self, settings: &Settings, variable: Variable, inherited: bool) -> Result<(), Error> {
-        let Variable { name, value } = variable;
-        let is_literal = settings.literal.contain(&name);
-        let parsed = if is_literal { Value::Literal } else { reference::parse(value.expose())? };
-        let source = match parsed {
-            Value::Literal if passes(settings, &name, inherited) => Source::Value(value),
-            Value::Literal => return Ok(()),
-            Value::Reference(reference) if settings.enabled => self.reference(reference),
-            Value::Reference(reference) => Source::Value(without_vault(reference)?),
+    fn variable(&mut self, settings: &Settings, placed: Placed) -> Result<(), Error> {
+        let Placed { variable: Variable { name, value }, origin } = placed;
+        let source = match settings.hand_on.as_ref().and_then(|hand_on| hand_on.source(&name)) {
+            Some(Source::Token) if !settings.enabled => return Err(without_vault("a token of a login")),
+            Some(source) => Some(source),
+            None => self.source(settings, &name, value, origin)?,
         };
-        self.entries.push(Entry { name, source });
+        self.entries.extend(source.map(|source| Entry { name, source }));
         Ok(())
     }
 
-    fn reference(&mut self, reference: Reference) -> Source {
-        let Reference { path, key, version, optional, default } = reference;
-        Source::Read { read: self.read(Read { path, version }), key, optional, default: default.map(Secret::from) }
+    /// Where the value of a variable comes from; `None` where the application does not get it.
+    fn source(
+        &mut self,
+        settings: &Settings,
+        name: &OsStr,
+        value: Secret,
+        origin: Origin,
+    ) -> Result<Option<Source>, Error> {
+        let is_literal = settings.literal.contain(name);
+        let parsed = if is_literal { Value::Literal } else { reference::parse(value.expose())? };
+        Ok(Some(match parsed {
+            Value::Literal if passes(settings, name, &origin) => Source::Value(value, origin),
+            Value::Literal => return Ok(None),
+            Value::Reference(reference) => self.pieces(settings, vec![reference::Piece::Reference(reference)])?,
+            Value::Text(pieces) => self.pieces(settings, pieces)?,
+            Value::Ciphertext(ciphertext) => Source::Ciphertext(self.ciphertext(settings, ciphertext)?),
+        }))
     }
 
-    fn import(&mut self, place: String, import: Import) {
-        let Import { path, version, keys } = import;
-        let read = self.read(Read { path, version });
-        self.imports.push(Imported { place, read, keys });
+    fn pieces(&mut self, settings: &Settings, pieces: Vec<reference::Piece>) -> Result<Source, Error> {
+        if !settings.enabled {
+            return defaults(pieces).map(|value| Source::Value(value, Origin::Default));
+        }
+        let planned = pieces.into_iter().map(|piece| match piece {
+            reference::Piece::Text(text) => Piece::Text(text),
+            reference::Piece::Reference(reference) => Piece::Wanted(self.wanted(reference)),
+        });
+        Ok(Source::Pieces(planned.collect()))
     }
 
-    fn read(&mut self, read: Read) -> usize {
-        self.reads.iter().position(|known| *known == read).unwrap_or_else(|| {
-            self.reads.push(read);
-            self.reads.len() - 1
-        })
+    fn wanted(&mut self, reference: Reference) -> Wanted {
+        let Reference { path, ask, selector, optional, default } = reference;
+        Wanted { request: self.request(Request { path, mount: None, ask }), selector, optional, default }
     }
+
+    fn ciphertext(&mut self, settings: &Settings, ciphertext: Secret) -> Result<usize, Error> {
+        if !settings.enabled {
+            return Err(without_vault("a ciphertext"));
+        }
+        if settings.transit.key.is_none() {
+            return Err(Error::config("a ciphertext, and no transit key to decrypt it with").hint(
+                "set VAULT_TRANSIT_KEY_ID to the key's name, or name the variable in --literal if it is to stay as it is",
+            ));
+        }
+        Ok(place(&mut self.ciphertexts, ciphertext))
+    }
+
+    /// What the application gets with the token, and has not had in its environment.
+    fn hand_on(&mut self, settings: &Settings) {
+        for Variable { name, value } in settings.hand_on.iter().flat_map(|hand_on| &hand_on.variables) {
+            if !self.entries.iter().any(|entry| entry.name == *name) {
+                let source = Source::Value(value.clone(), Origin::Setting);
+                self.entries.push(Entry { name: name.clone(), source });
+            }
+        }
+    }
+
+    fn import(&mut self, imports: &Imports) {
+        let Imports { place, mount, import: Import { path, version, keys } } = imports.clone();
+        let request = self.request(Request { path, mount, ask: Ask::Read(version) });
+        self.imports.push(Imported { place, request, keys });
+    }
+
+    fn request(&mut self, request: Request) -> usize {
+        place(&mut self.requests, request)
+    }
+}
+
+/// Where `item` stands among `items`, as the last one if it was not there.
+pub fn place<T: PartialEq>(items: &mut Vec<T>, item: T) -> usize {
+    items.iter().position(|known| *known == item).unwrap_or_else(|| {
+        items.push(item);
+        items.len() - 1
+    })
 }
 
 /// Each name once: the first of an environment that has it twice (as getenv(3) finds it), the environment's before an env
-/// file's, a later file's before an earlier one's. The flag says whether it was inherited.
-fn merged(environment: &[Variable], files: &[EnvFile]) -> Vec<(Variable, bool)> {
+/// file's, a later file's before an earlier one's.
+fn merged(environment: &[Variable], files: &[EnvFile]) -> Vec<Placed> {
     let mut seen = HashSet::new();
-    let mut from_files: Vec<&Variable> = Vec::new();
+    let mut from_files: Vec<(&Variable, &EnvFile)> = Vec::new();
     for file in files {
-        from_files.retain(|earlier| !file.variables.iter().any(|later| later.name == earlier.name));
-        from_files.extend(&file.variables);
+        from_files.retain(|(earlier, _)| !file.variables.iter().any(|later| later.name == earlier.name));
+        from_files.extend(file.variables.iter().map(|variable| (variable, file)));
     }
-    let all = environment
-        .iter()
-        .map(|variable| (variable, true))
-        .chain(from_files.into_iter().map(|variable| (variable, false)));
-    let first = all.filter(|(variable, _)| seen.insert(variable.name.clone()));
-    first.map(|(variable, inherited)| (variable.clone(), inherited)).collect()
+    let inherited = environment.iter().map(|variable| (variable, Origin::Environment));
+    let added = from_files.into_iter().map(|(variable, file)| (variable, Origin::EnvFile(file.name.clone())));
+    let first = inherited.chain(added).filter(|(variable, _)| seen.insert(variable.name.clone()));
+    first.map(|(variable, origin)| Placed { variable: variable.clone(), origin }).collect()
 }
 
 /// Whether a variable whose value is no reference reaches the application.
-fn passes(settings: &Settings, name: &OsStr, inherited: bool) -> bool {
+fn passes(settings: &Settings, name: &OsStr, origin: &Origin) -> bool {
     let is_kept = settings.keep.contain(name);
-    let is_wanted = !(settings.clean_env && inherited) || name == "PATH";
+    let is_wanted = !(settings.clean_env && *origin == Origin::Environment) || name == "PATH";
     is_kept || (is_wanted && !is_ours(name.as_encoded_bytes()))
 }
 
@@ -176,11 +272,23 @@ pub fn steers(name: &str) -> bool {
     names.contain(OsStr::new(name))
 }
 
-fn without_vault(reference: Reference) -> Result<Secret, Error> {
-    reference.default.map(Secret::from).ok_or_else(|| {
-        Error::config("a reference without a default, and VAULT_ENABLED is false")
-            .hint("give it a default: vault:path#key:-default")
-    })
+/// A value whose references have nothing but their defaults.
+fn defaults(pieces: Vec<reference::Piece>) -> Result<Secret, Error> {
+    let mut value = Vec::new();
+    for piece in pieces {
+        let text = match piece {
+            reference::Piece::Text(text) => text,
+            reference::Piece::Reference(reference) => reference.default.ok_or_else(|| {
+                without_vault("a reference without a default").hint("give it a default: vault:path#key:-default")
+            })?,
+        };
+        value.extend_from_slice(text.expose());
+    }
+    Ok(Secret::from(value))
+}
+
+fn without_vault(what: &str) -> Error {
+    Error::config(format!("{what}, and VAULT_ENABLED is false"))
 }
 
 #[cfg(test)]
@@ -249,10 +357,53 @@ mod tests {
     fn a_secret_is_read_once_for_all_who_want_it() {
         let environment = [("A", "vault:a/b#c"), ("B", "bao:/a/b#d:-x"), ("C", "vault:a/b#c#1"), ("D", "vault?:a/c#c")];
         let plan = planned(&[("secret", "a/b"), ("secret", "X_*=a/b##1")], &environment, &[]).expect("a plan");
-        let reads: Vec<(&str, Option<u64>)> =
-            plan.reads.iter().map(|read| (read.path.as_str(), read.version)).collect();
-        assert_eq!(reads, [("a/b", None), ("a/b", Some(1)), ("a/c", None)]);
-        assert_eq!(plan.imports.iter().map(|import| import.read).collect::<Vec<_>>(), [0, 1]);
+        assert_eq!(asked(&plan), [("a/b", Ask::Read(None)), ("a/b", Ask::Read(Some(1))), ("a/c", Ask::Read(None))]);
+        assert_eq!(plan.imports.iter().map(|import| import.request).collect::<Vec<_>>(), [0, 1]);
+    }
+
+    fn asked(plan: &Plan) -> Vec<(&str, Ask)> {
+        plan.requests.iter().map(|request| (request.path.as_str(), request.ask.clone())).collect()
+    }
+
+    #[test]
+    fn equal_writes_are_one_however_their_bodies_are_spelled() {
+        let plan = planned(
+            &[],
+            &[
+                ("A", r#">>vault:p/q#a#{"x":1,"y":"z"}"#),
+                ("B", r#"b${>>bao:/p/q#b#{ "y": "z", "x": 1 }}b"#),
+                ("C", ">>vault:p/q#c"),
+                ("D", ">>vault:p/q#c#{}"),
+                ("E", "vault:p/q#c"),
+            ],
+            &[],
+        )
+        .expect("a plan");
+        assert_eq!(plan.requests.len(), 3);
+    }
+
+    #[test]
+    fn a_ciphertext_needs_a_key_and_is_decrypted_once() {
+        let environment = [("A", "vault:v1:YQ=="), ("B", "vault:v1:Yg=="), ("C", "vault:v1:YQ==")];
+        assert_eq!(planned(&[], &environment, &[]).expect_err("no key").0.len(), 3);
+        let environment = [&environment[..], &[("VAULT_TRANSIT_KEY_ID", "k")]].concat();
+        assert_eq!(planned(&[], &environment, &[]).expect("a plan").ciphertexts.len(), 2);
+    }
+
+    #[test]
+    fn the_token_of_the_login_goes_on_with_the_way_to_vault() {
+        let environment = [
+            ("VAULT_TOKEN", "vault:login"),
+            ("A", "1"),
+            ("VAULT_ADDR", "http://unused"),
+            ("VAULT_ROLE", "r"),
+            ("VAULT_CLIENT_TIMEOUT", "10s"),
+        ];
+        let options = [("addr", "http://used"), ("namespace", "team")];
+        let plan = planned(&options, &environment, &[]).expect("a plan");
+        assert_eq!(names(&plan), ["VAULT_TOKEN", "A", "VAULT_ADDR", "VAULT_CLIENT_TIMEOUT", "VAULT_NAMESPACE"]);
+        assert!(plan.needs_vault() && plan.fetches("VAULT_TOKEN"));
+        assert_eq!(plan.known("VAULT_ADDR"), Some(&Secret::from("http://used")));
     }
 
     #[test]
@@ -279,10 +430,17 @@ mod tests {
     fn without_vault_defaults_are_taken_and_any_other_reference_is_an_error() {
         let off = ("VAULT_ENABLED", "false");
         let plan = planned(&[("secret", "a/b")], &[off, ("A", "vault:a/b#c:-d"), ("B", "b")], &[]).expect("a plan");
-        assert!(plan.reads.is_empty() && plan.imports.is_empty() && plan.skipped_imports);
+        assert!(plan.requests.is_empty() && plan.imports.is_empty());
         assert_eq!(plan.known("A"), Some(&Secret::from("d")));
         let errors = planned(&[], &[off, ("A", "vault:a/b#c"), ("B", "vault?:a/b#c")], &[]).expect_err("no default").0;
         assert_eq!(errors.len(), 2);
+        let plan = planned(&[], &[off, ("A", "<${vault:a/b#c:-d}|${vault?:a/b#e:-}>")], &[]).expect("a plan");
+        assert_eq!(plan.known("A"), Some(&Secret::from("<d|>")));
+        for value in ["${vault:a/b#c:-d}${vault:a/b#c}", "vault:v1:YQ=="] {
+            let environment = [off, ("VAULT_TRANSIT_KEY_ID", "k"), ("A", value)];
+            assert_eq!(planned(&[], &environment, &[]).expect_err(value).0.len(), 1);
+        }
+        assert!(planned(&[], &[off, ("VAULT_TOKEN", "vault:login")], &[]).is_err());
     }
 
     #[test]

@@ -1,15 +1,19 @@
 //! The settings, understood: from the layers of text to one value each.
 
 use std::ffi::OsStr;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::address::Address;
 use crate::credentials;
 use crate::error::{Error, Errors};
+use crate::hand_on::{self, HandOn};
 use crate::import::{self, Import};
 use crate::layers::{Credential, Layers, PREFIXES, Setting, Sourced};
 use crate::log::{Format, Level};
+use crate::path::Path;
+use crate::reference;
 use crate::secret::Secret;
 use crate::units::{self, Names};
 
@@ -30,8 +34,11 @@ settings! {
     AUTH_MOUNT = Some("auth-mount"), ["AUTH_MOUNT", "PATH"];
     ROLE = Some("role"), ["ROLE"];
     SECRETS = Some("secret"), ["EXEC_SECRETS"];
-    SECRETS_FILE = None, ["EXEC_SECRETS_FILE"];
+    SECRETS_FILE = Some("secrets-file"), ["EXEC_SECRETS_FILE"];
     ENV_FROM_PATH = None, ["ENV_FROM_PATH"];
+    TRANSIT_KEY = None, ["TRANSIT_KEY_ID"];
+    TRANSIT_MOUNT = None, ["TRANSIT_PATH"];
+    TRANSIT_BATCH = None, ["TRANSIT_BATCH_SIZE"];
     ENV_FILE = Some("env-file"), ["EXEC_ENV_FILE"];
     KV_VERSION = Some("kv-version"), ["EXEC_KV_VERSION"];
     ON_CONFLICT = Some("on-conflict"), ["EXEC_ON_CONFLICT"];
@@ -59,6 +66,20 @@ settings! {
     PROXY = None, ["PROXY_ADDR", "HTTP_PROXY"];
 }
 
+/// The settings that say how Vault is reached, and the name of each for a client of Vault's.
+pub const OF_CONNECTION: &[(&Setting, &str)] = &[
+    (&ADDR, "ADDR"),
+    (&NAMESPACE, "NAMESPACE"),
+    (&CACERT, "CACERT"),
+    (&CACERT_BYTES, "CACERT_BYTES"),
+    (&CAPATH, "CAPATH"),
+    (&CLIENT_CERT, "CLIENT_CERT"),
+    (&CLIENT_KEY, "CLIENT_KEY"),
+    (&TLS_SERVER_NAME, "TLS_SERVER_NAME"),
+    (&SKIP_VERIFY, "SKIP_VERIFY"),
+    (&PROXY, "PROXY_ADDR"),
+];
+
 /// Everything that the user can set, understood.
 #[derive(Debug)]
 pub struct Settings {
@@ -71,11 +92,17 @@ pub struct Settings {
     /// The method that the user named.
     pub auth_method: Option<String>,
     /// Where the method is mounted, if not at its own name.
-    pub auth_mount: Option<crate::path::Path>,
+    pub auth_mount: Option<Path>,
     /// The role, for methods that have one.
     pub role: Option<String>,
     /// What to import.
-    pub imports: Vec<(String, Import)>,
+    pub imports: Vec<Imports>,
+    /// The file with more to import.
+    pub secrets_file: Option<Sourced>,
+    /// How ciphertexts are decrypted.
+    pub transit: Transit,
+    /// What the application gets to talk to Vault itself, where it asks for that.
+    pub hand_on: Option<HandOn>,
     /// The version of every KV mount, where it is not to be detected.
     pub kv_version: Option<KvVersion>,
     /// How imported names are made and what happens when they exist already.
@@ -100,6 +127,28 @@ pub struct Settings {
     pub tls: TlsSettings,
     /// The proxy that is set for Vault alone.
     pub proxy: Option<Sourced>,
+}
+
+/// An import, and where it is asked for.
+#[derive(Clone, Debug)]
+pub struct Imports {
+    /// `--secret secret/app`, `secrets.txt, line 3`.
+    pub place: String,
+    /// The length of the mount in front of the path, where the mount is told.
+    pub mount: Option<usize>,
+    /// What is imported.
+    pub import: Import,
+}
+
+/// How whole-value ciphertexts are decrypted.
+#[derive(Debug)]
+pub struct Transit {
+    /// `VAULT_TRANSIT_KEY_ID`.
+    pub key: Option<Path>,
+    /// `VAULT_TRANSIT_PATH`.
+    pub mount: Path,
+    /// `VAULT_TRANSIT_BATCH_SIZE`: how many are decrypted by one request.
+    pub batch: NonZeroUsize,
 }
 
 /// TLS, as it is set; files are not read yet.
@@ -222,6 +271,9 @@ pub fn understand(layers: &Layers<'_>) -> Result<Settings, Errors> {
         auth_mount: get!(maybe(layers, &AUTH_MOUNT, mount)).flatten(),
         role: get!(text(layers, &ROLE)).flatten(),
         imports: get!(imports(layers)).unwrap_or_default(),
+        secrets_file: layers.one(&SECRETS_FILE),
+        transit: get!(transit(layers)).unwrap_or_default(),
+        hand_on: get!(hand_on(layers)).flatten(),
         kv_version: get!(one_of(layers, &KV_VERSION, kv_version)).flatten(),
         naming: get!(naming(layers)).unwrap_or(DEFAULT_NAMING),
         ignore_missing: get!(flag(layers, &IGNORE_MISSING, false)).unwrap_or_default(),
@@ -237,6 +289,23 @@ pub fn understand(layers: &Layers<'_>) -> Result<Settings, Errors> {
     };
     errors.or(settings)
 }
+
+/// What to say of variables that mean something to vault-env and nothing here: an application may rely on them.
+pub fn without_effect(layers: &Layers<'_>) -> Vec<String> {
+    let is_set = |name: &&(&str, &str)| {
+        layers
+            .raw(name.0)
+            .and_then(Secret::expose_text)
+            .is_some_and(|text| !text.is_empty() && units::boolean(text) != Ok(false))
+    };
+    OF_VAULT_ENV.iter().filter(is_set).map(|(name, instead)| format!("{name} has no effect: {instead}")).collect()
+}
+
+const OF_VAULT_ENV: [(&str, &str); 3] = [
+    ("VAULT_ENV_DAEMON", "vault-exec becomes the application, and nobody renews leases while it runs"),
+    ("VAULT_ENV_DELAY", "the application starts at once, and its own start can wait"),
+    ("VAULT_ENV_LOG_SERVER", "records go to stderr"),
+];
 
 /// Whether a variable names env files.
 pub fn is_env_file(name: &OsStr) -> bool {
@@ -309,9 +378,8 @@ fn names(layers: &Layers<'_>, setting: &Setting) -> Result<Names, Error> {
     Ok(names)
 }
 
-fn mount(text: &str) -> Result<crate::path::Path, Error> {
-    crate::path::Path::parse(text.trim_end_matches('/'))
-        .map_err(|error| error.hint("a mount is like approle or teams/web"))
+fn mount(text: &str) -> Result<Path, Error> {
+    Path::parse(text.trim_end_matches('/')).map_err(|error| error.hint("a mount is like approle or teams/web"))
 }
 
 fn kv_version(text: &str) -> Result<KvVersion, &'static str> {
@@ -350,15 +418,59 @@ fn naming(layers: &Layers<'_>) -> Result<Naming, Errors> {
     errors.or(Naming { upcase, sanitize, on_conflict: on_conflict.unwrap_or(OnConflict::Error) })
 }
 
-fn imports(layers: &Layers<'_>) -> Result<Vec<(String, Import)>, Errors> {
+/// What to import: first what is asked for by vault-env's name, then our own.
+fn imports(layers: &Layers<'_>) -> Result<Vec<Imports>, Errors> {
     let mut errors = Errors::default();
-    let items = layers.items(&SECRETS)?;
-    let parse = |(origin, item): (String, String)| {
-        let place = format!("{origin} {item}");
-        errors.keep(import::parse(&item).map_err(|error| error.at(&place))).map(|import| (place, import))
-    };
-    let imports = items.into_iter().filter_map(parse).collect();
+    let forms: [(&Setting, fn(&str) -> Result<Import, Error>); 2] =
+        [(&ENV_FROM_PATH, import::whole), (&SECRETS, import::parse)];
+    let mut imports = Vec::new();
+    for (setting, parse) in forms {
+        for (origin, item) in layers.items(setting)? {
+            let place = format!("{origin} {item}");
+            let import = errors.keep(parse(&item).map_err(|error| error.at(&place)));
+            imports.extend(import.map(|import| Imports { place, mount: None, import }));
+        }
+    }
     errors.or(imports)
+}
+
+impl Transit {
+    /// Where ciphertexts are decrypted.
+    pub fn path(&self) -> Option<Path> {
+        self.key.as_ref().map(|key| self.mount.join(&Path::constant("decrypt")).join(key))
+    }
+}
+
+impl Default for Transit {
+    fn default() -> Transit {
+        Transit { key: None, mount: Path::constant("transit"), batch: NonZeroUsize::MAX }
+    }
+}
+
+fn transit(layers: &Layers<'_>) -> Result<Transit, Errors> {
+    let mut errors = Errors::default();
+    let default = Transit::default();
+    let key = errors.keep(maybe(layers, &TRANSIT_KEY, Path::parse)).flatten();
+    let mount = errors.keep(maybe(layers, &TRANSIT_MOUNT, mount)).flatten();
+    let batch = errors.keep(choice(layers, &TRANSIT_BATCH, batch, default.batch));
+    errors.or(Transit { key, mount: mount.unwrap_or(default.mount), batch: batch.unwrap_or(default.batch) })
+}
+
+/// As for vault-env, which divides by it, 0 is unset.
+fn batch(text: &str) -> Result<NonZeroUsize, &'static str> {
+    let size = text.parse().map_err(|_| "a whole number from 0, which is all at once")?;
+    Ok(NonZeroUsize::new(size).unwrap_or(NonZeroUsize::MAX))
+}
+
+fn hand_on(layers: &Layers<'_>) -> Result<Option<HandOn>, Error> {
+    let wanted = hand_on::wanted(layers);
+    if wanted.is_some() && choice(layers, &REVOKE, revoke, Revoke::Auto) == Ok(Revoke::Always) {
+        return Err(Error::config(
+            "the application asks for the token of the login (vault:login), and --revoke is true",
+        )
+        .hint("a revoked token is of no use to it: leave --revoke (VAULT_REVOKE_TOKEN) out"));
+    }
+    Ok(wanted)
 }
 
 fn tls(layers: &Layers<'_>) -> Result<TlsSettings, Error> {
@@ -385,7 +497,7 @@ fn later(layers: &Layers<'_>) -> Result<(), Error> {
     let other_namespace = layers.one(&AUTH_NAMESPACE).filter(|found| {
         layers.one(&NAMESPACE).is_none_or(|namespace| namespace.value.trimmed() != found.value.trimmed())
     });
-    match [layers.one(&SECRETS_FILE), layers.one(&ENV_FROM_PATH), other_namespace].into_iter().flatten().next() {
+    match other_namespace {
         Some(found) => Err(Error::config(format!("{} is not supported by this version", found.origin))),
         None => Ok(()),
     }
@@ -396,17 +508,15 @@ fn own_references(layers: &Layers<'_>) -> Result<(), Errors> {
     let mut errors = Errors::default();
     let files = layers.files.iter().flat_map(|file| &file.variables);
     for variable in layers.environment.iter().chain(files) {
-        if is_own(&variable.name) && crate::reference::is_reference(variable.value.expose()) {
-            errors.0.push(reference_in(&variable.name.to_string_lossy(), &variable.value));
+        let asks_for_token = hand_on::is_token(&variable.name) && hand_on::is_login(&variable.value);
+        if is_own(&variable.name) && !asks_for_token && reference::has_reference(variable.value.expose()) {
+            errors.0.push(reference_in(&variable.name.to_string_lossy()));
         }
     }
     errors.or(())
 }
 
-fn reference_in(name: &str, value: &Secret) -> Error {
-    if name.ends_with("_TOKEN") && value.expose() == b"vault:login" {
-        return Error::config(format!("{name}=vault:login is not supported by this version"));
-    }
+fn reference_in(name: &str) -> Error {
     Error::config(format!("{name}: a reference in a setting of vault-exec itself"))
         .hint("settings are needed before anything can be fetched: give the value, or a file for a credential")
 }
@@ -446,6 +556,7 @@ mod tests {
             "BAO_MAX_RETRIES",
             "VAULT_EXEC_REMOVE_CREDENTIAL_FILES",
             "VAULT_SKIP_VERIFY",
+            "VAULT_TRANSIT_BATCH_SIZE",
         ];
         let set: Vec<(&str, &str)> = wrong.iter().map(|name| (*name, "s3cret")).collect();
         let errors = understood(&[], &set).expect_err("all are wrong").0;
@@ -493,13 +604,32 @@ mod tests {
 
     #[test]
     fn a_reference_in_one_of_our_settings_is_an_error_and_in_the_applications_own_is_none() {
-        for (name, value) in
-            [("VAULT_TOKEN", "vault:login"), ("BAO_ADDR", "vault:a/b#c"), ("VAULT_SECRET_ID_FILE", ">>bao:x")]
-        {
+        for (name, value) in [
+            ("VAULT_TOKEN", "vault:logins"),
+            ("BAO_ADDR", "http://${vault:a/b#c}"),
+            ("VAULT_SECRET_ID_FILE", ">>bao:x"),
+        ] {
             let errors = understood(&[], &[(name, value)]).expect_err(name).0;
             assert!(errors.iter().any(|error| error.message.contains(name)), "{errors:?}");
         }
         assert!(understood(&[], &[("VAULT_DB_PASSWORD", "vault:a/b#c")]).is_ok());
+        assert!(understood(&[], &[("VAULT_TOKEN", "vault:login"), ("BAO_TOKEN", "bao:login")]).is_ok());
+        assert!(understood(&[], &[("VAULT_ROLE", "vault:login")]).is_err());
+    }
+
+    #[test]
+    fn a_token_that_is_handed_on_is_not_to_be_revoked() {
+        let login = ("VAULT_TOKEN", "vault:login");
+        let errors = understood(&[("revoke", "true")], &[login]).expect_err("both").0;
+        assert!(errors.iter().any(|error| error.message.contains("vault:login")), "{errors:?}");
+        assert!(understood(&[("revoke", "false")], &[login]).expect("settings").hand_on.is_some());
+        assert!(understood(&[], &[("VAULT_TOKEN", "t")]).expect("settings").hand_on.is_none());
+    }
+
+    #[test]
+    fn batches_of_transit() {
+        let size = |text| understood(&[], &[("VAULT_TRANSIT_BATCH_SIZE", text)]).expect(text).transit.batch.get();
+        assert_eq!((size("25"), size("0")), (25, usize::MAX));
     }
 
     #[test]

@@ -3,27 +3,26 @@
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use crate::address::Address;
-use crate::cli::{self, Invocation, Options};
+use crate::cli::{self, Invocation, Options, Task};
 use crate::credentials::{self, read_file};
 use crate::deadline::Deadline;
-use crate::environment::{self, Built, Rules};
+use crate::environment::{self, Built, Outcomes, Rules};
 use crate::error::{Code, Error, Errors};
-use crate::fetch::{self, Fetched};
-use crate::layers::{EnvFile, Layers};
+use crate::fetch;
+use crate::layers::{EnvFile, Layers, Sourced};
 use crate::plan::{self, Plan};
 use crate::process::exec::{self, Image};
 use crate::process::{block, harden, signals};
 use crate::secret::{Secret, Variable};
-use crate::settings::{self, LogSettings, Settings};
+use crate::settings::{self, Imports, LogSettings, Settings};
 use crate::vault::auth::{self, Session, Way};
 use crate::vault::client::{Client, Connection};
-use crate::vault::revoke::{Use, revoke};
-use crate::vault::{proxy, tls};
-use crate::{env_file, log as records};
+use crate::vault::{lookup, proxy, revoke, tls};
+use crate::{check, env_file, log as records, policy, secrets_file};
 
 /// Whether the values of our variables are overwritten in the initial environment block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,8 +66,8 @@ fn image(initial_block: Block) -> Result<Option<Image>, Errors> {
         block::wipe(plan::is_ours);
     }
     let invocation = cli::parse(std::env::args_os().skip(1).collect());
-    let (options, command) = match invocation {
-        Ok(Invocation::Run { options, command }) => (options, command),
+    let (task, options, command) = match invocation {
+        Ok(Invocation::Run { task, options, command }) => (task, options, command),
         Ok(Invocation::Print(text)) => {
             print(&text);
             return Ok(None);
@@ -80,45 +79,85 @@ fn image(initial_block: Block) -> Result<Option<Image>, Errors> {
     };
     let files = env_files(&options, &environment);
     start_log(&options, &environment, files.as_deref().unwrap_or_default());
-    prepare(began, &options, command, &environment, &files?).map(Some)
+    let files = files?;
+    let layers = Layers { options: &options, environment: &environment, files: &files };
+    prepare(began, task, &layers, command)
 }
 
-/// From the settings to the new environment.
-fn prepare(
-    began: Instant,
-    options: &Options,
-    command: Vec<OsString>,
-    environment: &[Variable],
-    files: &[EnvFile],
-) -> Result<Image, Errors> {
-    let layers = Layers { options, environment, files };
-    settings::log_settings(&layers)?;
-    let settings = settings::understand(&layers)?;
-    if let Some(method) = &settings.auth_method {
-        auth::by_name(method)?;
+/// From the settings to the new environment; nothing where the task ends before the application.
+fn prepare(began: Instant, task: Task, layers: &Layers<'_>, command: Vec<OsString>) -> Result<Option<Image>, Errors> {
+    settings::log_settings(layers)?;
+    let settings = understood(layers)?;
+    if task == Task::Start && command.is_empty() {
+        return Err(no_command().into());
     }
-    let Some(name) = command.first() else { return Err(no_command().into()) };
-    let plan = plan::make(&settings, environment, files)?;
+    let plan = plan::make(&settings, layers.environment, layers.files)?;
+    if task == Task::PrintPolicy {
+        print(&policy::of(&plan, &settings)?);
+        return Ok(None);
+    }
     // Before Vault is asked, so that a typing error burns no secret id.
-    let early = if plan.fetches("PATH") { None } else { Some(exec::find(name, plan.known("PATH").map(as_path))?) };
-    if plan.skipped_imports {
-        log::warn!("VAULT_ENABLED is false: nothing is imported");
-    }
-    let built = if plan.reads.is_empty() {
-        build(plan, &settings, &Fetched::default())?
+    let early = if plan.fetches("PATH") { None } else { Some(program(&command, plan.known("PATH"))?) };
+    let requests = plan.requests.clone();
+    let (built, outcomes) = if plan.needs_vault() {
+        fetched(began, task, layers, &settings, plan)?
     } else {
-        fetched(&layers, &settings, plan, began)?
+        (build(plan, &settings, &Outcomes::default())?, Outcomes::default())
     };
     for warning in &built.warnings {
         log::warn!("{warning}");
     }
-    let program = early.map_or_else(|| exec::find(name, value(&built.variables, "PATH").map(as_path)), Ok)?;
-    Image::new(program, command, built.variables)
+    let program = early.map_or_else(|| program(&command, value(&built.variables, "PATH")), Ok)?;
+    let report = (task == Task::Check).then(|| check::report(&built, &requests, &outcomes));
+    let image = Image::new(program, command, built.variables)?;
+    match report {
+        Some(report) => {
+            print(&report);
+            Ok(None)
+        }
+        None => Ok(Some(image)),
+    }
 }
 
-fn build(plan: Plan, settings: &Settings, fetched: &Fetched) -> Result<Built, Errors> {
+/// The settings, with what a secrets file adds to them.
+fn understood(layers: &Layers<'_>) -> Result<Settings, Errors> {
+    let mut settings = settings::understand(layers)?;
+    if let Some(method) = &settings.auth_method {
+        auth::by_name(method)?;
+    }
+    if let Some(file) = &settings.secrets_file {
+        settings.imports.extend(secrets_file(file)?);
+    }
+    if !settings.enabled && !settings.imports.is_empty() {
+        log::warn!("VAULT_ENABLED is false: nothing is imported");
+    }
+    for warning in settings::without_effect(layers) {
+        log::warn!("{warning}");
+    }
+    Ok(settings)
+}
+
+fn secrets_file(named: &Sourced) -> Result<Vec<Imports>, Errors> {
+    let name = named.text()?;
+    let text = read_file(Path::new(name)).map_err(|error| error.at(format!("{name} ({})", named.origin)))?;
+    let lines = secrets_file::parse(&text)
+        .map_err(|errors| Errors(errors.0.into_iter().map(|error| error.at(name)).collect()))?;
+    let imports = lines.into_iter().map(|line| Imports {
+        place: format!("{name}, line {}", line.number),
+        mount: Some(line.mount),
+        import: line.import,
+    });
+    Ok(imports.collect())
+}
+
+/// The program of the command; none of it where there is no command, which only a check does without.
+fn program(command: &[OsString], path: Option<&Secret>) -> Result<PathBuf, Error> {
+    command.first().map_or(Ok(PathBuf::new()), |name| exec::find(name, path.map(as_path)))
+}
+
+fn build(plan: Plan, settings: &Settings, outcomes: &Outcomes) -> Result<Built, Errors> {
     let rules = Rules { ignore_missing: settings.ignore_missing, naming: settings.naming };
-    environment::build(plan, &fetched.outcomes, rules)
+    environment::build(plan, outcomes, rules)
 }
 
 fn value<'a>(variables: &'a [Variable], name: &str) -> Option<&'a Secret> {
@@ -163,11 +202,17 @@ fn env_file(origin: &str, path: &Path) -> Result<EnvFile, Error> {
 }
 
 /// Logs in, reads, and revokes. The client is gone when it returns: its buffers hold the token.
-fn fetched(layers: &Layers<'_>, settings: &Settings, plan: Plan, began: Instant) -> Result<Built, Errors> {
+fn fetched(
+    began: Instant,
+    task: Task,
+    layers: &Layers<'_>,
+    settings: &Settings,
+    plan: Plan,
+) -> Result<(Built, Outcomes), Errors> {
     let way = auth::prepare(layers, settings)?;
     let connection = connection(settings, layers.environment, Deadline::new(began, settings.timeout))?;
     let client = Client::new(connection)?;
-    match with(&client, way, settings, plan) {
+    match with(&client, way, task, settings, plan) {
         Ok(built) => Ok(built),
         Err(errors) => {
             // The process ends with this: waiting for the client's thread would only delay it.
@@ -177,26 +222,26 @@ fn fetched(layers: &Layers<'_>, settings: &Settings, plan: Plan, began: Instant)
     }
 }
 
-fn with(client: &Client, way: Way, settings: &Settings, plan: Plan) -> Result<Built, Errors> {
-    let session = auth::enter(client, way)?;
-    if session.is_own {
-        remove(settings, &session);
+fn with(client: &Client, way: Way, task: Task, settings: &Settings, plan: Plan) -> Result<(Built, Outcomes), Errors> {
+    let mut session = auth::enter(client, way)?;
+    if task == Task::Check && !session.is_own {
+        lookup::look_up(client, &mut session);
     }
-    let fetched = fetch::fetch(client, &session, &plan.reads, settings.kv_version);
-    let is_read = fetched.as_ref().is_ok_and(|fetched| fetched.outcomes.documents.iter().any(Result::is_ok));
-    if !session.is_own && is_read {
-        remove(settings, &session);
+    let fetched = fetch::fetch(client, &session, &plan, settings);
+    if task == Task::Start {
+        let is_read = fetched.as_ref().is_ok_and(|fetched| fetched.outcomes.answers.iter().any(Result::is_ok));
+        remove(settings, &session, is_read);
     }
     let built = match &fetched {
-        Ok(fetched) => build(plan, settings, fetched),
+        Ok(fetched) => build(plan, settings, &fetched.outcomes),
         Err(error) => Err(error.clone().into()),
     };
-    let use_of_token = fetched.as_ref().map_or(Use::default(), |fetched| Use {
-        requests: fetched.requests,
-        has_leases: fetched.has_leases && built.is_ok(),
-    });
-    revoke(client, &session, settings.revoke, use_of_token);
-    built
+    let fetched = fetched.unwrap_or_default();
+    match task {
+        Task::Start => revoke::revoke(client, &session, settings, &fetched, built.is_ok()),
+        Task::Check | Task::PrintPolicy => revoke::after_check(client, &session, &fetched),
+    }
+    Ok((built?, fetched.outcomes))
 }
 
 fn connection(settings: &Settings, environment: &[Variable], deadline: Deadline) -> Result<Connection, Error> {
@@ -226,8 +271,9 @@ fn warn_of(address: &Address, settings: &Settings) {
     }
 }
 
-fn remove(settings: &Settings, session: &Session) {
-    if settings.remove_files {
+/// Credentials have done their work once a login has worked, or a token has been good for something.
+fn remove(settings: &Settings, session: &Session, is_read: bool) {
+    if settings.remove_files && (session.is_own || is_read) {
         credentials::remove(&session.files);
     }
 }

@@ -2,29 +2,9 @@
 
 use serde_json::{Map, Value};
 
-use crate::document::Document;
+use crate::document::{Document, Found, Lease};
 use crate::error::{Code, Error};
 use crate::vault::answer::Answer;
-
-/// A secret that was read.
-#[derive(Debug)]
-pub struct Found {
-    /// Its data.
-    pub document: Document,
-    /// The lease, where there is one.
-    pub lease: Option<Lease>,
-}
-
-/// What a dynamic secret is lent for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lease {
-    /// Names the lease; no secret.
-    pub id: String,
-    /// Seconds.
-    pub duration: u64,
-    /// Whether it can be renewed.
-    pub renewable: bool,
-}
 
 /// Understands the answer to a read of `version`, 2xx or 404.
 ///
@@ -41,14 +21,18 @@ pub fn understand(answer: Answer, version: Option<u64>) -> Result<Found, Error> 
         _ => return Err(not_vaults("the answer is no object")),
     };
     match body.remove("data") {
-        Some(Value::Object(data)) if is_kv2(&data) => kv2(data, version).map(|document| Found { document, lease }),
-        Some(Value::Object(_)) if version.is_some() => Err(Error::config("a version of a secret that has no versions")
-            .hint("only KV v2 keeps versions; leave #version out")),
-        Some(Value::Object(data)) => Ok(Found { document: Document::new(data), lease }),
+        Some(Value::Object(data)) if is_kv2(&data) => kv2(data, version, lease),
+        Some(Value::Object(_)) if version.is_some() => Err(no_versions()),
+        Some(Value::Object(data)) => Ok(Found { document: Document::new(data), version: None, lease }),
         Some(Value::Null) => Err(nothing()),
         Some(_) => Err(not_vaults("the answer has data that is no object")),
         None => Err(not_vaults("the answer has no data")),
     }
+}
+
+/// A version of what keeps none.
+pub fn no_versions() -> Error {
+    Error::config("a version of a secret that has no versions").hint("only KV v2 keeps versions; leave #version out")
 }
 
 /// `data` is exactly `data` and `metadata` with a `version`: a KV v1 secret may well have a field called `data`.
@@ -57,14 +41,14 @@ fn is_kv2(data: &Map<String, Value>) -> bool {
     data.len() == 2 && data.contains_key("data") && has_version
 }
 
-fn kv2(mut data: Map<String, Value>, version: Option<u64>) -> Result<Document, Error> {
+fn kv2(mut data: Map<String, Value>, version: Option<u64>, lease: Option<Lease>) -> Result<Found, Error> {
     let metadata = data.remove("metadata").unwrap_or_default();
     let got = metadata.get("version").and_then(Value::as_u64);
     match data.remove("data") {
         Some(Value::Object(_)) if version.is_some() && version != got => {
             Err(not_vaults("the answer has another version than was asked for"))
         }
-        Some(Value::Object(document)) => Ok(Document::new(document)),
+        Some(Value::Object(document)) => Ok(Found { document: Document::new(document), version: got, lease }),
         _ => Err(gone(&metadata)),
     }
 }

@@ -33,6 +33,22 @@ pub struct Target {
     pub engine: Engine,
 }
 
+/// A path to find out about.
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'a> {
+    /// As the user wrote it.
+    pub path: &'a Path,
+    /// The length of the mount in front of it, where the user has told the mount.
+    pub mount: Option<usize>,
+}
+
+impl Question<'_> {
+    /// Whether `data` may stand in the path already: a mount that was told comes without.
+    fn is_as_written(self) -> bool {
+        self.mount.is_none() && self.path.has_data_segment()
+    }
+}
+
 /// A mount that the token can see.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Mount {
@@ -48,20 +64,20 @@ pub struct Mount {
 pub fn resolve(
     client: &Client,
     token: &Secret,
-    paths: &[&Path],
+    questions: &[Question<'_>],
     version: Option<KvVersion>,
 ) -> Result<Vec<Target>, Error> {
-    let needs_mounts = version.is_none() && paths.iter().any(|path| !path.has_data_segment());
+    let needs_mounts = version.is_none() && questions.iter().any(|question| !question.is_as_written());
     let mounts = if needs_mounts { list(client, token)? } else { Some(Vec::new()) };
     let mut asked = HashMap::new();
-    let mut targets = Vec::with_capacity(paths.len());
-    for path in paths {
-        targets.push(match (version, &mounts) {
-            _ if path.has_data_segment() => as_written(path),
-            (Some(version), _) => forced(path, version),
+    let mut targets = Vec::with_capacity(questions.len());
+    for &question in questions {
+        let path = question.path;
+        targets.push(match (offline(question, version), &mounts) {
+            (Some(target), _) => target,
             (None, Some(mounts)) => on_mount(path, mounts.iter()),
             (None, None) => {
-                let mount = match asked.entry(*path) {
+                let mount = match asked.entry(path) {
                     Entry::Occupied(known) => known.into_mut(),
                     Entry::Vacant(new) => new.insert(one(client, token, path)?),
                 };
@@ -72,14 +88,23 @@ pub fn resolve(
     Ok(targets)
 }
 
+/// What is read for a path, where that can be told without asking Vault.
+pub fn offline(question: Question<'_>, version: Option<KvVersion>) -> Option<Target> {
+    match version {
+        _ if question.is_as_written() => Some(as_written(question.path)),
+        Some(version) => Some(forced(question, version)),
+        None => None,
+    }
+}
+
 fn as_written(path: &Path) -> Target {
     let engine = if path.is_like_kv2() { Engine::Kv(KvVersion::V2) } else { Engine::Unknown };
     Target { path: path.clone(), engine }
 }
 
-/// With version 2 set, the first segment is the mount.
-fn forced(path: &Path, version: KvVersion) -> Target {
-    let mount = path.segments().next().map_or(0, str::len);
+/// With version 2 set, the first segment is the mount, unless the user has told it.
+fn forced(Question { path, mount }: Question<'_>, version: KvVersion) -> Target {
+    let mount = mount.unwrap_or_else(|| path.segments().next().map_or(0, str::len));
     let path = if version == KvVersion::V2 { path.with_data_after(mount) } else { path.clone() };
     Target { path, engine: Engine::Kv(version) }
 }
@@ -179,8 +204,10 @@ mod tests {
     #[test]
     fn a_set_version_takes_the_first_segment_as_the_mount() {
         let path = Path::parse("team/a/b").expect("a path");
-        assert_eq!(forced(&path, KvVersion::V2).path.as_str(), "team/data/a/b");
-        assert_eq!(forced(&path, KvVersion::V1).path, path);
+        let question = |mount| Question { path: &path, mount };
+        assert_eq!(forced(question(None), KvVersion::V2).path.as_str(), "team/data/a/b");
+        assert_eq!(forced(question(Some("team/a".len())), KvVersion::V2).path.as_str(), "team/a/data/b");
+        assert_eq!(forced(question(None), KvVersion::V1).path, path);
     }
 
     #[test]

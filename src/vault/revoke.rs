@@ -3,56 +3,73 @@
 use std::time::Duration;
 
 use reqwest::Method;
+use serde_json::json;
 
+use crate::document::Lease;
 use crate::error::Error;
-use crate::settings::Revoke;
+use crate::fetch::Fetched;
+use crate::secret::Secret;
+use crate::settings::{Revoke, Settings};
 use crate::vault::auth::Session;
 use crate::vault::client::{Client, Repeat, Request};
 
 /// One try of at most this: nobody waits long for what is only good manners.
 const LIMIT: Duration = Duration::from_secs(2);
 
-/// What a token was used for.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Use {
-    /// How many requests it has made.
-    pub requests: u64,
-    /// Whether the application lives on leases that end with it. A start that fails has no use for leases.
-    pub has_leases: bool,
-}
-
-/// Revokes the token of a session: `auto` is one from our own login that carries no lease. Batch tokens and spent ones
-/// cannot be. A failure never stops a start.
-pub fn revoke(client: &Client, session: &Session, wanted: Revoke, usage: Use) {
-    let is_wanted = match wanted {
-        Revoke::Auto => session.is_own && !usage.has_leases,
+/// Revokes the token of a session: `auto` is one from our own login that carries no lease and that the application does
+/// not get. Batch tokens and spent ones cannot be. A failure never stops a start, and a start that fails has no use for the
+/// leases.
+pub fn revoke(client: &Client, session: &Session, settings: &Settings, fetched: &Fetched, goes_on: bool) {
+    let has_leases = !fetched.leases.is_empty();
+    let is_needed = goes_on && (has_leases || settings.hand_on.is_some());
+    let is_wanted = match settings.revoke {
+        Revoke::Auto => session.is_own && !is_needed,
         Revoke::Always => true,
         Revoke::Never => false,
     };
-    let is_spent = session.uses.is_some_and(|uses| usage.requests >= uses);
-    if !is_wanted || session.is_batch || is_spent {
+    if !is_wanted || !can_be_revoked(session, fetched) {
         return;
     }
-    if usage.has_leases {
+    if goes_on && has_leases {
         log::warn!("the token is revoked as --revoke true says, and the dynamic secrets end with it");
     }
-    let level = if wanted == Revoke::Always { log::Level::Warn } else { log::Level::Info };
-    match send(client, session) {
+    let level = if settings.revoke == Revoke::Always { log::Level::Warn } else { log::Level::Info };
+    match send(client, session, "auth/token/revoke-self", None) {
         Ok(()) => log::debug!("the token is revoked"),
         Err(error) => log::log!(level, "the token is not revoked: {error}"),
     }
 }
 
-fn send(client: &Client, session: &Session) -> Result<(), Error> {
-    let what = "auth/token/revoke-self";
+/// Leaves nothing of a check behind: the token of our own login and the leases that hang on it, or the leases alone.
+pub fn after_check(client: &Client, session: &Session, fetched: &Fetched) {
+    if session.is_own && can_be_revoked(session, fetched) {
+        match send(client, session, "auth/token/revoke-self", None) {
+            Ok(()) => return,
+            Err(error) => log::warn!("the token of this check is not revoked: {error}"),
+        }
+    }
+    for Lease { id, duration, .. } in &fetched.leases {
+        let body = Secret::from(json!({ "lease_id": id }).to_string());
+        if let Err(error) = send(client, session, "sys/leases/revoke", Some(&body)) {
+            log::warn!("lease {id} of this check stays for {duration} s: {error}");
+        }
+    }
+}
+
+fn can_be_revoked(session: &Session, fetched: &Fetched) -> bool {
+    let is_spent = session.uses.is_some_and(|uses| fetched.requests >= uses);
+    !session.is_batch && !is_spent
+}
+
+fn send(client: &Client, session: &Session, path: &str, body: Option<&Secret>) -> Result<(), Error> {
     let answer = client.send(&Request {
         method: Method::POST,
-        path: what.to_owned(),
+        path: path.to_owned(),
         query: None,
         token: Some(&session.token),
-        body: None,
+        body,
         repeat: Repeat::Never(LIMIT),
-        what: what.to_owned(),
+        what: path.to_owned(),
     })?;
-    if answer.is_success() { Ok(()) } else { Err(client.refused(&answer, what)) }
+    if answer.is_success() { Ok(()) } else { Err(client.refused(&answer, path)) }
 }

@@ -225,7 +225,7 @@ fn a_malformed_import_is_an_error_before_anything_is_asked() {
         ("NAME=secret/app", "NAME=path#key"),
         ("secret//app", "an empty segment"),
         ("secret/../app", "a segment that is . or .."),
-        ("secret/app#${.k}", "not supported by this version"),
+        ("secret/app#${.k}", "a template as the key of an import is not supported"),
     ] {
         run.clone().option("--secret").option(import).fails(78, &["--secret", import, words]);
         run.clone().env("VAULT_EXEC_SECRETS", import).fails(78, &["VAULT_EXEC_SECRETS", import, words]);

@@ -145,7 +145,6 @@ fn what_a_later_version_logs_in_with_is_a_clear_error() {
     let vault = TestVault::start();
     let run = run().env("VAULT_ADDR", vault.addr()).env("A", "vault:secret/data/a#k");
     let later = "not supported by this version";
-    run.clone().env("VAULT_TOKEN", "vault:login").fails(78, &["VAULT_TOKEN=vault:login", later]);
     run.clone()
         .env("VAULT_ROLE_ID", "r")
         .env("VAULT_WRAPPED_SECRET_ID", "w")
@@ -154,12 +153,7 @@ fn what_a_later_version_logs_in_with_is_a_clear_error() {
     file.fails(78, &["BAO_WRAPPED_SECRET_ID_FILE", later]);
     let run = run.env("VAULT_TOKEN", vault.root_token());
     run.clone().env("VAULT_AUTH_NAMESPACE", "x").fails(78, &["VAULT_AUTH_NAMESPACE", later]);
-    run.clone().env("VAULT_ENV_FROM_PATH", "secret/data/a").fails(78, &["VAULT_ENV_FROM_PATH", later]);
-    run.clone().env("VAULT_EXEC_SECRETS_FILE", "x").fails(78, &["VAULT_EXEC_SECRETS_FILE", later]);
     run.clone().env("VAULT_ADDR", "unix:///run/vault.sock").fails(78, &["VAULT_ADDR", later]);
-    for option in [&["--check"][..], &["--print-policy"], &["--secrets-file", "x"]] {
-        run.clone().options(option).fails(78, &[option[0], later]);
-    }
     assert_eq!(vault.connections(), 0);
 }
 
@@ -212,7 +206,7 @@ fn a_token_with_too_few_uses_is_an_error_that_names_both_numbers() {
         let run = run.env("B", format!("vault:{mount}/b#k"));
         run.environment();
         let three = run.env("C", format!("vault:{mount}/c#k"));
-        three.fails(78, &["2 requests", "3 secrets", "token_num_uses"]);
+        three.fails(78, &["2 requests", "3 to make", "token_num_uses"]);
     });
 }
 

@@ -506,25 +506,6 @@ fn what_is_no_reference_passes_and_asks_nobody() {
     assert_eq!(vault.connections(), 0);
 }
 
-// Peer cases A3, A5 to A7, A17, A33, A36 are of a later version: a clear error, and no application with half an environment.
-#[test]
-fn what_a_later_version_brings_is_a_clear_error() {
-    let vault = TestVault::start();
-    let run = run().env("VAULT_ADDR", vault.addr()).env("VAULT_TOKEN", vault.root_token());
-    for value in [
-        ">>vault:pki/root/generate/internal#certificate",
-        ">>vault:transit/decrypt/mykey#${.plaintext | b64dec}#{\"ciphertext\":\"C\"}",
-        "scheme://${vault:secret/data/account#username}:x@127.0.0.1:8080",
-        "${vault:secret/data/a#k}${vault:secret/data/a#k2}",
-        "vault:v1:8SDd3WHDOjf7mq69CyCqYjBXAiQQAVZRkFM13ok481zoCmHnSeDX9vyf7w==",
-        "vault:secret/data/a#${ . | toJson }",
-        "vault:secret/data/a#${.password | urlquery}",
-    ] {
-        run.clone().env("LATER", value).fails(78, &["LATER: ", "not supported by this version", "--literal"]);
-    }
-    assert_eq!(vault.connections(), 0);
-}
-
 #[test]
 fn a_reference_in_a_setting_of_ours_is_an_error() {
     let directory = directory();

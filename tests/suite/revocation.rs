@@ -174,8 +174,14 @@ fn a_lease_longer_than_its_token_is_warned_of() {
     let run = ready(&target, json!({"token_ttl": "30s"}));
     target.own().expect("own").fault("GET /v1/kv-", leased());
     let ended = run.marker().end();
-    assert!(ended.started() && ended.stderr.contains("ends with the token"), "{}", ended.stderr);
+    assert!(
+        ended.started() && ended.stderr.contains("with the token that it was made with, in 30 s"),
+        "{}",
+        ended.stderr
+    );
     assert!(ended.stderr.contains("in 30 s, not in 60 s"), "{}", ended.stderr);
+    let time = ended.stderr.split("ends at ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap_or_default();
+    assert!(time.starts_with("20") && time.ends_with('Z') && time.len() == "2026-01-01T00:00:00Z".len(), "{time}");
 }
 
 #[test]

@@ -1,0 +1,179 @@
+//! `--print-policy`: the policy (HCL) that is exactly enough for a plan, made without asking Vault (pure).
+
+use std::fmt::Write as _;
+
+use crate::error::{Error, Errors};
+use crate::fetch::question;
+use crate::path::Path;
+use crate::plan::{Plan, Request};
+use crate::reference::Ask;
+use crate::settings::{Revoke, Settings};
+use crate::vault::mounts;
+
+/// What may be done at a path.
+#[derive(Debug, PartialEq, Eq)]
+struct Rule {
+    path: Path,
+    capabilities: Vec<&'static str>,
+}
+
+/// The policy for a plan: a block for each path that is asked for, and those for vault-exec itself.
+///
+/// # Errors
+/// 78 for each path whose engine or version cannot be known without asking, and for each that a policy cannot name exactly.
+pub fn of(plan: &Plan, settings: &Settings) -> Result<String, Errors> {
+    let mut errors = Errors::default();
+    let mut rules: Vec<Rule> = Vec::new();
+    for request in &plan.requests {
+        errors.keep(rule(request, settings).map(|rule| add(&mut rules, rule)));
+    }
+    if let Some(path) = settings.transit.path().filter(|_| !plan.ciphertexts.is_empty()) {
+        errors.keep(exact(path, vec!["update"]).map(|rule| add(&mut rules, rule)));
+    }
+    errors.or(())?;
+    Ok(hcl(&rules, settings))
+}
+
+fn rule(request: &Request, settings: &Settings) -> Result<Rule, Error> {
+    match (&request.ask, question(request)) {
+        (Ask::Read(_), Some(question)) => {
+            let target = mounts::offline(question, settings.kv_version).ok_or_else(|| ambiguous(&request.path))?;
+            exact(target.path, vec!["read"])
+        }
+        // KV asks for another capability where there is nothing yet; the engines that answer a write do not.
+        _ if request.path.is_like_kv2() => exact(request.path.clone(), vec!["create", "update"]),
+        _ => exact(request.path.clone(), vec!["update"]),
+    }
+}
+
+/// A rule for one path and no other: the signs of Vault's patterns and templates cannot be escaped.
+fn exact(path: Path, capabilities: Vec<&'static str>) -> Result<Rule, Error> {
+    let text = path.as_str();
+    let is_pattern = text.ends_with('*') || path.segments().any(|segment| segment == "+");
+    if is_pattern || text.contains("{{") || text.contains("${") {
+        let error = Error::config(format!("{path}: a policy takes this path for a pattern"));
+        return Err(error.hint("*, + and {{ mean more than themselves there: store the secret under another path"));
+    }
+    Ok(Rule { path, capabilities })
+}
+
+fn add(rules: &mut Vec<Rule>, rule: Rule) {
+    match rules.iter_mut().find(|known| known.path == rule.path) {
+        Some(known) => {
+            for capability in rule.capabilities {
+                if !known.capabilities.contains(&capability) {
+                    known.capabilities.push(capability);
+                }
+            }
+        }
+        None => rules.push(rule),
+    }
+}
+
+fn ambiguous(path: &Path) -> Error {
+    Error::config(format!("{path}: whether a KV v2 mount is there cannot be known without asking Vault")).hint(
+        "for KV v2 write data/ after the mount; set --kv-version 1 where every path is to be read as it is written, or 2 \
+        where the first segment of each is a KV v2 mount",
+    )
+}
+
+fn hcl(rules: &[Rule], settings: &Settings) -> String {
+    let mut text = String::from("# What the application's variables are made of.\n");
+    if let Some(namespace) = &settings.namespace {
+        // Writing into a String cannot fail.
+        let _ = writeln!(text, "# To be written in the namespace {}.", namespace.escape_default());
+    }
+    for rule in rules {
+        block(&mut text, rule);
+    }
+    text.push_str("\n# For vault-exec itself. The default policy has it too, and the application starts without it.\n");
+    if settings.revoke != Revoke::Never {
+        block(&mut text, &own("auth/token/revoke-self", "update"));
+    }
+    block(&mut text, &own("auth/token/lookup-self", "read"));
+    text
+}
+
+fn own(path: &'static str, capability: &'static str) -> Rule {
+    Rule { path: Path::constant(path), capabilities: vec![capability] }
+}
+
+fn block(text: &mut String, Rule { path, capabilities }: &Rule) {
+    let path = path.as_str().replace('"', "\\\"");
+    let capabilities = capabilities.join("\", \"");
+    let _ = write!(text, "path \"{path}\" {{\n  capabilities = [\"{capabilities}\"]\n}}\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::Options;
+    use crate::layers::Layers;
+    use crate::plan;
+    use crate::secret::Variable;
+    use crate::settings;
+
+    fn policy(options: &[(&'static str, &str)], environment: &[(&str, &str)]) -> Result<String, Errors> {
+        let environment: Vec<Variable> = environment.iter().map(|(name, value)| Variable::new(*name, *value)).collect();
+        let layers = Layers { options: &Options::of(options), environment: &environment, files: &[] };
+        let settings = settings::understand(&layers).expect("settings");
+        of(&plan::make(&settings, &environment, &[]).expect("a plan"), &settings)
+    }
+
+    /// The blocks for secrets, each in one line.
+    fn rules(policy: &str) -> Vec<String> {
+        let secrets = policy.split("\n# For vault-exec itself").next().unwrap_or_default();
+        let blocks = secrets.split("path ").skip(1);
+        blocks.map(|block| block.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+    }
+
+    #[test]
+    fn one_block_for_each_path_and_capability() {
+        let environment = [
+            ("A", "vault:kv/data/a#k"),
+            ("B", "x${vault:kv/data/a#k#2}y${>>vault:pki/issue/r#certificate#{\"common_name\":\"x\"}}"),
+            ("C", "vault:v1:YQ=="),
+            ("D", ">>vault:kv/data/a#version#{}"),
+            ("E", "vault:kv/data/q\"q#k"),
+            ("VAULT_TRANSIT_KEY_ID", "key"),
+            ("VAULT_TRANSIT_PATH", "t/"),
+        ];
+        let expected = [
+            r#""kv/data/a" { capabilities = ["read", "create", "update"] }"#,
+            r#""pki/issue/r" { capabilities = ["update"] }"#,
+            r#""kv/data/q\"q" { capabilities = ["read"] }"#,
+            r#""kv/data/i" { capabilities = ["read"] }"#,
+            r#""t/decrypt/key" { capabilities = ["update"] }"#,
+        ];
+        assert_eq!(rules(&policy(&[("secret", "kv/data/i")], &environment).expect("a policy")), expected);
+    }
+
+    #[test]
+    fn what_cannot_be_known_without_asking_is_named() {
+        let environment = [("A", "vault:kv/a#k"), ("B", "vault:database/creds/r#username"), ("C", "vault:kv/data/c#k")];
+        let errors = policy(&[("secret", "kv/b")], &environment).expect_err("ambiguous").0;
+        let starts: Vec<&str> = errors.iter().filter_map(|error| error.message.split(':').next()).collect();
+        assert_eq!(starts, ["kv/a", "database/creds/r", "kv/b"]);
+        let one = policy(&[("kv-version", "1")], &environment).expect("a policy");
+        assert!(rules(&one)[1].starts_with("\"database/creds/r\"") && rules(&one)[0].starts_with("\"kv/a\""), "{one}");
+        let two = policy(&[("kv-version", "2")], &environment[..1]).expect("a policy");
+        assert!(rules(&two)[0].starts_with("\"kv/data/a\""), "{two}");
+    }
+
+    #[test]
+    fn what_a_policy_would_take_for_a_pattern_is_an_error() {
+        for path in ["kv/data/a*", "kv/data/+/a", "kv/data/{{identity.entity.id}}", "kv/data/${x"] {
+            let value = format!("vault:{path}#k");
+            assert_eq!(policy(&[], &[("A", &value)]).expect_err(path).0.len(), 1);
+        }
+        for path in ["kv/data/a*b", "kv/data/a+b"] {
+            assert!(policy(&[], &[("A", &format!("vault:{path}#k"))]).is_ok(), "{path}");
+        }
+    }
+
+    #[test]
+    fn the_token_is_not_allowed_what_it_will_not_do() {
+        assert!(policy(&[], &[]).expect("a policy").contains("revoke-self"));
+        assert!(!policy(&[("revoke", "false")], &[]).expect("a policy").contains("revoke-self"));
+    }
+}

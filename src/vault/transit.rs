@@ -1,0 +1,57 @@
+//! Decryption by the transit engine, many ciphertexts at once.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::error::{Code, Error};
+use crate::path::Path;
+use crate::secret::Secret;
+use crate::template;
+use crate::vault::answer::Answer;
+use crate::vault::auth::Session;
+use crate::vault::client::{Client, Repeat, Request};
+
+/// Decrypts a batch with the key of `path`, `transit/decrypt/<key>`. There is one result for each ciphertext, in their
+/// order.
+pub fn decrypt(client: &Client, session: &Session, path: &Path, batch: &[Secret]) -> Vec<Result<Secret, Error>> {
+    let results = send(client, session, path, batch).and_then(|answer| match results(&answer, batch.len()) {
+        Some(results) => Ok(results.into_iter().map(|result| plaintext(client, path, result)).collect()),
+        None if answer.is_success() => {
+            Err(Error::new(Code::Protocol, format!("{path}: an answer without a result for each ciphertext")))
+        }
+        None => Err(client.refused(&answer, path.as_str())),
+    });
+    results.unwrap_or_else(|error| vec![Err(error); batch.len()])
+}
+
+fn send(client: &Client, session: &Session, path: &Path, batch: &[Secret]) -> Result<Answer, Error> {
+    let items: Vec<Value> = batch.iter().map(|item| json!({ "ciphertext": item.expose_text() })).collect();
+    let body = Secret::from(json!({ "batch_input": items }).to_string());
+    client.send(&Request {
+        method: Method::POST,
+        path: path.encoded(),
+        query: None,
+        token: Some(&session.token),
+        body: Some(&body),
+        // It changes nothing, but it may use up the token.
+        repeat: Repeat::Freely,
+        what: path.to_string(),
+    })
+}
+
+/// The results, which come with a refusal too where every one of them is one.
+fn results(answer: &Answer, wanted: usize) -> Option<Vec<&Value>> {
+    let results = answer.body.0.pointer("/data/batch_results")?.as_array()?;
+    (results.len() == wanted).then(|| results.iter().collect())
+}
+
+fn plaintext(client: &Client, path: &Path, result: &Value) -> Result<Secret, Error> {
+    let text = |name| result.get(name).and_then(Value::as_str);
+    if let Some(refusal) = text("error").filter(|refusal| !refusal.is_empty()) {
+        let message = format!("{path}: {}", client.redactor.clean(refusal));
+        return Err(Error::new(Code::Refused, message)
+            .hint("was it made with this key (VAULT_TRANSIT_KEY_ID), and is it whole?"));
+    }
+    let plaintext = text("plaintext").map(Secret::from).and_then(|encoded| template::decoded(&encoded).ok());
+    plaintext.ok_or_else(|| Error::new(Code::Protocol, format!("{path}: an answer without a plaintext")))
+}
