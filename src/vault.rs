@@ -12,3 +12,4 @@ pub mod redact;
 pub mod retry;
 pub mod revoke;
 pub mod tls;
+pub mod wrapping;
