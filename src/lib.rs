@@ -33,6 +33,7 @@ pub mod plan;
 pub mod process;
 pub mod reference;
 pub mod secret;
+pub mod secrets_file;
 pub mod settings;
 pub mod start;
 pub mod units;
