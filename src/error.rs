@@ -83,6 +83,16 @@ impl Error {
         self
     }
 
+    /// Adds something else to do about it.
+    #[must_use]
+    pub fn also(mut self, hint: &str) -> Error {
+        self.hint = Some(match self.hint {
+            Some(first) => format!("{first}; {hint}"),
+            None => hint.to_owned(),
+        });
+        self
+    }
+
     /// Puts the place where it happened (a variable, a file's line) before the message.
     #[must_use]
     pub fn at(mut self, place: impl fmt::Display) -> Error {
@@ -140,6 +150,13 @@ mod tests {
             codes.push(errors.code().status());
         }
         assert_eq!(codes, [69, 76, 66, 77, 78]);
+    }
+
+    #[test]
+    fn a_second_hint_goes_behind_the_first() {
+        let hint = |error: Error| error.hint.unwrap_or_default();
+        assert_eq!(hint(Error::config("a").also("x")), "x");
+        assert_eq!(hint(Error::config("a").hint("x").also("y")), "x; y");
     }
 
     #[test]

@@ -14,3 +14,4 @@ pub mod retry;
 pub mod revoke;
 pub mod tls;
 pub mod transit;
+pub mod wrapping;

@@ -16,6 +16,7 @@ use crate::secret::Secret;
 use crate::settings::Settings;
 use crate::vault::answer::Answer;
 use crate::vault::client::{Client, Repeat, Request};
+use crate::vault::wrapping::Wrapped;
 
 /// An auth method: one file, and one row in [`METHODS`].
 pub struct Method {
@@ -33,6 +34,9 @@ pub const METHODS: &[&Method] = &[&token::METHOD, &approle::METHOD];
 
 /// Methods that a later version brings, so that their names are told apart from typing errors.
 const LATER: [&str; 8] = ["kubernetes", "jwt", "cert", "userpass", "ldap", "aws", "gcp", "azure"];
+
+const LOST: &str = "the wrapping token is used up and its secret id is lost with this start: give the next one a new \
+    wrapping token";
 
 /// What gets us in.
 #[derive(Debug)]
@@ -56,13 +60,22 @@ pub struct Login {
     /// Below `auth/<mount>/`, percent-encoded.
     endpoint: String,
     mount: String,
-    body: Secret,
+    body: Body,
     /// What no message may show.
     credentials: Vec<Secret>,
     /// The files that they came from.
     files: Vec<PathBuf>,
     /// What to do about a refusal.
     hint: &'static str,
+}
+
+/// What a login sends.
+#[derive(Debug)]
+enum Body {
+    /// All of it is known before anything is asked.
+    Ready(Secret),
+    /// AppRole's, with a secret id that is still to be unwrapped.
+    Wrapped { role_id: Secret, secret_id: Wrapped },
 }
 
 /// A token and what is known of it.
@@ -147,19 +160,30 @@ pub fn enter(client: &Client, way: Way) -> Result<Session, Error> {
             client.redactor.add(&token);
             Ok(Session { token, is_own: false, uses: None, is_batch: false, ttl: None, files })
         }
-        Way::Login(login) => log_in(client, login),
+        Way::Login(login) => log_in(client, &login),
     }
 }
 
-fn log_in(client: &Client, login: Login) -> Result<Session, Error> {
+fn log_in(client: &Client, login: &Login) -> Result<Session, Error> {
     login.credentials.iter().for_each(|credential| client.redactor.add(credential));
+    match &login.body {
+        Body::Ready(body) => send(client, login, body),
+        Body::Wrapped { role_id, secret_id } => {
+            let secret_id = secret_id.secret_id(client)?;
+            let body = approle::body(role_id, Some(&secret_id));
+            send(client, login, &body).map_err(|error| error.also(LOST))
+        }
+    }
+}
+
+fn send(client: &Client, login: &Login, body: &Secret) -> Result<Session, Error> {
     let what = format!("login at auth/{}", login.mount);
     let answer = client.send(&Request {
         method: Http::POST,
-        path: login.endpoint,
+        path: login.endpoint.clone(),
         query: None,
         token: None,
-        body: Some(&login.body),
+        body: Some(body),
         repeat: Repeat::OnlyIfNotDone,
         what: what.clone(),
     })?;
@@ -170,7 +194,7 @@ fn log_in(client: &Client, login: Login) -> Result<Session, Error> {
     for warning in answer.warnings() {
         log::info!("{what}: {}", client.redactor.clean(warning));
     }
-    let session = session(&answer, login.files).map_err(|error| error.at(what))?;
+    let session = session(&answer, login.files.clone()).map_err(|error| error.at(what))?;
     client.redactor.add(&session.token);
     Ok(session)
 }

@@ -691,6 +691,23 @@ fn a_wrapping_token_used_for_something_else_is_used_up() {
 }
 
 #[test]
+fn anything_can_be_wrapped_at_a_path_that_tells() {
+    on_every_vault(|target| {
+        let (http, root) = (target.http(), target.root_token());
+        let path = "sys/wrapping/wrap";
+        let needs = "endpoint requires response wrapping to be used";
+        assert_refused(&http.request("POST", path, Some(&root), Some(json!({ "a": "b" }))), 400, needs);
+        let headers = [("x-vault-token", root.as_str()), ("x-vault-wrap-ttl", "60s")];
+        let (_, answer) = http.request_with("POST", path, &headers, Some(json!({ "a": "b" })));
+        let token = answer["wrap_info"]["token"].as_str().expect("a wrapping token");
+        let found = http.write("sys/wrapping/lookup", json!({ "token": token }));
+        assert_eq!(found["data"]["creation_path"], path);
+        let (_, answer) = http.request("POST", "sys/wrapping/unwrap", Some(token), None);
+        assert_eq!(answer["data"], json!({ "a": "b" }));
+    });
+}
+
+#[test]
 fn a_wrapping_token_ends_with_its_time() {
     on_every_vault(|target| {
         let role = AppRole::new(target, json!({}));

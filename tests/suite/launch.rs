@@ -66,6 +66,12 @@ impl Served {
         self.at().env("VAULT_ROLE_ID", &self.role_id).env("VAULT_SECRET_ID", &self.secret_id)
     }
 
+    /// A run that logs in with AppRole, whose secret id comes wrapped, and the wrapping token.
+    pub(crate) fn with_wrapped(&self) -> (Run, String) {
+        let token = self.vault.operator().wrapped_secret_id("approle", "app", "5m");
+        (self.at().env("VAULT_ROLE_ID", &self.role_id).env("VAULT_WRAPPED_SECRET_ID", &token), token)
+    }
+
     /// A run that brings its token along.
     pub(crate) fn with_token(&self) -> Run {
         self.at().env("VAULT_TOKEN", &self.token)

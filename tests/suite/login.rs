@@ -145,12 +145,6 @@ fn what_a_later_version_logs_in_with_is_a_clear_error() {
     let vault = TestVault::start();
     let run = run().env("VAULT_ADDR", vault.addr()).env("A", "vault:secret/data/a#k");
     let later = "not supported by this version";
-    run.clone()
-        .env("VAULT_ROLE_ID", "r")
-        .env("VAULT_WRAPPED_SECRET_ID", "w")
-        .fails(78, &["VAULT_WRAPPED_SECRET_ID", later]);
-    let file = run.clone().env("VAULT_ROLE_ID", "r").env("BAO_WRAPPED_SECRET_ID_FILE", "/none");
-    file.fails(78, &["BAO_WRAPPED_SECRET_ID_FILE", later]);
     let run = run.env("VAULT_TOKEN", vault.root_token());
     run.clone().env("VAULT_AUTH_NAMESPACE", "x").fails(78, &["VAULT_AUTH_NAMESPACE", later]);
     run.clone().env("VAULT_ADDR", "unix:///run/vault.sock").fails(78, &["VAULT_ADDR", later]);

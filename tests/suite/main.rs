@@ -23,3 +23,4 @@ mod settings;
 mod signals;
 mod support;
 mod tls;
+mod wrapped_secret_id;

@@ -24,9 +24,14 @@ fn credentials(served: &Served) -> Vec<(&'static str, String)> {
         ("secret id", served.secret_id.clone()),
         ("token", served.token.clone()),
     ];
-    let requests = served.vault.requests();
-    let tokens = requests.iter().filter_map(|request| request.token());
-    credentials.extend(tokens.filter(|token| *token != served.token).map(|token| ("login's token", token.to_owned())));
+    for request in served.vault.requests() {
+        let token = request.token().filter(|token| *token != served.token);
+        let name = if request.path.ends_with("/unwrap") { "wrapping token" } else { "login's token" };
+        credentials.extend(token.map(|token| (name, token.to_owned())));
+        let body = request.json();
+        let unwrapped = body["secret_id"].as_str().filter(|secret_id| *secret_id != served.secret_id);
+        credentials.extend(unwrapped.map(|secret_id| ("unwrapped secret id", secret_id.to_owned())));
+    }
     credentials
 }
 
@@ -111,6 +116,65 @@ fn nothing_of_an_approle_login_with_files_is_left() {
             let secret_id = write(directory.path(), "secret-id", &format!("{}\n", served.secret_id));
             let run = served.at().env("VAULT_ROLE_ID_FILE", role_id).env("VAULT_SECRET_ID_FILE", secret_id);
             assert_clean(&served, &run);
+        }
+    });
+}
+
+/// What was searched for has to be what the start has used: a wrapping token and what was in it.
+#[track_caller]
+fn assert_clean_and_unwrapped(served: &Served, run: &Run, token: &str) {
+    assert_clean(served, run);
+    let credentials = credentials(served);
+    let of_name = |name: &str| credentials.iter().rfind(|found| found.0 == name).map(|found| found.1.as_str());
+    assert_eq!(of_name("wrapping token"), Some(token));
+    assert!(of_name("unwrapped secret id").is_some());
+}
+
+#[test]
+fn nothing_of_a_wrapped_secret_id_is_left() {
+    as_root("memory::nothing_of_a_wrapped_secret_id_is_left", || {
+        for served in [Served::http(), Served::https()] {
+            let (run, token) = served.with_wrapped();
+            assert_clean_and_unwrapped(&served, &run, &token);
+        }
+    });
+}
+
+#[test]
+fn nothing_of_a_wrapped_secret_id_with_files_is_left() {
+    as_root("memory::nothing_of_a_wrapped_secret_id_with_files_is_left", || {
+        let directory = directory();
+        for served in [Served::http(), Served::https()] {
+            let (run, token) = served.with_wrapped();
+            let file = write(directory.path(), "wrapping-token", &format!("{token}\n"));
+            let run = run.without("VAULT_WRAPPED_SECRET_ID").env("VAULT_WRAPPED_SECRET_ID_FILE", file);
+            assert_clean_and_unwrapped(&served, &run.option("--role=app"), &token);
+        }
+    });
+}
+
+#[test]
+fn nothing_of_a_wrapped_secret_id_is_left_where_tries_failed() {
+    as_root("memory::nothing_of_a_wrapped_secret_id_is_left_where_tries_failed", || {
+        for served in [Served::http(), Served::https()] {
+            for path in ["/v1/sys/wrapping/lookup", "/v1/sys/wrapping/unwrap", "/v1/auth/"] {
+                served.vault.fault_times(1, path, Fault::sealed());
+            }
+            let (run, token) = served.with_wrapped();
+            assert_clean_and_unwrapped(&served, &run, &token);
+        }
+    });
+}
+
+#[test]
+fn the_search_finds_a_wrapping_token_and_what_was_in_it() {
+    as_root("memory::the_search_finds_a_wrapping_token_and_what_was_in_it", || {
+        for (program, name) in
+            [("control_unwiped_block", "wrapping token"), ("control_unwiped_heap", "unwrapped secret id")]
+        {
+            let served = Served::https();
+            let left = left(&Frozen::start(&control(program), &served.with_wrapped().0), &served);
+            assert!(left.iter().any(|found| found.contains(name)), "{name} was not found: {left:#?}");
         }
     });
 }

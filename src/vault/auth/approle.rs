@@ -1,66 +1,108 @@
-//! `approle`: a role id says which application it is, a secret id proves it.
+//! `approle`: a role id says which application it is, a secret id, which may come wrapped, proves it.
 
 use serde_json::json;
 
-use super::{Login, Method, Way, endpoint};
+use super::{Body, Login, Method, Way, check_token, endpoint};
 use crate::credentials::{self, Loaded, Located};
 use crate::error::{Error, Errors};
-use crate::layers::{Credential, Layers};
+use crate::layers::Layers;
 use crate::secret::Secret;
 use crate::settings::Settings;
+use crate::vault::wrapping::Wrapped;
 
 pub(super) const METHOD: Method = Method {
     name: "approle",
-    needs: "VAULT_ROLE_ID[_FILE] and, unless the role has bind_secret_id=false, VAULT_SECRET_ID[_FILE]",
-    reads: &["VAULT_ROLE_ID", "VAULT_ROLE_ID_FILE", "VAULT_SECRET_ID", "VAULT_SECRET_ID_FILE", "VAULT_AUTH_MOUNT"],
+    needs: "VAULT_ROLE_ID[_FILE] and, unless the role has bind_secret_id=false, VAULT_SECRET_ID[_FILE] or \
+        VAULT_WRAPPED_SECRET_ID[_FILE]",
+    reads: &[
+        "VAULT_ROLE_ID",
+        "VAULT_ROLE_ID_FILE",
+        "VAULT_SECRET_ID",
+        "VAULT_SECRET_ID_FILE",
+        "VAULT_WRAPPED_SECRET_ID",
+        "VAULT_WRAPPED_SECRET_ID_FILE",
+        "VAULT_AUTH_MOUNT",
+        "VAULT_ROLE",
+    ],
     prepare,
 };
 
 const HINT: &str = "is the role id right, and is the secret id neither wrong, used up nor expired? \
     Five wrong secret ids lock the role id for 15 minutes; the mount may be another (VAULT_AUTH_MOUNT)";
 
+/// What proves that it is the application.
+enum Proof {
+    SecretId(Loaded),
+    /// A wrapping token with a secret id in it.
+    Wrapped(Loaded),
+}
+
 fn prepare(layers: &Layers<'_>, settings: &Settings) -> Result<Way, Errors> {
-    if let Some(wrapped) = Located::find(layers, &credentials::WRAPPED_SECRET_ID)? {
-        return Err(Error::config(format!(
-            "{}: wrapped secret ids are not supported by this version",
-            wrapped.origin()
-        ))
-        .into());
-    }
     let mut errors = Errors::default();
-    let role_id = errors.keep(load(layers, &credentials::ROLE_ID)).flatten();
-    let secret_id = errors.keep(load(layers, &credentials::SECRET_ID)).flatten();
-    if role_id.is_none() && errors.0.is_empty() {
-        errors.0.push(Error::config("the auth method approle, and no role id").hint(format!("set {}", METHOD.needs)));
-    }
-    let login = errors.keep(login(settings, role_id, secret_id));
+    let role_id = errors.keep(role_id(layers)).flatten();
+    let proof = errors.keep(proof(layers)).flatten();
     errors.or(())?;
-    login.map(Way::Login).ok_or_else(Errors::default)
+    let Some(role_id) = role_id else {
+        let missing = Error::config("the auth method approle, and no role id");
+        return Err(missing.hint(format!("set {}", METHOD.needs)).into());
+    };
+    Ok(Way::Login(login(settings, role_id, proof)?))
 }
 
-fn load(layers: &Layers<'_>, credential: &Credential) -> Result<Option<Loaded>, Error> {
-    Located::find(layers, credential)?.map(|found| found.load()).transpose()
+fn role_id(layers: &Layers<'_>) -> Result<Option<Loaded>, Error> {
+    Located::find(layers, &credentials::ROLE_ID)?.map(|found| found.load()).transpose()
 }
 
-fn login(settings: &Settings, role_id: Option<Loaded>, secret_id: Option<Loaded>) -> Result<Login, Error> {
+fn proof(layers: &Layers<'_>) -> Result<Option<Proof>, Error> {
+    let secret_id = Located::find(layers, &credentials::SECRET_ID)?;
+    let wrapped = Located::find(layers, &credentials::WRAPPED_SECRET_ID)?;
+    match (secret_id, wrapped) {
+        (Some(secret_id), Some(wrapped)) => {
+            let both = format!("{} and {} are both set", secret_id.origin(), wrapped.origin());
+            Err(Error::config(both).hint("a secret id comes as it is or wrapped: unset one of them"))
+        }
+        (Some(secret_id), None) => secret_id.load().map(|loaded| Some(Proof::SecretId(loaded))),
+        (None, Some(wrapped)) => wrapped.load().map(|loaded| Some(Proof::Wrapped(loaded))),
+        (None, None) => Ok(None),
+    }
+}
+
+fn login(settings: &Settings, role_id: Loaded, proof: Option<Proof>) -> Result<Login, Error> {
     let (mount, endpoint) = endpoint(settings, METHOD.name);
-    let body = body(role_id.as_ref(), secret_id.as_ref())?;
+    check_text(&role_id)?;
+    let (body, given) = match proof {
+        None => (Body::Ready(body(&role_id.value, None)), None),
+        Some(Proof::SecretId(secret_id)) => {
+            check_text(&secret_id)?;
+            (Body::Ready(body(&role_id.value, Some(&secret_id.value))), Some(secret_id))
+        }
+        Some(Proof::Wrapped(token)) => {
+            check_token(&token.value).map_err(|error| error.at(&token.origin))?;
+            let wrapped = Wrapped::new(token.value.clone(), token.origin.clone(), mount.clone(), settings.role.clone());
+            (Body::Wrapped { role_id: role_id.value.clone(), secret_id: wrapped }, Some(token))
+        }
+    };
     let (mut credentials, mut files) = (Vec::new(), Vec::new());
-    for loaded in role_id.into_iter().chain(secret_id) {
+    for loaded in std::iter::once(role_id).chain(given) {
         credentials.push(loaded.value);
         files.extend(loaded.file);
     }
     Ok(Login { endpoint, mount, body, credentials, files, hint: HINT })
 }
 
-fn body(role_id: Option<&Loaded>, secret_id: Option<&Loaded>) -> Result<Secret, Error> {
-    let text = |loaded: &Loaded| match loaded.value.expose_text() {
-        Some(text) => Ok(text.to_owned()),
+/// JSON is UTF-8.
+fn check_text(loaded: &Loaded) -> Result<(), Error> {
+    match loaded.value.expose_text() {
+        Some(_) => Ok(()),
         None => Err(Error::config(format!("{}: not UTF-8", loaded.origin))),
-    };
-    let role_id = role_id.map(text).transpose()?;
-    Ok(Secret::from(match secret_id.map(text).transpose()? {
+    }
+}
+
+/// What the login sends.
+pub(super) fn body(role_id: &Secret, secret_id: Option<&Secret>) -> Secret {
+    let role_id = role_id.expose_text();
+    Secret::from(match secret_id.map(Secret::expose_text) {
         Some(secret_id) => json!({ "role_id": role_id, "secret_id": secret_id }).to_string(),
         None => json!({ "role_id": role_id }).to_string(),
-    }))
+    })
 }

@@ -48,6 +48,7 @@ pub(crate) fn handle(core: &mut Core, request: &Request) -> Outcome {
         ("auth", at) => mounts(core, request, at, "auth/"),
         ("policies", at) => policies(core, request, at.strip_prefix("acl").ok_or_else(Failure::unsupported_path)?),
         ("wrapping", "unwrap") => core.wrapping.unwrap(request),
+        ("wrapping", "wrap") => wrap(request),
         _ => Err(Failure::unsupported_path()),
     }
 }
@@ -83,6 +84,14 @@ fn unseal(core: &mut Core, request: &Request) -> Outcome {
 fn unwrap(core: &mut Core, request: &Request) -> Outcome {
     core.wrapping.check(request)?;
     if request.body.contains_key("token") { core.authenticated(request) } else { core.wrapping.unwrap(request) }
+}
+
+/// Gives back what it is sent, and so wraps anything.
+fn wrap(request: &Request) -> Outcome {
+    match request.wrap_ttl {
+        Some(_) => Ok(Answer::data(Value::Object(request.body.clone()))),
+        None => Err(Failure::bad_request("endpoint requires response wrapping to be used")),
+    }
 }
 
 fn acl(core: &Core, request: &Request) -> Result<Acl, Failure> {

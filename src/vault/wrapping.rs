@@ -1,0 +1,219 @@
+//! A secret id that comes wrapped: whether it is what it should be, and taking it out, which can be done once.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::error::{Code, Error};
+use crate::secret::Secret;
+use crate::vault::answer::Answer;
+use crate::vault::client::{Client, Repeat, Request};
+
+const USED: &str = "it was used already, has expired or never was a wrapping token. SECURITY: either somebody else has \
+    unwrapped it, which is an interception, or an earlier start of this container has";
+const MISPLACED: &str = "somebody may have put a token of their own in its place: find out who made it. It was not \
+    unwrapped. If another mount or role is meant, set VAULT_AUTH_MOUNT or VAULT_ROLE";
+const MAYBE_USED: &str = "the wrapping token may be used up now, and its secret id lost with this start: where the \
+    next start says so, give it a new one";
+const EMPTY: &str =
+    "the wrapping token is used up: wrap the answer of the path that makes secret ids, and nothing else";
+
+/// A response-wrapping token that is to hold a secret id.
+#[derive(Debug)]
+pub struct Wrapped {
+    token: Secret,
+    origin: String,
+    mount: String,
+    role: Option<String>,
+}
+
+impl Wrapped {
+    /// A token from the place that the user calls `origin`, for a role of the AppRole mount; any role where there is none.
+    pub fn new(token: Secret, origin: String, mount: String, role: Option<String>) -> Wrapped {
+        Wrapped { token, origin, mount, role }
+    }
+
+    /// Looks the token up, which does not use it up, and unwraps it where it was made for a secret id of the role.
+    ///
+    /// # Errors
+    /// 77 for a token that was used already or was made at another path, which may be attacks both; 76 where no secret
+    /// id is in it; and what [`Client::send`] fails of.
+    pub fn secret_id(&self, client: &Client) -> Result<Secret, Error> {
+        let path = self.look_up(client)?;
+        log::debug!("the wrapping token was made at {}", client.redactor.clean(&path));
+        if !is_made_for(&path, &self.mount, self.role.as_deref()) {
+            return Err(self.misplaced(client, &path));
+        }
+        let secret_id = self.unwrap(client)?;
+        client.redactor.add(&secret_id);
+        Ok(secret_id)
+    }
+
+    /// The path that the token was made at. A token in the header would be used up by this, one in the body is not.
+    fn look_up(&self, client: &Client) -> Result<String, Error> {
+        let what = format!("looking up the wrapping token of {}", self.origin);
+        let body = Secret::from(json!({ "token": self.token.expose_text() }).to_string());
+        let answer = client.send(&Request {
+            body: Some(&body),
+            repeat: Repeat::Freely,
+            ..request("sys/wrapping/lookup", &what)
+        })?;
+        if !answer.is_success() {
+            return Err(self.refused(client, &answer, &what));
+        }
+        let path = answer.body.0.pointer("/data/creation_path").and_then(Value::as_str).map(str::to_owned);
+        path.ok_or_else(|| client.placed(protocol("an answer without creation_path"), &what, answer.status))
+    }
+
+    fn unwrap(&self, client: &Client) -> Result<Secret, Error> {
+        let what = format!("unwrapping the secret id of {}", self.origin);
+        let answer = client.send(&Request {
+            token: Some(&self.token),
+            repeat: Repeat::OnlyIfNotDone,
+            ..request("sys/wrapping/unwrap", &what)
+        });
+        let answer =
+            answer.map_err(|error| if error.status_is_transient() { error.also(MAYBE_USED) } else { error })?;
+        if !answer.is_success() {
+            return Err(self.used(client, &answer, &what));
+        }
+        secret_id(&answer.body.0).map_err(|error| client.placed(error, &what, answer.status))
+    }
+
+    /// A lookup that was refused: Vault's own words tell whether it is because of the wrapping token.
+    fn refused(&self, client: &Client, answer: &Answer, what: &str) -> Error {
+        if answer.words().contains("wrapping token") {
+            return self.used(client, answer, what);
+        }
+        let refused = client.refused(answer, what);
+        Error { code: Code::Refused, ..refused }
+            .hint("Vault lets everybody look up a wrapping token: what is in between?")
+    }
+
+    fn used(&self, client: &Client, answer: &Answer, what: &str) -> Error {
+        let message = format!("{}: {USED}", client.refused(answer, what).message);
+        let role = self.role.as_deref().unwrap_or("<role>");
+        Error::new(Code::Refused, message).hint(format!(
+            "find out which. If it was no earlier start, treat the secret id as stolen: destroy it through its accessor \
+             (auth/{}/role/{role}/secret-id-accessor/destroy) and look for who unwrapped it in the audit log. Give each \
+             start a new wrapping token",
+            self.mount
+        ))
+    }
+
+    fn misplaced(&self, client: &Client, found: &str) -> Error {
+        let role = self.role.as_deref().unwrap_or("<any role>");
+        let expected = format!("auth/{}/role/{role}/secret-id", self.mount);
+        let message = format!(
+            "SECURITY: the wrapping token of {} was not made for a secret id of ours: expected the path {expected}, \
+             found {found}",
+            self.origin
+        );
+        Error::new(Code::Refused, client.redactor.clean(&message)).hint(MISPLACED)
+    }
+}
+
+fn request(path: &str, what: &str) -> Request<'static> {
+    Request {
+        method: Method::POST,
+        path: path.to_owned(),
+        query: None,
+        token: None,
+        body: None,
+        repeat: Repeat::OnlyIfNotDone,
+        what: what.to_owned(),
+    }
+}
+
+fn protocol(message: impl Into<String>) -> Error {
+    Error::new(Code::Protocol, message)
+}
+
+/// Whether a token was made where secret ids of the role are made, `auth/<mount>/role/<role>/secret-id`: to the letter,
+/// for whoever can wrap anything at all can do so at other paths.
+fn is_made_for(path: &str, mount: &str, role: Option<&str>) -> bool {
+    let role_in = |path: &str| {
+        let rest = path.strip_prefix("auth/")?.strip_prefix(mount)?;
+        Some(rest.strip_prefix("/role/")?.strip_suffix("/secret-id")?.to_owned())
+    };
+    match (role_in(path), role) {
+        (Some(found), Some(role)) => found == role,
+        (Some(found), None) => !found.is_empty() && !found.contains('/'),
+        (None, _) => false,
+    }
+}
+
+/// The secret id in an unwrapped answer.
+fn secret_id(body: &Value) -> Result<Secret, Error> {
+    let found = body.pointer("/data/secret_id").and_then(Value::as_str).filter(|text| !text.trim().is_empty());
+    found.map(Secret::from).ok_or_else(|| protocol(format!("no secret_id in it, but {}", content(body))).hint(EMPTY))
+}
+
+/// What came instead: names only, for the values may be secrets of somebody else.
+fn content(body: &Value) -> String {
+    let names = |value: &Value| value.as_object().map(|object| object.keys().cloned().collect::<Vec<_>>().join(", "));
+    let has = |name| body.get(name).is_some_and(Value::is_object);
+    match body.get("data").and_then(names) {
+        Some(names) if names.is_empty() => "nothing".to_owned(),
+        Some(names) => format!("data with {names}"),
+        None if has("auth") => "a login's token".to_owned(),
+        None if has("wrap_info") => "another wrapping token".to_owned(),
+        None => "nothing".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_path_that_makes_secret_ids_of_the_role_will_do() {
+        for (path, mount, any, app) in [
+            ("auth/approle/role/app/secret-id", "approle", true, true),
+            ("auth/approle/role/other/secret-id", "approle", true, false),
+            ("auth/approle/role/App/secret-id", "approle", true, false),
+            ("auth/teams/web/role/app/secret-id", "teams/web", true, true),
+            ("auth/teams/web/role/app/secret-id", "teams", false, false),
+            ("auth/teams/web/role/app/secret-id", "approle", false, false),
+            ("auth/approle2/role/app/secret-id", "approle", false, false),
+            ("auth/approle/role/app/custom-secret-id", "approle", false, false),
+            ("auth/approle/role/app/secret-id/lookup", "approle", false, false),
+            ("auth/approle/role/app/secret-id/", "approle", false, false),
+            ("auth/approle/role/app/x/secret-id", "approle", false, false),
+            ("auth/approle/role//secret-id", "approle", false, false),
+            ("auth/approle/role/secret-id", "approle", false, false),
+            ("/auth/approle/role/app/secret-id", "approle", false, false),
+            ("team/auth/approle/role/app/secret-id", "approle", false, false),
+            ("auth/approle/role/app/secret-id\n", "approle", false, false),
+            ("sys/wrapping/wrap", "approle", false, false),
+            ("cubbyhole/app", "approle", false, false),
+            ("", "approle", false, false),
+        ] {
+            assert_eq!((is_made_for(path, mount, None), is_made_for(path, mount, Some("app"))), (any, app), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_secret_id_or_what_came_in_its_place() {
+        assert_eq!(secret_id(&json!({"data": {"secret_id": "x"}})), Ok(Secret::from("x")));
+        for (body, part) in [
+            (json!({"data": {"secret_id": ""}}), "data with secret_id"),
+            (json!({"data": {"secret_id": 1}}), "data with secret_id"),
+            (json!({"data": {"password": "s3cret", "user": "ada"}}), "data with password, user"),
+            (json!({"data": {}}), "nothing"),
+            (json!({"data": null, "auth": {"client_token": "s3cret"}}), "a login's token"),
+            (json!({"data": null, "wrap_info": {"token": "s3cret"}}), "another wrapping token"),
+            (Value::Null, "nothing"),
+        ] {
+            let error = secret_id(&body).expect_err(part);
+            assert_eq!(error.code.status(), 76);
+            assert_eq!(error.message, format!("no secret_id in it, but {part}"));
+        }
+    }
+
+    #[test]
+    fn debug_shows_no_token() {
+        let wrapped = Wrapped::new("s.token".into(), "VAULT_WRAPPED_SECRET_ID".into(), "approle".into(), None);
+        let shown = format!("{wrapped:?}");
+        assert!(shown.contains("VAULT_WRAPPED_SECRET_ID") && !shown.contains("s.token"), "{shown}");
+    }
+}
