@@ -542,6 +542,57 @@ fn a_policy_that_is_none_is_refused() {
     });
 }
 
+/// What a tool prints, whoever reads it.
+const ANNOTATED: &str = r#"
+# What the app reads.
+path "MOUNT/a\"b" { # in a line of its own or behind
+  capabilities = ["read"] // one more kind
+}
+/* and another
+   path "MOUNT/other" { capabilities = ["read"] } */
+path "MOUNT/a\\b" { capabilities = ["read"] }
+path "MOUNT/hash#tag" { capabilities = ["read",] }
+path "MOUNT/caf\u00e9" { capabilities = ["read"] }
+path "MOUNT/\x61" { capabilities = ["read"] }
+# The end."#;
+
+#[test]
+fn a_policy_may_have_comments_and_escapes() {
+    on_every_vault(|target| {
+        let (operator, http, mount) = (target.operator(), target.http(), target.unique("kv"));
+        operator.enable_kv(&mount, 1);
+        operator.policy(&mount, &ANNOTATED.replace("MOUNT", &mount));
+        let token = operator.create_token(json!({ "policies": [mount] }));
+        for (path, status) in
+            [("a%22b", 200), ("a%5Cb", 200), ("hash%23tag", 200), ("caf%C3%A9", 200), ("a", 200), ("other", 403)]
+        {
+            operator.kv_put(&mount, 1, path, json!({ "a": "b" }));
+            assert_eq!(http.request("GET", &format!("{mount}/{path}"), Some(&token), None).0, status, "{path}");
+        }
+        operator.policy(&mount, "# nothing yet");
+        assert_eq!(http.request("GET", &format!("{mount}/a"), Some(&token), None).0, 403);
+    });
+}
+
+#[test]
+fn a_policy_with_a_broken_text_or_comment_is_refused() {
+    on_every_vault(|target| {
+        for (policy, text) in [
+            ("path \"a\\qb\" { capabilities = [\"read\"] }", "illegal char escape"),
+            ("path \"a\nb\" { capabilities = [\"read\"] }", "literal not terminated"),
+            ("path \"a { capabilities = [] }", "literal not terminated"),
+            ("path \"a\" { capabilities = [] } /* b", "comment not terminated"),
+        ] {
+            let body = Some(json!({ "policy": policy }));
+            let root = target.root_token();
+            let (status, answer) = target.http().request("POST", "sys/policies/acl/broken", Some(&root), body);
+            let error = answer["errors"][0].as_str().unwrap_or_default();
+            assert!(status == 400 && error.starts_with("failed to parse policy: "), "{policy}: {answer}");
+            assert!(error.ends_with(text), "{policy}: {error}");
+        }
+    });
+}
+
 #[test]
 fn the_mount_of_a_path_is_told_to_whoever_may_do_anything_in_it() {
     on_every_vault(|target| {
