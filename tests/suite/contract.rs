@@ -752,6 +752,40 @@ fn a_wrapping_token_ends_with_its_time() {
 }
 
 #[test]
+fn anyone_can_wrap_what_they_like_and_the_path_tells() {
+    on_every_vault(|target| {
+        let (http, root) = (target.http(), target.root_token());
+        let (path, body) = ("sys/wrapping/wrap", || Some(json!({ "secret_id": "mine" })));
+        let text = "endpoint requires response wrapping to be used";
+        assert_refused(&http.request("POST", path, Some(&root), body()), 400, text);
+        let headers = [("x-vault-token", root.as_str()), ("x-vault-wrap-ttl", "60")];
+        let (_, answer) = http.request_with("POST", path, &headers, body());
+        assert_eq!(answer["wrap_info"]["creation_path"], path);
+        let (_, answer) = http.request("POST", "sys/wrapping/unwrap", answer["wrap_info"]["token"].as_str(), None);
+        assert_eq!(answer["data"], json!({ "secret_id": "mine" }));
+    });
+}
+
+#[test]
+fn what_is_wrapped_again_keeps_its_path_and_its_time() {
+    on_every_vault(|target| {
+        let role = AppRole::new(target, json!({}));
+        let first = role.operator.wrapped_secret_id(&role.mount, "web", "60");
+        let rewrap = || {
+            let body = Some(json!({ "token": first }));
+            role.http.request("POST", "sys/wrapping/rewrap", Some(&target.root_token()), body)
+        };
+        let (_, answer) = rewrap();
+        let info = &answer["wrap_info"];
+        let path = format!("auth/{}/role/web/secret-id", role.mount);
+        assert_eq!((&info["creation_path"], &info["ttl"]), (&json!(path), &json!(60)));
+        assert_refused(&rewrap(), 400, NOT_WRAPPED);
+        let (_, answer) = role.http.request("POST", "sys/wrapping/unwrap", info["token"].as_str(), None);
+        assert!(answer["data"]["secret_id"].is_string(), "{answer}");
+    });
+}
+
+#[test]
 fn a_renewed_token_lasts_as_long_as_is_asked_within_its_limit() {
     on_every_vault(|target| {
         let http = target.http();

@@ -48,6 +48,8 @@ pub(crate) fn handle(core: &mut Core, request: &Request) -> Outcome {
         ("auth", at) => mounts(core, request, at, "auth/"),
         ("policies", at) => policies(core, request, at.strip_prefix("acl").ok_or_else(Failure::unsupported_path)?),
         ("wrapping", "unwrap") => core.wrapping.unwrap(request),
+        ("wrapping", "rewrap") => core.wrapping.rewrap(request),
+        ("wrapping", "wrap") => wrap(request),
         _ => Err(Failure::unsupported_path()),
     }
 }
@@ -83,6 +85,12 @@ fn unseal(core: &mut Core, request: &Request) -> Outcome {
 fn unwrap(core: &mut Core, request: &Request) -> Outcome {
     core.wrapping.check(request)?;
     if request.body.contains_key("token") { core.authenticated(request) } else { core.wrapping.unwrap(request) }
+}
+
+/// Gives back what it is given, so that it is wrapped on its way out.
+fn wrap(request: &Request) -> Outcome {
+    let wrapped = request.wrap_ttl.map(|_| Answer::data(Value::Object(request.body.clone())));
+    wrapped.ok_or_else(|| Failure::bad_request("endpoint requires response wrapping to be used"))
 }
 
 fn acl(core: &Core, request: &Request) -> Result<Acl, Failure> {
