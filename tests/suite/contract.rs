@@ -336,6 +336,25 @@ fn lookup_self_tells_limited_tokens_from_the_root_token() {
 }
 
 #[test]
+fn lookup_self_tells_all_about_a_token() {
+    on_every_vault(|target| {
+        let settings = json!({ "policies": ["web"], "ttl": "1h", "num_uses": 5, "meta": { "app": "web" } });
+        let token = target.operator().create_token(settings);
+        let (_, answer) = target.http().request("GET", "auth/token/lookup-self", Some(&token), None);
+        let data = answer["data"].as_object().expect("an object");
+        let keys: Vec<_> = data.keys().map(String::as_str).collect();
+        let times = ["creation_time", "creation_ttl", "expire_time", "explicit_max_ttl", "issue_time", "ttl"];
+        let rest = ["accessor", "display_name", "entity_id", "id", "meta", "num_uses", "orphan", "path", "policies"];
+        let mut expected = [times.as_slice(), &rest, &["renewable", "type"]].concat();
+        expected.sort_unstable();
+        assert_eq!(keys, expected);
+        assert_eq!((&data["id"], &data["creation_ttl"], &data["num_uses"]), (&json!(token), &json!(3600), &json!(4)));
+        assert_eq!((&data["path"], &data["type"]), (&json!("auth/token/create"), &json!("service")));
+        assert_eq!((&data["policies"], &data["meta"]), (&json!(["default", "web"]), &json!({ "app": "web" })));
+    });
+}
+
+#[test]
 fn no_token_and_a_wrong_one_are_refused_alike() {
     on_every_vault(|target| {
         for token in [None, Some("wrong")] {
