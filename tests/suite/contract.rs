@@ -8,18 +8,18 @@ fn errors((_, answer): &(u16, Value)) -> Vec<&str> {
 }
 
 #[track_caller]
-fn assert_refused(reply: &(u16, Value), status: u16, text: &str) {
+pub(crate) fn assert_refused(reply: &(u16, Value), status: u16, text: &str) {
     assert_eq!((reply.0, errors(reply)), (status, vec![text]), "{reply:?}");
 }
 
 /// Nothing there: no word about it either.
 #[track_caller]
-fn assert_missing(reply: &(u16, Value)) {
+pub(crate) fn assert_missing(reply: &(u16, Value)) {
     assert_eq!((reply.0, &reply.1), (404, &json!({ "errors": [] })));
 }
 
-const TOKEN_REFUSED: &str = "permission denied";
-const POLICY_REFUSED: &str = "1 error occurred:\n\t* permission denied\n\n";
+pub(crate) const TOKEN_REFUSED: &str = "permission denied";
+pub(crate) const POLICY_REFUSED: &str = "1 error occurred:\n\t* permission denied\n\n";
 const LOGIN_REFUSED: &str = "invalid role or secret ID";
 const NOT_WRAPPED: &str = "wrapping token is not valid or does not exist";
 

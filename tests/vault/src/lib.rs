@@ -28,6 +28,7 @@ mod sys;
 mod target;
 mod tls;
 mod tokens;
+mod transit;
 mod wire;
 mod wrapping;
 

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use hyper::{HeaderMap, Method};
 use reqwest::blocking::Client;
 use reqwest::redirect::Policy;
@@ -161,6 +163,22 @@ impl Operator {
     /// A new token.
     pub fn create_token(&self, settings: Value) -> String {
         text(&self.write("auth/token/create", settings), "/auth/client_token")
+    }
+
+    /// Transit at a mount.
+    pub fn enable_transit(&self, mount: &str) {
+        self.write(&format!("sys/mounts/{mount}"), json!({ "type": "transit" }));
+    }
+
+    /// A key of transit.
+    pub fn transit_key(&self, mount: &str, key: &str) {
+        self.write(&format!("{mount}/keys/{key}"), json!({}));
+    }
+
+    /// The ciphertext of a text.
+    pub fn encrypt(&self, mount: &str, key: &str, plaintext: &str) -> String {
+        let body = json!({ "plaintext": STANDARD.encode(plaintext) });
+        text(&self.write(&format!("{mount}/encrypt/{key}"), body), "/data/ciphertext")
     }
 }
 
