@@ -7,6 +7,7 @@ use crate::approle::AppRole;
 use crate::envelope::{Failure, Outcome};
 use crate::kv1::KvV1;
 use crate::kv2::KvV2;
+use crate::pki::Pki;
 use crate::request::Request;
 use crate::transit::Transit;
 
@@ -37,6 +38,7 @@ pub(crate) fn engine(kind: &str, options: &Map<String, Value>) -> Option<Box<dyn
         ("kv", Some("2")) => Box::new(KvV2::default()),
         ("kv", _) => Box::new(KvV1::default()),
         ("approle", _) => Box::new(AppRole::default()),
+        ("pki", _) => Box::new(Pki::default()),
         ("transit", _) => Box::new(Transit::default()),
         _ => return None,
     })

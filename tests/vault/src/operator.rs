@@ -180,12 +180,48 @@ impl Operator {
         let body = json!({ "plaintext": STANDARD.encode(plaintext) });
         text(&self.write(&format!("{mount}/encrypt/{key}"), body), "/data/ciphertext")
     }
+
+    /// PKI at a mount, with a CA that lasts longer than what it signs.
+    pub fn enable_pki(&self, mount: &str) {
+        let config = json!({ "max_lease_ttl": "87600h" });
+        self.write(&format!("sys/mounts/{mount}"), json!({ "type": "pki", "config": config }));
+        let root = json!({ "common_name": "test root", "ttl": "87600h", "key_type": "ec", "key_bits": 256 });
+        self.write(&format!("{mount}/root/generate/internal"), root);
+    }
+
+    /// A role of PKI, whose keys are quickly made unless the settings say otherwise.
+    pub fn pki_role(&self, mount: &str, role: &str, settings: Value) {
+        let settings = merged(json!({ "key_type": "ec", "key_bits": 256 }), settings);
+        self.write(&format!("{mount}/roles/{role}"), settings);
+    }
+
+    /// The ids of all leases below a path. On a real server those of a token that was revoked stay for a moment.
+    pub fn leases(&self, prefix: &str) -> Vec<String> {
+        let prefix = prefix.trim_end_matches('/');
+        let (status, answer) = self.request("LIST", &format!("sys/leases/lookup/{prefix}"), Some(&self.token), None);
+        assert!([200, 404].contains(&status), "LIST sys/leases/lookup/{prefix}: {status} {answer}");
+        let keys = answer["data"]["keys"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        let below = |key: &str| match key.strip_suffix('/') {
+            Some(folder) => self.leases(&format!("{prefix}/{folder}")),
+            None => vec![format!("{prefix}/{key}")],
+        };
+        keys.flat_map(below).collect()
+    }
 }
 
 /// A new mount of KV v2 says so for a moment on a real server.
 fn is_upgrading((status, answer): &Reply) -> bool {
     let text = answer.pointer("/errors/0").and_then(Value::as_str).unwrap_or_default();
     *status == 400 && text.starts_with("Upgrading from non-versioned to versioned data")
+}
+
+/// Settings over what goes without saying.
+fn merged(mut defaults: Value, settings: Value) -> Value {
+    let (Value::Object(all), Value::Object(settings)) = (&mut defaults, settings) else {
+        panic!("settings are objects")
+    };
+    all.extend(settings);
+    defaults
 }
 
 fn text(answer: &Value, pointer: &str) -> String {

@@ -1,10 +1,11 @@
-//! `sys/…`: seal, health, mounts, policies, wrapping.
+//! `sys/…`: seal, health, mounts, policies, leases, wrapping.
 
 use serde_json::{Map, Value, json};
 
 use crate::clock;
 use crate::core::Core;
 use crate::envelope::{Answer, Failure, Outcome, go_json};
+use crate::leases;
 use crate::mounts::Mount;
 use crate::policy::Acl;
 use crate::request::{Operation, Request};
@@ -13,7 +14,7 @@ const VERSION: &str = "2.6.2";
 
 /// Paths that want the `sudo` capability as well.
 pub(crate) fn needs_sudo(path: &str) -> bool {
-    path == "sys/seal" || path.starts_with("sys/auth/")
+    path == "sys/seal" || path.starts_with("sys/auth/") || path.starts_with("sys/leases/lookup/")
 }
 
 /// What is answered without a token, sealed or not.
@@ -47,6 +48,7 @@ pub(crate) fn handle(core: &mut Core, request: &Request) -> Outcome {
         ("mounts", at) => mounts(core, request, at, ""),
         ("auth", at) => mounts(core, request, at, "auth/"),
         ("policies", at) => policies(core, request, at.strip_prefix("acl").ok_or_else(Failure::unsupported_path)?),
+        ("leases", at) => leases::handle(&mut core.leases, request, at),
         ("wrapping", "unwrap") => core.wrapping.unwrap(request),
         ("wrapping", "rewrap") => core.wrapping.rewrap(request),
         ("wrapping", "wrap") => wrap(request),
