@@ -6,6 +6,7 @@ mod app;
 mod application_environment;
 mod command_line;
 mod contract;
+mod contract_leases;
 mod contract_pki;
 mod contract_transit;
 mod controls;

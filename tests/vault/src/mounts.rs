@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::approle::AppRole;
+use crate::database::Database;
 use crate::envelope::{Failure, Outcome};
 use crate::kv1::KvV1;
 use crate::kv2::KvV2;
@@ -38,6 +39,7 @@ pub(crate) fn engine(kind: &str, options: &Map<String, Value>) -> Option<Box<dyn
         ("kv", Some("2")) => Box::new(KvV2::default()),
         ("kv", _) => Box::new(KvV1::default()),
         ("approle", _) => Box::new(AppRole::default()),
+        ("database", _) => Box::new(Database::default()),
         ("pki", _) => Box::new(Pki::default()),
         ("transit", _) => Box::new(Transit::default()),
         _ => return None,

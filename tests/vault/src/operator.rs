@@ -17,6 +17,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use serde_json::{Value, json};
 
+use crate::postgres::Postgres;
 use crate::service::Service;
 
 /// A status and the body's JSON (null where there is no body, or none that is JSON).
@@ -195,6 +196,31 @@ impl Operator {
         self.write(&format!("{mount}/roles/{role}"), settings);
     }
 
+    /// The database secrets engine with one role, whose settings may say `default_ttl` and `max_ttl`. A real server wants a database for
+    /// it, and a server of our own does not look at it.
+    pub fn enable_database(&self, mount: &str, role: &str, settings: Value, postgres: Option<&Postgres>) {
+        self.write(&format!("sys/mounts/{mount}"), json!({ "type": "database" }));
+        let connection = json!({
+            "plugin_name": "postgresql-database-plugin",
+            "allowed_roles": "*",
+            "connection_url": postgres.map_or_else(|| "postgresql://localhost/postgres".to_owned(), Postgres::connection_url),
+            "username": postgres.map_or("", Postgres::username),
+            "password": postgres.map_or("", Postgres::password),
+        });
+        self.write(&format!("{mount}/config/postgres"), connection);
+        self.database_role(mount, role, settings);
+    }
+
+    /// Another role of the database secrets engine.
+    pub fn database_role(&self, mount: &str, role: &str, settings: Value) {
+        let defaults = json!({
+            "db_name": "postgres",
+            "creation_statements": "CREATE ROLE \"{{name}}\" WITH LOGIN PASSWORD '{{password}}'",
+            "revocation_statements": "DROP ROLE IF EXISTS \"{{name}}\"",
+        });
+        self.write(&format!("{mount}/roles/{role}"), merged(defaults, settings));
+    }
+
     /// The ids of all leases below a path. On a real server those of a token that was revoked stay for a moment.
     pub fn leases(&self, prefix: &str) -> Vec<String> {
         let prefix = prefix.trim_end_matches('/');
@@ -206,6 +232,18 @@ impl Operator {
             None => vec![format!("{prefix}/{key}")],
         };
         keys.flat_map(below).collect()
+    }
+
+    /// Waits until there are as many leases below a path, and gives those that there were at the end.
+    pub fn wait_for_leases(&self, prefix: &str, count: usize, timeout: Duration) -> Vec<String> {
+        let deadline = Instant::now() + timeout;
+        loop {
+            let leases = self.leases(prefix);
+            if leases.len() == count || Instant::now() > deadline {
+                return leases;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
     }
 }
 
