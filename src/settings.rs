@@ -418,11 +418,12 @@ fn naming(layers: &Layers<'_>) -> Result<Naming, Errors> {
     errors.or(Naming { upcase, sanitize, on_conflict: on_conflict.unwrap_or(OnConflict::Error) })
 }
 
+type Form = fn(&str) -> Result<Import, Error>;
+
 /// What to import: first what is asked for by vault-env's name, then our own.
 fn imports(layers: &Layers<'_>) -> Result<Vec<Imports>, Errors> {
     let mut errors = Errors::default();
-    let forms: [(&Setting, fn(&str) -> Result<Import, Error>); 2] =
-        [(&ENV_FROM_PATH, import::whole), (&SECRETS, import::parse)];
+    let forms: [(&Setting, Form); 2] = [(&ENV_FROM_PATH, import::whole), (&SECRETS, import::parse)];
     let mut imports = Vec::new();
     for (setting, parse) in forms {
         for (origin, item) in layers.items(setting)? {

@@ -8,18 +8,18 @@ fn errors((_, answer): &(u16, Value)) -> Vec<&str> {
 }
 
 #[track_caller]
-fn assert_refused(reply: &(u16, Value), status: u16, text: &str) {
+pub(crate) fn assert_refused(reply: &(u16, Value), status: u16, text: &str) {
     assert_eq!((reply.0, errors(reply)), (status, vec![text]), "{reply:?}");
 }
 
 /// Nothing there: no word about it either.
 #[track_caller]
-fn assert_missing(reply: &(u16, Value)) {
+pub(crate) fn assert_missing(reply: &(u16, Value)) {
     assert_eq!((reply.0, &reply.1), (404, &json!({ "errors": [] })));
 }
 
-const TOKEN_REFUSED: &str = "permission denied";
-const POLICY_REFUSED: &str = "1 error occurred:\n\t* permission denied\n\n";
+pub(crate) const TOKEN_REFUSED: &str = "permission denied";
+pub(crate) const POLICY_REFUSED: &str = "1 error occurred:\n\t* permission denied\n\n";
 const LOGIN_REFUSED: &str = "invalid role or secret ID";
 const NOT_WRAPPED: &str = "wrapping token is not valid or does not exist";
 
@@ -336,6 +336,25 @@ fn lookup_self_tells_limited_tokens_from_the_root_token() {
 }
 
 #[test]
+fn lookup_self_tells_all_about_a_token() {
+    on_every_vault(|target| {
+        let settings = json!({ "policies": ["web"], "ttl": "1h", "num_uses": 5, "meta": { "app": "web" } });
+        let token = target.operator().create_token(settings);
+        let (_, answer) = target.http().request("GET", "auth/token/lookup-self", Some(&token), None);
+        let data = answer["data"].as_object().expect("an object");
+        let keys: Vec<_> = data.keys().map(String::as_str).collect();
+        let times = ["creation_time", "creation_ttl", "expire_time", "explicit_max_ttl", "issue_time", "ttl"];
+        let rest = ["accessor", "display_name", "entity_id", "id", "meta", "num_uses", "orphan", "path", "policies"];
+        let mut expected = [times.as_slice(), &rest, &["renewable", "type"]].concat();
+        expected.sort_unstable();
+        assert_eq!(keys, expected);
+        assert_eq!((&data["id"], &data["creation_ttl"], &data["num_uses"]), (&json!(token), &json!(3600), &json!(4)));
+        assert_eq!((&data["path"], &data["type"]), (&json!("auth/token/create"), &json!("service")));
+        assert_eq!((&data["policies"], &data["meta"]), (&json!(["default", "web"]), &json!({ "app": "web" })));
+    });
+}
+
+#[test]
 fn no_token_and_a_wrong_one_are_refused_alike() {
     on_every_vault(|target| {
         for token in [None, Some("wrong")] {
@@ -542,6 +561,57 @@ fn a_policy_that_is_none_is_refused() {
     });
 }
 
+/// What a tool prints, whoever reads it.
+const ANNOTATED: &str = r#"
+# What the app reads.
+path "MOUNT/a\"b" { # in a line of its own or behind
+  capabilities = ["read"] // one more kind
+}
+/* and another
+   path "MOUNT/other" { capabilities = ["read"] } */
+path "MOUNT/a\\b" { capabilities = ["read"] }
+path "MOUNT/hash#tag" { capabilities = ["read",] }
+path "MOUNT/caf\u00e9" { capabilities = ["read"] }
+path "MOUNT/\x61" { capabilities = ["read"] }
+# The end."#;
+
+#[test]
+fn a_policy_may_have_comments_and_escapes() {
+    on_every_vault(|target| {
+        let (operator, http, mount) = (target.operator(), target.http(), target.unique("kv"));
+        operator.enable_kv(&mount, 1);
+        operator.policy(&mount, &ANNOTATED.replace("MOUNT", &mount));
+        let token = operator.create_token(json!({ "policies": [mount] }));
+        for (path, status) in
+            [("a%22b", 200), ("a%5Cb", 200), ("hash%23tag", 200), ("caf%C3%A9", 200), ("a", 200), ("other", 403)]
+        {
+            operator.kv_put(&mount, 1, path, json!({ "a": "b" }));
+            assert_eq!(http.request("GET", &format!("{mount}/{path}"), Some(&token), None).0, status, "{path}");
+        }
+        operator.policy(&mount, "# nothing yet");
+        assert_eq!(http.request("GET", &format!("{mount}/a"), Some(&token), None).0, 403);
+    });
+}
+
+#[test]
+fn a_policy_with_a_broken_text_or_comment_is_refused() {
+    on_every_vault(|target| {
+        for (policy, text) in [
+            ("path \"a\\qb\" { capabilities = [\"read\"] }", "illegal char escape"),
+            ("path \"a\nb\" { capabilities = [\"read\"] }", "literal not terminated"),
+            ("path \"a { capabilities = [] }", "literal not terminated"),
+            ("path \"a\" { capabilities = [] } /* b", "comment not terminated"),
+        ] {
+            let body = Some(json!({ "policy": policy }));
+            let root = target.root_token();
+            let (status, answer) = target.http().request("POST", "sys/policies/acl/broken", Some(&root), body);
+            let error = answer["errors"][0].as_str().unwrap_or_default();
+            assert!(status == 400 && error.starts_with("failed to parse policy: "), "{policy}: {answer}");
+            assert!(error.ends_with(text), "{policy}: {error}");
+        }
+    });
+}
+
 #[test]
 fn the_mount_of_a_path_is_told_to_whoever_may_do_anything_in_it() {
     on_every_vault(|target| {
@@ -714,6 +784,40 @@ fn a_wrapping_token_ends_with_its_time() {
         let wrapping = role.operator.wrapped_secret_id(&role.mount, "web", "1s");
         std::thread::sleep(std::time::Duration::from_millis(1200));
         assert_refused(&role.http.request("POST", "sys/wrapping/unwrap", Some(&wrapping), None), 400, NOT_WRAPPED);
+    });
+}
+
+#[test]
+fn anyone_can_wrap_what_they_like_and_the_path_tells() {
+    on_every_vault(|target| {
+        let (http, root) = (target.http(), target.root_token());
+        let (path, body) = ("sys/wrapping/wrap", || Some(json!({ "secret_id": "mine" })));
+        let text = "endpoint requires response wrapping to be used";
+        assert_refused(&http.request("POST", path, Some(&root), body()), 400, text);
+        let headers = [("x-vault-token", root.as_str()), ("x-vault-wrap-ttl", "60")];
+        let (_, answer) = http.request_with("POST", path, &headers, body());
+        assert_eq!(answer["wrap_info"]["creation_path"], path);
+        let (_, answer) = http.request("POST", "sys/wrapping/unwrap", answer["wrap_info"]["token"].as_str(), None);
+        assert_eq!(answer["data"], json!({ "secret_id": "mine" }));
+    });
+}
+
+#[test]
+fn what_is_wrapped_again_keeps_its_path_and_its_time() {
+    on_every_vault(|target| {
+        let role = AppRole::new(target, json!({}));
+        let first = role.operator.wrapped_secret_id(&role.mount, "web", "60");
+        let rewrap = || {
+            let body = Some(json!({ "token": first }));
+            role.http.request("POST", "sys/wrapping/rewrap", Some(&target.root_token()), body)
+        };
+        let (_, answer) = rewrap();
+        let info = &answer["wrap_info"];
+        let path = format!("auth/{}/role/web/secret-id", role.mount);
+        assert_eq!((&info["creation_path"], &info["ttl"]), (&json!(path), &json!(60)));
+        assert_refused(&rewrap(), 400, NOT_WRAPPED);
+        let (_, answer) = role.http.request("POST", "sys/wrapping/unwrap", info["token"].as_str(), None);
+        assert!(answer["data"]["secret_id"].is_string(), "{answer}");
     });
 }
 

@@ -3,6 +3,7 @@
 use uuid::Uuid;
 
 use crate::envelope::{Answer, Failure, Outcome, Rendered};
+use crate::leases::Leases;
 use crate::lockout::Lockout;
 use crate::mounts::Mounts;
 use crate::policy::{Acl, Policies};
@@ -10,6 +11,9 @@ use crate::request::{Operation, Request};
 use crate::sys;
 use crate::tokens::{self, Grant, Token, Tokens};
 use crate::wrapping::Wrapping;
+
+const USED_UP: &str =
+    "Secret cannot be returned; token had one use left, so leased credentials were immediately revoked.";
 
 /// Whose texts the server uses where the two differ.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,6 +34,7 @@ pub(crate) struct Core {
     pub(crate) mounts: Mounts,
     pub(crate) policies: Policies,
     pub(crate) tokens: Tokens,
+    pub(crate) leases: Leases,
     pub(crate) wrapping: Wrapping,
     lockout: Lockout,
 }
@@ -48,12 +53,14 @@ impl Core {
             mounts: Mounts::default(),
             policies: Policies::default(),
             tokens,
+            leases: Leases::default(),
             wrapping: Wrapping::default(),
             lockout: Lockout::default(),
         }
     }
 
     pub(crate) fn handle(&mut self, request: &Request) -> Rendered {
+        self.leases.drop_dead(&self.tokens);
         let outcome = self.dispatch(request);
         match outcome {
             Err(failure) => Rendered::failure(&failure),
@@ -172,6 +179,14 @@ impl Core {
             let text = format!("no handler for route \"{}\". route entry not found.", request.path);
             return Err(Failure::new(404, text));
         };
-        engine.handle(&request.below(mount))
+        let answer = engine.handle(&request.below(mount))?;
+        self.lease(request, caller, answer)
+    }
+
+    /// Leases end with their token. One that this very request has used up has no more to give.
+    fn lease(&mut self, request: &Request, caller: &Token, mut answer: Answer) -> Outcome {
+        let Some(terms) = answer.terms.take() else { return Ok(answer) };
+        let token = self.tokens.get(&caller.id).ok_or_else(|| Failure::bad_request(USED_UP))?;
+        Ok(self.leases.grant(&request.path, token, terms, answer))
     }
 }

@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::core::Flavour;
+use crate::leases::Terms;
 use crate::tokens::Grant;
 
 /// A successful answer before it has become JSON.
@@ -14,6 +15,10 @@ pub(crate) struct Answer {
     pub(crate) data: Option<Value>,
     pub(crate) warnings: Vec<String>,
     pub(crate) lease_duration: u64,
+    pub(crate) lease_id: String,
+    pub(crate) renewable: bool,
+    /// A secret that ends: the lease to make.
+    pub(crate) terms: Option<Terms>,
     /// A login: the token to make.
     pub(crate) grant: Option<Grant>,
     /// The token that was made.
@@ -39,6 +44,10 @@ impl Answer {
         Self { grant: Some(grant), ..Self::default() }
     }
 
+    pub(crate) fn leased(data: Value, terms: Terms) -> Self {
+        Self { terms: Some(terms), ..Self::data(data) }
+    }
+
     pub(crate) fn verbatim(status: u16, body: String) -> Self {
         Self { status: Some(status), verbatim: Some(body), ..Self::default() }
     }
@@ -54,7 +63,7 @@ impl Answer {
     }
 
     fn is_empty(&self) -> bool {
-        self.data.is_none() && self.auth.is_none() && self.warnings.is_empty()
+        self.data.is_none() && self.auth.is_none() && self.warnings.is_empty() && self.lease_id.is_empty()
     }
 }
 
@@ -137,6 +146,8 @@ impl Rendered {
 
 fn envelope(answer: Answer, flavour: Flavour, kind: &str) -> Value {
     let mut envelope = blank(Uuid::new_v4().to_string());
+    envelope.insert("lease_id".to_owned(), answer.lease_id.into());
+    envelope.insert("renewable".to_owned(), answer.renewable.into());
     envelope.insert("lease_duration".to_owned(), answer.lease_duration.into());
     envelope.insert("auth".to_owned(), answer.auth.unwrap_or_default());
     if !answer.warnings.is_empty() {

@@ -4,10 +4,13 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::approle::AppRole;
+use crate::database::Database;
 use crate::envelope::{Failure, Outcome};
 use crate::kv1::KvV1;
 use crate::kv2::KvV2;
+use crate::pki::Pki;
 use crate::request::Request;
+use crate::transit::Transit;
 
 /// A secrets engine or an auth method. The paths it sees begin below its mount.
 pub(crate) trait Engine: Send {
@@ -36,6 +39,9 @@ pub(crate) fn engine(kind: &str, options: &Map<String, Value>) -> Option<Box<dyn
         ("kv", Some("2")) => Box::new(KvV2::default()),
         ("kv", _) => Box::new(KvV1::default()),
         ("approle", _) => Box::new(AppRole::default()),
+        ("database", _) => Box::new(Database::default()),
+        ("pki", _) => Box::new(Pki::default()),
+        ("transit", _) => Box::new(Transit::default()),
         _ => return None,
     })
 }

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use hyper::{HeaderMap, Method};
 use reqwest::blocking::Client;
 use reqwest::redirect::Policy;
@@ -15,6 +17,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use serde_json::{Value, json};
 
+use crate::postgres::Postgres;
 use crate::service::Service;
 
 /// A status and the body's JSON (null where there is no body, or none that is JSON).
@@ -162,12 +165,101 @@ impl Operator {
     pub fn create_token(&self, settings: Value) -> String {
         text(&self.write("auth/token/create", settings), "/auth/client_token")
     }
+
+    /// Transit at a mount.
+    pub fn enable_transit(&self, mount: &str) {
+        self.write(&format!("sys/mounts/{mount}"), json!({ "type": "transit" }));
+    }
+
+    /// A key of transit.
+    pub fn transit_key(&self, mount: &str, key: &str) {
+        self.write(&format!("{mount}/keys/{key}"), json!({}));
+    }
+
+    /// The ciphertext of a text.
+    pub fn encrypt(&self, mount: &str, key: &str, plaintext: &str) -> String {
+        let body = json!({ "plaintext": STANDARD.encode(plaintext) });
+        text(&self.write(&format!("{mount}/encrypt/{key}"), body), "/data/ciphertext")
+    }
+
+    /// PKI at a mount, with a CA that lasts longer than what it signs.
+    pub fn enable_pki(&self, mount: &str) {
+        let config = json!({ "max_lease_ttl": "87600h" });
+        self.write(&format!("sys/mounts/{mount}"), json!({ "type": "pki", "config": config }));
+        let root = json!({ "common_name": "test root", "ttl": "87600h", "key_type": "ec", "key_bits": 256 });
+        self.write(&format!("{mount}/root/generate/internal"), root);
+    }
+
+    /// A role of PKI, whose keys are quickly made unless the settings say otherwise.
+    pub fn pki_role(&self, mount: &str, role: &str, settings: Value) {
+        let settings = merged(json!({ "key_type": "ec", "key_bits": 256 }), settings);
+        self.write(&format!("{mount}/roles/{role}"), settings);
+    }
+
+    /// The database secrets engine with one role, whose settings may say `default_ttl` and `max_ttl`. A real server wants a database for
+    /// it, and a server of our own does not look at it.
+    pub fn enable_database(&self, mount: &str, role: &str, settings: Value, postgres: Option<&Postgres>) {
+        self.write(&format!("sys/mounts/{mount}"), json!({ "type": "database" }));
+        let connection = json!({
+            "plugin_name": "postgresql-database-plugin",
+            "allowed_roles": "*",
+            "connection_url": postgres.map_or_else(|| "postgresql://localhost/postgres".to_owned(), Postgres::connection_url),
+            "username": postgres.map_or("", Postgres::username),
+            "password": postgres.map_or("", Postgres::password),
+        });
+        self.write(&format!("{mount}/config/postgres"), connection);
+        self.database_role(mount, role, settings);
+    }
+
+    /// Another role of the database secrets engine.
+    pub fn database_role(&self, mount: &str, role: &str, settings: Value) {
+        let defaults = json!({
+            "db_name": "postgres",
+            "creation_statements": "CREATE ROLE \"{{name}}\" WITH LOGIN PASSWORD '{{password}}'",
+            "revocation_statements": "DROP ROLE IF EXISTS \"{{name}}\"",
+        });
+        self.write(&format!("{mount}/roles/{role}"), merged(defaults, settings));
+    }
+
+    /// The ids of all leases below a path. On a real server those of a token that was revoked stay for a moment.
+    pub fn leases(&self, prefix: &str) -> Vec<String> {
+        let prefix = prefix.trim_end_matches('/');
+        let (status, answer) = self.request("LIST", &format!("sys/leases/lookup/{prefix}"), Some(&self.token), None);
+        assert!([200, 404].contains(&status), "LIST sys/leases/lookup/{prefix}: {status} {answer}");
+        let keys = answer["data"]["keys"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        let below = |key: &str| match key.strip_suffix('/') {
+            Some(folder) => self.leases(&format!("{prefix}/{folder}")),
+            None => vec![format!("{prefix}/{key}")],
+        };
+        keys.flat_map(below).collect()
+    }
+
+    /// Waits until there are as many leases below a path, and gives those that there were at the end.
+    pub fn wait_for_leases(&self, prefix: &str, count: usize, timeout: Duration) -> Vec<String> {
+        let deadline = Instant::now() + timeout;
+        loop {
+            let leases = self.leases(prefix);
+            if leases.len() == count || Instant::now() > deadline {
+                return leases;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
 }
 
 /// A new mount of KV v2 says so for a moment on a real server.
 fn is_upgrading((status, answer): &Reply) -> bool {
     let text = answer.pointer("/errors/0").and_then(Value::as_str).unwrap_or_default();
     *status == 400 && text.starts_with("Upgrading from non-versioned to versioned data")
+}
+
+/// Settings over what goes without saying.
+fn merged(mut defaults: Value, settings: Value) -> Value {
+    let (Value::Object(all), Value::Object(settings)) = (&mut defaults, settings) else {
+        panic!("settings are objects")
+    };
+    all.extend(settings);
+    defaults
 }
 
 fn text(answer: &Value, pointer: &str) -> String {

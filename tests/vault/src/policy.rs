@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::str::CharIndices;
 
 use crate::envelope::Failure;
 
@@ -218,8 +219,8 @@ fn tokens(text: &str) -> Result<Vec<Token>, String> {
         } else if rest.starts_with("/*") {
             rest.find("*/").ok_or("comment not terminated")? + 2
         } else if first == '"' {
-            let end = rest[1..].find('"').ok_or("literal not terminated")? + 1;
-            tokens.push(Token::Text(rest[1..end].to_owned()));
+            let (literal, end) = literal(&rest[1..])?;
+            tokens.push(Token::Text(literal));
             end + 1
         } else if "{}[]=,".contains(first) {
             tokens.push(Token::Mark(first));
@@ -235,4 +236,37 @@ fn tokens(text: &str) -> Result<Vec<Token>, String> {
         rest = rest[used..].trim_start();
     }
     Ok(tokens)
+}
+
+/// What follows a quote up to the next one, and where it ends. It stays on its line.
+fn literal(rest: &str) -> Result<(String, usize), String> {
+    let mut literal = String::new();
+    let mut characters = rest.char_indices();
+    while let Some((at, character)) = characters.next() {
+        match character {
+            '"' => return Ok((literal, at + 1)),
+            '\n' => break,
+            '\\' => literal.push(escaped(&mut characters).ok_or("illegal char escape")?),
+            other => literal.push(other),
+        }
+    }
+    Err("literal not terminated".to_owned())
+}
+
+fn escaped(characters: &mut CharIndices) -> Option<char> {
+    match characters.next()?.1 {
+        same @ ('"' | '\\') => Some(same),
+        'n' => Some('\n'),
+        'r' => Some('\r'),
+        't' => Some('\t'),
+        'x' => numbered(characters, 2),
+        'u' => numbered(characters, 4),
+        'U' => numbered(characters, 8),
+        _ => None,
+    }
+}
+
+fn numbered(characters: &mut CharIndices, digits: usize) -> Option<char> {
+    let digits: String = characters.take(digits).map(|(_, digit)| digit).collect();
+    char::from_u32(u32::from_str_radix(&digits, 16).ok()?)
 }

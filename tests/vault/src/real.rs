@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -69,13 +70,13 @@ impl RealVault {
     fn start(binary: &Path, tls: bool) -> Self {
         let port = free_port();
         let root_token = format!("root-{}", Uuid::new_v4().simple());
-        let home = home();
+        let home = home("real-vault-");
         let mut command = command(binary, &home, port, &root_token);
         if tls {
             command.arg("-dev-tls").arg(format!("-dev-tls-cert-dir={}", home.display()));
         }
         let log = home.join("log");
-        keep_running(command, &log);
+        keep_running(command, &log, Signal::SIGKILL);
         let scheme = if tls { "https" } else { "http" };
         let addr = format!("{scheme}://127.0.0.1:{port}");
         let ca = tls.then(|| home.join("vault-ca.pem"));
@@ -94,24 +95,23 @@ fn binary() -> Option<PathBuf> {
     candidates.into_iter().find(|candidate| candidate.is_file())
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     listener.local_addr().expect("a bound socket's address").port()
 }
 
 /// A directory named after this process. Those of processes that are gone are removed on the way: nothing runs when a test process ends.
-fn home() -> PathBuf {
-    const PREFIX: &str = "real-vault-";
+pub(crate) fn home(prefix: &str) -> PathBuf {
     let old = fs::read_dir(env::temp_dir()).into_iter().flatten().flatten();
     for directory in old.map(|entry| entry.path()) {
         let name = directory.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let owner = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next());
+        let owner = name.strip_prefix(prefix).and_then(|rest| rest.split('-').next());
         if owner.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
             // Another test process may be doing the same.
             let _ = fs::remove_dir_all(&directory);
         }
     }
-    TempDir::with_prefix(format!("{PREFIX}{}-", process::id())).expect("a temporary directory").keep()
+    TempDir::with_prefix(format!("{prefix}{}-", process::id())).expect("a temporary directory").keep()
 }
 
 /// Dev mode leaves the root token in the home directory, hence one of its own; settings of whoever runs the tests are none of its business.
@@ -128,20 +128,20 @@ fn command(binary: &Path, home: &Path, port: u16, root_token: &str) -> Command {
     command
 }
 
-/// Starts the server and leaves it running. It is killed when the thread that started it ends, so that thread waits for it: it ends with
-/// the process, however that ends.
-fn keep_running(mut command: Command, log: &Path) {
+/// Starts a server, leaves it running and gives its process id. It gets the signal when the thread that started it ends, so that thread
+/// waits for it: it ends with the process, however that ends.
+pub(crate) fn keep_running(mut command: Command, log: &Path, end: Signal) -> Pid {
     let output = File::create(log).expect("a log file");
     command.stdout(output.try_clone().expect("a descriptor")).stderr(output);
     #[allow(unsafe_code)]
     // SAFETY: prctl is one system call, which may be made between fork and exec.
     unsafe {
-        command.pre_exec(|| Ok(set_pdeathsig(Signal::SIGKILL)?));
+        command.pre_exec(move || Ok(set_pdeathsig(end)?));
     }
     let (started, result) = mpsc::channel();
     thread::spawn(move || match command.spawn() {
         Ok(mut child) => {
-            started.send(Ok(())).expect("the test that waits");
+            started.send(Ok(child.id())).expect("the test that waits");
             child.wait()
         }
         Err(error) => {
@@ -149,7 +149,8 @@ fn keep_running(mut command: Command, log: &Path) {
             Ok(ExitStatus::default())
         }
     });
-    result.recv().expect("the thread's word").expect("a server that starts");
+    let id = result.recv().expect("the thread's word").expect("a server that starts");
+    Pid::from_raw(id.try_into().expect("a process id"))
 }
 
 /// The last thing that dev mode does is to mount `secret/`.

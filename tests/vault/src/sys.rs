@@ -1,10 +1,11 @@
-//! `sys/…`: seal, health, mounts, policies, wrapping.
+//! `sys/…`: seal, health, mounts, policies, leases, wrapping.
 
 use serde_json::{Map, Value, json};
 
 use crate::clock;
 use crate::core::Core;
 use crate::envelope::{Answer, Failure, Outcome, go_json};
+use crate::leases;
 use crate::mounts::Mount;
 use crate::policy::Acl;
 use crate::request::{Operation, Request};
@@ -13,7 +14,7 @@ const VERSION: &str = "2.6.2";
 
 /// Paths that want the `sudo` capability as well.
 pub(crate) fn needs_sudo(path: &str) -> bool {
-    path == "sys/seal" || path.starts_with("sys/auth/")
+    path == "sys/seal" || path.starts_with("sys/auth/") || path.starts_with("sys/leases/lookup/")
 }
 
 /// What is answered without a token, sealed or not.
@@ -47,7 +48,9 @@ pub(crate) fn handle(core: &mut Core, request: &Request) -> Outcome {
         ("mounts", at) => mounts(core, request, at, ""),
         ("auth", at) => mounts(core, request, at, "auth/"),
         ("policies", at) => policies(core, request, at.strip_prefix("acl").ok_or_else(Failure::unsupported_path)?),
+        ("leases", at) => leases::handle(&mut core.leases, request, at),
         ("wrapping", "unwrap") => core.wrapping.unwrap(request),
+        ("wrapping", "rewrap") => core.wrapping.rewrap(request),
         ("wrapping", "wrap") => wrap(request),
         _ => Err(Failure::unsupported_path()),
     }
@@ -86,12 +89,10 @@ fn unwrap(core: &mut Core, request: &Request) -> Outcome {
     if request.body.contains_key("token") { core.authenticated(request) } else { core.wrapping.unwrap(request) }
 }
 
-/// Gives back what it is sent, and so wraps anything.
+/// Gives back what it is given, so that it is wrapped on its way out.
 fn wrap(request: &Request) -> Outcome {
-    match request.wrap_ttl {
-        Some(_) => Ok(Answer::data(Value::Object(request.body.clone()))),
-        None => Err(Failure::bad_request("endpoint requires response wrapping to be used")),
-    }
+    let wrapped = request.wrap_ttl.map(|_| Answer::data(Value::Object(request.body.clone())));
+    wrapped.ok_or_else(|| Failure::bad_request("endpoint requires response wrapping to be used"))
 }
 
 fn acl(core: &Core, request: &Request) -> Result<Acl, Failure> {

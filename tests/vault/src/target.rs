@@ -8,6 +8,7 @@ use std::sync::Once;
 use uuid::Uuid;
 
 use crate::operator::Operator;
+use crate::postgres::Postgres;
 use crate::real::RealVault;
 use crate::server::TestVault;
 use crate::tls::TlsFiles;
@@ -102,6 +103,15 @@ pub fn on_every_https_vault(test: impl Fn(&Target)) {
     run_on_real(RealVault::https(), test);
 }
 
+/// The same with a database, which only a real server needs: it does not run there where there is no PostgreSQL.
+pub fn on_every_vault_with_database(test: impl Fn(&Target, Option<&Postgres>)) {
+    test(&TestVault::start().into(), None);
+    run_on_real(RealVault::http(), |target| match Postgres::shared() {
+        Some(postgres) => test(target, Some(postgres)),
+        None => without_database(),
+    });
+}
+
 fn run_on_real(real: Option<&'static RealVault>, test: impl Fn(&Target)) {
     match real {
         Some(real) => test(&real.into()),
@@ -109,10 +119,19 @@ fn run_on_real(real: Option<&'static RealVault>, test: impl Fn(&Target)) {
     }
 }
 
-/// Says so once where everyone sees it: the test harness keeps back what goes through `eprintln!`.
 fn not_run() {
     static SAID: Once = Once::new();
     const TEXT: &str = "not run: no bao or vault on the PATH, so nothing ran against a real server\n";
     assert!(env::var_os("CI_REQUIRE_REAL_VAULT").is_none_or(|value| value != "1"), "{TEXT}");
-    SAID.call_once(|| std::io::stderr().write_all(TEXT.as_bytes()).expect("stderr"));
+    say_once(&SAID, TEXT);
+}
+
+fn without_database() {
+    static SAID: Once = Once::new();
+    say_once(&SAID, "not run: no PostgreSQL on this machine, so no database secrets came from a real server\n");
+}
+
+/// Where everyone sees it: the test harness keeps back what goes through `eprintln!`.
+fn say_once(said: &'static Once, text: &str) {
+    said.call_once(|| std::io::stderr().write_all(text.as_bytes()).expect("stderr"));
 }

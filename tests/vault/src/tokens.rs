@@ -107,6 +107,16 @@ impl Token {
         self.kind == Kind::Service && self.expires.is_some() && !self.grant.not_renewable
     }
 
+    /// How long it lasts yet; without end if it is none.
+    fn left(&self) -> Option<Duration> {
+        self.expires.map(|expires| expires.saturating_duration_since(Instant::now()))
+    }
+
+    /// Nothing that a batch token makes outlives it: nobody can revoke it before.
+    pub(crate) fn lease_limit(&self) -> Option<Duration> {
+        self.left().filter(|_| self.kind == Kind::Batch)
+    }
+
     /// For how long it can be renewed at most, in whole seconds.
     fn max_ttl_left(&self) -> Duration {
         let age = self.created.elapsed().unwrap_or_default();
@@ -134,7 +144,7 @@ impl Token {
 
     /// What a lookup tells.
     fn lookup(&self) -> Value {
-        let left = self.expires.map_or(Duration::ZERO, |expires| expires.saturating_duration_since(Instant::now()));
+        let left = self.left().unwrap_or_default();
         let mut data = json!({
             "accessor": self.accessor,
             "creation_time": clock::unix(self.created),
@@ -171,7 +181,7 @@ fn max_ttl(grant: &Grant) -> Duration {
     if grant.explicit_max_ttl.is_zero() { DEFAULT_TTL } else { grant.explicit_max_ttl }
 }
 
-fn warn_if_capped(answer: Answer, asked: Duration, given: Duration) -> Answer {
+pub(crate) fn warn_if_capped(answer: Answer, asked: Duration, given: Duration) -> Answer {
     if asked <= given {
         return answer;
     }

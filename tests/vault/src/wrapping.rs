@@ -1,4 +1,4 @@
-//! Response wrapping: `sys/wrapping/lookup`, `sys/wrapping/unwrap`, and the answers that wait for them.
+//! Response wrapping: `sys/wrapping/…`, and the answers that wait for them.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant, SystemTime};
@@ -75,6 +75,13 @@ impl Wrapping {
         self.check(request)?;
         let wrapped = self.0.remove(&token).ok_or_else(invalid)?;
         Ok(Answer::verbatim(wrapped.content.status, wrapped.content.body))
+    }
+
+    /// `sys/wrapping/rewrap`: the same under another token, which looks as if it came from where the first one came from.
+    pub(crate) fn rewrap(&mut self, request: &Request) -> Outcome {
+        let wrapped = self.0.remove(&wanted(request)?).ok_or_else(invalid)?;
+        let rendered = self.wrap(&wrapped.creation_path, wrapped.ttl, wrapped.content, None);
+        Ok(Answer::verbatim(rendered.status, rendered.body))
     }
 }
 
