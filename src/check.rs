@@ -93,7 +93,7 @@ mod tests {
         for (name, provenance, source) in rows {
             built.variables.push(Variable::new(name, "s3cret"));
             built.sources.push(provenance);
-            expected += &format!("{}: {source}\n", name.replace('\n', "\\n"));
+            expected.extend([&name.replace('\n', "\\n"), ": ", source, "\n"]);
         }
         assert_eq!(report(&built, &requests, &outcomes), expected);
     }

@@ -301,6 +301,7 @@ mod tests {
         naming: Naming { upcase: false, sanitize: false, on_conflict: OnConflict::Error },
     };
 
+    #[allow(clippy::unnecessary_wraps, reason = "an outcome, as the others are")]
     fn document(json: &str) -> Result<Found, Error> {
         let document = Document::new(serde_json::from_str(json).expect("an object"));
         Ok(Found { document, ..Found::default() })
