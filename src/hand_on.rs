@@ -34,7 +34,8 @@ pub fn wanted(layers: &Layers<'_>) -> Option<HandOn> {
     let asks = |prefix: &&str| layers.raw(&format!("{prefix}TOKEN")).is_some_and(is_login);
     let prefix = PREFIXES.into_iter().find(|prefix| asks(prefix))?;
     let in_effect = settings::OF_CONNECTION.iter().filter_map(|(setting, name)| {
-        layers.one(setting).map(|found| Variable::new(format!("{prefix}{name}"), found.value.trimmed()))
+        let value = layers.one(setting)?.value.trimmed();
+        (!value.is_empty()).then(|| Variable::new(format!("{prefix}{name}"), value))
     });
     let of_clients = OF_CLIENTS.iter().filter_map(|name| {
         let name = format!("{prefix}{name}");

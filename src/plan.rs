@@ -400,6 +400,8 @@ mod tests {
             ("VAULT_CLIENT_TIMEOUT", "10s"),
         ];
         let options = [("addr", "http://used"), ("namespace", "team")];
+        let unset = planned(&[("namespace", "")], &environment, &[]).expect("a plan");
+        assert!(!names(&unset).contains(&"VAULT_NAMESPACE"));
         let plan = planned(&options, &environment, &[]).expect("a plan");
         assert_eq!(names(&plan), ["VAULT_TOKEN", "A", "VAULT_ADDR", "VAULT_CLIENT_TIMEOUT", "VAULT_NAMESPACE"]);
         assert!(plan.needs_vault() && plan.fetches("VAULT_TOKEN"));
