@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::Map;
-use test_vault::{Operator, Postgres, Target, Value, json, on_every_vault};
+use test_vault::{Operator, Postgres, Target, Value, json, on_every_vault, on_every_vault_with_database};
 
 use crate::support::{Ended, binary, directory, run, run_at};
 
@@ -326,6 +327,61 @@ fn imports(scene: &Scene<'_>) {
         let imported: BTreeSet<String> = run.environment().into_keys().filter(|name| name != "PATH").collect();
         let expected: BTreeSet<String> = quoted(&row[1]).into_iter().map(str::to_owned).collect();
         assert_eq!(imported, expected, "{}", row[0]);
+    }
+}
+
+#[test]
+fn dynamic_secrets_are_as_they_are_described() {
+    on_every_vault_with_database(|target, postgres| {
+        let (operator, mount) = (target.operator(), target.unique("database"));
+        operator.enable_database(&mount, "app", json!({ "default_ttl": "1h" }), postgres);
+        operator.policy(&mount, &format!("path \"{mount}/creds/app\" {{ capabilities = [\"read\"] }}"));
+        operator.enable_approle(&mount);
+        let run = |role: Value| {
+            operator.approle_role(&mount, "app", role);
+            run_at(target)
+                .env("VAULT_AUTH_MOUNT", &mount)
+                .env("VAULT_ROLE_ID", operator.role_id(&mount, "app"))
+                .env("VAULT_SECRET_ID", operator.secret_id(&mount, "app", json!({})))
+                .env("A", format!("vault:{mount}/creds/app#username"))
+                .env("B", format!("vault:{mount}/creds/app#password"))
+        };
+        let role = |ttl: &str, uses: u8| json!({ "token_policies": [mount], "token_ttl": ttl, "token_num_uses": uses });
+        let leases = |count| operator.wait_for_leases(&mount, count, Duration::from_secs(10)).len();
+
+        let used_up = run(role("8h", 1));
+        used_up.fails(77, &["token had one use left"]);
+        assert_eq!(leases(0), 0);
+        let checked = run(role("8h", 0)).option("--check").end();
+        assert!(checked.code == Some(0) && checked.text().contains(", lease "), "{}", checked.stderr);
+        assert_eq!(leases(0), 0);
+
+        let logged = run(role("8h", 2)).options(["--log-level", "info"]).marker().end();
+        assert!(logged.started() && logged.stderr.contains(&format!("lease {mount}/creds/app/")), "{}", logged.stderr);
+        assert_eq!(leases(1), 1);
+        let warned = run(role("5m", 0)).marker().end();
+        assert!(
+            warned.started() && warned.stderr.contains("with the token that it was made with"),
+            "{}",
+            warned.stderr
+        );
+        assert_eq!(leases(2), 2);
+        let revoked = run(role("8h", 0)).options(["--revoke", "true"]).marker().end();
+        assert!(revoked.started() && revoked.stderr.contains("the dynamic secrets end with it"), "{}", revoked.stderr);
+        assert_eq!(leases(2), 2);
+    });
+}
+
+#[test]
+fn every_value_in_the_table_of_errors_is_one() {
+    let target = Target::from(test_vault::TestVault::start());
+    let rows = table("| value of the variable | why |");
+    assert!(rows.len() > 10, "{rows:?}");
+    for row in rows {
+        run_at(&target)
+            .env("VAULT_TOKEN", target.root_token())
+            .env("ROW", quoted(&row[0])[0])
+            .fails(78, &["vault-exec: error: ROW: "]);
     }
 }
 
