@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::Map;
-use test_vault::{Operator, Target, Value, json, on_every_vault};
+use test_vault::{Operator, Postgres, Target, Value, json, on_every_vault, on_every_vault_with_database};
 
 use crate::support::{Ended, binary, directory, run, run_at};
 
@@ -19,6 +20,8 @@ const ERROR: &str = include_str!("../../src/error.rs");
 
 /// The address that the README writes in examples that print one.
 const SHOWN_ADDRESS: &str = "http://127.0.0.1:8200";
+/// What the ids of leases begin with, and the rest of the one that the README shows.
+const SHOWN_LEASE: (&str, &str) = ("lease database/creds/app/", "Zp0Hk1aWqT");
 
 /// A fenced block: the words behind the fence, and the text.
 #[derive(Clone, Debug)]
@@ -55,14 +58,15 @@ fn blocks_in(language: &str) -> Vec<Block> {
     found
 }
 
-/// The rows of the table with this header, each cut into its cells.
-fn table(header: &str) -> Vec<Vec<&'static str>> {
-    let rows: Vec<Vec<&str>> = README
+/// The rows of the table with this header, each cut into its cells. A bar in a cell is `\|`.
+fn table(header: &str) -> Vec<Vec<String>> {
+    let cell = |cell: &str| cell.trim().replace('\0', "|");
+    let rows: Vec<Vec<String>> = README
         .lines()
         .skip_while(|line| *line != header)
         .skip(2)
         .take_while(|line| line.starts_with('|'))
-        .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
+        .map(|line| line.replace("\\|", "\0").trim_matches('|').split('|').map(cell).collect())
         .collect();
     assert!(!rows.is_empty(), "no table {header}");
     rows
@@ -84,6 +88,8 @@ struct Scene<'a> {
     directory: tempfile::TempDir,
     /// Whether the blocks are run as they stand: where there is a real server, its command line is there too.
     has_cli: bool,
+    /// Whether there is a database secrets engine, which a real server has where there is a PostgreSQL.
+    has_database: bool,
 }
 
 impl Scene<'_> {
@@ -96,7 +102,12 @@ impl Scene<'_> {
         if let Some(cli) = &cli {
             link(cli, &programs.join("vault"));
         }
-        Scene { target, directory, has_cli: cli.is_some() }
+        let postgres = if target.own().is_none() { Postgres::shared() } else { None };
+        let has_database = target.own().is_some() || postgres.is_some();
+        if has_database {
+            target.operator().enable_database("database", "app", json!({ "default_ttl": "1h" }), postgres);
+        }
+        Scene { target, directory, has_cli: cli.is_some(), has_database }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -106,13 +117,18 @@ impl Scene<'_> {
     /// Does what a block says.
     fn play(&self, block: &Block) {
         match (block.language, block.file) {
+            // What another program was started with.
+            (_, Some("before")) => {}
+            (_, Some("after")) => self.start(block),
             (_, Some(file)) => fs::write(self.path(file), &block.text).expect("a file of the README"),
             ("sh", None) if self.has_cli => {
                 let ended = self.shell(&format!("set -e\n{}", block.text));
                 assert_eq!(ended.code, Some(0), "{}\n{}{}", block.text, ended.text(), ended.stderr);
             }
             ("sh", None) => block.text.lines().for_each(|line| self.operate(line)),
-            ("console", None) => self.compare(&block.text),
+            ("console", None) if self.has_database || !block.text.contains("vault:database/") => {
+                self.compare(&block.text);
+            }
             _ => {}
         }
     }
@@ -122,8 +138,33 @@ impl Scene<'_> {
         let commands: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("$ ")).collect();
         let expected: Vec<&str> = text.lines().filter(|line| !line.starts_with("$ ")).collect();
         let ended = self.shell(&format!("exec 2>&1\n{}", commands.join("\n")));
-        let printed = ended.text().replace(&self.target.addr(), SHOWN_ADDRESS);
+        let printed = with_shown_leases(&ended.text().replace(&self.target.addr(), SHOWN_ADDRESS));
         assert_eq!(printed.lines().collect::<Vec<_>>(), expected, "{commands:#?}");
+    }
+
+    /// Starts what a manifest or a Dockerfile starts, at the Vault of the scene: each of its variables that has a
+    /// reference must reach the application without it.
+    fn start(&self, block: &Block) {
+        let (variables, command) = match block.language {
+            "yaml" => (of_manifest(&block.text), between(&block.text, "command: ", '\n')[0].to_owned()),
+            _ => (of_dockerfile(&block.text), between(&block.text, "ENTRYPOINT ", '\n')[0].to_owned()),
+        };
+        let words: Vec<String> = serde_json::from_str(&command).expect("a command");
+        assert_eq!(words[..2], ["/vault-exec", "--"]);
+        let ours =
+            |name: &str| ["VAULT_ADDR", "VAULT_ROLE_ID", "VAULT_SECRET_ID"].iter().any(|ours| name.starts_with(ours));
+        let run = run_at(self.target)
+            .env("VAULT_ROLE_ID_FILE", self.path("role-id"))
+            .env("VAULT_SECRET_ID_FILE", self.path("secret-id"));
+        let set = variables.iter().filter(|(name, _)| !ours(name));
+        let environment = set.fold(run, |run, (name, value)| run.env(name, value)).environment();
+        let references: Vec<_> = variables.iter().filter(|(_, value)| value.contains("vault:")).collect();
+        assert!(references.len() > 1, "{variables:?}");
+        for (name, _) in references {
+            assert!(environment.get(name).is_some_and(|value| !value.contains("vault:")), "{name}: {environment:?}");
+        }
+        let from_path = variables.iter().any(|(name, _)| name == "VAULT_ENV_FROM_PATH");
+        assert_eq!(environment.contains_key("password"), from_path);
     }
 
     fn shell(&self, script: &str) -> Ended {
@@ -137,7 +178,8 @@ impl Scene<'_> {
             command.env("VAULT_TOKEN", self.target.root_token());
         }
         // An example that sets credentials gets no others.
-        if self.path("secret-id").is_file() && !script.contains("VAULT_ROLE_ID_FILE=") {
+        let has_credentials = ["VAULT_ROLE_ID_FILE=", "VAULT_TOKEN_FILE="].iter().any(|name| script.contains(name));
+        if self.path("secret-id").is_file() && !has_credentials {
             command.env("VAULT_ROLE_ID_FILE", "role-id").env("VAULT_SECRET_ID_FILE", "secret-id");
         }
         Ended::of(command.output().expect("a shell"))
@@ -159,6 +201,10 @@ impl Scene<'_> {
             }
             ["vault", "policy", "write", name, file] => {
                 operator.policy(name, &content(file));
+                Value::Null
+            }
+            ["vault", "secrets", "enable", engine] => {
+                operator.write(&format!("sys/mounts/{engine}"), json!({ "type": engine }));
                 Value::Null
             }
             ["vault", "auth", "enable", "approle"] => {
@@ -186,6 +232,33 @@ impl Scene<'_> {
         };
         fs::write(self.path(output), text.as_str().expect("a text")).expect("a file of the operator");
     }
+}
+
+/// The text with the lease of the README in place of each.
+fn with_shown_leases(text: &str) -> String {
+    let (start, id) = SHOWN_LEASE;
+    let mut parts = text.split(start);
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| text + start + id + part.trim_start_matches(|c: char| c.is_ascii_alphanumeric()))
+}
+
+/// The variables of a manifest, each on a line `- { name: NAME, value: VALUE }`.
+fn of_manifest(text: &str) -> Vec<(String, String)> {
+    let entries = text.lines().filter_map(|line| line.trim().strip_prefix("- { name: ")?.strip_suffix(" }"));
+    entries.map(|entry| unquoted(entry.split_once(", value: ").expect("a value"))).collect()
+}
+
+/// The variables of a Dockerfile.
+fn of_dockerfile(text: &str) -> Vec<(String, String)> {
+    let entries = text.lines().filter_map(|line| line.strip_prefix("ENV "));
+    entries.map(|entry| unquoted(entry.split_once('=').expect("a value"))).collect()
+}
+
+fn unquoted((name, value): (&str, &str)) -> (String, String) {
+    let quote = value.chars().next().filter(|c| matches!(c, '"' | '\''));
+    // Docker expands `${…}` outside of single quotes.
+    let value = quote.and_then(|quote| value.strip_prefix(quote)?.strip_suffix(quote)).unwrap_or(value);
+    (name.to_owned(), value.to_owned())
 }
 
 fn create_token(operator: &Operator, flags: &[&str]) -> Value {
@@ -235,11 +308,11 @@ fn references(scene: &Scene<'_>) {
         .env("VAULT_ROLE_ID_FILE", scene.path("role-id"))
         .env("VAULT_SECRET_ID_FILE", scene.path("secret-id"));
     for (number, row) in rows.iter().enumerate() {
-        run = run.env(format!("ROW_{number}"), quoted(row[0])[0]);
+        run = run.env(format!("ROW_{number}"), quoted(&row[0])[0]);
     }
     let environment = run.environment();
     for (number, row) in rows.iter().enumerate() {
-        let expected = if row[1] == "(left out)" { None } else { Some(quoted(row[1])[0]) };
+        let expected = if row[1] == "(left out)" { None } else { Some(quoted(&row[1])[0]) };
         assert_eq!(environment.get(&format!("ROW_{number}")).map(String::as_str), expected, "{}", row[0]);
     }
 }
@@ -250,10 +323,65 @@ fn imports(scene: &Scene<'_>) {
         let run = run_at(scene.target)
             .env("VAULT_ROLE_ID_FILE", scene.path("role-id"))
             .env("VAULT_SECRET_ID_FILE", scene.path("secret-id"))
-            .options(quoted(row[0])[0].split_whitespace());
+            .options(quoted(&row[0])[0].split_whitespace());
         let imported: BTreeSet<String> = run.environment().into_keys().filter(|name| name != "PATH").collect();
-        let expected: BTreeSet<String> = quoted(row[1]).into_iter().map(str::to_owned).collect();
+        let expected: BTreeSet<String> = quoted(&row[1]).into_iter().map(str::to_owned).collect();
         assert_eq!(imported, expected, "{}", row[0]);
+    }
+}
+
+#[test]
+fn dynamic_secrets_are_as_they_are_described() {
+    on_every_vault_with_database(|target, postgres| {
+        let (operator, mount) = (target.operator(), target.unique("database"));
+        operator.enable_database(&mount, "app", json!({ "default_ttl": "1h" }), postgres);
+        operator.policy(&mount, &format!("path \"{mount}/creds/app\" {{ capabilities = [\"read\"] }}"));
+        operator.enable_approle(&mount);
+        let run = |role: Value| {
+            operator.approle_role(&mount, "app", role);
+            run_at(target)
+                .env("VAULT_AUTH_MOUNT", &mount)
+                .env("VAULT_ROLE_ID", operator.role_id(&mount, "app"))
+                .env("VAULT_SECRET_ID", operator.secret_id(&mount, "app", json!({})))
+                .env("A", format!("vault:{mount}/creds/app#username"))
+                .env("B", format!("vault:{mount}/creds/app#password"))
+        };
+        let role = |ttl: &str, uses: u8| json!({ "token_policies": [mount], "token_ttl": ttl, "token_num_uses": uses });
+        let leases = |count| operator.wait_for_leases(&mount, count, Duration::from_secs(10)).len();
+
+        let used_up = run(role("8h", 1));
+        used_up.fails(77, &["token had one use left"]);
+        assert_eq!(leases(0), 0);
+        let checked = run(role("8h", 0)).option("--check").end();
+        assert!(checked.code == Some(0) && checked.text().contains(", lease "), "{}", checked.stderr);
+        assert_eq!(leases(0), 0);
+
+        let logged = run(role("8h", 2)).options(["--log-level", "info"]).marker().end();
+        assert!(logged.started() && logged.stderr.contains(&format!("lease {mount}/creds/app/")), "{}", logged.stderr);
+        assert_eq!(leases(1), 1);
+        let warned = run(role("5m", 0)).marker().end();
+        assert!(
+            warned.started() && warned.stderr.contains("with the token that it was made with"),
+            "{}",
+            warned.stderr
+        );
+        assert_eq!(leases(2), 2);
+        let revoked = run(role("8h", 0)).options(["--revoke", "true"]).marker().end();
+        assert!(revoked.started() && revoked.stderr.contains("the dynamic secrets end with it"), "{}", revoked.stderr);
+        assert_eq!(leases(2), 2);
+    });
+}
+
+#[test]
+fn every_value_in_the_table_of_errors_is_one() {
+    let target = Target::from(test_vault::TestVault::start());
+    let rows = table("| value of the variable | why |");
+    assert!(rows.len() > 10, "{rows:?}");
+    for row in rows {
+        run_at(&target)
+            .env("VAULT_TOKEN", target.root_token())
+            .env("ROW", quoted(&row[0])[0])
+            .fails(78, &["vault-exec: error: ROW: "]);
     }
 }
 
@@ -262,7 +390,8 @@ fn a_policy_that_allows_less_is_not_enough() {
     let vault = test_vault::TestVault::start();
     let target = Target::from(vault);
     let scene = Scene::new(&target);
-    blocks().iter().filter(|block| block.language != "console").for_each(|block| scene.play(block));
+    let is_started = |block: &&Block| block.language == "console" || block.file == Some("after");
+    blocks().iter().filter(|block| !is_started(block)).for_each(|block| scene.play(block));
     let policy = blocks_in("hcl")[0].text.replace("secret/data/app", "secret/data/other");
     assert_ne!(policy, blocks_in("hcl")[0].text);
     target.operator().policy("app", &policy);
@@ -283,7 +412,7 @@ fn the_table_of_settings_has_every_option_and_no_other() {
         .collect();
     let rows = table("| option | variable | default | meaning |");
     let named: BTreeSet<&str> =
-        rows.iter().flat_map(|row| quoted(row[0])).map(|option| option.trim_start_matches("--")).collect();
+        rows.iter().flat_map(|row| quoted(&row[0])).map(|option| option.trim_start_matches("--")).collect();
     assert!(options.len() > 20, "{help}");
     assert_eq!(named, options);
 }
@@ -301,7 +430,7 @@ fn every_variable_is_named_and_none_that_there_is_not() {
         assert!(README.contains(&format!("{name}`")) || README.contains(&format!("{name}=")), "{name}");
     }
     let rows = table("| option | variable | default | meaning |");
-    for name in rows.iter().flat_map(|row| quoted(row[1])) {
+    for name in rows.iter().flat_map(|row| quoted(&row[1])) {
         let base = name.trim_end_matches("_FILE").trim_start_matches("VAULT_");
         let is_known = known.iter().any(|known| known == name) || credentials.contains(&base) || base == "TOKEN_PATH";
         assert!(is_known, "{name} is in the table and not in the source");
@@ -321,10 +450,10 @@ fn the_table_of_exit_codes_is_that_of_the_source() {
     let source: BTreeSet<&str> =
         between(ERROR, "=> ", ',').into_iter().filter(|code| code.parse::<u8>().is_ok()).collect();
     let rows = table("| code | meaning |");
-    let named: BTreeSet<&str> = rows.iter().map(|row| row[0]).filter(|code| *code != "128+n").collect();
+    let named: BTreeSet<&str> = rows.iter().map(|row| row[0].as_str()).filter(|code| *code != "128+n").collect();
     assert!(source.len() >= 9, "{source:?}");
     assert_eq!(named, source);
-    for block in blocks_in("yaml") {
+    for block in blocks_in("yaml").iter().filter(|block| block.file == Some("job.yaml")) {
         let values = between(&block.text, "values: [", ']');
         for code in values.iter().flat_map(|values| values.split(',')).map(str::trim) {
             assert!(named.contains(code), "{code} in {}", block.text);
@@ -343,7 +472,8 @@ fn instructions(text: &str) -> Vec<(String, String)> {
 
 #[test]
 fn the_dockerfiles_start_the_application_through_the_binary() {
-    for text in [blocks_in("dockerfile")[0].text.as_str(), DOCKERFILE] {
+    let blocks = blocks_in("dockerfile");
+    for text in blocks.iter().map(|block| block.text.as_str()).chain([DOCKERFILE]) {
         let instructions = instructions(text);
         let all = |name: &str| {
             instructions.iter().filter(|found| found.0 == name).map(|found| found.1.as_str()).collect::<Vec<_>>()
@@ -411,7 +541,7 @@ fn the_complete_dockerfile_copies_what_there_is() {
 #[test]
 fn other_names_of_vaults_are_no_errors_and_are_stripped() {
     let rows = table("| variable | what happens |");
-    let names: Vec<&str> = rows.iter().flat_map(|row| quoted(row[0])).collect();
+    let names: Vec<&str> = rows.iter().flat_map(|row| quoted(&row[0])).collect();
     assert!(names.contains(&"VAULT_WRAP_TTL") && names.len() > 10, "{names:?}");
     let target = Target::from(test_vault::TestVault::start());
     target.operator().kv_put("secret", 2, "app", json!({ "user": "ada" }));
