@@ -31,6 +31,8 @@ pub fn of(plan: &Plan, settings: &Settings) -> Result<String, Errors> {
         errors.keep(exact(path, vec!["update"]).map(|rule| add(&mut rules, rule)));
     }
     errors.or(())?;
+    // In an order of their own, so that two policies can be compared.
+    rules.sort_by(|one, other| one.path.cmp(&other.path));
     Ok(hcl(&rules, settings))
 }
 
@@ -72,8 +74,8 @@ fn add(rules: &mut Vec<Rule>, rule: Rule) {
 
 fn ambiguous(path: &Path) -> Error {
     Error::config(format!("{path}: whether a KV v2 mount is there cannot be known without asking Vault")).hint(
-        "for KV v2 write data/ after the mount; set --kv-version 1 where every path is to be read as it is written, or 2 \
-        where the first segment of each is a KV v2 mount",
+        "for KV v2 write data/ after the mount. Set --kv-version 1 where all other paths are to be read as they are written, \
+        as those of KV v1 and of dynamic secrets are, or 2 where the first segment of each is a KV v2 mount",
     )
 }
 
@@ -140,9 +142,9 @@ mod tests {
         ];
         let expected = [
             r#""kv/data/a" { capabilities = ["read", "create", "update"] }"#,
-            r#""pki/issue/r" { capabilities = ["update"] }"#,
-            r#""kv/data/q\"q" { capabilities = ["read"] }"#,
             r#""kv/data/i" { capabilities = ["read"] }"#,
+            r#""kv/data/q\"q" { capabilities = ["read"] }"#,
+            r#""pki/issue/r" { capabilities = ["update"] }"#,
             r#""t/decrypt/key" { capabilities = ["update"] }"#,
         ];
         assert_eq!(rules(&policy(&[("secret", "kv/data/i")], &environment).expect("a policy")), expected);
@@ -155,7 +157,7 @@ mod tests {
         let starts: Vec<&str> = errors.iter().filter_map(|error| error.message.split(':').next()).collect();
         assert_eq!(starts, ["kv/a", "database/creds/r", "kv/b"]);
         let one = policy(&[("kv-version", "1")], &environment).expect("a policy");
-        assert!(rules(&one)[1].starts_with("\"database/creds/r\"") && rules(&one)[0].starts_with("\"kv/a\""), "{one}");
+        assert!(rules(&one)[0].starts_with("\"database/creds/r\"") && rules(&one)[1].starts_with("\"kv/a\""), "{one}");
         let two = policy(&[("kv-version", "2")], &environment[..1]).expect("a policy");
         assert!(rules(&two)[0].starts_with("\"kv/data/a\""), "{two}");
     }

@@ -296,7 +296,7 @@ pub fn without_effect(layers: &Layers<'_>) -> Vec<String> {
         layers
             .raw(name.0)
             .and_then(Secret::expose_text)
-            .is_some_and(|text| !text.is_empty() && units::boolean(text) != Ok(false))
+            .is_some_and(|text| !matches!(text, "" | "0s") && units::boolean(text) != Ok(false))
     };
     OF_VAULT_ENV.iter().filter(is_set).map(|(name, instead)| format!("{name} has no effect: {instead}")).collect()
 }

@@ -175,6 +175,10 @@ impl Client {
         match answer.status {
             403 if answer.refuses_token() => error.hint(BAD_TOKEN),
             403 => error.hint("no policy of the token allows it"),
+            // A leased secret is not handed out on the last use: it would end at once.
+            400 if error.message.contains("token had one use left") => {
+                error.hint("set token_num_uses of the role to 0 or to more than the number of requests")
+            }
             _ => error,
         }
     }
