@@ -25,5 +25,7 @@ mod round_trips;
 mod settings;
 mod signals;
 mod support;
+mod texts;
 mod tls;
 mod wrapped_secret_id;
+mod writes;
