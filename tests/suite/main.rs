@@ -27,5 +27,6 @@ mod signals;
 mod support;
 mod texts;
 mod tls;
+mod transit;
 mod wrapped_secret_id;
 mod writes;
