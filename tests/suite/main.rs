@@ -13,6 +13,7 @@ mod controls;
 mod exec;
 mod imports;
 mod launch;
+mod leases;
 mod logging;
 mod login;
 mod main_job;

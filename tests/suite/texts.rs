@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
-use test_vault::{Target, TestVault, Value, json, on_every_vault};
+use test_vault::{Recorded, Target, TestVault, Value, json, on_every_vault};
 
 use crate::app::{as_root, kv, reading, token, with_app};
 use crate::support::{Ended, Run, run, run_at};
@@ -97,7 +97,7 @@ fn the_body_of_a_write_in_a_text_ends_with_its_own_brace() {
         clear(target);
         assert_value(&as_root(target).env("X", text), "{<hello>}");
         if let Some(vault) = target.own() {
-            assert_eq!(vault.requests().iter().map(|request| request.json()).collect::<Vec<Value>>(), [body]);
+            assert_eq!(vault.requests().iter().map(Recorded::json).collect::<Vec<Value>>(), [body]);
         }
     });
 }
@@ -210,7 +210,7 @@ fn a_template_makes_json_of_a_whole_secret() {
             for key in ["${ . | toJson }", "${.|toJson}"] {
                 let run = as_root(target).env("X", format!("vault:{mount}/app#{key}"));
                 let text = run.value("X").expect("a value");
-                assert_eq!(serde_json_of(&text), secret, "{text}");
+                assert_eq!(parsed(&text), secret, "{text}");
                 let inline = as_root(target).env("X", format!("[${{vault:{mount}/app#{key}}}]"));
                 assert_eq!(inline.value("X"), Some(format!("[{text}]")));
             }
@@ -218,7 +218,7 @@ fn a_template_makes_json_of_a_whole_secret() {
     });
 }
 
-fn serde_json_of(text: &str) -> Value {
+fn parsed(text: &str) -> Value {
     text.parse().expect("JSON")
 }
 
