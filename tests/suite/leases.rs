@@ -291,6 +291,40 @@ fn a_token_that_is_used_up_is_an_error_whichever_request_comes_last() {
     });
 }
 
+/// A real server, asked for both at once, can keep the lease of a token that is gone.
+#[test]
+fn a_lease_is_never_made_while_the_last_use_of_its_token_is_under_way() {
+    let target = own();
+    let kv = with_app(&target);
+    let database = Database::new(&target, None);
+    let vault = target.own().expect("own");
+    let role = role(&target, &format!("{}\n{}", database.policy(), reading(&kv)), json!({ "token_num_uses": 2 }));
+    let run = database.wanted(as_role(&target, &role)).env("Z", format!("vault:{kv}/data/app#user"));
+    vault.fault(&*format!("GET /v1/{}/", database.mount), Fault::Delay(Duration::from_secs(1)));
+    let child = run.marker().spawn();
+    assert!(
+        vault.wait_for(
+            |requests| requests.iter().any(|request| request.path.starts_with(&format!("/v1/{kv}/"))),
+            PATIENCE
+        )
+    );
+    let requests = vault.requests();
+    let lease = requests.iter().find(|request| request.path.contains("/creds/")).expect("asked for");
+    assert_eq!(lease.status, Some(200), "answered before the next one was asked");
+    assert_eq!(Ended::of(child.wait_with_output().expect("it ends")).code, Some(78));
+}
+
+#[test]
+fn a_version_that_is_found_out_too_late_leaves_no_lease() {
+    let target = own();
+    let database = Database::new(&target, None);
+    target.own().expect("own").fault("/v1/sys/internal/", Fault::error(403, "permission denied"));
+    let run = as_role(&target, &database.role(json!({}))).env("X", database.reference("username#1"));
+    run.fails(78, &["X: ", "/creds/app", "no versions"]);
+    assert_eq!(database.reads(), Some(1));
+    database.assert_leases(0);
+}
+
 #[test]
 fn a_batch_token_keeps_its_lease() {
     on_every_vault_with_database(|target, postgres| {
