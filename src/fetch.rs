@@ -17,7 +17,7 @@ use crate::reference::{Ask, Body};
 use crate::secret::Secret;
 use crate::settings::{KvVersion, Settings};
 use crate::vault::auth::Session;
-use crate::vault::client::{Client, Repeat, Request};
+use crate::vault::client::{Client, Repeat, Request, WITHHELD};
 use crate::vault::kv;
 use crate::vault::mounts::{self, Engine, Question, Target};
 use crate::vault::transit;
@@ -59,7 +59,9 @@ pub fn fetch(client: &Client, session: &Session, plan: &Plan, settings: &Setting
     let (mut jobs, places) = requests(client, session, plan, settings.kv_version)?;
     jobs.extend(batches(plan, settings));
     check_uses(session, jobs.len())?;
-    let done = in_parallel(client, &jobs, |job| carry_out(client, session, job));
+    let work = |job: &Job| carry_out(client, session, job);
+    let done =
+        if goes_in_turn(session, &jobs) { jobs.iter().map(work).collect() } else { in_parallel(client, &jobs, work) };
     let mut outcomes = Outcomes { places, token: session.token.clone(), ..Outcomes::default() };
     for done in done {
         match done {
@@ -71,7 +73,7 @@ pub fn fetch(client: &Client, session: &Session, plan: &Plan, settings: &Setting
     for lease in &leases {
         report(lease, session);
     }
-    check_spent(session, jobs.len(), &leases)?;
+    check_spent(session, jobs.len(), &leases, &outcomes.answers)?;
     Ok(Fetched { outcomes, requests: jobs.len() as u64, leases })
 }
 
@@ -125,15 +127,33 @@ fn check_uses(session: &Session, requests: usize) -> Result<(), Error> {
     }
 }
 
-/// A token that is used up is gone, and its leases with it.
-fn check_spent(session: &Session, requests: usize, leases: &[Lease]) -> Result<(), Error> {
+/// A token that is used up is gone, and its leases with it. Vault withholds a lease that comes with the last use, and lets
+/// one that came before end: which of them it is depends on the order in which it takes the requests.
+fn check_spent(
+    session: &Session,
+    requests: usize,
+    leases: &[Lease],
+    answers: &[Result<Found, Error>],
+) -> Result<(), Error> {
+    let is_withheld = |answer: &Result<Found, Error>| matches!(answer, Err(error) if error.message.contains(WITHHELD));
+    let has_lost = !leases.is_empty() || answers.iter().any(is_withheld);
     match session.uses {
-        Some(uses) if uses <= requests as u64 && !leases.is_empty() => Err(Error::config(format!(
+        Some(uses) if uses <= requests as u64 && has_lost => Err(Error::config(format!(
             "the login's token is good for {uses} requests, all of them are used, and the dynamic secrets ended with it"
         ))
         .hint("set token_num_uses of the role to 0 or to a larger number")),
         _ => Ok(()),
     }
+}
+
+/// A lease that is made while the last use of its token is under way can outlive the token, and nobody has it then.
+fn goes_in_turn(session: &Session, jobs: &[Job]) -> bool {
+    let makes_no_lease = |job: &Job| match job {
+        Job::Read(Target { engine, .. }, _) => matches!(engine, Engine::Kv(_)),
+        Job::Write(..) => false,
+        Job::Decrypt(..) => true,
+    };
+    session.uses == Some(jobs.len() as u64) && !jobs.iter().all(makes_no_lease)
 }
 
 fn carry_out(client: &Client, session: &Session, job: &Job) -> Done {

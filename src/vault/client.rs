@@ -35,6 +35,9 @@ const PARALLEL_HTTP2: usize = 64;
 
 const BAD_TOKEN: &str = "the token is wrong, expired, revoked or used up, or not for this address and namespace";
 
+/// How Vault says that it has no lease for the last use of a token.
+pub const WITHHELD: &str = "token had one use left, so leased credentials were immediately revoked";
+
 /// How Vault is reached.
 pub struct Connection {
     /// The server.
@@ -175,9 +178,8 @@ impl Client {
         match answer.status {
             403 if answer.refuses_token() => error.hint(BAD_TOKEN),
             403 => error.hint("no policy of the token allows it"),
-            // A leased secret is not handed out on the last use: it would end at once.
-            400 if error.message.contains("token had one use left") => {
-                error.hint("set token_num_uses of the role to 0 or to more than the number of requests")
+            400 if error.message.contains(WITHHELD) => {
+                error.hint("give the token more uses, or any number: num_uses of a token, token_num_uses of a role")
             }
             _ => error,
         }
