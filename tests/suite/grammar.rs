@@ -207,10 +207,39 @@ fn changed(mut bytes: Vec<u8>, (at, change): (Index, Change)) -> Vec<u8> {
     bytes
 }
 
-/// What reads as something is spelled as something that reads the same.
+fn is_sound(reference: &Reference, place: Place) -> bool {
+    let has = |text: &str, ends: &[&str]| {
+        ends.iter().any(|end| text.contains(end)) || (place == Place::Inline && text.contains('}'))
+    };
+    let is_default = |text: &Secret| {
+        let braces = place == Place::Whole || text.expose_text().is_some_and(|text| balanced(text) == text);
+        braces && !has_reference(text.expose())
+    };
+    let key = match &reference.selector {
+        Selector::Key(key) => !key.is_empty() && !has(key, &["#", ":-", "${"]),
+        Selector::Template(_) => true,
+    };
+    key && !has(reference.path.as_str(), &["#"])
+        && reference.ask != Ask::Read(Some(0))
+        && reference.default.as_ref().is_none_or(is_default)
+}
+
+/// What reads as something has nothing in it that would end it, and is spelled as something that reads the same.
 fn settles(bytes: &[u8]) -> Result<(), TestCaseError> {
     let Ok(value) = parse(bytes) else { return Ok(()) };
     let Some(spelling) = spelled(&value) else { return Ok(()) };
+    let shown = String::from_utf8_lossy(bytes);
+    match &value {
+        Value::Reference(reference) => prop_assert!(is_sound(reference, Place::Whole), "{shown}"),
+        Value::Text(pieces) => {
+            let is_sound = |piece: &Piece| match piece {
+                Piece::Reference(reference) => is_sound(reference, Place::Inline),
+                Piece::Text(text) => !text.is_empty() && !has_reference(&[b"x", text.expose()].concat()),
+            };
+            prop_assert!(pieces.iter().all(is_sound), "{shown}");
+        }
+        Value::Literal | Value::Ciphertext(_) => {}
+    }
     prop_assert_eq!(parse(&spelling), Ok(value), "{}", String::from_utf8_lossy(&spelling));
     Ok(())
 }
