@@ -11,6 +11,7 @@ mod contract_pki;
 mod contract_transit;
 mod controls;
 mod exec;
+mod grammar;
 mod imports;
 mod launch;
 mod leases;
