@@ -350,7 +350,7 @@ fn dynamic_secrets_are_as_they_are_described() {
         let leases = |count| operator.wait_for_leases(&mount, count, Duration::from_secs(10)).len();
 
         let used_up = run(role("8h", 1));
-        used_up.fails(77, &["token had one use left"]);
+        used_up.fails(78, &["token_num_uses"]);
         assert_eq!(leases(0), 0);
         let checked = run(role("8h", 0)).option("--check").end();
         assert!(checked.code == Some(0) && checked.text().contains(", lease "), "{}", checked.stderr);
