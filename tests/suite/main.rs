@@ -4,6 +4,7 @@
 
 mod app;
 mod application_environment;
+mod check;
 mod command_line;
 mod contract;
 mod contract_leases;
@@ -18,6 +19,7 @@ mod login;
 mod main_job;
 mod memory;
 mod network;
+mod policy;
 mod readme;
 mod references;
 mod revocation;
