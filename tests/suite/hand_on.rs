@@ -143,6 +143,20 @@ fn an_env_file_may_ask_for_it() {
 }
 
 #[test]
+fn an_empty_variable_does_not_hide_what_an_env_file_asks_for() {
+    on_every_vault(|target| {
+        let directory = directory();
+        let file = directory.path().join("app.env");
+        std::fs::write(&file, "VAULT_TOKEN=vault:login\n").expect("written");
+        let role = role(target, &reading("nowhere"), json!({}));
+        let run = as_role(target, &role).env("VAULT_TOKEN", "").option("--env-file").option(&file);
+        let environment = run.environment();
+        assert_eq!(names(&environment), ["VAULT_ADDR", "VAULT_TOKEN"]);
+        is_good(target, &environment["VAULT_TOKEN"]);
+    });
+}
+
+#[test]
 fn a_clean_environment_has_it_and_each_name_once() {
     on_every_vault(|target| {
         let (_, run) = ready(target, &reading("nowhere"));
