@@ -252,7 +252,8 @@ fn odd_characters_of_a_path_survive_and_allow_no_other_path() {
 }
 
 fn encoded(name: &str) -> String {
-    name.bytes().map(|byte| format!("%{byte:02X}")).collect()
+    let bytes: Vec<String> = name.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    bytes.concat()
 }
 
 #[test]

@@ -99,8 +99,9 @@ fn the_mounts_of_a_file_can_be_any_and_of_either_version() {
         let mut wanted = BTreeMap::new();
         for (mount, version) in mounts.iter().chain([&(deep, 2)]) {
             put(target, mount, *version, "a/");
-            text += &format!("MOUNT {mount}\na/testing#key\n\nX_{}=a/testing2#foo\n", wanted.len());
-            wanted.insert(format!("X_{}", wanted.len()), "val1".to_owned());
+            let named = format!("X_{}", wanted.len());
+            text.extend(["MOUNT ", mount, "\na/testing#key\n\n", &named, "=a/testing2#foo\n"]);
+            wanted.insert(named, "val1".to_owned());
             let name = mount.to_uppercase().replace(['-', '/'], "_");
             wanted.insert(format!("{name}_A_TESTING_KEY"), "testing42".to_owned());
         }
@@ -189,7 +190,7 @@ fn a_name_that_steers_is_skipped_with_a_warning() {
         let mount = kv(target, 2);
         put(target, &mount, 2, "");
         let names = ["PATH", "LD_PRELOAD", "VAULT_ADDR", "BASH_ENV"];
-        let lines: String = names.iter().map(|name| format!("{name}=testing#key\n")).collect();
+        let lines = names.map(|name| format!("{name}=testing#key\n")).concat();
         let file = file(format!("VERSION 2\nMOUNT {mount}\n{lines}FINE=testing#key\n"));
         let ended = file.of(&as_root(target)).option("--on-conflict=overwrite").end();
         assert_eq!(ended.text().matches("testing42").count(), 1, "{}", ended.text());
