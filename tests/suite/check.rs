@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use test_vault::{Target, TestVault, json, on_every_vault, on_every_vault_with_database};
+use test_vault::{Fault, Target, TestVault, json, on_every_vault, on_every_vault_with_database};
 
 use crate::app::{as_role, as_root, kv, reading, role, token, with_app};
 use crate::support::{Ended, Run, directory, run, run_at};
@@ -209,6 +209,17 @@ fn a_token_that_is_too_good_is_pointed_out() {
         let start = as_root(target).env("A", format!("vault:{mount}/app#user")).marker().end();
         assert!(start.started() && start.stderr.is_empty(), "{}", start.stderr);
     });
+}
+
+#[test]
+fn a_token_that_nothing_is_said_of_is_checked_nevertheless() {
+    for fault in [Fault::Hang, Fault::internal_error(), Fault::error(403, "permission denied")] {
+        let target: Target = TestVault::start().into();
+        let mount = with_app(&target);
+        target.own().expect("own").fault("GET /v1/auth/token/lookup-self", fault.clone());
+        let run = as_root(&target).env("A", format!("vault:{mount}/app#user")).env("VAULT_EXEC_TIMEOUT", "15s");
+        assert_eq!(lines(&run), [format!("A: {mount}/app#user, version 1")], "{fault:?}");
+    }
 }
 
 #[test]
