@@ -113,13 +113,14 @@ impl Layers<'_> {
         .transpose()
     }
 
-    /// The value of a variable as it stands in the environment, or else in the last of the env files that has it.
+    /// The value of a variable as it stands in the environment, or else in the last of the env files that has it; one that
+    /// is empty does not have it.
     pub fn raw(&self, name: &str) -> Option<&Secret> {
         let files = self.files.iter().rev().map(|file| file.variables.as_slice());
-        let found = std::iter::once(self.environment)
+        std::iter::once(self.environment)
             .chain(files)
-            .find_map(|variables| variables.iter().find(|variable| variable.name == OsStr::new(name)));
-        found.map(|variable| &variable.value)
+            .find_map(|variables| filled(variables, name))
+            .map(|found| &found.value)
     }
 
     /// The first answer of `look` to the variables of a layer and the words behind a variable's name for it.
@@ -163,11 +164,15 @@ fn in_layer(variables: &[Variable], prefix: &str, wanted: &Credential, place: &s
     }
 }
 
-/// An empty variable, or one of white space alone, counts as unset.
 fn get(variables: &[Variable], name: &str, place: &str) -> Option<Sourced> {
+    let variable = filled(variables, name)?;
+    Some(Sourced { value: variable.value.clone(), origin: format!("{name}{place}") })
+}
+
+/// A variable by its name. An empty one, or one of white space alone, counts as unset.
+fn filled<'a>(variables: &'a [Variable], name: &str) -> Option<&'a Variable> {
     let variable = variables.iter().find(|variable| variable.name == OsStr::new(name))?;
-    let blank = variable.value.expose().trim_ascii().is_empty();
-    (!blank).then(|| Sourced { value: variable.value.clone(), origin: format!("{name}{place}") })
+    (!variable.value.expose().trim_ascii().is_empty()).then_some(variable)
 }
 
 #[cfg(test)]

@@ -8,6 +8,9 @@ use serde_json::Value;
 use crate::vault::auth::Session;
 use crate::vault::client::{Client, Repeat, Request};
 
+/// One try of at most this: the time is for the secrets.
+const LIMIT: Duration = Duration::from_secs(2);
+
 /// Learns how long the token of a session lasts, and points out one that is too good for a container: a root token, one
 /// that never expires. A policy may well refuse the question, so a failure says nothing.
 pub fn look_up(client: &Client, session: &mut Session) {
@@ -18,7 +21,7 @@ pub fn look_up(client: &Client, session: &mut Session) {
         query: None,
         token: Some(&session.token),
         body: None,
-        repeat: Repeat::Freely,
+        repeat: Repeat::Never(LIMIT),
         what: what.to_owned(),
     });
     match answer.ok().filter(crate::vault::answer::Answer::is_success) {
