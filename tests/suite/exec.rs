@@ -255,6 +255,7 @@ fn socket_activation_reaches_the_application() {
     });
 }
 
+// Peer case A48: the first `--` is ours, a second one the application's.
 #[test]
 fn arguments_reach_the_application_byte_for_byte() {
     let odd: [&[u8]; 12] = [

@@ -196,7 +196,7 @@ fn kv_version_2_puts_data_behind_the_first_segment() {
         let run = run.option(format!("B={mount}/a/b#k"));
         let hcl = printed(&run);
         let secrets = hcl.split(OWN).next().unwrap_or_default();
-        assert_eq!(paths(secrets), [format!("{mount}/data/app"), format!("{mount}/data/a/b")]);
+        assert_eq!(paths(secrets), [format!("{mount}/data/a/b"), format!("{mount}/data/app")]);
         let environment = with_login(target, &run, &policy(target, &hcl)).environment();
         assert_eq!((environment["A"].as_str(), environment["B"].as_str()), ("v", "v"));
     });

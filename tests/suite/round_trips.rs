@@ -61,6 +61,7 @@ fn the_requests_go_login_mounts_reads_revocation() {
     assert_eq!(lines[5..], ["POST /v1/auth/token/revoke-self"]);
 }
 
+// Peer case C40.
 #[test]
 fn over_http_1_1_the_connections_are_few() {
     for vault in [TestVault::start(), TestVault::builder().http1_only().start()] {
