@@ -272,7 +272,13 @@ fn what_is_no_wrapping_token_any_more_or_never_was_is_an_alarm_too() {
     on_every_vault(|target| {
         let scene = Scene::new(target);
         let expired = target.operator().wrapped_secret_id(&scene.role.mount, "app", "1s");
-        thread::sleep(Duration::from_millis(1200));
+        let looks_up = || {
+            let body = json!({ "token": expired });
+            target.operator().request("POST", "sys/wrapping/lookup", None, Some(body)).0 == 200
+        };
+        while looks_up() {
+            thread::sleep(Duration::from_millis(20));
+        }
         for token in [&expired, "garbage", "hvs.CAESIJgarbage", "a.b.c", "eyJhbGciOiJFUzUxMiJ9.garbage.garbage"] {
             let ended = scene.with(token).option("--log-level=trace").fails(77, &USED);
             shows_none(&ended, &[token]);
