@@ -8,9 +8,9 @@ use crate::plan::{Origin, Request};
 
 /// One line for each variable: `NAME: source`. A source that was fetched has its path and key, and its version or its lease
 /// with the TTL in seconds.
-pub fn report(built: &Built, requests: &[Request], outcomes: &Outcomes) -> String {
+pub fn report(built: &Built, outcomes: &Outcomes) -> String {
     let lines = built.variables.iter().zip(&built.sources).map(|(variable, provenance)| {
-        format!("{}: {}\n", shown(&variable.name), source(provenance, requests, outcomes))
+        format!("{}: {}\n", shown(&variable.name), source(provenance, &built.requests, outcomes))
     });
     lines.collect()
 }
@@ -88,13 +88,13 @@ mod tests {
             ("F\n", Provenance::Ciphertext, "a ciphertext"),
             ("G", Provenance::Login, "the token of the login"),
         ];
-        let mut built = Built::default();
+        let mut built = Built { requests: requests.into(), ..Built::default() };
         let mut expected = String::new();
         for (name, provenance, source) in rows {
             built.variables.push(Variable::new(name, "s3cret"));
             built.sources.push(provenance);
             expected.extend([&name.replace('\n', "\\n"), ": ", source, "\n"]);
         }
-        assert_eq!(report(&built, &requests, &outcomes), expected);
+        assert_eq!(report(&built, &outcomes), expected);
     }
 }

@@ -41,6 +41,8 @@ pub struct Built {
     pub sources: Vec<Provenance>,
     /// What was left out, and why.
     pub warnings: Vec<String>,
+    /// The plan's requests, which the sources speak of.
+    pub requests: Vec<Request>,
 }
 
 /// Where a value comes from.
@@ -72,10 +74,9 @@ pub struct Rules {
 /// cannot take, names in conflict.
 pub fn build(plan: Plan, outcomes: &Outcomes, rules: Rules) -> Result<Built, Errors> {
     let mut builder = Builder {
-        requests: plan.requests,
         outcomes,
         rules,
-        built: Built::default(),
+        built: Built { requests: plan.requests, ..Built::default() },
         places: HashMap::new(),
         failed: Vec::new(),
         errors: Errors::default(),
@@ -90,7 +91,6 @@ pub fn build(plan: Plan, outcomes: &Outcomes, rules: Rules) -> Result<Built, Err
 }
 
 struct Builder<'a> {
-    requests: Vec<Request>,
     outcomes: &'a Outcomes,
     rules: Rules,
     built: Built,
@@ -268,7 +268,7 @@ impl Builder<'_> {
     }
 
     fn path(&self, request: usize) -> &str {
-        self.requests.get(request).map(|request| request.path.as_str()).unwrap_or_default()
+        self.built.requests.get(request).map(|request| request.path.as_str()).unwrap_or_default()
     }
 
     /// What failed for several is said once, with the names of all.

@@ -36,6 +36,13 @@ pub struct Fetched {
     pub leases: Vec<Lease>,
 }
 
+impl Fetched {
+    /// Whether the token has been good for anything.
+    pub fn has_worked(&self) -> bool {
+        self.outcomes.answers.iter().any(Result::is_ok) || self.outcomes.decrypted.iter().any(Result::is_ok)
+    }
+}
+
 /// A request that is made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Job {

@@ -12,14 +12,14 @@ use crate::credentials::{self, read_file};
 use crate::deadline::Deadline;
 use crate::environment::{self, Built, Outcomes, Rules};
 use crate::error::{Code, Error, Errors};
-use crate::fetch;
+use crate::fetch::{self, Fetched};
 use crate::layers::{EnvFile, Layers, Sourced};
 use crate::plan::{self, Plan};
 use crate::process::exec::{self, Image};
 use crate::process::{block, harden, signals};
 use crate::secret::{Secret, Variable};
 use crate::settings::{self, Imports, LogSettings, Settings};
-use crate::vault::auth::{self, Session, Way};
+use crate::vault::auth::{self, Way};
 use crate::vault::client::{Client, Connection};
 use crate::vault::{lookup, proxy, revoke, tls};
 use crate::{check, env_file, log as records, policy, secrets_file};
@@ -69,7 +69,8 @@ fn image(initial_block: Block) -> Result<Option<Image>, Errors> {
     let (task, options, command) = match invocation {
         Ok(Invocation::Run { task, options, command }) => (task, options, command),
         Ok(Invocation::Print(text)) => {
-            print(&text);
+            start_log(&Options::default(), &environment, &[]);
+            print(&text)?;
             return Ok(None);
         }
         Err(error) => {
@@ -93,12 +94,11 @@ fn prepare(began: Instant, task: Task, layers: &Layers<'_>, command: Vec<OsStrin
     }
     let plan = plan::make(&settings, layers.environment, layers.files)?;
     if task == Task::PrintPolicy {
-        print(&policy::of(&plan, &settings)?);
+        print(&policy::of(&plan, &settings)?)?;
         return Ok(None);
     }
     // Before Vault is asked, so that a typing error burns no secret id.
     let early = if plan.fetches("PATH") { None } else { Some(program(&command, plan.known("PATH"))?) };
-    let requests = plan.requests.clone();
     let (built, outcomes) = if plan.needs_vault() {
         fetched(began, task, layers, &settings, plan)?
     } else {
@@ -108,11 +108,11 @@ fn prepare(began: Instant, task: Task, layers: &Layers<'_>, command: Vec<OsStrin
         log::warn!("{warning}");
     }
     let program = early.map_or_else(|| program(&command, value(&built.variables, "PATH")), Ok)?;
-    let report = (task == Task::Check).then(|| check::report(&built, &requests, &outcomes));
+    let report = (task == Task::Check).then(|| check::report(&built, &outcomes));
     let image = Image::new(program, command, built.variables)?;
     match report {
         Some(report) => {
-            print(&report);
+            print(&report)?;
             Ok(None)
         }
         None => Ok(Some(image)),
@@ -173,9 +173,11 @@ fn no_command() -> Error {
         .hint("vault-exec [options] -- command [argument ...]; an image's CMD is the command of its ENTRYPOINT")
 }
 
-fn print(text: &str) {
-    // Nobody reads a closed stdout, and there is nothing left to do.
-    let _ = std::io::stdout().write_all(text.as_bytes());
+/// What is printed goes into files, such as a policy: half of it must not look like all of it.
+fn print(text: &str) -> Result<(), Error> {
+    let mut stdout = std::io::stdout();
+    let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    written.map_err(|error| Error::config(format!("stdout cannot be written: {error}")))
 }
 
 fn start_log(options: &Options, environment: &[Variable], files: &[EnvFile]) {
@@ -224,13 +226,17 @@ fn fetched(
 
 fn with(client: &Client, way: Way, task: Task, settings: &Settings, plan: Plan) -> Result<(Built, Outcomes), Errors> {
     let mut session = auth::enter(client, way)?;
+    let removes_files = settings.remove_files && task == Task::Start;
+    if removes_files && session.is_own {
+        credentials::remove(&session.files);
+    }
     if task == Task::Check && !session.is_own {
         lookup::look_up(client, &mut session);
     }
     let fetched = fetch::fetch(client, &session, &plan, settings);
-    if task == Task::Start {
-        let is_read = fetched.as_ref().is_ok_and(|fetched| fetched.outcomes.answers.iter().any(Result::is_ok));
-        remove(settings, &session, is_read);
+    // A token that was given has shown that it is one.
+    if removes_files && !session.is_own && fetched.as_ref().is_ok_and(Fetched::has_worked) {
+        credentials::remove(&session.files);
     }
     let built = match &fetched {
         Ok(fetched) => build(plan, settings, &fetched.outcomes),
@@ -268,13 +274,6 @@ fn warn_of(address: &Address, settings: &Settings) {
     }
     if settings.tls.skip_verify {
         log::warn!("VAULT_SKIP_VERIFY is set: anybody on the way can read the token and the secrets");
-    }
-}
-
-/// Credentials have done their work once a login has worked, or a token has been good for something.
-fn remove(settings: &Settings, session: &Session, is_read: bool) {
-    if settings.remove_files && (session.is_own || is_read) {
-        credentials::remove(&session.files);
     }
 }
 

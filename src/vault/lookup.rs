@@ -5,6 +5,7 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::Value;
 
+use crate::vault::answer::Answer;
 use crate::vault::auth::Session;
 use crate::vault::client::{Client, Repeat, Request};
 
@@ -24,7 +25,7 @@ pub fn look_up(client: &Client, session: &mut Session) {
         repeat: Repeat::Never(LIMIT),
         what: what.to_owned(),
     });
-    match answer.ok().filter(crate::vault::answer::Answer::is_success) {
+    match answer.ok().filter(Answer::is_success) {
         Some(answer) => understand(&answer.body.0, session),
         None => log::debug!("{what}: nothing is known of the token"),
     }

@@ -11,6 +11,8 @@ use crate::vault::answer::Answer;
 use crate::vault::auth::Session;
 use crate::vault::client::{Client, Repeat, Request};
 
+const SETTINGS: &str = "are VAULT_TRANSIT_KEY_ID and VAULT_TRANSIT_PATH the key and the mount of the engine?";
+
 /// Decrypts a batch with the key of `path`, `transit/decrypt/<key>`. There is one result for each ciphertext, in their
 /// order.
 pub fn decrypt(client: &Client, session: &Session, path: &Path, batch: &[Secret]) -> Vec<Result<Secret, Error>> {
@@ -19,7 +21,11 @@ pub fn decrypt(client: &Client, session: &Session, path: &Path, batch: &[Secret]
         None if answer.is_success() => {
             Err(Error::new(Code::Protocol, format!("{path}: an answer without a result for each ciphertext")))
         }
-        None => Err(client.refused(&answer, path.as_str())),
+        None => {
+            let refused = client.refused(&answer, path.as_str());
+            let is_bare = refused.hint.is_none();
+            Err(if is_bare { refused.hint(SETTINGS) } else { refused })
+        }
     });
     results.unwrap_or_else(|error| vec![Err(error); batch.len()])
 }

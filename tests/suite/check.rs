@@ -289,3 +289,13 @@ fn a_name_with_odd_characters_stays_in_its_line() {
         assert_eq!(found, [odd, format!("ä.b-c: {mount}/app#user, version 1")]);
     });
 }
+
+#[test]
+fn what_cannot_be_printed_is_an_error() {
+    for option in ["--check", "--print-policy", "--help"] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("a full device");
+        let output = run().option(option).build().stdout(full).output().expect("it runs");
+        assert_eq!(output.status.code(), Some(78), "{option}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains("stdout cannot be written"), "{option}");
+    }
+}

@@ -1,11 +1,9 @@
 //! `VAULT_ENV_FROM_PATH`, as vault-env has it: whole secrets, of the latest version or of a pinned one.
 
-use std::collections::BTreeMap;
-
 use test_vault::{Target, TestVault, json, on_every_vault};
 
 use crate::app::{as_root, kv, reading, token};
-use crate::support::{Run, directory, run, run_at};
+use crate::support::{Run, added, directory, pairs, run, run_at};
 
 /// The server of vault-env's own tests.
 fn accounts(target: &Target) -> String {
@@ -20,17 +18,6 @@ fn accounts(target: &Target) -> String {
 
 fn from(target: &Target, mount: &str, paths: &str) -> Run {
     as_root(target).env("VAULT_ENV_FROM_PATH", paths.replace('@', mount))
-}
-
-#[track_caller]
-fn added(run: &Run) -> BTreeMap<String, String> {
-    let mut environment = run.environment();
-    environment.remove("PATH");
-    environment
-}
-
-fn pairs(wanted: &[(&str, &str)]) -> BTreeMap<String, String> {
-    wanted.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
 // Peer cases A12, A13, A14, A15.

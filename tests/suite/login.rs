@@ -347,6 +347,22 @@ fn credential_files_are_removed_after_a_login_where_that_is_wanted() {
 }
 
 #[test]
+fn credential_files_are_gone_before_anything_is_waited_for_behind_the_login() {
+    let target = own();
+    let (_, role, run) = ready(&target, json!({}));
+    let directory = directory();
+    let run = from_files(&target, &role, directory.path(), run).option("--remove-credential-files");
+    let vault = target.own().expect("own");
+    vault.fault("GET /v1/kv-", Fault::Hang);
+    let mut child = run.spawn();
+    let is_read = |requests: &[test_vault::Recorded]| requests.iter().any(|request| request.path.contains("/kv-"));
+    let asked = vault.wait_for(is_read, Duration::from_secs(30));
+    let left = directory.path().join("secret").exists();
+    child.kill().and_then(|()| child.wait()).expect("it can be ended");
+    assert!(asked && !left, "a start that is ended while it reads leaves no file");
+}
+
+#[test]
 fn a_credential_file_that_cannot_be_removed_is_a_warning() {
     let target = own();
     let (_, role, run) = ready(&target, json!({}));

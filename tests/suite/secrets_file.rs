@@ -8,7 +8,7 @@ use std::process::Stdio;
 use test_vault::{Fault, Matcher, Target, TestVault, json, on_every_vault};
 
 use crate::app::{as_root, kv, reading, token};
-use crate::support::{Ended, Run, STARTED, directory, run, run_at};
+use crate::support::{Ended, Run, STARTED, added, directory, pairs, run, run_at};
 
 /// A secrets file that is there as long as this is.
 struct File {
@@ -49,17 +49,6 @@ fn own(version: u8) -> Target {
     let target = vault.into();
     put(&target, "secret", version, "");
     target
-}
-
-#[track_caller]
-fn added(run: &Run) -> BTreeMap<String, String> {
-    let mut environment = run.environment();
-    environment.remove("PATH");
-    environment
-}
-
-fn pairs(wanted: &[(&str, &str)]) -> BTreeMap<String, String> {
-    wanted.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
 const VERSION_1: &str = "testing#key\ntesting#otherkey\ntesting2#foo\ntesting2#bar\n";

@@ -172,6 +172,19 @@ impl Ended {
     }
 }
 
+/// What the application got beside PATH.
+#[track_caller]
+pub(crate) fn added(run: &Run) -> BTreeMap<String, String> {
+    let mut environment = run.environment();
+    environment.remove("PATH");
+    environment
+}
+
+/// Names and values, as [`added`] has them.
+pub(crate) fn pairs(wanted: &[(&str, &str)]) -> BTreeMap<String, String> {
+    wanted.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
 /// A directory of its own for a test, removed when it goes.
 pub(crate) fn directory() -> tempfile::TempDir {
     tempfile::tempdir().expect("a temporary directory")
