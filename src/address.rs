@@ -1,15 +1,18 @@
 //! The server's address (pure): what is accepted, and how an API path becomes a URL.
 
 use std::net::IpAddr;
+use std::path::{self, PathBuf};
 
 use reqwest::Url;
 
-use crate::error::Error;
+use crate::error::{Code, Error};
 
-/// Where Vault listens: `http(s)://host[:port][/prefix]`.
+/// Where Vault listens: `http(s)://host[:port][/prefix]`, or `unix:///path` for the socket of an Agent or a Proxy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
+    /// For a socket, what Vault's own client asks for: `http://localhost`.
     url: Url,
+    socket: Option<PathBuf>,
 }
 
 impl Address {
@@ -18,12 +21,14 @@ impl Address {
     /// # Errors
     /// 78 for anything that is no http or https URL, or that has credentials, a query or a fragment.
     pub fn parse(text: &str) -> Result<Address, Error> {
-        const FORM: &str = "an address is like https://vault.example.com:8200";
+        const FORM: &str = "an address is like https://vault.example.com:8200, or unix:///path/of/a/socket";
+        if let Some(path) = text.strip_prefix("unix://") {
+            return socket(path);
+        }
         let url = Url::parse(text).map_err(|error| Error::config(format!("not a URL: {error}")).hint(FORM))?;
         match url.scheme() {
-            "http" | "https" => check(&url).map(|()| Address { url }),
-            "unix" => Err(Error::config("unix:// addresses are not supported by this version")),
-            _ => Err(Error::config("neither http:// nor https://").hint(FORM)),
+            "http" | "https" => check(&url).map(|()| Address { url, socket: None }),
+            _ => Err(Error::config("neither http://, https:// nor unix://").hint(FORM)),
         }
     }
 
@@ -40,7 +45,12 @@ impl Address {
     pub fn with_host(&self, host: &str) -> Option<Address> {
         let mut url = self.url.clone();
         let is_ip = host.parse::<IpAddr>().is_ok();
-        (!is_ip && url.set_host(Some(host)).is_ok()).then_some(Address { url })
+        (!is_ip && url.set_host(Some(host)).is_ok()).then_some(Address { url, socket: None })
+    }
+
+    /// The socket to talk to, where it is no address of the network.
+    pub fn socket(&self) -> Option<&path::Path> {
+        self.socket.as_deref()
     }
 
     /// The host, as a URL has it: an IPv6 address stands in brackets.
@@ -69,8 +79,21 @@ impl Address {
 /// As the user knows it: without the slash that the URL parser adds.
 impl std::fmt::Display for Address {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.url.as_str().trim_end_matches('/'))
+        match &self.socket {
+            Some(socket) => write!(f, "unix://{}", socket.display()),
+            None => f.write_str(self.url.as_str().trim_end_matches('/')),
+        }
     }
+}
+
+/// As Vault's own client takes it: the path as it stands, without percent-encoding.
+fn socket(path: &str) -> Result<Address, Error> {
+    const FORM: &str = "the address of a socket is like unix:///run/vault/agent.sock";
+    if !path.starts_with('/') || path.ends_with('/') || path.contains('\0') {
+        return Err(Error::config("unix:// without the absolute path of a socket").hint(FORM));
+    }
+    let url = Url::parse("http://localhost").map_err(|error| Error::new(Code::Internal, error.to_string()))?;
+    Ok(Address { url, socket: Some(PathBuf::from(path)) })
 }
 
 fn check(url: &Url) -> Result<(), Error> {
@@ -127,7 +150,10 @@ mod tests {
             "https://u@h",
             "http://h?x",
             "http://h#x",
-            "unix:///s",
+            "unix://",
+            "unix://run/s",
+            "unix:///",
+            "unix:/run/s",
         ] {
             let error = Address::parse(text).expect_err(text);
             assert!(error.code.status() == 78 && !format!("{error:?}").contains("s3cret"), "{error:?}");

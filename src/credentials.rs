@@ -79,17 +79,17 @@ impl Located {
     }
 }
 
-/// `~/.vault-token`, where Vault's own command line keeps a token, if it is there.
+/// A credential in the file where others keep it, if that is there: `~/.vault-token`, the token of a service account. It
+/// is not ours to remove.
 ///
 /// # Errors
 /// 78 for a file that is there but cannot be read or is empty.
-pub fn token_helper_file(home: &Path) -> Result<Option<Loaded>, Error> {
-    let file = home.join(".vault-token");
+pub fn usual_file(file: &Path) -> Result<Option<Loaded>, Error> {
     let origin = file.display().to_string();
     if !file.exists() {
         return Ok(None);
     }
-    read(&file, &origin).map(|value| Some(Loaded { value, origin, file: None }))
+    read(file, &origin).map(|value| Some(Loaded { value, origin, file: None }))
 }
 
 /// A credential file's content, trimmed.

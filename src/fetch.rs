@@ -202,15 +202,7 @@ fn write(client: &Client, session: &Session, path: &Path, body: &Body) -> Result
 }
 
 fn request<'a>(method: Method, session: &'a Session, path: &Path) -> Request<'a> {
-    Request {
-        method,
-        path: path.encoded(),
-        query: None,
-        token: Some(&session.token),
-        body: None,
-        repeat: Repeat::OnlyIfNotDone,
-        what: path.to_string(),
-    }
+    Request { token: Some(&session.token), what: path.to_string(), ..Request::new(method, path.encoded()) }
 }
 
 /// Where the mount could not be found out, the path may lack its `data`.

@@ -32,6 +32,7 @@ pub mod layers;
 pub mod log;
 pub mod path;
 pub mod plan;
+pub mod platform;
 pub mod policy;
 pub mod process;
 pub mod reference;

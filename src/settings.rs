@@ -87,14 +87,18 @@ pub struct Settings {
     pub enabled: bool,
     /// The server.
     pub address: Option<Address>,
-    /// Namespace for login and secrets.
+    /// The namespace of the secrets; `None` is the root namespace.
     pub namespace: Option<String>,
+    /// The namespace of the login.
+    pub auth_namespace: Option<String>,
     /// The method that the user named.
     pub auth_method: Option<String>,
     /// Where the method is mounted, if not at its own name.
     pub auth_mount: Option<Path>,
     /// The role, for methods that have one.
     pub role: Option<String>,
+    /// The user, for methods that have one.
+    pub username: Option<String>,
     /// What to import.
     pub imports: Vec<Imports>,
     /// The file with more to import.
@@ -256,7 +260,6 @@ pub fn log_settings(layers: &Layers<'_>) -> Result<LogSettings, Errors> {
 /// 78 for each that cannot be understood, all of them at once.
 pub fn understand(layers: &Layers<'_>) -> Result<Settings, Errors> {
     let mut errors = Errors::default();
-    errors.keep(later(layers));
     errors.keep(own_references(layers));
     macro_rules! get {
         ($result:expr) => {
@@ -266,10 +269,12 @@ pub fn understand(layers: &Layers<'_>) -> Result<Settings, Errors> {
     let settings = Settings {
         enabled: get!(flag(layers, &ENABLED, true)).unwrap_or(true),
         address: get!(maybe(layers, &ADDR, Address::parse)).flatten(),
-        namespace: get!(text(layers, &NAMESPACE)).flatten(),
+        namespace: get!(text(layers, &NAMESPACE)).flatten().as_deref().and_then(namespace),
+        auth_namespace: get!(auth_namespace(layers)).flatten(),
         auth_method: get!(text(layers, &AUTH_METHOD)).flatten().map(|name| name.to_ascii_lowercase()),
         auth_mount: get!(maybe(layers, &AUTH_MOUNT, mount)).flatten(),
         role: get!(text(layers, &ROLE)).flatten(),
+        username: get!(text(layers, &USERNAME)).flatten(),
         imports: get!(imports(layers)).unwrap_or_default(),
         secrets_file: layers.one(&SECRETS_FILE),
         transit: get!(transit(layers)).unwrap_or_default(),
@@ -376,6 +381,18 @@ fn names(layers: &Layers<'_>, setting: &Setting) -> Result<Names, Error> {
         names.add(found.text()?);
     }
     Ok(names)
+}
+
+/// A namespace without slashes at its ends; the root namespace is none.
+fn namespace(text: &str) -> Option<String> {
+    let name = text.trim_matches('/');
+    (!name.is_empty()).then(|| name.to_owned())
+}
+
+/// Where there is no other, that of the secrets.
+fn auth_namespace(layers: &Layers<'_>) -> Result<Option<String>, Error> {
+    let own = text(layers, &AUTH_NAMESPACE)?;
+    Ok(own.map_or_else(|| text(layers, &NAMESPACE), |own| Ok(Some(own)))?.as_deref().and_then(namespace))
 }
 
 fn mount(text: &str) -> Result<Path, Error> {
@@ -491,17 +508,6 @@ fn tls(layers: &Layers<'_>) -> Result<TlsSettings, Error> {
         server_name: text(layers, &TLS_SERVER_NAME)?,
         skip_verify: flag(layers, &SKIP_VERIFY, false)?,
     })
-}
-
-/// Settings of the specification that this version does not have.
-fn later(layers: &Layers<'_>) -> Result<(), Error> {
-    let other_namespace = layers.one(&AUTH_NAMESPACE).filter(|found| {
-        layers.one(&NAMESPACE).is_none_or(|namespace| namespace.value.trimmed() != found.value.trimmed())
-    });
-    match other_namespace {
-        Some(found) => Err(Error::config(format!("{} is not supported by this version", found.origin))),
-        None => Ok(()),
-    }
 }
 
 /// A reference in one of our own settings is an error: nothing can fetch it before the login that it is for.
@@ -640,9 +646,19 @@ mod tests {
     }
 
     #[test]
-    fn a_login_namespace_of_its_own_is_for_a_later_version() {
-        let same = [("VAULT_NAMESPACE", "a"), ("VAULT_AUTH_NAMESPACE", "a")];
-        assert!(understood(&[], &same).is_ok());
-        assert!(understood(&[], &same[1..]).is_err());
+    fn the_namespace_of_the_login_is_that_of_the_secrets_unless_it_is_set() {
+        let namespaces = |set: &[(&str, &str)]| {
+            let settings = understood(&[], set).expect("settings");
+            (settings.auth_namespace.unwrap_or_default(), settings.namespace.unwrap_or_default())
+        };
+        let both = |login: &str, secrets: &str| (login.to_owned(), secrets.to_owned());
+        assert_eq!(namespaces(&[]), both("", ""));
+        assert_eq!(namespaces(&[("VAULT_NAMESPACE", "/team/web/")]), both("team/web", "team/web"));
+        assert_eq!(
+            namespaces(&[("VAULT_NAMESPACE", "team/web"), ("BAO_AUTH_NAMESPACE", "team")]),
+            both("team", "team/web")
+        );
+        assert_eq!(namespaces(&[("VAULT_NAMESPACE", "team"), ("VAULT_AUTH_NAMESPACE", "/")]), both("", "team"));
+        assert_eq!(namespaces(&[("VAULT_AUTH_NAMESPACE", "team")]), both("team", ""));
     }
 }

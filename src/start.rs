@@ -260,6 +260,7 @@ fn connection(settings: &Settings, environment: &[Variable], deadline: Deadline)
     Ok(Connection {
         tls: tls::configure(&settings.tls, address.is_https(), environment)?,
         server_name: settings.tls.server_name.clone(),
+        auth_namespace: settings.auth_namespace.clone(),
         namespace: settings.namespace.clone(),
         max_retries: settings.max_retries,
         address,

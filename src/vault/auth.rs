@@ -1,26 +1,31 @@
 //! Ways in: the table of auth methods, which one is taken, and the session that comes of it.
 
 mod approle;
+mod cert;
+mod jwt;
+mod kubernetes;
+mod ldap;
 mod token;
+mod userpass;
 
+use std::fmt::Debug;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use reqwest::Method as Http;
 use serde_json::Value;
 
-use crate::credentials::{self, Located};
+use crate::credentials::{self, Loaded, Located};
 use crate::error::{Code, Error, Errors};
 use crate::layers::Layers;
 use crate::secret::Secret;
 use crate::settings::Settings;
 use crate::vault::answer::Answer;
-use crate::vault::client::{Client, Repeat, Request};
-use crate::vault::wrapping::Wrapped;
+use crate::vault::client::{Client, Request, Space};
 
 /// An auth method: one file, and one row in [`METHODS`].
 pub struct Method {
-    /// Its name, which is also its default mount.
+    /// Its name, which is also its default mount's.
     pub name: &'static str,
     /// What a user must set.
     pub needs: &'static str,
@@ -30,13 +35,18 @@ pub struct Method {
 }
 
 /// Every method of this version.
-pub const METHODS: &[&Method] = &[&token::METHOD, &approle::METHOD];
+pub const METHODS: &[&Method] = &[
+    &token::METHOD,
+    &approle::METHOD,
+    &kubernetes::METHOD,
+    &jwt::METHOD,
+    &cert::METHOD,
+    &userpass::METHOD,
+    &ldap::METHOD,
+];
 
-/// Methods that a later version brings, so that their names are told apart from typing errors.
-const LATER: [&str; 8] = ["kubernetes", "jwt", "cert", "userpass", "ldap", "aws", "gcp", "azure"];
-
-const LOST: &str = "the wrapping token is used up and its secret id is lost with this start: give the next one a new \
-    wrapping token";
+/// The first of them are inferred from what is set.
+const INFERRED: usize = 3;
 
 /// What gets us in.
 #[derive(Debug)]
@@ -74,8 +84,20 @@ pub struct Login {
 enum Body {
     /// All of it is known before anything is asked.
     Ready(Secret),
-    /// AppRole's, with a secret id that is still to be unwrapped.
-    Wrapped { role_id: Secret, secret_id: Wrapped },
+    /// Something has to be asked for first.
+    Asked(Box<dyn Ask>),
+}
+
+/// What a login sends, where something has to be asked for first: a secret id that is still wrapped, a token that says
+/// which machine this is.
+trait Ask: Debug {
+    /// The body of the login.
+    fn body(&self, client: &Client) -> Result<Secret, Error>;
+
+    /// What to say of a login that failed after this.
+    fn lost(&self) -> Option<&'static str> {
+        None
+    }
 }
 
 /// A token and what is known of it.
@@ -113,11 +135,11 @@ pub fn prepare(layers: &Layers<'_>, settings: &Settings) -> Result<Way, Errors> 
 /// # Errors
 /// 78 with the list of those that there are.
 pub fn by_name(name: &str) -> Result<&'static Method, Error> {
-    if LATER.contains(&name) {
-        return Err(Error::config(format!("the auth method {name} is not supported by this version")).hint(table()));
-    }
     let found = METHODS.iter().copied().find(|method| method.name == name);
-    found.ok_or_else(|| Error::config("--auth-method (VAULT_AUTH_METHOD): no such auth method").hint(table()))
+    found.ok_or_else(|| {
+        Error::config("--auth-method (VAULT_AUTH_METHOD): no such auth method")
+            .hint(format!("the auth methods are {}", names(METHODS)))
+    })
 }
 
 /// The method whose credentials are there, if they are those of one.
@@ -135,19 +157,29 @@ fn inferred(layers: &Layers<'_>, settings: &Settings) -> Result<&'static Method,
                 "unset those of one of them, or name the method: VAULT_AUTH_METHOD=token or VAULT_AUTH_METHOD=approle",
             ))
         }
-        (None, true) if settings.role.is_some() => {
-            by_name("kubernetes").map_err(|error| error.at("VAULT_ROLE is set, and neither a token nor a role id"))
-        }
-        (None, true) => {
-            Err(Error::config("there are secrets to fetch, and no credentials to log in with").hint(table()))
-        }
+        (None, true) if settings.role.is_some() => Ok(&kubernetes::METHOD),
+        (None, true) => Err(nothing_found(layers, settings)?),
     }
 }
 
-/// The methods and what each needs, for an error's hint.
-fn table() -> String {
-    let rows = METHODS.iter().map(|method| format!("{}: {}", method.name, method.needs));
-    format!("auth methods: {}", rows.collect::<Vec<_>>().join("; "))
+/// Nothing tells the method; what there is may be for one that has to be named.
+fn nothing_found(layers: &Layers<'_>, settings: &Settings) -> Result<Error, Error> {
+    let mut found = Vec::new();
+    for credential in credentials::ALL {
+        found.extend(Located::find(layers, credential)?.map(|found| found.origin().to_owned()));
+    }
+    found.extend(settings.username.is_some().then(|| "VAULT_USERNAME".to_owned()));
+    found.extend(settings.tls.client.is_some().then(|| "VAULT_CLIENT_CERT".to_owned()));
+    let found = if found.is_empty() { String::new() } else { format!("; found {}", found.join(", ")) };
+    let message = format!("there are secrets to fetch, and no credentials to log in with{found}");
+    let (inferred, named) = METHODS.split_at(INFERRED);
+    let needs = inferred.iter().map(|method| format!("{} needs {}", method.name, method.needs));
+    let needs = needs.collect::<Vec<_>>().join("; ");
+    Ok(Error::config(message).hint(format!("{needs}. VAULT_AUTH_METHOD names any other: {}", names(named))))
+}
+
+fn names(methods: &[&Method]) -> String {
+    methods.iter().map(|method| method.name).collect::<Vec<_>>().join(", ")
 }
 
 /// Gets a token. A refused login is never repeated.
@@ -168,10 +200,12 @@ fn log_in(client: &Client, login: &Login) -> Result<Session, Error> {
     login.credentials.iter().for_each(|credential| client.redactor.add(credential));
     match &login.body {
         Body::Ready(body) => send(client, login, body),
-        Body::Wrapped { role_id, secret_id } => {
-            let secret_id = secret_id.secret_id(client)?;
-            let body = approle::body(role_id, Some(&secret_id));
-            send(client, login, &body).map_err(|error| error.also(LOST))
+        Body::Asked(ask) => {
+            let body = ask.body(client)?;
+            send(client, login, &body).map_err(|error| match ask.lost() {
+                Some(lost) => error.also(lost),
+                None => error,
+            })
         }
     }
 }
@@ -179,13 +213,10 @@ fn log_in(client: &Client, login: &Login) -> Result<Session, Error> {
 fn send(client: &Client, login: &Login, body: &Secret) -> Result<Session, Error> {
     let what = format!("login at auth/{}", login.mount);
     let answer = client.send(&Request {
-        method: Http::POST,
-        path: login.endpoint.clone(),
-        query: None,
-        token: None,
         body: Some(body),
-        repeat: Repeat::OnlyIfNotDone,
+        space: Space::Login,
         what: what.clone(),
+        ..Request::new(Http::POST, login.endpoint.as_str())
     })?;
     if !answer.is_success() {
         let refused = client.refused(&answer, &what);
@@ -245,6 +276,29 @@ fn check_token(token: &Secret) -> Result<(), Error> {
     }
 }
 
+/// A method that is named and lacks something.
+fn incomplete(method: &Method, what: &str) -> Error {
+    Error::config(format!("the auth method {}, and no {what}", method.name)).hint(format!(
+        "{} needs {}. It reads {}",
+        method.name,
+        method.needs,
+        method.reads.join(", ")
+    ))
+}
+
+/// A role, for a method that cannot do without.
+fn role(method: &Method, settings: &Settings) -> Result<String, Error> {
+    settings.role.clone().ok_or_else(|| incomplete(method, "role"))
+}
+
+/// JSON is UTF-8.
+fn check_text(loaded: &Loaded) -> Result<(), Error> {
+    match loaded.value.expose_text() {
+        Some(_) => Ok(()),
+        None => Err(Error::config(format!("{}: not UTF-8", loaded.origin))),
+    }
+}
+
 /// The mount of a method as messages have it, and the path of its endpoint.
 fn endpoint(settings: &Settings, method: &str) -> (String, String) {
     match &settings.auth_mount {
@@ -292,11 +346,16 @@ mod tests {
     #[test]
     fn every_method_has_a_row_that_says_what_it_needs() {
         for method in METHODS {
-            assert!(table().contains(method.needs) && !method.reads.is_empty(), "{}", method.name);
-            assert!(by_name(method.name).is_ok());
+            assert!(!method.needs.is_empty() && !method.reads.is_empty(), "{}", method.name);
+            let hint = incomplete(method, "x").hint.expect("a hint");
+            assert!(hint.contains(method.needs) && hint.contains(method.reads[0]), "{hint}");
+            assert_eq!(by_name(method.name).map(|found| found.name), Ok(method.name));
         }
-        for name in LATER.iter().chain(&["", "approl"]) {
-            assert_eq!(by_name(name).err().map(|error| error.code.status()), Some(78), "{name}");
+        for name in ["", "approl", "TOKEN"] {
+            let error = by_name(name).err().expect("an error");
+            let names = error.hint.expect("a hint");
+            assert_eq!(error.code.status(), 78);
+            assert!(METHODS.iter().all(|method| names.contains(method.name)), "{names}");
         }
     }
 }

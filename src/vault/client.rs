@@ -1,20 +1,20 @@
 //! One request to Vault: within the deadline, repeated where it may be, with an answer that is Vault's or an error.
 
 use std::io::Read;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::Duration;
 
 use reqwest::blocking::{Client as Http, RequestBuilder, Response};
 use reqwest::header::{HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::redirect::Policy;
-use reqwest::{Method, Url, Version};
+use reqwest::{Method, Proxy, Url, Version};
 use rustls::ClientConfig;
 use zeroize::Zeroizing;
 
 use crate::address::Address;
-use crate::deadline::{Deadline, shown};
+use crate::deadline::Deadline;
 use crate::error::{Code, Error};
 use crate::secret::Secret;
 use crate::vault::answer::{Answer, Raw, Verdict, judge};
@@ -22,7 +22,7 @@ use crate::vault::dns::Resolver;
 use crate::vault::failure;
 use crate::vault::proxy::Chosen;
 use crate::vault::redact::Redactor;
-use crate::vault::retry::{Pace, backoff};
+use crate::vault::retry::{Patience, Tried};
 
 /// DNS, TCP and TLS take at most this much of one try.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -42,7 +42,9 @@ pub const WITHHELD: &str = "token had one use left, so leased credentials were i
 pub struct Connection {
     /// The server.
     pub address: Address,
-    /// `X-Vault-Namespace`.
+    /// `X-Vault-Namespace` of the login, and of all that concerns its token.
+    pub auth_namespace: Option<String>,
+    /// `X-Vault-Namespace` of the secrets.
     pub namespace: Option<String>,
     /// Certificates.
     pub tls: ClientConfig,
@@ -64,14 +66,14 @@ pub struct Client {
     address: Address,
     /// The variable that names the proxy.
     proxy: Option<String>,
+    auth_namespace: Option<HeaderValue>,
     namespace: Option<HeaderValue>,
-    deadline: Deadline,
-    max_retries: Option<u32>,
-    pace: Pace,
     is_connected: AtomicBool,
     is_http2: AtomicBool,
+    /// The deadline, and how often something is tried.
+    pub patience: Patience,
     /// Knows the credentials that no message may show.
-    pub redactor: Redactor,
+    pub redactor: Arc<Redactor>,
 }
 
 /// Whether a request may be sent again when it is not known what became of it.
@@ -83,6 +85,15 @@ pub enum Repeat {
     OnlyIfNotDone,
     /// One try of at most this long, whatever comes.
     Never(Duration),
+}
+
+/// The namespace that a request goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Space {
+    /// That of the login, where its token is at home.
+    Login,
+    /// That of the secrets.
+    Secrets,
 }
 
 /// A request.
@@ -98,17 +109,33 @@ pub struct Request<'a> {
     pub token: Option<&'a Secret>,
     /// The JSON body.
     pub body: Option<&'a Secret>,
+    /// Which namespace it is for.
+    pub space: Space,
     /// Whether it may be sent again.
     pub repeat: Repeat,
     /// What messages call it.
     pub what: String,
 }
 
-enum Outcome {
-    Answered(Answer),
-    Again(Error, Option<Duration>),
-    Final(Error),
+impl Request<'_> {
+    /// A request for a path of our own making in the namespace of the secrets, sent again only where it was not done.
+    pub fn new(method: Method, path: impl Into<String>) -> Self {
+        let path = path.into();
+        let what = path.clone();
+        Request {
+            method,
+            path,
+            query: None,
+            token: None,
+            body: None,
+            space: Space::Secrets,
+            repeat: Repeat::OnlyIfNotDone,
+            what,
+        }
+    }
 }
+
+type Outcome = Tried<Answer>;
 
 impl Client {
     /// Makes a client; nothing is sent yet.
@@ -116,38 +143,25 @@ impl Client {
     /// # Errors
     /// 78 for a namespace or a server name that cannot be sent, 70 where the HTTP library fails.
     pub fn new(connection: Connection) -> Result<Client, Error> {
-        let Connection { address, namespace, tls, server_name, proxy, deadline, max_retries } = connection;
+        let Connection { address, auth_namespace, namespace, tls, server_name, proxy, deadline, max_retries } =
+            connection;
         // Through a proxy the name in the URL is what the proxy connects to.
         let alias = server_name.filter(|_| proxy.is_none() && address.is_https());
         let (target, resolver) = target(&address, alias);
-        let builder = Http::builder()
-            .user_agent("vault-exec")
-            .redirect(Policy::none())
-            .referer(false)
-            .timeout(None)
-            .connect_timeout(CONNECT)
-            .tls_backend_preconfigured(tls)
-            .dns_resolver(Arc::new(resolver))
-            .no_proxy();
-        let (builder, proxy) = match proxy {
-            Some(Chosen { proxy, origin }) => (builder.proxy(proxy), Some(origin)),
-            None => (builder, None),
-        };
-        let http = builder.build().map_err(|error| Error::new(Code::Internal, format!("the HTTP client: {error}")))?;
-        let namespace =
-            namespace.map(|namespace| HeaderValue::try_from(namespace).map_err(|_| bad_namespace())).transpose()?;
+        let (proxy, origin) = proxy.map(|Chosen { proxy, origin }| (proxy, origin)).unzip();
+        let http = transport(tls, resolver, proxy, address.socket())?;
+        let redactor = Arc::new(Redactor::default());
         Ok(Client {
             http,
             target,
-            address,
-            proxy,
-            namespace,
-            deadline,
-            max_retries,
-            pace: Pace::default(),
+            proxy: origin,
+            auth_namespace: auth_namespace.map(namespace_header).transpose()?,
+            namespace: namespace.map(namespace_header).transpose()?,
             is_connected: AtomicBool::new(false),
             is_http2: AtomicBool::new(false),
-            redactor: Redactor::default(),
+            patience: Patience::new(deadline, max_retries, redactor.clone()),
+            redactor,
+            address,
         })
     }
 
@@ -156,19 +170,9 @@ impl Client {
     /// # Errors
     /// 69 where it was not reached or not ready before the deadline, 76 where something else answered.
     pub fn send(&self, request: &Request<'_>) -> Result<Answer, Error> {
-        let mut tries = 0;
-        loop {
-            let outcome = self.attempt(request);
-            tries += 1;
-            let (error, wait) = match outcome {
-                Outcome::Answered(answer) => return Ok(answer),
-                Outcome::Final(error) => return Err(self.report(error, request, tries)),
-                Outcome::Again(error, wait) => (error, wait),
-            };
-            if self.pause(&error, wait, request, tries).is_none() {
-                return Err(self.report(error, request, tries));
-            }
-        }
+        let is_single = matches!(request.repeat, Repeat::Never(_));
+        let sent = self.patience.persist(&request.what, &self.address, is_single, || self.attempt(request));
+        sent.map_err(|error| self.with_proxy(error))
     }
 
     /// An answer with a status of 4xx as an error: 66 for 404, else 77.
@@ -202,36 +206,15 @@ impl Client {
         if self.is_http2.load(Ordering::Relaxed) { PARALLEL_HTTP2 } else { PARALLEL_HTTP1 }
     }
 
-    /// Waits before the next try; `None` where there is to be none.
-    fn pause(&self, error: &Error, wait: Option<Duration>, request: &Request<'_>, tries: u32) -> Option<()> {
-        let left = self.deadline.left();
-        let pause = wait.unwrap_or_else(|| backoff(tries - 1));
-        let is_last = self.max_retries.is_some_and(|most| tries > most)
-            || left.is_zero()
-            || wait.is_some_and(|wait| wait >= left);
-        if is_last || matches!(request.repeat, Repeat::Never(_)) {
-            return None;
-        }
-        if self.pace.due() {
-            log::warn!("{}: {}; trying again for {}", request.what, self.redactor.clean(&error.message), shown(left));
-        }
-        thread::sleep(pause.min(left));
-        (!self.deadline.left().is_zero()).then_some(())
-    }
-
-    /// Names the request, the server and the tries in an error.
-    fn report(&self, error: Error, request: &Request<'_>, tries: u32) -> Error {
-        let times = if tries == 1 { "1 try".to_owned() } else { format!("{tries} tries") };
-        let spent = shown(self.deadline.elapsed());
-        let message = format!("{}: {} ({}, {times} in {spent})", request.what, error.message, self.address);
-        let hint = match (&self.proxy, error.code) {
+    /// A proxy may be the one that fails.
+    fn with_proxy(&self, error: Error) -> Error {
+        match (&self.proxy, error.code) {
             (Some(proxy), Code::Unavailable | Code::Protocol) => {
                 let hint = error.hint.map(|hint| format!("{hint} ")).unwrap_or_default();
-                Some(format!("{hint}A proxy may be in between: {proxy}"))
+                Error { hint: Some(format!("{hint}A proxy may be in between: {proxy}")), ..error }
             }
-            _ => error.hint,
-        };
-        Error { message: self.redactor.clean(&message), hint, ..error }
+            _ => error,
+        }
     }
 
     fn attempt(&self, request: &Request<'_>) -> Outcome {
@@ -242,6 +225,10 @@ impl Client {
         };
         match redirected(&response, &url) {
             None => judged(request, response),
+            Some(_) if self.address.socket().is_some() => Outcome::Final(
+                Error::new(Code::Protocol, "a redirect, which leads nowhere from a socket")
+                    .hint("the Agent or Proxy must reach Vault's active node itself"),
+            ),
             Some(Err(error)) => Outcome::Final(error),
             Some(Ok(next)) => self.follow(request, &next),
         }
@@ -271,12 +258,16 @@ impl Client {
 
     fn prepare(&self, request: &Request<'_>, url: Url) -> Result<RequestBuilder, Error> {
         let limit = if let Repeat::Never(limit) = request.repeat { limit } else { Duration::MAX };
-        let mut builder = self.http.request(request.method.clone(), url).timeout(self.deadline.left().min(limit));
+        let mut builder = self.http.request(request.method.clone(), url).timeout(self.patience.left().min(limit));
         builder = builder.header("X-Vault-Request", "true");
         if let Some(token) = request.token {
             builder = builder.header("X-Vault-Token", token_header(token)?);
         }
-        if let Some(namespace) = &self.namespace {
+        let namespace = match request.space {
+            Space::Login => &self.auth_namespace,
+            Space::Secrets => &self.namespace,
+        };
+        if let Some(namespace) = namespace {
             builder = builder.header("X-Vault-Namespace", namespace.clone());
         }
         if let Some(body) = request.body {
@@ -284,6 +275,34 @@ impl Client {
         }
         Ok(builder)
     }
+}
+
+/// The HTTP library, set up as every connection of ours needs it; `socket` is one to talk to instead of the network.
+///
+/// # Errors
+/// 70 where the library fails.
+pub fn transport(
+    tls: ClientConfig,
+    resolver: Resolver,
+    proxy: Option<Proxy>,
+    socket: Option<&Path>,
+) -> Result<Http, Error> {
+    let mut builder = Http::builder()
+        .user_agent("vault-exec")
+        .redirect(Policy::none())
+        .referer(false)
+        .timeout(None)
+        .connect_timeout(CONNECT)
+        .tls_backend_preconfigured(tls)
+        .dns_resolver(Arc::new(resolver))
+        .no_proxy();
+    if let Some(proxy) = proxy {
+        builder = builder.proxy(proxy);
+    }
+    if let Some(socket) = socket {
+        builder = builder.unix_socket(socket);
+    }
+    builder.build().map_err(|error| Error::new(Code::Internal, format!("the HTTP client: {error}")))
 }
 
 fn judged(request: &Request<'_>, mut response: Response) -> Outcome {
@@ -295,7 +314,7 @@ fn judged(request: &Request<'_>, mut response: Response) -> Outcome {
         Err(error) => return unknown(request, error),
     };
     match judge(&Raw { status, retry_after: retry_after.as_deref(), bytes: &bytes }) {
-        Verdict::Answered(answer) => Outcome::Answered(answer),
+        Verdict::Answered(answer) => Outcome::Done(answer),
         Verdict::NotDone { error, wait } => Outcome::Again(error, wait),
         Verdict::Unknown(error) => unknown(request, error),
         Verdict::Final(error) => Outcome::Final(error),
@@ -372,6 +391,7 @@ fn token_header(token: &Secret) -> Result<HeaderValue, Error> {
     Ok(value)
 }
 
-fn bad_namespace() -> Error {
-    Error::config("VAULT_NAMESPACE: characters that no namespace has")
+fn namespace_header(namespace: String) -> Result<HeaderValue, Error> {
+    HeaderValue::try_from(namespace)
+        .map_err(|_| Error::config("VAULT_NAMESPACE, VAULT_AUTH_NAMESPACE: characters that no namespace has"))
 }

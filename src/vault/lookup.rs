@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::vault::answer::Answer;
 use crate::vault::auth::Session;
-use crate::vault::client::{Client, Repeat, Request};
+use crate::vault::client::{Client, Repeat, Request, Space};
 
 /// One try of at most this: the time is for the secrets.
 const LIMIT: Duration = Duration::from_secs(2);
@@ -17,13 +17,10 @@ const LIMIT: Duration = Duration::from_secs(2);
 pub fn look_up(client: &Client, session: &mut Session) {
     let what = "auth/token/lookup-self";
     let answer = client.send(&Request {
-        method: Method::GET,
-        path: what.to_owned(),
-        query: None,
         token: Some(&session.token),
-        body: None,
+        space: Space::Login,
         repeat: Repeat::Never(LIMIT),
-        what: what.to_owned(),
+        ..Request::new(Method::GET, what)
     });
     match answer.ok().filter(Answer::is_success) {
         Some(answer) => understand(&answer.body.0, session),

@@ -1,7 +1,6 @@
 //! Which version a KV mount has, and so what is to be read for a path that the user wrote without `data`.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::collections::HashSet;
 
 use reqwest::Method;
 use serde_json::Value;
@@ -68,22 +67,20 @@ pub fn resolve(
     version: Option<KvVersion>,
 ) -> Result<Vec<Target>, Error> {
     let needs_mounts = version.is_none() && questions.iter().any(|question| !question.is_as_written());
-    let mounts = if needs_mounts { list(client, token)? } else { Some(Vec::new()) };
-    let mut asked = HashMap::new();
+    let mut mounts = if needs_mounts { list(client, token)?.unwrap_or_default() } else { Vec::new() };
+    let mut asked = HashSet::new();
     let mut targets = Vec::with_capacity(questions.len());
     for &question in questions {
         let path = question.path;
-        targets.push(match (offline(question, version), &mounts) {
-            (Some(target), _) => target,
-            (None, Some(mounts)) => on_mount(path, mounts.iter()),
-            (None, None) => {
-                let mount = match asked.entry(path) {
-                    Entry::Occupied(known) => known.into_mut(),
-                    Entry::Vacant(new) => new.insert(one(client, token, path)?),
-                };
-                on_mount(path, mount.iter())
-            }
-        });
+        if let Some(target) = offline(question, version) {
+            targets.push(target);
+            continue;
+        }
+        // The list is refused, or a namespace stands in front of the mount: the list has those of its own alone.
+        if above(path, &mounts).is_none() && asked.insert(path) {
+            mounts.extend(one(client, token, path)?);
+        }
+        targets.push(on_mount(path, above(path, &mounts)));
     }
     Ok(targets)
 }
@@ -109,9 +106,13 @@ fn forced(Question { path, mount }: Question<'_>, version: KvVersion) -> Target 
     Target { path, engine: Engine::Kv(version) }
 }
 
-fn on_mount<'a>(path: &Path, mounts: impl Iterator<Item = &'a Mount>) -> Target {
-    let above = mounts.filter(|mount| is_below(path.as_str(), &mount.path));
-    match above.max_by_key(|mount| mount.path.len()) {
+fn above<'a>(path: &Path, mounts: &'a [Mount]) -> Option<&'a Mount> {
+    let above = mounts.iter().filter(|mount| is_below(path.as_str(), &mount.path));
+    above.max_by_key(|mount| mount.path.len())
+}
+
+fn on_mount(path: &Path, mount: Option<&Mount>) -> Target {
+    match mount {
         Some(Mount { path: mount, engine: Engine::Kv(KvVersion::V2) }) => {
             Target { path: path.with_data_after(mount.len()), engine: Engine::Kv(KvVersion::V2) }
         }
@@ -133,20 +134,20 @@ fn list(client: &Client, token: &Secret) -> Result<Option<Vec<Mount>>, Error> {
 fn one(client: &Client, token: &Secret, path: &Path) -> Result<Option<Mount>, Error> {
     let answer = ask(client, token, format!("sys/internal/ui/mounts/{}", path.encoded()))?;
     let data = answer.body.0.get("data").filter(|_| answer.is_success());
-    Ok(data.and_then(|data| mount(data.get("path")?.as_str()?, data)))
+    Ok(data.and_then(|data| mount(in_path(path.as_str(), data.get("path")?.as_str()?)?, data)))
+}
+
+/// The mount as it stands in a path, with the namespace in front of it, which a server may leave out.
+fn in_path<'a>(path: &'a str, mount: &str) -> Option<&'a str> {
+    let mount = mount.trim_end_matches('/');
+    let in_namespace = format!("/{mount}");
+    let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
+    ends.filter_map(|end| path.get(..end)).find(|front| *front == mount || front.ends_with(&in_namespace))
 }
 
 fn ask(client: &Client, token: &Secret, path: String) -> Result<Answer, Error> {
     let what = format!("finding out the mounts ({path})");
-    client.send(&Request {
-        method: Method::GET,
-        path,
-        query: None,
-        token: Some(token),
-        body: None,
-        repeat: Repeat::Freely,
-        what,
-    })
+    client.send(&Request { token: Some(token), repeat: Repeat::Freely, what, ..Request::new(Method::GET, path) })
 }
 
 fn mounts(body: &Value) -> Option<Vec<Mount>> {
@@ -171,7 +172,8 @@ mod tests {
     use super::*;
 
     fn target(path: &str, mounts: &[Mount]) -> (String, Engine) {
-        let target = on_mount(&Path::parse(path).expect("a path"), mounts.iter());
+        let path = Path::parse(path).expect("a path");
+        let target = on_mount(&path, above(&path, mounts));
         (target.path.to_string(), target.engine)
     }
 
@@ -208,6 +210,21 @@ mod tests {
         assert_eq!(forced(question(None), KvVersion::V2).path.as_str(), "team/data/a/b");
         assert_eq!(forced(question(Some("team/a".len())), KvVersion::V2).path.as_str(), "team/a/data/b");
         assert_eq!(forced(question(None), KvVersion::V1).path, path);
+    }
+
+    #[test]
+    fn a_mount_is_found_behind_a_namespace() {
+        for (path, mount, expected) in [
+            ("team/web/secret/app", "team/web/secret/", Some("team/web/secret")),
+            ("team/web/secret/app", "secret/", Some("team/web/secret")),
+            ("team/secret", "secret/", Some("team/secret")),
+            ("team/secrets/app", "secret/", None),
+            ("team/kv/secret/kv/secret/app", "kv/secret/", Some("team/kv/secret")),
+            ("secret/app", "secret/", Some("secret")),
+            ("team/my-secret/app", "secret/", None),
+        ] {
+            assert_eq!(in_path(path, mount), expected, "{path} {mount}");
+        }
     }
 
     #[test]

@@ -1,8 +1,14 @@
-//! How long to wait before the next try, and how often to speak of it.
+//! Trying again until the deadline: how long to wait before the next try, and how often to speak of it.
 
+use std::fmt::Display;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
+
+use crate::deadline::{Deadline, shown};
+use crate::error::Error;
+use crate::vault::redact::Redactor;
 
 const FIRST: Duration = Duration::from_millis(250);
 const LONGEST: Duration = Duration::from_secs(5);
@@ -34,6 +40,90 @@ impl Pace {
             *last = Some(Instant::now());
         }
         due
+    }
+}
+
+/// What came of one try.
+#[derive(Debug)]
+pub enum Tried<T> {
+    /// There is an answer.
+    Done(T),
+    /// It may be tried again, after this time where the server has asked for one.
+    Again(Error, Option<Duration>),
+    /// Trying again is no use, or not allowed.
+    Final(Error),
+}
+
+/// How long and how often something is tried.
+#[derive(Debug)]
+pub struct Patience {
+    deadline: Deadline,
+    /// Tries after the first one; `None` is until the deadline.
+    max_retries: Option<u32>,
+    pace: Pace,
+    redactor: Arc<Redactor>,
+}
+
+impl Patience {
+    /// Until the deadline, or until `max_retries` tries after the first one have failed.
+    pub fn new(deadline: Deadline, max_retries: Option<u32>, redactor: Arc<Redactor>) -> Patience {
+        Patience { deadline, max_retries, pace: Pace::default(), redactor }
+    }
+
+    /// The time until the deadline.
+    pub fn left(&self) -> Duration {
+        self.deadline.left()
+    }
+
+    /// Tries until there is an answer, once where it `is_single`. Messages call it `what`, at the address `at`.
+    ///
+    /// # Errors
+    /// The failure of the last try, with the number of tries and the time that they took.
+    pub fn persist<T>(
+        &self,
+        what: &str,
+        at: &dyn Display,
+        is_single: bool,
+        attempt: impl Fn() -> Tried<T>,
+    ) -> Result<T, Error> {
+        let mut tries = 0;
+        loop {
+            let outcome = attempt();
+            tries += 1;
+            let (error, wait) = match outcome {
+                Tried::Done(answer) => return Ok(answer),
+                Tried::Final(error) => return Err(self.report(error, what, at, tries)),
+                Tried::Again(error, wait) => (error, wait),
+            };
+            if is_single || self.pause(&error, wait, what, tries).is_none() {
+                return Err(self.report(error, what, at, tries));
+            }
+        }
+    }
+
+    /// Waits before the next try; `None` where there is to be none.
+    fn pause(&self, error: &Error, wait: Option<Duration>, what: &str, tries: u32) -> Option<()> {
+        let left = self.left();
+        let pause = wait.unwrap_or_else(|| backoff(tries - 1));
+        let is_last = self.max_retries.is_some_and(|most| tries > most)
+            || left.is_zero()
+            || wait.is_some_and(|wait| wait >= left);
+        if is_last {
+            return None;
+        }
+        if self.pace.due() {
+            log::warn!("{what}: {}; trying again for {}", self.redactor.clean(&error.message), shown(left));
+        }
+        thread::sleep(pause.min(left));
+        (!self.left().is_zero()).then_some(())
+    }
+
+    /// Names what was tried, the server and the tries in an error.
+    fn report(&self, error: Error, what: &str, at: &dyn Display, tries: u32) -> Error {
+        let times = if tries == 1 { "1 try".to_owned() } else { format!("{tries} tries") };
+        let spent = shown(self.deadline.elapsed());
+        let message = format!("{what}: {} ({at}, {times} in {spent})", error.message);
+        Error { message: self.redactor.clean(&message), ..error }
     }
 }
 

@@ -11,7 +11,7 @@ use crate::fetch::Fetched;
 use crate::secret::Secret;
 use crate::settings::{Revoke, Settings};
 use crate::vault::auth::Session;
-use crate::vault::client::{Client, Repeat, Request};
+use crate::vault::client::{Client, Repeat, Request, Space};
 
 /// One try of at most this: nobody waits long for what is only good manners.
 const LIMIT: Duration = Duration::from_secs(2);
@@ -34,7 +34,7 @@ pub fn revoke(client: &Client, session: &Session, settings: &Settings, fetched: 
         log::warn!("the token is revoked as --revoke true says, and the dynamic secrets end with it");
     }
     let level = if settings.revoke == Revoke::Always { log::Level::Warn } else { log::Level::Info };
-    match send(client, session, "auth/token/revoke-self", None) {
+    match revoke_self(client, session) {
         Ok(()) => log::debug!("the token is revoked"),
         Err(error) => log::log!(level, "the token is not revoked: {error}"),
     }
@@ -43,14 +43,15 @@ pub fn revoke(client: &Client, session: &Session, settings: &Settings, fetched: 
 /// Leaves nothing of a check behind: the token of our own login and the leases that hang on it, or the leases alone.
 pub fn after_check(client: &Client, session: &Session, fetched: &Fetched) {
     if session.is_own && can_be_revoked(session, fetched) {
-        match send(client, session, "auth/token/revoke-self", None) {
+        match revoke_self(client, session) {
             Ok(()) => return,
             Err(error) => log::warn!("the token of this check is not revoked: {error}"),
         }
     }
     for Lease { id, duration, .. } in &fetched.leases {
         let body = Secret::from(json!({ "lease_id": id }).to_string());
-        if let Err(error) = send(client, session, "sys/leases/revoke", Some(&body)) {
+        let request = Request { body: Some(&body), ..Request::new(Method::POST, "sys/leases/revoke") };
+        if let Err(error) = send(client, session, request) {
             log::warn!("lease {id} of this check stays for {duration} s: {error}");
         }
     }
@@ -61,15 +62,12 @@ fn can_be_revoked(session: &Session, fetched: &Fetched) -> bool {
     !session.is_batch && !is_spent
 }
 
-fn send(client: &Client, session: &Session, path: &str, body: Option<&Secret>) -> Result<(), Error> {
-    let answer = client.send(&Request {
-        method: Method::POST,
-        path: path.to_owned(),
-        query: None,
-        token: Some(&session.token),
-        body,
-        repeat: Repeat::Never(LIMIT),
-        what: path.to_owned(),
-    })?;
-    if answer.is_success() { Ok(()) } else { Err(client.refused(&answer, path)) }
+fn revoke_self(client: &Client, session: &Session) -> Result<(), Error> {
+    send(client, session, Request { space: Space::Login, ..Request::new(Method::POST, "auth/token/revoke-self") })
+}
+
+fn send<'a>(client: &Client, session: &'a Session, request: Request<'a>) -> Result<(), Error> {
+    let request = Request { token: Some(&session.token), repeat: Repeat::Never(LIMIT), ..request };
+    let answer = client.send(&request)?;
+    if answer.is_success() { Ok(()) } else { Err(client.refused(&answer, &request.what)) }
 }

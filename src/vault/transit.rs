@@ -34,14 +34,12 @@ fn send(client: &Client, session: &Session, path: &Path, batch: &[Secret]) -> Re
     let items: Vec<Value> = batch.iter().map(|item| json!({ "ciphertext": item.expose_text() })).collect();
     let body = Secret::from(json!({ "batch_input": items }).to_string());
     client.send(&Request {
-        method: Method::POST,
-        path: path.encoded(),
-        query: None,
         token: Some(&session.token),
         body: Some(&body),
         // It changes nothing, but it may use up the token.
         repeat: Repeat::Freely,
         what: path.to_string(),
+        ..Request::new(Method::POST, path.encoded())
     })
 }
 

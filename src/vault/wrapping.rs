@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::error::{Code, Error};
 use crate::secret::Secret;
 use crate::vault::answer::Answer;
-use crate::vault::client::{Client, Repeat, Request};
+use crate::vault::client::{Client, Repeat, Request, Space};
 
 const USED: &str = "it was used already, has expired or never was a wrapping token. SECURITY: either somebody else has \
     unwrapped it, which is an interception, or an earlier start of this container has";
@@ -113,15 +113,7 @@ impl Wrapped {
 }
 
 fn request(path: &str, what: &str) -> Request<'static> {
-    Request {
-        method: Method::POST,
-        path: path.to_owned(),
-        query: None,
-        token: None,
-        body: None,
-        repeat: Repeat::OnlyIfNotDone,
-        what: what.to_owned(),
-    }
+    Request { space: Space::Login, what: what.to_owned(), ..Request::new(Method::POST, path) }
 }
 
 fn protocol(message: impl Into<String>) -> Error {

@@ -2,12 +2,13 @@
 
 use serde_json::json;
 
-use super::{Body, Login, Method, Way, check_token, endpoint};
+use super::{Ask, Body, Login, Method, Way, check_text, check_token, endpoint, incomplete};
 use crate::credentials::{self, Loaded, Located};
 use crate::error::{Error, Errors};
 use crate::layers::Layers;
 use crate::secret::Secret;
 use crate::settings::Settings;
+use crate::vault::client::Client;
 use crate::vault::wrapping::Wrapped;
 
 pub(super) const METHOD: Method = Method {
@@ -30,6 +31,9 @@ pub(super) const METHOD: Method = Method {
 const HINT: &str = "is the role id right, and is the secret id neither wrong, used up nor expired? \
     Five wrong secret ids lock the role id for 15 minutes; the mount may be another (VAULT_AUTH_MOUNT)";
 
+const LOST: &str = "the wrapping token is used up and its secret id is lost with this start: give the next one a new \
+    wrapping token";
+
 /// What proves that it is the application.
 enum Proof {
     SecretId(Loaded),
@@ -42,10 +46,7 @@ fn prepare(layers: &Layers<'_>, settings: &Settings) -> Result<Way, Errors> {
     let role_id = errors.keep(role_id(layers)).flatten();
     let proof = errors.keep(proof(layers)).flatten();
     errors.or(())?;
-    let Some(role_id) = role_id else {
-        let missing = Error::config("the auth method approle, and no role id");
-        return Err(missing.hint(format!("set {}", METHOD.needs)).into());
-    };
+    let role_id = role_id.ok_or_else(|| incomplete(&METHOD, "role id"))?;
     Ok(Way::Login(login(settings, role_id, proof)?))
 }
 
@@ -79,7 +80,7 @@ fn login(settings: &Settings, role_id: Loaded, proof: Option<Proof>) -> Result<L
         Some(Proof::Wrapped(token)) => {
             check_token(&token.value).map_err(|error| error.at(&token.origin))?;
             let wrapped = Wrapped::new(token.value.clone(), token.origin.clone(), mount.clone(), settings.role.clone());
-            (Body::Wrapped { role_id: role_id.value.clone(), secret_id: wrapped }, Some(token))
+            (Body::Asked(Box::new(Unwrapping { role_id: role_id.value.clone(), secret_id: wrapped })), Some(token))
         }
     };
     let (mut credentials, mut files) = (Vec::new(), Vec::new());
@@ -90,16 +91,25 @@ fn login(settings: &Settings, role_id: Loaded, proof: Option<Proof>) -> Result<L
     Ok(Login { endpoint, mount, body, credentials, files, hint: HINT })
 }
 
-/// JSON is UTF-8.
-fn check_text(loaded: &Loaded) -> Result<(), Error> {
-    match loaded.value.expose_text() {
-        Some(_) => Ok(()),
-        None => Err(Error::config(format!("{}: not UTF-8", loaded.origin))),
+/// A role id with a secret id that is still to be unwrapped.
+#[derive(Debug)]
+struct Unwrapping {
+    role_id: Secret,
+    secret_id: Wrapped,
+}
+
+impl Ask for Unwrapping {
+    fn body(&self, client: &Client) -> Result<Secret, Error> {
+        Ok(body(&self.role_id, Some(&self.secret_id.secret_id(client)?)))
+    }
+
+    fn lost(&self) -> Option<&'static str> {
+        Some(LOST)
     }
 }
 
 /// What the login sends.
-pub(super) fn body(role_id: &Secret, secret_id: Option<&Secret>) -> Secret {
+fn body(role_id: &Secret, secret_id: Option<&Secret>) -> Secret {
     let role_id = role_id.expose_text();
     Secret::from(match secret_id.map(Secret::expose_text) {
         Some(secret_id) => json!({ "role_id": role_id, "secret_id": secret_id }).to_string(),

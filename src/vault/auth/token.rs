@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Given, Method, Way, check_token};
+use super::{Given, Method, Way, check_token, incomplete};
 use crate::credentials::{self, Loaded, Located};
 use crate::error::{Error, Errors};
 use crate::layers::Layers;
@@ -28,6 +28,6 @@ fn prepare(layers: &Layers<'_>, _settings: &Settings) -> Result<Way, Errors> {
 fn from_home(layers: &Layers<'_>) -> Result<Loaded, Error> {
     let home = layers.environment.iter().find(|variable| variable.name == "HOME");
     let home = home.and_then(|home| home.value.expose_text()).filter(|home| !home.is_empty());
-    let loaded = home.map_or(Ok(None), |home| credentials::token_helper_file(Path::new(home)))?;
-    loaded.ok_or_else(|| Error::config("the auth method token, and no token").hint(format!("set {}", METHOD.needs)))
+    let loaded = home.map_or(Ok(None), |home| credentials::usual_file(&Path::new(home).join(".vault-token")))?;
+    loaded.ok_or_else(|| incomplete(&METHOD, "token"))
 }

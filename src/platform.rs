@@ -1,0 +1,3 @@
+//! What a platform knows of the container that it runs: metadata servers and token services.
+
+pub mod web;

@@ -1,0 +1,136 @@
+//! One request to a platform: to a metadata server, which is asked directly, or to a token service of a cloud.
+
+use std::io::Read;
+use std::time::Duration;
+
+use reqwest::blocking::{Client as Http, Response};
+use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::{Method, Url};
+
+use crate::address::Address;
+use crate::error::{Code, Error};
+use crate::secret::{Secret, Variable};
+use crate::settings::TlsSettings;
+use crate::vault::client::transport;
+use crate::vault::dns::Resolver;
+use crate::vault::failure;
+use crate::vault::proxy::{self, Chosen};
+use crate::vault::retry::{Patience, Tried};
+use crate::vault::tls;
+
+/// The longest answer; a token has a few thousand bytes.
+const LIMIT: u64 = 1 << 20;
+
+/// One try takes at most this: a metadata server is near, and where it drops an answer (a hop limit of 1 does that to
+/// containers) the deadline is not to pass without a word.
+const TRY: Duration = Duration::from_secs(5);
+
+/// How a server is reached.
+pub enum Route<'a> {
+    /// Without a proxy: a metadata server knows the container by its address, and a proxy would see the token.
+    Direct,
+    /// Through the proxy that the environment names, if any, with the system's authorities.
+    Internet(&'a [Variable]),
+}
+
+/// A request.
+#[derive(Debug)]
+pub struct Ask<'a> {
+    /// GET, PUT or POST.
+    pub method: Method,
+    /// The whole URL, without any secret in it.
+    pub url: Url,
+    /// Headers, whose values may be secrets.
+    pub headers: Vec<(&'static str, Secret)>,
+    /// The body, if any.
+    pub body: Option<Secret>,
+    /// Statuses below 500 that say that it may work later, beside 429.
+    pub later: &'a [u16],
+    /// What messages call it.
+    pub what: &'a str,
+    /// What to do where the server is not reached.
+    pub hint: &'a str,
+}
+
+/// An answer, whatever its status below 500.
+#[derive(Debug)]
+pub struct Page {
+    /// The HTTP status: 2xx or 4xx.
+    pub status: u16,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body, which may hold a secret.
+    pub body: Secret,
+}
+
+impl Page {
+    /// Whether the status is 2xx.
+    pub fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+}
+
+/// Asks until there is an answer, or until the deadline.
+///
+/// # Errors
+/// 69 where the server was not reached or not ready, 76 where something else answered, 78 for a proxy that is none.
+pub fn ask(patience: &Patience, route: &Route<'_>, ask: &Ask<'_>) -> Result<Page, Error> {
+    let http = http(route, &ask.url)?;
+    let at = ask.url.origin().ascii_serialization();
+    let page = patience.persist(ask.what, &at, false, || attempt(&http, ask, patience.left()));
+    if page.is_err() {
+        // The process ends with this: waiting for the client's thread would only delay it.
+        std::mem::forget(http);
+    }
+    page
+}
+
+fn http(route: &Route<'_>, url: &Url) -> Result<Http, Error> {
+    let environment = if let Route::Internet(environment) = route { environment } else { &[][..] };
+    let is_https = url.scheme() == "https";
+    let proxy = match route {
+        Route::Direct => None,
+        Route::Internet(environment) => proxy::choose(&Address::parse(url.as_str())?, None, environment)?,
+    };
+    let tls = tls::configure(&TlsSettings::default(), is_https, environment)?;
+    transport(tls, Resolver::default(), proxy.map(|Chosen { proxy, .. }| proxy), None)
+}
+
+fn attempt(http: &Http, ask: &Ask<'_>, left: Duration) -> Tried<Page> {
+    let mut request = http.request(ask.method.clone(), ask.url.clone()).timeout(left.min(TRY));
+    for (name, value) in &ask.headers {
+        request = request.header(*name, value.expose());
+    }
+    if let Some(body) = &ask.body {
+        request = request.body(body.expose().to_vec());
+    }
+    match request.send() {
+        Ok(response) => judged(ask, response),
+        Err(error) => {
+            let failure = failure::understand(&error);
+            let error = Error { hint: Some(ask.hint.to_owned()), ..failure.error };
+            if failure.may_pass { Tried::Again(error, None) } else { Tried::Final(error) }
+        }
+    }
+}
+
+fn judged(ask: &Ask<'_>, response: Response) -> Tried<Page> {
+    let status = response.status().as_u16();
+    let headers = response.headers().clone();
+    let mut body = zeroize::Zeroizing::new(Vec::new());
+    if response.take(LIMIT + 1).read_to_end(&mut body).is_err() {
+        return Tried::Again(Error::new(Code::Unavailable, "the answer broke off or did not end in time"), None);
+    }
+    let failed = || Error::new(Code::Unavailable, format!("status {status}")).hint(ask.hint);
+    match status {
+        _ if body.len() as u64 > LIMIT => Tried::Final(Error::new(Code::Protocol, "the answer has more than 1 MiB")),
+        429 | 500.. => Tried::Again(failed(), retry_after(&headers)),
+        _ if ask.later.contains(&status) => Tried::Again(failed(), retry_after(&headers)),
+        200..300 | 400..500 => Tried::Done(Page { status, headers, body: Secret::from(std::mem::take(&mut *body)) }),
+        _ => Tried::Final(Error::new(Code::Protocol, format!("status {status}")).hint(ask.hint)),
+    }
+}
+
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
+}
