@@ -39,7 +39,6 @@ pub mod reference;
 pub mod secret;
 pub mod secrets_file;
 pub mod settings;
-pub mod sigv4;
 pub mod start;
 pub mod template;
 pub mod units;

@@ -56,6 +56,9 @@ settings! {
     LOG_FORMAT = Some("log-format"), ["EXEC_LOG_FORMAT"];
     JSON_LOG = None, ["JSON_LOG"];
     USERNAME = None, ["USERNAME"];
+    AWS_REGION = None, ["AWS_REGION"];
+    AWS_SERVER_ID = None, ["AWS_IAM_SERVER_ID"];
+    AZURE_RESOURCE = None, ["AZURE_RESOURCE"];
     CACERT = None, ["CACERT"];
     CACERT_BYTES = None, ["CACERT_BYTES"];
     CAPATH = None, ["CAPATH"];
@@ -99,6 +102,12 @@ pub struct Settings {
     pub role: Option<String>,
     /// The user, for methods that have one.
     pub username: Option<String>,
+    /// The region of AWS that a login is signed for.
+    pub aws_region: Option<String>,
+    /// `X-Vault-AWS-IAM-Server-ID`.
+    pub aws_server_id: Option<String>,
+    /// The resource that a token of Azure's is to be for.
+    pub azure_resource: Option<String>,
     /// What to import.
     pub imports: Vec<Imports>,
     /// The file with more to import.
@@ -275,6 +284,9 @@ pub fn understand(layers: &Layers<'_>) -> Result<Settings, Errors> {
         auth_mount: get!(maybe(layers, &AUTH_MOUNT, mount)).flatten(),
         role: get!(text(layers, &ROLE)).flatten(),
         username: get!(text(layers, &USERNAME)).flatten(),
+        aws_region: get!(text(layers, &AWS_REGION)).flatten(),
+        aws_server_id: get!(text(layers, &AWS_SERVER_ID)).flatten(),
+        azure_resource: get!(text(layers, &AZURE_RESOURCE)).flatten(),
         imports: get!(imports(layers)).unwrap_or_default(),
         secrets_file: layers.one(&SECRETS_FILE),
         transit: get!(transit(layers)).unwrap_or_default(),

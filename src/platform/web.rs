@@ -52,6 +52,13 @@ pub struct Ask<'a> {
     pub hint: &'a str,
 }
 
+impl Ask<'_> {
+    /// A request without headers and body.
+    pub fn new(method: Method, url: Url) -> Self {
+        Ask { method, url, headers: Vec::new(), body: None, later: &[], what: "", hint: "" }
+    }
+}
+
 /// An answer, whatever its status below 500.
 #[derive(Debug)]
 pub struct Page {
@@ -70,6 +77,13 @@ impl Page {
     }
 }
 
+/// A token in a text: printable, without white space at its ends and in it.
+pub fn token(text: &Secret) -> Option<Secret> {
+    let token = text.trimmed();
+    let is_token = !token.is_empty() && token.expose().iter().all(u8::is_ascii_graphic);
+    is_token.then_some(token)
+}
+
 /// Asks until there is an answer, or until the deadline.
 ///
 /// # Errors
@@ -86,7 +100,7 @@ pub fn ask(patience: &Patience, route: &Route<'_>, ask: &Ask<'_>) -> Result<Page
 }
 
 fn http(route: &Route<'_>, url: &Url) -> Result<Http, Error> {
-    let environment = if let Route::Internet(environment) = route { environment } else { &[][..] };
+    let environment: &[Variable] = if let Route::Internet(environment) = route { environment } else { &[] };
     let is_https = url.scheme() == "https";
     let proxy = match route {
         Route::Direct => None,

@@ -1,7 +1,10 @@
 //! Ways in: the table of auth methods, which one is taken, and the session that comes of it.
 
 mod approle;
+mod aws;
+mod azure;
 mod cert;
+mod gcp;
 mod jwt;
 mod kubernetes;
 mod ldap;
@@ -43,6 +46,9 @@ pub const METHODS: &[&Method] = &[
     &cert::METHOD,
     &userpass::METHOD,
     &ldap::METHOD,
+    &aws::METHOD,
+    &gcp::METHOD,
+    &azure::METHOD,
 ];
 
 /// The first of them are inferred from what is set.

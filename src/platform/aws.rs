@@ -1,0 +1,350 @@
+//! Credentials of AWS, in the order in which AWS's own libraries look for them: environment, web identity, container,
+//! instance. Source: "Standardized credential providers", AWS SDKs and Tools Reference Guide.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use reqwest::{Method, Url};
+use serde_json::Value;
+
+use crate::credentials::read_file;
+use crate::error::{Code, Error};
+use crate::layers::Layers;
+use crate::path::percent_encoded;
+use crate::platform::sigv4::Credentials;
+use crate::platform::web::{self, Ask, Page, Route};
+use crate::secret::{Secret, Variable};
+use crate::vault::client::Client;
+
+/// Where a container of ECS asks, and an instance.
+const CONTAINER: &str = "http://169.254.170.2";
+const INSTANCE: &str = "http://169.254.169.254";
+const INSTANCE_IPV6: &str = "http://[fd00:ec2::254]";
+/// Hosts that may be asked for credentials in clear, beside this machine: those of ECS and of EKS, on the link.
+const ON_LINK: [&str; 4] = ["169.254.170.2", "169.254.170.23", "fd00:ec2::23", "fe80:ec2::23"];
+
+const FROM_CONTAINER: &str = "the container's credentials (AWS)";
+const FROM_INSTANCE: &str = "the instance's credentials (AWS, IMDSv2)";
+const FROM_IDENTITY: &str = "credentials for the web identity (AWS, AssumeRoleWithWebIdentity)";
+const NO_INSTANCE: &str = "there are no other credentials: no AWS_ACCESS_KEY_ID, AWS_WEB_IDENTITY_TOKEN_FILE or \
+    AWS_CONTAINER_CREDENTIALS_… in the environment. On EC2 a container needs a hop limit of 2 \
+    (http-put-response-hop-limit)";
+const NO_CONTAINER: &str = "the address comes from AWS_CONTAINER_CREDENTIALS_RELATIVE_URI or _FULL_URI";
+const NO_STS: &str = "AWS's token service must be reached from here; AWS_ENDPOINT_URL_STS names another address for it";
+
+/// Where credentials come from.
+#[derive(Debug)]
+pub enum Source {
+    /// The environment has them.
+    Keys(Credentials),
+    /// A token of an identity provider, such as EKS, is exchanged for them.
+    WebIdentity(WebIdentity),
+    /// ECS and EKS give them to each container.
+    Container {
+        /// The address of them.
+        url: Url,
+        /// What shows that it is this container.
+        authorization: Option<Authorization>,
+    },
+    /// EC2 gives them to the instance.
+    Instance {
+        /// The address of its metadata.
+        server: Url,
+    },
+}
+
+/// A token for a container's credentials.
+#[derive(Debug)]
+pub enum Authorization {
+    /// The token itself.
+    Value(Secret),
+    /// The file that has it, which is renewed.
+    File(PathBuf),
+}
+
+/// What is exchanged for credentials.
+#[derive(Debug)]
+pub struct WebIdentity {
+    endpoint: Url,
+    role: String,
+    session: String,
+    token: PathBuf,
+    /// For its proxies.
+    environment: Vec<Variable>,
+}
+
+/// The first source that the environment speaks of; the instance's where it speaks of none.
+///
+/// # Errors
+/// 78 for variables that do not go together or are not understood.
+pub fn source(layers: &Layers<'_>) -> Result<Source, Error> {
+    if let Some(keys) = keys(layers)? {
+        return Ok(Source::Keys(keys));
+    }
+    if let Some(identity) = web_identity(layers)? {
+        return Ok(Source::WebIdentity(identity));
+    }
+    if let Some(container) = container(layers)? {
+        return Ok(container);
+    }
+    instance(layers)
+}
+
+/// The region that the environment is in.
+///
+/// # Errors
+/// 78 for what is no region.
+pub fn region(layers: &Layers<'_>) -> Result<Option<String>, Error> {
+    let found = ["AWS_REGION", "AWS_DEFAULT_REGION"].into_iter().find_map(|name| Some((name, text(layers, name)?)));
+    found.map(|(name, region)| checked_region(&region, name)).transpose()
+}
+
+/// A region's name, which becomes part of a host's.
+///
+/// # Errors
+/// 78 for anything else than letters, digits and dashes.
+pub fn checked_region(region: &str, origin: &str) -> Result<String, Error> {
+    let is_name = !region.is_empty() && region.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    let wrong = || Error::config(format!("{origin}: not a region")).hint("a region is like eu-central-1");
+    if is_name { Ok(region.to_ascii_lowercase()) } else { Err(wrong()) }
+}
+
+/// The host of the token service: that of a region, or the one for all.
+pub fn sts_host(region: Option<&str>) -> String {
+    match region {
+        None | Some("us-east-1") => "sts.amazonaws.com".to_owned(),
+        Some(region) if region.starts_with("cn-") => format!("sts.{region}.amazonaws.com.cn"),
+        Some(region) => format!("sts.{region}.amazonaws.com"),
+    }
+}
+
+fn text(layers: &Layers<'_>, name: &str) -> Option<String> {
+    let text = layers.raw(name)?.expose_text()?.trim();
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+fn keys(layers: &Layers<'_>) -> Result<Option<Credentials>, Error> {
+    let value = |name| layers.raw(name).map(Secret::trimmed);
+    match (value("AWS_ACCESS_KEY_ID"), value("AWS_SECRET_ACCESS_KEY")) {
+        (Some(access_key_id), Some(secret_access_key)) => {
+            let session_token = value("AWS_SESSION_TOKEN");
+            let credentials = Credentials { access_key_id, secret_access_key, session_token };
+            check(&credentials).ok_or_else(|| {
+                Error::config("AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN: characters that no key has")
+            })?;
+            Ok(Some(credentials))
+        }
+        (None, None) => Ok(None),
+        _ => Err(Error::config("one of AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY is set alone")),
+    }
+}
+
+/// They become parts of headers.
+fn check(credentials: &Credentials) -> Option<()> {
+    let Credentials { access_key_id, secret_access_key, session_token } = credentials;
+    let all = [Some(access_key_id), Some(secret_access_key), session_token.as_ref()];
+    all.into_iter().flatten().all(|value| web::token(value).is_some()).then_some(())
+}
+
+fn web_identity(layers: &Layers<'_>) -> Result<Option<WebIdentity>, Error> {
+    let Some(token) = text(layers, "AWS_WEB_IDENTITY_TOKEN_FILE") else { return Ok(None) };
+    let role = text(layers, "AWS_ROLE_ARN")
+        .ok_or_else(|| Error::config("AWS_WEB_IDENTITY_TOKEN_FILE is set, and AWS_ROLE_ARN is not"))?;
+    let session = text(layers, "AWS_ROLE_SESSION_NAME").unwrap_or_else(|| "vault-exec".to_owned());
+    let endpoint = sts(layers)?;
+    let environment = layers.environment.iter().filter(|variable| is_about_network(variable)).cloned().collect();
+    Ok(Some(WebIdentity { endpoint, role, session, token: PathBuf::from(token), environment }))
+}
+
+/// Proxies, and where the system's authorities are.
+fn is_about_network(variable: &Variable) -> bool {
+    let name = variable.name.to_string_lossy();
+    name.to_ascii_lowercase().ends_with("_proxy") || name.starts_with("SSL_CERT_")
+}
+
+fn sts(layers: &Layers<'_>) -> Result<Url, Error> {
+    let set =
+        ["AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"].into_iter().find_map(|name| Some((name, text(layers, name)?)));
+    let region = region(layers)?;
+    let (name, address) = set.unwrap_or_else(|| ("AWS_REGION", format!("https://{}/", sts_host(region.as_deref()))));
+    parsed(&address, name)
+}
+
+fn parsed(address: &str, origin: &str) -> Result<Url, Error> {
+    let url = Url::parse(address).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+    url.ok_or_else(|| Error::config(format!("{origin}: neither http:// nor https://")))
+}
+
+fn container(layers: &Layers<'_>) -> Result<Option<Source>, Error> {
+    const FULL: &str = "AWS_CONTAINER_CREDENTIALS_FULL_URI";
+    let url = match (text(layers, "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"), text(layers, FULL)) {
+        (Some(path), _) => parsed(&format!("{CONTAINER}/{}", path.trim_start_matches('/')), FULL)?,
+        (None, Some(address)) => parsed(&address, FULL)?,
+        (None, None) => return Ok(None),
+    };
+    if url.scheme() != "https" && !is_near(&url) {
+        let error = Error::config(format!("{FULL}: credentials in clear from another machine"));
+        return Err(error.hint("http:// is for this machine and for the addresses of ECS and EKS on the link"));
+    }
+    let file = text(layers, "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE").map(PathBuf::from).map(Authorization::File);
+    let value = || layers.raw("AWS_CONTAINER_AUTHORIZATION_TOKEN").map(|value| Authorization::Value(value.trimmed()));
+    Ok(Some(Source::Container { url, authorization: file.or_else(value) }))
+}
+
+fn is_near(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+    let is_loopback = host.parse().map_or(host == "localhost", |ip: IpAddr| ip.is_loopback());
+    is_loopback || ON_LINK.contains(&host)
+}
+
+fn instance(layers: &Layers<'_>) -> Result<Source, Error> {
+    const SET: &str = "AWS_EC2_METADATA_SERVICE_ENDPOINT";
+    if text(layers, "AWS_EC2_METADATA_DISABLED").is_some_and(|text| text.eq_ignore_ascii_case("true")) {
+        return Err(Error::config("the auth method aws, and no credentials of AWS")
+            .hint("AWS_EC2_METADATA_DISABLED is true, so the instance is not asked for any"));
+    }
+    let is_ipv6 =
+        text(layers, "AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE").is_some_and(|mode| mode.eq_ignore_ascii_case("ipv6"));
+    let usual = if is_ipv6 { INSTANCE_IPV6 } else { INSTANCE };
+    let server = text(layers, SET).unwrap_or_else(|| usual.to_owned());
+    Ok(Source::Instance { server: parsed(&server, SET)? })
+}
+
+impl Source {
+    /// The credentials themselves, which no message shows from now on.
+    ///
+    /// # Errors
+    /// 77 where they are refused, 76 for an answer without them, and what [`web::ask`] fails of.
+    pub fn credentials(&self, client: &Client) -> Result<Credentials, Error> {
+        let credentials = match self {
+            Source::Keys(keys) => keys.clone(),
+            Source::WebIdentity(identity) => identity.exchanged(client)?,
+            Source::Container { url, authorization } => of_container(client, url, authorization.as_ref())?,
+            Source::Instance { server } => of_instance(client, server)?,
+        };
+        let Credentials { secret_access_key, session_token, .. } = &credentials;
+        [Some(secret_access_key), session_token.as_ref()]
+            .into_iter()
+            .flatten()
+            .for_each(|key| client.redactor.add(key));
+        Ok(credentials)
+    }
+}
+
+fn of_container(client: &Client, url: &Url, authorization: Option<&Authorization>) -> Result<Credentials, Error> {
+    let token = authorization.map(Authorization::token).transpose()?;
+    let headers = token.map(|token| ("Authorization", token)).into_iter().collect();
+    let ask = Ask { headers, what: FROM_CONTAINER, hint: NO_CONTAINER, ..Ask::new(Method::GET, url.clone()) };
+    let page = web::ask(&client.patience, &Route::Direct, &ask)?;
+    given(&page, FROM_CONTAINER, "is AWS_CONTAINER_AUTHORIZATION_TOKEN[_FILE] this container's, and has it a role?")
+}
+
+impl Authorization {
+    fn token(&self) -> Result<Secret, Error> {
+        match self {
+            Authorization::Value(value) => Ok(value.clone()),
+            Authorization::File(file) => token_in(file, "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"),
+        }
+    }
+}
+
+fn token_in(file: &Path, origin: &str) -> Result<Secret, Error> {
+    let bytes = read_file(file).map_err(|error| error.at(format!("{} ({origin})", file.display())))?;
+    let token = web::token(&Secret::from(bytes.to_vec()));
+    token.ok_or_else(|| Error::config(format!("{} ({origin}): no token in it", file.display())))
+}
+
+/// IMDSv2: a token first, then the role's name, then its credentials.
+fn of_instance(client: &Client, server: &Url) -> Result<Credentials, Error> {
+    const WHERE: &str = "latest/meta-data/iam/security-credentials/";
+    const HINT: &str = "has the instance an IAM role (instance profile)?";
+    let ask = |method, path: &str, header: (&'static str, Secret)| {
+        let url = server.join(path).map_err(|_| Error::config("AWS_EC2_METADATA_SERVICE_ENDPOINT: not an address"))?;
+        let ask = Ask { headers: vec![header], what: FROM_INSTANCE, hint: NO_INSTANCE, ..Ask::new(method, url) };
+        web::ask(&client.patience, &Route::Direct, &ask)
+    };
+    let lifetime = ("X-aws-ec2-metadata-token-ttl-seconds", Secret::from("300"));
+    let page = granted(ask(Method::PUT, "latest/api/token", lifetime)?, FROM_INSTANCE, HINT)?;
+    let token = web::token(&page.body).ok_or_else(|| nothing_in(FROM_INSTANCE, "token"))?;
+    let header = || ("X-aws-ec2-metadata-token", token.clone());
+    let page = granted(ask(Method::GET, WHERE, header())?, FROM_INSTANCE, HINT)?;
+    let role = page.body.expose_text().and_then(|text| text.split_whitespace().next());
+    let role = role.ok_or_else(|| nothing_in(FROM_INSTANCE, "role"))?;
+    let page = ask(Method::GET, &format!("{WHERE}{}", percent_encoded(role.as_bytes(), "-._~")), header())?;
+    given(&page, FROM_INSTANCE, HINT)
+}
+
+fn granted(page: Page, what: &str, hint: &str) -> Result<Page, Error> {
+    if page.is_success() {
+        return Ok(page);
+    }
+    Err(Error::new(Code::Refused, format!("{what}: refused with status {}", page.status)).hint(hint))
+}
+
+fn nothing_in(what: &str, thing: &str) -> Error {
+    Error::new(Code::Protocol, format!("{what}: no {thing} in the answer"))
+}
+
+/// The credentials in the JSON of a metadata server.
+fn given(page: &Page, what: &str, hint: &str) -> Result<Credentials, Error> {
+    let body: Value = serde_json::from_slice(page.body.expose()).unwrap_or_default();
+    let text = |name| body.get(name).and_then(Value::as_str);
+    if !page.is_success() {
+        let code = text("Code").or_else(|| text("code")).unwrap_or_default();
+        return Err(Error::new(Code::Refused, format!("{what}: refused with status {} {code}", page.status)).hint(hint));
+    }
+    let part = |name| text(name).filter(|text| !text.is_empty()).map(Secret::from);
+    complete(part("AccessKeyId"), part("SecretAccessKey"), part("Token"), what)
+}
+
+fn complete(
+    access_key_id: Option<Secret>,
+    secret_access_key: Option<Secret>,
+    session_token: Option<Secret>,
+    what: &str,
+) -> Result<Credentials, Error> {
+    let (Some(access_key_id), Some(secret_access_key)) = (access_key_id, secret_access_key) else {
+        return Err(nothing_in(what, "AccessKeyId and SecretAccessKey"));
+    };
+    let credentials = Credentials { access_key_id, secret_access_key, session_token };
+    check(&credentials).ok_or_else(|| nothing_in(what, "usable key"))?;
+    Ok(credentials)
+}
+
+impl WebIdentity {
+    /// <https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html>
+    fn exchanged(&self, client: &Client) -> Result<Credentials, Error> {
+        let token = token_in(&self.token, "AWS_WEB_IDENTITY_TOKEN_FILE")?;
+        client.redactor.add(&token);
+        let encoded = |text: &[u8]| percent_encoded(text, "-._~");
+        let body = Secret::from(format!(
+            "Action=AssumeRoleWithWebIdentity&Version=2011-06-15&RoleArn={}&RoleSessionName={}&WebIdentityToken={}",
+            encoded(self.role.as_bytes()),
+            encoded(self.session.as_bytes()),
+            encoded(token.expose()),
+        ));
+        let ask = Ask {
+            headers: vec![("Content-Type", "application/x-www-form-urlencoded; charset=utf-8".into())],
+            body: Some(body),
+            what: FROM_IDENTITY,
+            hint: NO_STS,
+            ..Ask::new(Method::POST, self.endpoint.clone())
+        };
+        let page = web::ask(&client.patience, &Route::Internet(&self.environment), &ask)?;
+        if !page.is_success() {
+            let words = ["Code", "Message"].map(|name| element(&page, name).unwrap_or_default().to_owned());
+            let message = format!("{FROM_IDENTITY}: {} {} (status {})", words[0], words[1], page.status);
+            return Err(Error::new(Code::Refused, client.redactor.clean(&message))
+                .hint("does the role in AWS_ROLE_ARN trust the issuer and the subject of the token?"));
+        }
+        let part = |name| element(&page, name).map(Secret::from);
+        complete(part("AccessKeyId"), part("SecretAccessKey"), part("SessionToken"), FROM_IDENTITY)
+    }
+}
+
+/// The text of the only element of a name in XML. What is looked for here has no signs that XML would escape.
+fn element<'a>(page: &'a Page, name: &str) -> Option<&'a str> {
+    let (_, rest) = page.body.expose_text()?.split_once(&format!("<{name}>"))?;
+    let (text, _) = rest.split_once(&format!("</{name}>"))?;
+    Some(text.trim())
+}

@@ -1,0 +1,113 @@
+//! `azure`: the token of a managed identity, and which machine it is, from Azure's instance metadata service.
+
+use reqwest::{Method as Http, Url};
+use serde_json::{Map, Value};
+
+use super::{Ask, Body, Login, Method, Way, endpoint, jwt, role};
+use crate::error::{Code, Error, Errors};
+use crate::layers::Layers;
+use crate::platform::web::{self, Page, Route};
+use crate::secret::Secret;
+use crate::settings::Settings;
+use crate::vault::client::Client;
+
+pub(super) const METHOD: Method = Method {
+    name: "azure",
+    needs: "VAULT_ROLE and Azure's instance metadata service",
+    reads: &[
+        "VAULT_ROLE",
+        "VAULT_AUTH_MOUNT",
+        "VAULT_AZURE_RESOURCE",
+        "AZURE_CLIENT_ID",
+        "AZURE_POD_IDENTITY_AUTHORITY_HOST",
+    ],
+    prepare,
+};
+
+const HINT: &str = "does the role allow this identity, its subscription and resource group, and is VAULT_AZURE_RESOURCE the \
+    resource of the mount's configuration? The mount may be another (VAULT_AUTH_MOUNT)";
+/// The address of the service on every machine of Azure's.
+const SERVER: &str = "http://169.254.169.254";
+/// What Vault is configured with in its documentation.
+const RESOURCE: &str = "https://management.azure.com/";
+const TOKEN: &str = "the token of the managed identity, from Azure's instance metadata service";
+const MACHINE: &str = "which machine this is, from Azure's instance metadata service";
+const NOT_REACHED: &str = "does this run on a virtual machine of Azure's, and may the container reach 169.254.169.254?";
+/// The service answers so while it is being updated, or not ready yet.
+const LATER: &[u16] = &[404, 410];
+
+/// <https://learn.microsoft.com/azure/virtual-machines/instance-metadata-service>
+#[derive(Debug)]
+struct Identity {
+    role: String,
+    token: Url,
+    machine: Url,
+}
+
+fn prepare(layers: &Layers<'_>, settings: &Settings) -> Result<Way, Errors> {
+    let role = role(&METHOD, settings)?;
+    let variable = |name| layers.raw(name).and_then(Secret::expose_text).map(str::trim);
+    let server = variable("AZURE_POD_IDENTITY_AUTHORITY_HOST").unwrap_or(SERVER);
+    let resource = settings.azure_resource.as_deref().unwrap_or(RESOURCE);
+    let mut query = vec![("api-version", "2018-02-01"), ("resource", resource)];
+    // One of several identities, as Azure's own libraries are told of it.
+    query.extend(variable("AZURE_CLIENT_ID").map(|id| ("client_id", id)));
+    let token = url(server, "metadata/identity/oauth2/token", &query)?;
+    let machine = url(server, "metadata/instance", &[("api-version", "2021-02-01"), ("format", "json")])?;
+    let (mount, endpoint) = endpoint(settings, METHOD.name);
+    let body = Body::Asked(Box::new(Identity { role, token, machine }));
+    Ok(Way::Login(Login { endpoint, mount, body, credentials: Vec::new(), files: Vec::new(), hint: HINT }))
+}
+
+fn url(server: &str, path: &str, query: &[(&str, &str)]) -> Result<Url, Error> {
+    let wrong = |_| Error::config("AZURE_POD_IDENTITY_AUTHORITY_HOST: not an address like http://169.254.169.254");
+    let mut url = Url::parse(&format!("{}/{path}", server.trim_end_matches('/'))).map_err(wrong)?;
+    url.query_pairs_mut().extend_pairs(query);
+    Ok(url)
+}
+
+impl Ask for Identity {
+    fn body(&self, client: &Client) -> Result<Secret, Error> {
+        let jwt = token(&get(client, &self.token, TOKEN)?)?;
+        client.redactor.add(&jwt);
+        let machine = machine(&get(client, &self.machine, MACHINE)?)?;
+        Ok(jwt::body(Some(&self.role), &jwt, machine))
+    }
+}
+
+fn get(client: &Client, url: &Url, what: &str) -> Result<Page, Error> {
+    let headers = vec![("Metadata", "true".into())];
+    let ask = web::Ask { headers, later: LATER, what, hint: NOT_REACHED, ..web::Ask::new(Http::GET, url.clone()) };
+    web::ask(&client.patience, &Route::Direct, &ask)
+}
+
+fn token(page: &Page) -> Result<Secret, Error> {
+    if !page.is_success() {
+        let words = text(page, "/error_description").unwrap_or_default();
+        return Err(Error::new(Code::Refused, format!("{TOKEN}: status {}: {words}", page.status))
+            .hint("has the machine a managed identity? With several of them AZURE_CLIENT_ID says which"));
+    }
+    let token = text(page, "/access_token").and_then(|token| web::token(&token.into()));
+    token.ok_or_else(|| Error::new(Code::Protocol, format!("{TOKEN}: no access_token in the answer")))
+}
+
+/// What Vault compares with the token: a machine of a scale set goes by the set's name.
+fn machine(page: &Page) -> Result<Map<String, Value>, Error> {
+    let field = |name: &str| text(page, &format!("/compute/{name}")).filter(|text| !text.is_empty());
+    let name = field("vmScaleSetName").map(|name| ("vmss_name", name)).or_else(|| Some(("vm_name", field("name")?)));
+    match (field("subscriptionId"), field("resourceGroupName"), name) {
+        (Some(subscription), Some(group), Some((kind, name))) if page.is_success() => {
+            let fields = [("subscription_id", subscription), ("resource_group_name", group), (kind, name)];
+            Ok(fields.into_iter().map(|(name, text)| (name.to_owned(), text.into())).collect())
+        }
+        _ => {
+            let without = "no name, resource group and subscription of a machine in the answer";
+            Err(Error::new(Code::Protocol, format!("{MACHINE}: {without} (status {})", page.status)).hint(NOT_REACHED))
+        }
+    }
+}
+
+fn text(page: &Page, pointer: &str) -> Option<String> {
+    let body: Value = serde_json::from_slice(page.body.expose()).ok()?;
+    body.pointer(pointer).and_then(Value::as_str).map(str::to_owned)
+}

@@ -1,0 +1,97 @@
+//! `gcp`: the identity token of an instance or a pod, from Google's metadata server.
+
+use reqwest::{Method as Http, Url};
+use serde_json::Map;
+
+use super::{Ask, Body, Login, Method, Way, endpoint, jwt, role};
+use crate::error::{Code, Error, Errors};
+use crate::layers::Layers;
+use crate::platform::web::{self, Page, Route};
+use crate::secret::Secret;
+use crate::settings::Settings;
+use crate::vault::client::Client;
+
+pub(super) const METHOD: Method = Method {
+    name: "gcp",
+    needs: "VAULT_ROLE, which is of type gce, and Google's metadata server",
+    reads: &["VAULT_ROLE", "VAULT_AUTH_MOUNT", "GCE_METADATA_HOST"],
+    prepare,
+};
+
+const HINT: &str = "does the role (type gce) allow this service account, project, zone and instance? The mount may be \
+    another (VAULT_AUTH_MOUNT)";
+/// The name of the metadata server, which every instance knows; GKE's answers by it too.
+const SERVER: &str = "metadata.google.internal";
+const WHAT: &str = "the identity token of this machine, from Google's metadata server";
+const NOT_REACHED: &str = "does this run on Google Cloud? GCE_METADATA_HOST names another host for its metadata server";
+/// Whoever asks must send it, and it tells Google's server from any other.
+const FLAVOR: (&str, &str) = ("Metadata-Flavor", "Google");
+
+/// <https://cloud.google.com/compute/docs/instances/verifying-instance-identity>
+#[derive(Debug)]
+struct Identity {
+    role: String,
+    url: Url,
+}
+
+fn prepare(layers: &Layers<'_>, settings: &Settings) -> Result<Way, Errors> {
+    let role = role(&METHOD, settings)?;
+    let host = layers.raw("GCE_METADATA_HOST").and_then(Secret::expose_text).map_or(SERVER, str::trim);
+    let url = url(host, &role)?;
+    let (mount, endpoint) = endpoint(settings, METHOD.name);
+    let body = Body::Asked(Box::new(Identity { role, url }));
+    Ok(Way::Login(Login { endpoint, mount, body, credentials: Vec::new(), files: Vec::new(), hint: HINT }))
+}
+
+/// The audience is what Vault looks for at the end of the token's: `vault/<role>`.
+fn url(host: &str, role: &str) -> Result<Url, Error> {
+    let wrong = |_| Error::config("GCE_METADATA_HOST: not a host, or a host and a port");
+    let path = "computeMetadata/v1/instance/service-accounts/default/identity";
+    let mut url = Url::parse(&format!("http://{host}/{path}")).map_err(wrong)?;
+    url.query_pairs_mut().append_pair("audience", &format!("http://vault/{role}")).append_pair("format", "full");
+    Ok(url)
+}
+
+impl Ask for Identity {
+    fn body(&self, client: &Client) -> Result<Secret, Error> {
+        let page = web::ask(
+            &client.patience,
+            &Route::Direct,
+            &web::Ask {
+                headers: vec![(FLAVOR.0, FLAVOR.1.into())],
+                what: WHAT,
+                hint: NOT_REACHED,
+                ..web::Ask::new(Http::GET, self.url.clone())
+            },
+        )?;
+        let jwt = token(&page)?;
+        client.redactor.add(&jwt);
+        Ok(jwt::body(Some(&self.role), &jwt, Map::new()))
+    }
+}
+
+fn token(page: &Page) -> Result<Secret, Error> {
+    let is_google = page.headers.get(FLAVOR.0).is_some_and(|flavor| flavor == FLAVOR.1);
+    if !is_google {
+        return Err(Error::new(Code::Protocol, format!("{WHAT}: another server has answered")).hint(NOT_REACHED));
+    }
+    if !page.is_success() {
+        return Err(Error::new(Code::Refused, format!("{WHAT}: status {}", page.status))
+            .hint("has the instance, or the pod's Kubernetes service account, a service account of Google's?"));
+    }
+    web::token(&page.body).ok_or_else(|| Error::new(Code::Protocol, format!("{WHAT}: no token in the answer")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_role_is_in_the_audience_and_nothing_in_it_gets_out() {
+        let url = url("127.0.0.1:1", "a b/c&x=1").expect("a URL");
+        let query: Vec<_> = url.query_pairs().collect();
+        assert_eq!(query.len(), 2);
+        assert_eq!((query[0].0.as_ref(), query[0].1.as_ref()), ("audience", "http://vault/a b/c&x=1"));
+        assert!(super::url("a b", "r").is_err() && super::url("", "r").is_err());
+    }
+}
