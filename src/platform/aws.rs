@@ -73,19 +73,19 @@ pub struct WebIdentity {
     environment: Vec<Variable>,
 }
 
-/// The first source that the environment speaks of; the instance's where it speaks of none.
+/// The first source that the environment speaks of; the instance where it speaks of none, unless it is not to be asked.
 ///
 /// # Errors
 /// 78 for variables that do not go together or are not understood.
-pub fn source(layers: &Layers<'_>) -> Result<Source, Error> {
+pub fn source(layers: &Layers<'_>) -> Result<Option<Source>, Error> {
     if let Some(keys) = keys(layers)? {
-        return Ok(Source::Keys(keys));
+        return Ok(Some(Source::Keys(keys)));
     }
     if let Some(identity) = web_identity(layers)? {
-        return Ok(Source::WebIdentity(identity));
+        return Ok(Some(Source::WebIdentity(identity)));
     }
     if let Some(container) = container(layers)? {
-        return Ok(container);
+        return Ok(Some(container));
     }
     instance(layers)
 }
@@ -197,17 +197,16 @@ fn is_near(url: &Url) -> bool {
     is_loopback || ON_LINK.contains(&host)
 }
 
-fn instance(layers: &Layers<'_>) -> Result<Source, Error> {
+fn instance(layers: &Layers<'_>) -> Result<Option<Source>, Error> {
     const SET: &str = "AWS_EC2_METADATA_SERVICE_ENDPOINT";
     if text(layers, "AWS_EC2_METADATA_DISABLED").is_some_and(|text| text.eq_ignore_ascii_case("true")) {
-        return Err(Error::config("the auth method aws, and no credentials of AWS")
-            .hint("AWS_EC2_METADATA_DISABLED is true, so the instance is not asked for any"));
+        return Ok(None);
     }
     let is_ipv6 =
         text(layers, "AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE").is_some_and(|mode| mode.eq_ignore_ascii_case("ipv6"));
     let usual = if is_ipv6 { INSTANCE_IPV6 } else { INSTANCE };
     let server = text(layers, SET).unwrap_or_else(|| usual.to_owned());
-    Ok(Source::Instance { server: parsed(&server, SET)? })
+    Ok(Some(Source::Instance { server: parsed(&server, SET)? }))
 }
 
 impl Source {

@@ -133,32 +133,6 @@ fn no_credentials_at_all_are_answered_with_what_there_could_be() {
 }
 
 #[test]
-fn a_method_that_there_is_not_is_answered_with_those_that_there_are() {
-    let run = run().env("VAULT_ADDR", "http://127.0.0.1:9").env("VAULT_TOKEN", "t").env("A", "vault:secret/data/a#k");
-    run.clone().option("--auth-method=aprole").fails(78, &["--auth-method", "no such auth method", "approle"]);
-    for method in ["kubernetes", "jwt", "cert", "userpass", "ldap", "aws", "gcp", "azure"] {
-        run.clone().env("VAULT_AUTH_METHOD", method).fails(78, &[method, "not supported by this version", "approle"]);
-    }
-}
-
-#[test]
-fn a_role_without_credentials_means_kubernetes_which_is_said() {
-    let run = run().env("VAULT_ADDR", "http://127.0.0.1:9").env("VAULT_ROLE", "web").env("A", "vault:secret/data/a#k");
-    run.fails(78, &["VAULT_ROLE is set", "kubernetes", "not supported by this version", "VAULT_ROLE_ID"]);
-}
-
-#[test]
-fn what_a_later_version_logs_in_with_is_a_clear_error() {
-    let vault = TestVault::start();
-    let run = run().env("VAULT_ADDR", vault.addr()).env("A", "vault:secret/data/a#k");
-    let later = "not supported by this version";
-    let run = run.env("VAULT_TOKEN", vault.root_token());
-    run.clone().env("VAULT_AUTH_NAMESPACE", "x").fails(78, &["VAULT_AUTH_NAMESPACE", later]);
-    run.clone().env("VAULT_ADDR", "unix:///run/vault.sock").fails(78, &["VAULT_ADDR", later]);
-    assert_eq!(vault.connections(), 0);
-}
-
-#[test]
 fn a_bad_token_is_told_from_a_policy_that_does_not_allow_the_read() {
     on_every_vault(|target| {
         let mount = with_app(target);

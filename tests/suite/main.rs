@@ -22,6 +22,7 @@ mod logging;
 mod login;
 mod main_job;
 mod memory;
+mod methods;
 mod network;
 mod peers;
 mod policy;

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
-use super::{Ask, Body, Login, Method, Way, endpoint};
+use super::{Ask, Body, Login, Method, Way, endpoint, incomplete};
 use crate::error::{Error, Errors};
 use crate::layers::Layers;
 use crate::platform::aws::{self, Source};
@@ -56,7 +56,7 @@ fn prepare(layers: &Layers<'_>, settings: &Settings) -> Result<Way, Errors> {
     let mut errors = Errors::default();
     let region = errors.keep(region(layers, settings));
     let server_id = errors.keep(server_id(settings));
-    let source = errors.keep(aws::source(layers));
+    let source = errors.keep(source(layers));
     errors.or(())?;
     let (Some(region), Some(server_id), Some(source)) = (region, server_id, source) else {
         return Err(Errors::default());
@@ -64,6 +64,13 @@ fn prepare(layers: &Layers<'_>, settings: &Settings) -> Result<Way, Errors> {
     let (mount, endpoint) = endpoint(settings, METHOD.name);
     let body = Body::Asked(Box::new(Identity { role: settings.role.clone(), region, server_id, source }));
     Ok(Way::Login(Login { endpoint, mount, body, credentials: Vec::new(), files: Vec::new(), hint: HINT }))
+}
+
+fn source(layers: &Layers<'_>) -> Result<Source, Error> {
+    aws::source(layers)?.ok_or_else(|| {
+        incomplete(&METHOD, "credentials of AWS")
+            .also("AWS_EC2_METADATA_DISABLED is true, so the instance is not asked for any")
+    })
 }
 
 /// `auto` is that of the container, as with Vault's own command line.

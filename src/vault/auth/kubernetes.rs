@@ -26,18 +26,24 @@ const HINT: &str = "does the role allow this service account, its namespace and 
 fn prepare(layers: &Layers<'_>, settings: &Settings) -> Result<Way, Errors> {
     let mut errors = Errors::default();
     let role = errors.keep(role(&METHOD, settings));
-    let jwt = errors.keep(jwt(layers));
+    let jwt = errors.keep(jwt(layers, settings));
     errors.or(())?;
     let (Some(role), Some(jwt)) = (role, jwt) else { return Err(Errors::default()) };
     Ok(Way::Login(login(settings, Presented { method: &METHOD, role: Some(role), jwt, hint: HINT })?))
 }
 
 /// Read at each start: the kubelet renews the file.
-fn jwt(layers: &Layers<'_>) -> Result<Loaded, Error> {
+fn jwt(layers: &Layers<'_>, settings: &Settings) -> Result<Loaded, Error> {
     match Located::find(layers, &credentials::JWT)? {
         Some(found) => found.load(),
-        None => {
-            credentials::usual_file(Path::new(TOKEN))?.ok_or_else(|| incomplete(&METHOD, "token of a service account"))
-        }
+        None => credentials::usual_file(Path::new(TOKEN))?.ok_or_else(|| no_token(settings)),
+    }
+}
+
+fn no_token(settings: &Settings) -> Error {
+    let error = incomplete(&METHOD, "token of a service account");
+    match settings.auth_method {
+        Some(_) => error,
+        None => error.at("VAULT_ROLE is set, and neither a token nor credentials of AppRole are"),
     }
 }
