@@ -265,11 +265,24 @@ fn without_auth(answer: &Answer) -> Error {
 }
 
 fn without_token(auth: &Value) -> Error {
-    if auth.get("mfa_requirement").is_some_and(Value::is_object) {
-        return Error::new(Code::Refused, "the login wants a second factor (MFA)")
-            .hint("a container has none: exempt its role from the MFA enforcement");
+    match auth.get("mfa_requirement").filter(|requirement| requirement.is_object()) {
+        Some(requirement) => {
+            Error::new(Code::Refused, format!("the login wants a second factor (MFA{})", mfa(requirement)))
+                .hint("a container has none: exempt the mount, or the role's entity, from the login enforcement")
+        }
+        None => Error::new(Code::Protocol, "an answer to a login with an empty token"),
     }
-    Error::new(Code::Protocol, "an answer to a login with an empty token")
+}
+
+/// The enforcements that want a factor, and the kinds that each of them takes.
+fn mfa(requirement: &Value) -> String {
+    let constraints = requirement.get("mfa_constraints").and_then(Value::as_object).into_iter().flatten();
+    let shown = constraints.map(|(name, constraint)| {
+        let any = constraint.get("any").and_then(Value::as_array).into_iter().flatten();
+        let kinds: Vec<&str> = any.filter_map(|factor| factor.get("type")?.as_str()).collect();
+        format!(", {}: {}", name.escape_default(), kinds.join(" or ").escape_default())
+    });
+    shown.collect()
 }
 
 /// Vault's own client refuses tokens with characters that cannot be printed; so would the HTTP library, less clearly.
@@ -337,7 +350,15 @@ mod tests {
     #[test]
     fn logins_without_a_token_are_told_apart() {
         for (body, code, part) in [
-            (json!({"auth": {"client_token": "", "mfa_requirement": {}}}), 77, "MFA"),
+            (json!({"auth": {"client_token": "", "mfa_requirement": {}}}), 77, "factor (MFA)"),
+            (
+                json!({"auth": {"client_token": "", "mfa_requirement": {
+                    "mfa_request_id": "d0c9eec7-6921-8cc0-be62-202b289ef163",
+                    "mfa_constraints": {"all-logins": {"any": [{"type": "totp", "id": "x"}, {"type": "duo"}]}},
+                }}}),
+                77,
+                "factor (MFA, all-logins: totp or duo)",
+            ),
             (json!({"auth": null, "wrap_info": {"token": "x"}}), 77, "wrapped"),
             (json!({"auth": null}), 76, "without a token"),
             (json!({"auth": {"client_token": ""}}), 76, "empty token"),
