@@ -45,9 +45,11 @@ fn prepare(layers: &Layers<'_>, settings: &Settings) -> Result<Way, Errors> {
 
 /// The audience is what Vault looks for at the end of the token's: `vault/<role>`.
 fn url(host: &str, role: &str) -> Result<Url, Error> {
-    let wrong = |_| Error::config("GCE_METADATA_HOST: not a host, or a host and a port");
-    let path = "computeMetadata/v1/instance/service-accounts/default/identity";
-    let mut url = Url::parse(&format!("http://{host}/{path}")).map_err(wrong)?;
+    let parsed = Url::parse(&format!("http://{host}"));
+    let server =
+        parsed.ok().filter(|url| url.as_str() == format!("http://{}/", url.authority()) && url.username().is_empty());
+    let mut url = server.ok_or_else(|| Error::config("GCE_METADATA_HOST: not a host, or a host and a port"))?;
+    url.set_path("computeMetadata/v1/instance/service-accounts/default/identity");
     url.query_pairs_mut().append_pair("audience", &format!("http://vault/{role}")).append_pair("format", "full");
     Ok(url)
 }
@@ -92,6 +94,8 @@ mod tests {
         let query: Vec<_> = url.query_pairs().collect();
         assert_eq!(query.len(), 2);
         assert_eq!((query[0].0.as_ref(), query[0].1.as_ref()), ("audience", "http://vault/a b/c&x=1"));
-        assert!(super::url("a b", "r").is_err() && super::url("", "r").is_err());
+        for host in ["a b", "", "a/b", "u@a", "a?b", "a#b", "http://a"] {
+            assert!(super::url(host, "r").is_err(), "{host}");
+        }
     }
 }
