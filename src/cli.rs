@@ -29,7 +29,7 @@ struct Parsed {
     /// namespace for login and secrets (VAULT_NAMESPACE)
     #[argh(option)]
     namespace: Option<String>,
-    /// token or approle; inferred from the credentials (VAULT_AUTH_METHOD)
+    /// token, approle, kubernetes, …; inferred where that is safe (VAULT_AUTH_METHOD)
     #[argh(option)]
     auth_method: Option<String>,
     /// where the method is mounted; its own name (VAULT_AUTH_MOUNT)

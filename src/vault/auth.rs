@@ -223,7 +223,9 @@ fn send(client: &Client, login: &Login, body: &Secret) -> Result<Session, Error>
         space: Space::Login,
         what: what.clone(),
         ..Request::new(Http::POST, login.endpoint.as_str())
-    })?;
+    });
+    // Some methods answer a refusal with a status of 500.
+    let answer = answer.map_err(|error| if error.hint.is_none() { error.hint(login.hint) } else { error })?;
     if !answer.is_success() {
         let refused = client.refused(&answer, &what);
         return Err(Error { code: Code::Refused, ..refused }.hint(login.hint));
