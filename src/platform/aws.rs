@@ -325,13 +325,15 @@ impl WebIdentity {
         let ask = Ask {
             headers: vec![("Content-Type", "application/x-www-form-urlencoded; charset=utf-8".into())],
             body: Some(body),
+            // The identity provider has not answered AWS in time.
+            is_later: |page| element(page, "Code").as_deref() == Some("IDPCommunicationError"),
             what: FROM_IDENTITY,
             hint: NO_STS,
             ..Ask::new(Method::POST, self.endpoint.clone())
         };
         let page = web::ask(&client.patience, &Route::Internet(&self.environment), &ask)?;
         if !page.is_success() {
-            let words = ["Code", "Message"].map(|name| element(&page, name).unwrap_or_default().to_owned());
+            let words = ["Code", "Message"].map(|name| element(&page, name).unwrap_or_default());
             let message = format!("{FROM_IDENTITY}: {} {} (status {})", words[0], words[1], page.status);
             return Err(Error::new(Code::Refused, client.redactor.clean(&message))
                 .hint("does the role in AWS_ROLE_ARN trust the issuer and the subject of the token?"));
@@ -341,9 +343,11 @@ impl WebIdentity {
     }
 }
 
-/// The text of the only element of a name in XML. What is looked for here has no signs that XML would escape.
-fn element<'a>(page: &'a Page, name: &str) -> Option<&'a str> {
+/// The text of the first element of a name in XML, which has neither attributes nor elements in it.
+fn element(page: &Page, name: &str) -> Option<String> {
+    const ESCAPED: [(&str, &str); 5] =
+        [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&apos;", "'"), ("&amp;", "&")];
     let (_, rest) = page.body.expose_text()?.split_once(&format!("<{name}>"))?;
     let (text, _) = rest.split_once(&format!("</{name}>"))?;
-    Some(text.trim())
+    Some(ESCAPED.iter().fold(text.trim().to_owned(), |text, (escaped, sign)| text.replace(escaped, sign)))
 }

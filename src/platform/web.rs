@@ -44,8 +44,8 @@ pub struct Ask<'a> {
     pub headers: Vec<(&'static str, Secret)>,
     /// The body, if any.
     pub body: Option<Secret>,
-    /// Statuses below 500 that say that it may work later, beside 429.
-    pub later: &'a [u16],
+    /// Which answers below 500 say that it may work later, beside 429.
+    pub is_later: fn(&Page) -> bool,
     /// What messages call it.
     pub what: &'a str,
     /// What to do where the server is not reached.
@@ -55,7 +55,7 @@ pub struct Ask<'a> {
 impl Ask<'_> {
     /// A request without headers and body.
     pub fn new(method: Method, url: Url) -> Self {
-        Ask { method, url, headers: Vec::new(), body: None, later: &[], what: "", hint: "" }
+        Ask { method, url, headers: Vec::new(), body: None, is_later: |_| false, what: "", hint: "" }
     }
 }
 
@@ -135,13 +135,18 @@ fn judged(ask: &Ask<'_>, response: Response) -> Tried<Page> {
     if response.take(LIMIT + 1).read_to_end(&mut body).is_err() {
         return Tried::Again(Error::new(Code::Unavailable, "the answer broke off or did not end in time"), None);
     }
-    let failed = || Error::new(Code::Unavailable, format!("status {status}")).hint(ask.hint);
+    if body.len() as u64 > LIMIT {
+        return Tried::Final(Error::new(Code::Protocol, "the answer has more than 1 MiB"));
+    }
+    let page = Page { status, headers, body: Secret::from(std::mem::take(&mut *body)) };
+    let failed = |code| Error::new(code, format!("status {status}")).hint(ask.hint);
     match status {
-        _ if body.len() as u64 > LIMIT => Tried::Final(Error::new(Code::Protocol, "the answer has more than 1 MiB")),
-        429 | 500.. => Tried::Again(failed(), retry_after(&headers)),
-        _ if ask.later.contains(&status) => Tried::Again(failed(), retry_after(&headers)),
-        200..300 | 400..500 => Tried::Done(Page { status, headers, body: Secret::from(std::mem::take(&mut *body)) }),
-        _ => Tried::Final(Error::new(Code::Protocol, format!("status {status}")).hint(ask.hint)),
+        429 | 500.. => Tried::Again(failed(Code::Unavailable), retry_after(&page.headers)),
+        200..300 | 400..500 if (ask.is_later)(&page) => {
+            Tried::Again(failed(Code::Unavailable), retry_after(&page.headers))
+        }
+        200..300 | 400..500 => Tried::Done(page),
+        _ => Tried::Final(failed(Code::Protocol)),
     }
 }
 

@@ -33,9 +33,6 @@ const RESOURCE: &str = "https://management.azure.com/";
 const TOKEN: &str = "the token of the managed identity, from Azure's instance metadata service";
 const MACHINE: &str = "which machine this is, from Azure's instance metadata service";
 const NOT_REACHED: &str = "does this run on a virtual machine of Azure's, and may the container reach 169.254.169.254?";
-/// The service answers so while it is being updated, or not ready yet.
-const LATER: &[u16] = &[404, 410];
-
 /// <https://learn.microsoft.com/azure/virtual-machines/instance-metadata-service>
 #[derive(Debug)]
 struct Identity {
@@ -77,8 +74,13 @@ impl Ask for Identity {
 
 fn get(client: &Client, url: &Url, what: &str) -> Result<Page, Error> {
     let headers = vec![("Metadata", "true".into())];
-    let ask = web::Ask { headers, later: LATER, what, hint: NOT_REACHED, ..web::Ask::new(Http::GET, url.clone()) };
+    let ask = web::Ask { headers, is_later, what, hint: NOT_REACHED, ..web::Ask::new(Http::GET, url.clone()) };
     web::ask(&client.patience, &Route::Direct, &ask)
+}
+
+/// The service answers so while it is being updated, or is not ready yet.
+fn is_later(page: &Page) -> bool {
+    matches!(page.status, 404 | 410)
 }
 
 fn token(page: &Page) -> Result<Secret, Error> {

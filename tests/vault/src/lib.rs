@@ -8,6 +8,8 @@
 
 mod api;
 mod approle;
+mod aws_keys;
+mod aws_metadata;
 mod clock;
 mod core;
 mod database;
@@ -30,6 +32,7 @@ mod record;
 mod request;
 mod server;
 mod service;
+mod sts;
 mod sys;
 mod target;
 mod tls;
@@ -38,6 +41,8 @@ mod transit;
 mod wire;
 mod wrapping;
 
+pub use aws_keys::AwsKeys;
+pub use aws_metadata::{container_credentials, ec2_metadata};
 pub use core::Flavour;
 pub use fault::{Fault, Matcher};
 pub use local::{LocalAnswer, LocalServer};
@@ -47,5 +52,6 @@ pub use real::RealVault;
 pub use record::Recorded;
 pub use serde_json::{Value, json};
 pub use server::{Builder, TestVault};
+pub use sts::{WebIdentity, sts, sts_error};
 pub use target::{Target, on_every_https_vault, on_every_vault, on_every_vault_with_database};
 pub use tls::{Certificate, TlsFiles, Versions};

@@ -151,6 +151,11 @@ fn parse_query(query: &str) -> BTreeMap<String, String> {
         .collect()
 }
 
+/// A form's fields, in which a space is a plus.
+pub(crate) fn parse_form(body: &str) -> BTreeMap<String, String> {
+    parse_query(&body.replace('+', " "))
+}
+
 /// What is listed ends in a slash, whether the client sent it or not.
 fn folder(path: &str) -> String {
     format!("{}/", decode(path).trim_end_matches('/'))
