@@ -7,6 +7,8 @@
 #![allow(clippy::missing_panics_doc, clippy::doc_markdown, clippy::unnecessary_wraps)]
 
 mod approle;
+mod cert;
+mod client_ca;
 mod clock;
 mod core;
 mod database;
@@ -46,6 +48,7 @@ mod userpass;
 mod wire;
 mod wrapping;
 
+pub use client_ca::{ClientCa, ClientCertificate};
 pub use core::Flavour;
 pub use fault::{Fault, Matcher};
 pub use kubernetes_api::KubernetesApi;

@@ -17,6 +17,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use serde_json::{Map, Value, json};
 
+use crate::client_ca::ClientCertificate;
 use crate::kubernetes_api::KubernetesApi;
 use crate::postgres::Postgres;
 use crate::service::Service;
@@ -49,8 +50,13 @@ impl Operator {
 
     /// Over HTTP with a token, trusting the CA of a PEM file.
     pub fn http(addr: &str, token: &str, ca: Option<&Path>) -> Self {
+        Self::http_as(addr, token, ca, None)
+    }
+
+    /// The same, and shows a client certificate.
+    pub fn http_as(addr: &str, token: &str, ca: Option<&Path>, client: Option<&ClientCertificate>) -> Self {
         let client = Client::builder()
-            .tls_backend_preconfigured(trusting(ca))
+            .tls_backend_preconfigured(trusting(ca, client))
             .no_proxy()
             .redirect(Policy::none())
             .timeout(Duration::from_secs(30))
@@ -72,7 +78,7 @@ impl Operator {
         let body = body.map(|body| body.to_string()).unwrap_or_default();
         let (status, text) = match &self.transport {
             Transport::Direct(service) => {
-                let rendered = service.call(&method, path, &headers, body.as_bytes());
+                let rendered = service.call(&method, path, &headers, body.as_bytes(), &[]);
                 (rendered.status, rendered.body)
             }
             Transport::Http { client, addr } => send(client, method, &format!("{addr}/v1/{path}"), headers, body),
@@ -232,6 +238,17 @@ impl Operator {
         self.write(&format!("auth/{mount}/role/{role}"), merged(defaults, settings));
     }
 
+    /// Certificates at a mount.
+    pub fn enable_cert(&self, mount: &str) {
+        self.enable_auth(mount, "cert");
+    }
+
+    /// A role of those whom a certificate stands for: a CA's, or their own.
+    pub fn cert_role(&self, mount: &str, name: &str, certificate_pem: &str, settings: Value) {
+        let certificate = json!({ "certificate": certificate_pem });
+        self.write(&format!("auth/{mount}/certs/{name}"), merged(certificate, settings));
+    }
+
     /// Transit at a mount.
     pub fn enable_transit(&self, mount: &str) {
         self.write(&format!("sys/mounts/{mount}"), json!({ "type": "transit" }));
@@ -346,7 +363,7 @@ fn send(client: &Client, method: Method, url: &str, headers: HeaderMap, body: St
     (response.status().as_u16(), response.text().expect("an answer's body"))
 }
 
-fn trusting(ca: Option<&Path>) -> ClientConfig {
+fn trusting(ca: Option<&Path>, client: Option<&ClientCertificate>) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     if let Some(ca) = ca {
         let pem = fs::read(ca).expect("the CA's file");
@@ -354,11 +371,14 @@ fn trusting(ca: Option<&Path>) -> ClientConfig {
             roots.add(certificate.expect("a certificate")).expect("a CA's certificate");
         }
     }
-    let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("versions that ring knows")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+        .with_root_certificates(roots);
+    let mut config = match client {
+        Some(client) => builder.with_client_auth_cert(client.chain(), client.private_key()).expect("a key that fits"),
+        None => builder.with_no_client_auth(),
+    };
     config.alpn_protocols = vec![b"h2".into(), b"http/1.1".into()];
     config
 }

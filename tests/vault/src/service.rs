@@ -30,8 +30,11 @@ const CHUNKED_FROM: usize = 2048;
 pub(crate) type Body = BoxBody<Bytes, io::Error>;
 
 /// Which connection a request came on, and how to end that.
+#[derive(Clone)]
 pub(crate) struct Visit {
     pub(crate) connection: usize,
+    /// What the client has shown in the TLS handshake.
+    pub(crate) certificates: Arc<Vec<Vec<u8>>>,
     pub(crate) end: mpsc::UnboundedSender<Ending>,
 }
 
@@ -62,10 +65,17 @@ impl Service {
     }
 
     /// The API without HTTP; `path` begins after `/v1/`.
-    pub(crate) fn call(&self, method: &Method, path: &str, headers: &HeaderMap, body: &[u8]) -> Rendered {
+    pub(crate) fn call(
+        &self,
+        method: &Method,
+        path: &str,
+        headers: &HeaderMap,
+        body: &[u8],
+        certificates: &[Vec<u8>],
+    ) -> Rendered {
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
         match Request::new(method, path, query, headers, body) {
-            Ok(request) => self.core().handle(&request),
+            Ok(request) => self.core().handle(&Request { certificates: certificates.to_vec(), ..request }),
             Err(failure) => Rendered::failure(&failure),
         }
     }
@@ -80,19 +90,18 @@ impl Service {
         let number = self.log.asked(recorded(&parts, &body, visit.connection));
         let response = match self.faults.take(&parts.method, parts.uri.path()) {
             Some(fault) => self.misbehave(fault, &parts, &body, &visit).await,
-            None => {
-                path::refuse(&parts.method, &parts.uri).unwrap_or_else(|| whole(self.answer(&parts, &body), &parts))
-            }
+            None => path::refuse(&parts.method, &parts.uri)
+                .unwrap_or_else(|| whole(self.answer(&parts, &body, &visit), &parts)),
         };
         self.log.answered(number, response.status().as_u16());
         Ok(response)
     }
 
-    fn answer(&self, parts: &Parts, body: &[u8]) -> Rendered {
+    fn answer(&self, parts: &Parts, body: &[u8], visit: &Visit) -> Rendered {
         let path = parts.uri.path().strip_prefix(self.prefix.as_str()).and_then(|path| path.strip_prefix("/v1/"));
         let Some(path) = path else { return Rendered { status: 404, body: "{\"errors\":[]}\n".to_owned() } };
         let query = parts.uri.query().unwrap_or_default();
-        self.call(&parts.method, &format!("{path}?{query}"), &parts.headers, body)
+        self.call(&parts.method, &format!("{path}?{query}"), &parts.headers, body, &visit.certificates)
     }
 
     async fn misbehave(&self, fault: Fault, parts: &Parts, body: &[u8], visit: &Visit) -> Response<Body> {
@@ -100,18 +109,18 @@ impl Service {
             Fault::Answer { status, headers, body } => made_up(status, headers, body),
             Fault::Delay(time) => {
                 tokio::time::sleep(time).await;
-                whole(self.answer(parts, body), parts)
+                whole(self.answer(parts, body, visit), parts)
             }
             Fault::Hang => pending().await,
             Fault::Close => visit.end(Ending::Close).await,
             Fault::Reset => visit.end(Ending::Reset).await,
             Fault::Raw(bytes) => visit.end(Ending::Raw(bytes)).await,
             Fault::LoseAnswer => {
-                self.answer(parts, body);
+                self.answer(parts, body, visit);
                 visit.end(Ending::Reset).await
             }
-            Fault::Truncate => truncated(self.answer(parts, body)),
-            Fault::Drip(pause) => dripping(self.answer(parts, body), pause),
+            Fault::Truncate => truncated(self.answer(parts, body, visit)),
+            Fault::Drip(pause) => dripping(self.answer(parts, body, visit), pause),
             Fault::Endless => endless(),
         }
     }
