@@ -48,7 +48,7 @@ fn a_client_without_the_right_certificate_is_refused() {
         let client = ca.issue("app.example");
         let method = cert(target, &ca, json!({ "allowed_common_names": ["app.*"] }));
         let refused = |client: Option<&ClientCertificate>, body, text| {
-            assert_refused(&login(target, &method, client, body), 400, text)
+            assert_refused(&login(target, &method, client, body), 400, text);
         };
         refused(None, json!({}), "no client certificate found");
         refused(Some(&ClientCa::new().issue("app.example")), json!({}), UNKNOWN);
