@@ -188,8 +188,8 @@ impl Operator {
         self.write(&format!("auth/{mount}/users/{name}"), settings);
     }
 
-    /// LDAP at a mount, with a directory of names and their passwords, or with one that cannot be reached. Only a server of our own can
-    /// be given a directory.
+    /// LDAP at a mount, with a directory of names and their passwords, or with one that cannot be reached. Only a
+    /// server of our own can be given a directory.
     pub fn enable_ldap(&self, mount: &str, directory: Option<&[(&str, &str)]>) {
         self.enable_auth(mount, "ldap");
         let names: Option<Map<String, Value>> =
