@@ -27,10 +27,17 @@ impl Api {
     }
 
     /// The API without HTTP; `path` begins after `/v1/`.
-    pub(crate) fn call(&self, method: &Method, path: &str, headers: &HeaderMap, body: &[u8]) -> Rendered {
+    pub(crate) fn call(
+        &self,
+        method: &Method,
+        path: &str,
+        headers: &HeaderMap,
+        body: &[u8],
+        certificates: &[Vec<u8>],
+    ) -> Rendered {
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
         match Request::new(method, path, query, headers, body) {
-            Ok(request) => self.core().handle(&request),
+            Ok(request) => self.core().handle(&Request { certificates: certificates.to_vec(), ..request }),
             Err(failure) => Rendered::failure(&failure),
         }
     }
@@ -38,7 +45,8 @@ impl Api {
     fn render(&self, request: &Recorded) -> Rendered {
         let path = request.path.strip_prefix(self.prefix.as_str()).and_then(|path| path.strip_prefix("/v1/"));
         let Some(path) = path else { return Rendered { status: 404, body: "{\"errors\":[]}\n".to_owned() } };
-        self.call(&request.method, &format!("{path}?{}", request.query), &request.headers, &request.body)
+        let path = format!("{path}?{}", request.query);
+        self.call(&request.method, &path, &request.headers, &request.body, &request.certificates)
     }
 }
 

@@ -1,5 +1,5 @@
-//! LDAP, with a directory of its own: names and passwords that the field `directory` of the configuration says. A real server has no such
-//! field and ignores it. Without a directory nothing can be reached, which is what a real server finds without one.
+//! LDAP, with a directory of its own: names and passwords, in the field `directory` of the configuration. A real
+//! server has no such field and ignores it. Without a directory nothing can be reached, as with a real server.
 
 use std::collections::BTreeMap;
 

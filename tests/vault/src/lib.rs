@@ -10,6 +10,8 @@ mod api;
 mod approle;
 mod aws_keys;
 mod aws_metadata;
+mod cert;
+mod client_ca;
 mod clock;
 mod core;
 mod database;
@@ -53,6 +55,7 @@ mod wrapping;
 
 pub use aws_keys::AwsKeys;
 pub use aws_metadata::{container_credentials, ec2_metadata};
+pub use client_ca::{ClientCa, ClientCertificate};
 pub use core::Flavour;
 pub use fault::{Fault, Matcher};
 pub use kubernetes_api::KubernetesApi;

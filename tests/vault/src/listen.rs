@@ -49,6 +49,8 @@ fn run(listener: net::TcpListener, tls: Option<TlsAcceptor>, service: Arc<Servic
         listen(listener, tls, service, stop).await;
     });
 }
+/// What a client shows, as DER.
+type Chain = Arc<Vec<Vec<u8>>>;
 
 /// Serves until `stop`; what still runs then ends with the runtime.
 async fn listen(listener: TcpListener, tls: Option<TlsAcceptor>, service: Arc<Service>, stop: oneshot::Receiver<()>) {
@@ -70,39 +72,34 @@ async fn connection(stream: TcpStream, tls: Option<TlsAcceptor>, service: Arc<Se
         return;
     }
     let Some(acceptor) = tls else {
-        return serve(stream, false, service, number).await;
+        return serve(stream, false, service, number, Arc::default()).await;
     };
     // What fails here is the client's choice, and the client is what the test looks at.
     if let Ok(stream) = acceptor.accept(stream).await {
         let session = stream.get_ref().1;
         service.log.named(session.server_name().map(str::to_owned));
         let http2 = session.alpn_protocol() == Some(b"h2");
-        serve(stream, http2, service, number).await;
+        let shown = session.peer_certificates().unwrap_or_default();
+        let certificates = Arc::new(shown.iter().map(|certificate| certificate.to_vec()).collect());
+        serve(stream, http2, service, number, certificates).await;
     }
 }
 
-async fn serve<S: Socket>(socket: S, http2: bool, service: Arc<Service>, number: usize) {
+async fn serve<S: Socket>(socket: S, http2: bool, service: Arc<Service>, number: usize, certificates: Chain) {
     let wire = Wire::new(socket);
     let (end, mut ended) = mpsc::unbounded_channel();
+    let visit = Visit { connection: number, end, certificates };
     let ending = tokio::select! {
-        () = speak(wire.clone(), http2, service, number, end) => Ending::Close,
+        () = speak(wire.clone(), http2, service, visit) => Ending::Close,
         Some(ending) = ended.recv() => ending,
     };
     // A connection that the client has closed meanwhile has ended as well.
     let _ = wire.end(ending).await;
 }
 
-async fn speak<S: Socket>(
-    wire: Wire<S>,
-    http2: bool,
-    service: Arc<Service>,
-    connection: usize,
-    end: mpsc::UnboundedSender<Ending>,
-) {
-    let respond = service_fn(move |request: hyper::Request<Incoming>| {
-        let visit = Visit { connection, end: end.clone() };
-        Arc::clone(&service).respond(request, visit)
-    });
+async fn speak<S: Socket>(wire: Wire<S>, http2: bool, service: Arc<Service>, visit: Visit) {
+    let respond =
+        service_fn(move |request: hyper::Request<Incoming>| Arc::clone(&service).respond(request, visit.clone()));
     // As above: an error here is an abandoned connection.
     if http2 {
         let _ = http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(wire), respond).await;

@@ -18,6 +18,7 @@ use rustls::{ClientConfig, RootCertStore};
 use serde_json::{Map, Value, json};
 
 use crate::api::Api;
+use crate::client_ca::ClientCertificate;
 use crate::kubernetes_api::KubernetesApi;
 use crate::postgres::Postgres;
 use crate::signer::JwtSigner;
@@ -49,8 +50,13 @@ impl Operator {
 
     /// Over HTTP with a token, trusting the CA of a PEM file.
     pub fn http(addr: &str, token: &str, ca: Option<&Path>) -> Self {
+        Self::http_as(addr, token, ca, None)
+    }
+
+    /// The same, and shows a client certificate.
+    pub fn http_as(addr: &str, token: &str, ca: Option<&Path>, client: Option<&ClientCertificate>) -> Self {
         let client = Client::builder()
-            .tls_backend_preconfigured(trusting(ca))
+            .tls_backend_preconfigured(trusting(ca, client))
             .no_proxy()
             .redirect(Policy::none())
             .timeout(Duration::from_secs(30))
@@ -72,7 +78,7 @@ impl Operator {
         let body = body.map(|body| body.to_string()).unwrap_or_default();
         let (status, text) = match &self.transport {
             Transport::Direct(api) => {
-                let rendered = api.call(&method, path, &headers, body.as_bytes());
+                let rendered = api.call(&method, path, &headers, body.as_bytes(), &[]);
                 (rendered.status, rendered.body)
             }
             Transport::Http { client, addr } => send(client, method, &format!("{addr}/v1/{path}"), headers, body),
@@ -182,8 +188,8 @@ impl Operator {
         self.write(&format!("auth/{mount}/users/{name}"), settings);
     }
 
-    /// LDAP at a mount, with a directory of names and their passwords, or with one that cannot be reached. Only a server of our own can
-    /// be given a directory.
+    /// LDAP at a mount, with a directory of names and their passwords, or with one that cannot be reached. Only a
+    /// server of our own can be given a directory.
     pub fn enable_ldap(&self, mount: &str, directory: Option<&[(&str, &str)]>) {
         self.enable_auth(mount, "ldap");
         let names: Option<Map<String, Value>> =
@@ -230,6 +236,17 @@ impl Operator {
         let defaults =
             json!({ "bound_service_account_names": ["app"], "bound_service_account_namespaces": ["default"] });
         self.write(&format!("auth/{mount}/role/{role}"), merged(defaults, settings));
+    }
+
+    /// Certificates at a mount.
+    pub fn enable_cert(&self, mount: &str) {
+        self.enable_auth(mount, "cert");
+    }
+
+    /// A role of those whom a certificate stands for: a CA's, or their own.
+    pub fn cert_role(&self, mount: &str, name: &str, certificate_pem: &str, settings: Value) {
+        let certificate = json!({ "certificate": certificate_pem });
+        self.write(&format!("auth/{mount}/certs/{name}"), merged(certificate, settings));
     }
 
     /// Transit at a mount.
@@ -346,7 +363,7 @@ fn send(client: &Client, method: Method, url: &str, headers: HeaderMap, body: St
     (response.status().as_u16(), response.text().expect("an answer's body"))
 }
 
-fn trusting(ca: Option<&Path>) -> ClientConfig {
+fn trusting(ca: Option<&Path>, client: Option<&ClientCertificate>) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     if let Some(ca) = ca {
         let pem = fs::read(ca).expect("the CA's file");
@@ -354,11 +371,14 @@ fn trusting(ca: Option<&Path>) -> ClientConfig {
             roots.add(certificate.expect("a certificate")).expect("a CA's certificate");
         }
     }
-    let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("versions that ring knows")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+        .with_root_certificates(roots);
+    let mut config = match client {
+        Some(client) => builder.with_client_auth_cert(client.chain(), client.private_key()).expect("a key that fits"),
+        None => builder.with_no_client_auth(),
+    };
     config.alpn_protocols = vec![b"h2".into(), b"http/1.1".into()];
     config
 }

@@ -1,6 +1,6 @@
 //! What the server was asked, and what it answered.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hyper::{HeaderMap, Method, Version};
@@ -23,6 +23,8 @@ pub struct Recorded {
     pub version: Version,
     /// Which TCP connection it came on, counted from 1.
     pub connection: usize,
+    /// The certificates that the client has shown in the TLS handshake, as DER.
+    pub certificates: Arc<Vec<Vec<u8>>>,
     /// None while there is no answer, and for good where a fault gives none.
     pub status: Option<u16>,
 }

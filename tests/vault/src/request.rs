@@ -27,6 +27,8 @@ pub(crate) struct Request {
     pub(crate) token: Option<String>,
     pub(crate) wrap_ttl: Option<Duration>,
     pub(crate) body: Map<String, Value>,
+    /// The chain (DER) that the client has shown in the TLS handshake.
+    pub(crate) certificates: Vec<Vec<u8>>,
 }
 
 impl Request {
@@ -47,6 +49,7 @@ impl Request {
             token: token(headers),
             wrap_ttl: wrap_ttl(headers)?,
             body: if operation == Operation::Write { parse_body(body)? } else { Map::new() },
+            certificates: Vec::new(),
         })
     }
 

@@ -46,6 +46,10 @@ impl<R: Role> Roles<R> {
         self.0.get(&name.to_lowercase())
     }
 
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&String, &R)> {
+        self.0.iter()
+    }
+
     pub(crate) fn get_mut(&mut self, name: &str) -> Option<&mut R> {
         self.0.get_mut(&name.to_lowercase())
     }

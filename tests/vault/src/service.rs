@@ -26,8 +26,11 @@ const CHUNKED_FROM: usize = 2048;
 pub(crate) type Body = BoxBody<Bytes, io::Error>;
 
 /// Which connection a request came on, and how to end that.
+#[derive(Clone)]
 pub(crate) struct Visit {
     pub(crate) connection: usize,
+    /// What the client has shown in the TLS handshake.
+    pub(crate) certificates: Arc<Vec<Vec<u8>>>,
     pub(crate) end: mpsc::UnboundedSender<Ending>,
 }
 
@@ -64,7 +67,7 @@ impl Service {
     ) -> Result<Response<Body>, Infallible> {
         let (parts, body) = request.into_parts();
         let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
-        let request = recorded(parts, &body, visit.connection);
+        let request = recorded(parts, &body, &visit);
         let number = self.log.asked(request.clone());
         let response = match self.faults.take(&request.method, &request.path) {
             Some(fault) => self.misbehave(fault, &request, &visit).await,
@@ -96,7 +99,7 @@ impl Service {
     }
 }
 
-fn recorded(parts: Parts, body: &Bytes, connection: usize) -> Recorded {
+fn recorded(parts: Parts, body: &Bytes, visit: &Visit) -> Recorded {
     Recorded {
         path: parts.uri.path().to_owned(),
         query: parts.uri.query().unwrap_or_default().to_owned(),
@@ -104,7 +107,8 @@ fn recorded(parts: Parts, body: &Bytes, connection: usize) -> Recorded {
         headers: parts.headers,
         body: body.to_vec(),
         version: parts.version,
-        connection,
+        connection: visit.connection,
+        certificates: Arc::clone(&visit.certificates),
         status: None,
     }
 }

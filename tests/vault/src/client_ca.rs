@@ -1,0 +1,88 @@
+//! Client certificates, and the CA that signs them.
+
+use std::fs;
+use std::path::PathBuf;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    KeyUsagePurpose, date_time_ymd,
+};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tempfile::TempDir;
+
+/// A CA of clients, which is not the server's.
+pub struct ClientCa(CertifiedIssuer<'static, KeyPair>);
+
+impl Default for ClientCa {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl ClientCa {
+    /// With a new key.
+    pub fn new() -> Self {
+        let mut params = named("CA of clients");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let key = KeyPair::generate().expect("a key pair");
+        Self(CertifiedIssuer::self_signed(params, key).expect("a certificate"))
+    }
+
+    /// Its certificate.
+    pub fn pem(&self) -> String {
+        self.0.pem()
+    }
+
+    /// A certificate for a client.
+    pub fn issue(&self, common_name: &str) -> ClientCertificate {
+        let mut params = named(common_name);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        params.use_authority_key_identifier_extension = true;
+        let key = KeyPair::generate().expect("a key pair");
+        let certificate = params.signed_by(&key, &self.0).expect("a certificate");
+        let directory = TempDir::new().expect("a temporary directory");
+        let client = ClientCertificate { directory };
+        fs::write(client.cert(), certificate.pem()).expect("a file in a temporary directory");
+        fs::write(client.key(), key.serialize_pem()).expect("a file in a temporary directory");
+        client
+    }
+}
+
+fn named(common_name: &str) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, common_name);
+    params.not_before = date_time_ymd(2020, 1, 1);
+    params
+}
+
+/// PEM files that live as long as this.
+pub struct ClientCertificate {
+    directory: TempDir,
+}
+
+impl ClientCertificate {
+    /// What goes into `VAULT_CLIENT_CERT`.
+    pub fn cert(&self) -> PathBuf {
+        self.directory.path().join("client.pem")
+    }
+
+    /// What goes into `VAULT_CLIENT_KEY`.
+    pub fn key(&self) -> PathBuf {
+        self.directory.path().join("client-key.pem")
+    }
+
+    /// The certificate.
+    pub fn pem(&self) -> String {
+        fs::read_to_string(self.cert()).expect("a file of our own")
+    }
+
+    pub(crate) fn chain(&self) -> Vec<CertificateDer<'static>> {
+        vec![CertificateDer::from_pem_file(self.cert()).expect("PEM of our own")]
+    }
+
+    pub(crate) fn private_key(&self) -> PrivateKeyDer<'static> {
+        PrivateKeyDer::from_pem_file(self.key()).expect("PEM of our own")
+    }
+}
