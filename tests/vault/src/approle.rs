@@ -1,21 +1,17 @@
 //! AppRole.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::envelope::{Answer, Failure, Outcome};
+use crate::grant::{TokenSettings, lets_in, set};
 use crate::mounts::Engine;
 use crate::request::{Operation, Request};
-use crate::tokens::{Grant, Kind};
 
 const WRONG: &str = "invalid role or secret ID";
-
-/// Nobody but this machine asks a test server.
-const CALLER: Ipv4Addr = Ipv4Addr::LOCALHOST;
 
 struct SecretId {
     accessor: String,
@@ -39,8 +35,7 @@ struct Role {
     secret_id_ttl: Duration,
     /// Where logins may come from.
     bound_cidrs: Vec<String>,
-    token_bound_cidrs: Vec<String>,
-    grant: Grant,
+    token: TokenSettings,
     secret_ids: HashMap<String, SecretId>,
 }
 
@@ -52,8 +47,7 @@ impl Role {
             secret_id_num_uses: 0,
             secret_id_ttl: Duration::ZERO,
             bound_cidrs: Vec::new(),
-            token_bound_cidrs: Vec::new(),
-            grant: Grant::default(),
+            token: TokenSettings::default(),
             secret_ids: HashMap::new(),
         }
     }
@@ -63,50 +57,22 @@ impl Role {
         set(&mut self.secret_id_num_uses, request.number("secret_id_num_uses"));
         set(&mut self.secret_id_ttl, request.duration("secret_id_ttl"));
         set(&mut self.bound_cidrs, request.list("secret_id_bound_cidrs"));
-        set(&mut self.token_bound_cidrs, request.list("token_bound_cidrs"));
         set(&mut self.role_id, request.text("role_id").map(str::to_owned));
-        self.configure_token(request);
-        if !self.bind_secret_id && self.bound_cidrs.is_empty() && self.token_bound_cidrs.is_empty() {
+        let token = self.token.configure(request);
+        if !self.bind_secret_id && self.bound_cidrs.is_empty() && self.token.bound_cidrs.is_empty() {
             return Err(Failure::multierror(500, "at least one constraint should be enabled on the role"));
         }
-        if self.grant.kind == Kind::Batch && self.grant.num_uses > 0 {
-            return Err(Failure::bad_request(
-                "'token_type' cannot be 'batch' or 'default_batch' when set to generate tokens with limited use count",
-            ));
-        }
-        Ok(())
-    }
-
-    fn configure_token(&mut self, request: &Request) {
-        let grant = &mut self.grant;
-        set(&mut grant.policies, request.list("token_policies").or_else(|| request.list("policies")));
-        set(&mut grant.no_default_policy, request.flag("token_no_default_policy"));
-        set(&mut grant.ttl, request.duration("token_ttl"));
-        set(&mut grant.explicit_max_ttl, request.duration("token_explicit_max_ttl"));
-        set(&mut grant.period, request.duration("token_period"));
-        set(&mut grant.num_uses, request.number("token_num_uses"));
-        let kind = request.text("token_type").map(|kind| if kind == "batch" { Kind::Batch } else { Kind::Service });
-        set(&mut grant.kind, kind);
+        token
     }
 
     fn describe(&self) -> Value {
-        json!({
+        self.token.describe_in(json!({
             "bind_secret_id": self.bind_secret_id,
             "local_secret_ids": false,
             "secret_id_bound_cidrs": if self.bound_cidrs.is_empty() { Value::Null } else { json!(self.bound_cidrs) },
             "secret_id_num_uses": self.secret_id_num_uses,
             "secret_id_ttl": self.secret_id_ttl.as_secs(),
-            "token_bound_cidrs": self.token_bound_cidrs,
-            "token_explicit_max_ttl": self.grant.explicit_max_ttl.as_secs(),
-            "token_max_ttl": 0,
-            "token_no_default_policy": self.grant.no_default_policy,
-            "token_num_uses": self.grant.num_uses,
-            "token_period": self.grant.period.as_secs(),
-            "token_policies": self.grant.policies,
-            "token_strictly_bind_ip": false,
-            "token_ttl": self.grant.ttl.as_secs(),
-            "token_type": if self.grant.kind == Kind::Batch { "batch" } else { "default" },
-        })
+        }))
     }
 
     /// `num_uses` and `ttl` of the body can only lower what the role says.
@@ -148,11 +114,11 @@ impl Role {
     }
 
     fn check_origin(&self) -> Result<(), Failure> {
-        if self.bound_cidrs.is_empty() || self.bound_cidrs.iter().any(|cidr| contains(cidr, CALLER)) {
+        if lets_in(&self.bound_cidrs) {
             return Ok(());
         }
         // Go's formatting bug and all.
-        let text = format!("source address \"{CALLER}\" unauthorized by CIDR restrictions on the role: %!w(<nil>)");
+        let text = "source address \"127.0.0.1\" unauthorized by CIDR restrictions on the role: %!w(<nil>)";
         Err(Failure::bad_request(text))
     }
 }
@@ -217,7 +183,7 @@ impl AppRole {
         }
         role.check_origin()?;
         metadata.insert("role_name".to_owned(), name.clone().into());
-        Ok(Answer::login(Grant { metadata, entity_id: Uuid::new_v4().to_string(), ..role.grant.clone() }))
+        role.token.login("", Value::Object(metadata))
     }
 
     fn role(&mut self, name: &str, request: &Request) -> Outcome {
@@ -273,12 +239,6 @@ impl AppRole {
     }
 }
 
-fn set<T>(field: &mut T, value: Option<T>) {
-    if let Some(value) = value {
-        *field = value;
-    }
-}
-
 /// What is asked for, if it is no more than the role allows.
 fn lowered<T: PartialOrd + Copy>(of_role: T, asked: Option<T>, unlimited: T) -> Option<T> {
     match asked {
@@ -286,11 +246,4 @@ fn lowered<T: PartialOrd + Copy>(of_role: T, asked: Option<T>, unlimited: T) -> 
         Some(asked) if of_role == unlimited || (asked != unlimited && asked <= of_role) => Some(asked),
         Some(_) => None,
     }
-}
-
-fn contains(cidr: &str, address: Ipv4Addr) -> bool {
-    let (network, bits) = cidr.split_once('/').unwrap_or((cidr, "32"));
-    let (Ok(network), Ok(bits)) = (network.parse::<Ipv4Addr>(), bits.parse::<u32>()) else { return false };
-    let shift = 32_u32.saturating_sub(bits);
-    u64::from(network.to_bits()) >> shift == u64::from(address.to_bits()) >> shift
 }

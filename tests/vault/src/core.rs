@@ -108,7 +108,7 @@ impl Core {
         let answer = outcome?;
         match answer.grant {
             Some(grant) => {
-                let display_name = mount["auth/".len()..].trim_end_matches('/').to_owned();
+                let display_name = display_name(&mount, &grant.display_name);
                 let path = format!("{mount}{}", request.path);
                 Ok(self.tokens.hand_out(Grant { display_name, path, ..grant }))
             }
@@ -189,4 +189,10 @@ impl Core {
         let token = self.tokens.get(&caller.id).ok_or_else(|| Failure::bad_request(USED_UP))?;
         Ok(self.leases.grant(&request.path, token, terms, answer))
     }
+}
+
+/// A token is named for its mount, and for who logged in where the auth method knows a name.
+fn display_name(mount: &str, name: &str) -> String {
+    let mount = mount["auth/".len()..].trim_end_matches('/');
+    if name.is_empty() { mount.to_owned() } else { format!("{mount}-{name}") }
 }

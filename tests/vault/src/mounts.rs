@@ -6,11 +6,15 @@ use uuid::Uuid;
 use crate::approle::AppRole;
 use crate::database::Database;
 use crate::envelope::{Failure, Outcome};
+use crate::jwt::Jwt;
+use crate::kubernetes::Kubernetes;
 use crate::kv1::KvV1;
 use crate::kv2::KvV2;
+use crate::ldap::Ldap;
 use crate::pki::Pki;
 use crate::request::Request;
 use crate::transit::Transit;
+use crate::userpass::UserPass;
 
 /// A secrets engine or an auth method. The paths it sees begin below its mount.
 pub(crate) trait Engine: Send {
@@ -40,8 +44,12 @@ pub(crate) fn engine(kind: &str, options: &Map<String, Value>) -> Option<Box<dyn
         ("kv", _) => Box::new(KvV1::default()),
         ("approle", _) => Box::new(AppRole::default()),
         ("database", _) => Box::new(Database::default()),
+        ("jwt", _) => Box::new(Jwt::default()),
+        ("kubernetes", _) => Box::new(Kubernetes::default()),
+        ("ldap", _) => Box::new(Ldap::default()),
         ("pki", _) => Box::new(Pki::default()),
         ("transit", _) => Box::new(Transit::default()),
+        ("userpass", _) => Box::new(UserPass::default()),
         _ => return None,
     })
 }

@@ -15,10 +15,12 @@ use rustls::crypto::ring;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::api::Api;
+use crate::kubernetes_api::KubernetesApi;
 use crate::postgres::Postgres;
+use crate::signer::JwtSigner;
 
 /// A status and the body's JSON (null where there is no body, or none that is JSON).
 pub type Reply = (u16, Value);
@@ -132,9 +134,13 @@ impl Operator {
         self.write(&format!("sys/policies/acl/{name}"), json!({ "policy": hcl }));
     }
 
+    fn enable_auth(&self, mount: &str, kind: &str) {
+        self.write(&format!("sys/auth/{mount}"), json!({ "type": kind }));
+    }
+
     /// AppRole at a mount.
     pub fn enable_approle(&self, mount: &str) {
-        self.write(&format!("sys/auth/{mount}"), json!({ "type": "approle" }));
+        self.enable_auth(mount, "approle");
     }
 
     /// A role of AppRole.
@@ -164,6 +170,66 @@ impl Operator {
     /// A new token.
     pub fn create_token(&self, settings: Value) -> String {
         text(&self.write("auth/token/create", settings), "/auth/client_token")
+    }
+
+    /// Userpass at a mount.
+    pub fn enable_userpass(&self, mount: &str) {
+        self.enable_auth(mount, "userpass");
+    }
+
+    /// A user of userpass; the settings say the password.
+    pub fn userpass_user(&self, mount: &str, name: &str, settings: Value) {
+        self.write(&format!("auth/{mount}/users/{name}"), settings);
+    }
+
+    /// LDAP at a mount, with a directory of names and their passwords, or with one that cannot be reached. Only a server of our own can
+    /// be given a directory.
+    pub fn enable_ldap(&self, mount: &str, directory: Option<&[(&str, &str)]>) {
+        self.enable_auth(mount, "ldap");
+        let names: Option<Map<String, Value>> =
+            directory.map(|names| names.iter().map(|&(name, password)| (name.to_owned(), password.into())).collect());
+        // Nothing listens on port 1.
+        self.write(&format!("auth/{mount}/config"), json!({ "url": "ldap://127.0.0.1:1", "directory": names }));
+    }
+
+    /// What a user of the directory gets.
+    pub fn ldap_user(&self, mount: &str, name: &str, settings: Value) {
+        self.write(&format!("auth/{mount}/users/{name}"), settings);
+    }
+
+    /// JWT at a mount, which believes the signer.
+    pub fn enable_jwt(&self, mount: &str, signer: &JwtSigner) {
+        self.enable_auth(mount, "jwt");
+        self.jwt_config(mount, signer, json!({}));
+    }
+
+    /// What JWT at a mount believes: the signer, and what the settings add.
+    pub fn jwt_config(&self, mount: &str, signer: &JwtSigner, settings: Value) {
+        let keys = json!({ "jwt_validation_pubkeys": [signer.public_key()] });
+        self.write(&format!("auth/{mount}/config"), merged(keys, settings));
+    }
+
+    /// A role of JWT, which is for the audience `vault` and names its users by `sub` unless the settings say otherwise.
+    pub fn jwt_role(&self, mount: &str, role: &str, settings: Value) {
+        let defaults = json!({ "role_type": "jwt", "user_claim": "sub", "bound_audiences": ["vault"] });
+        self.write(&format!("auth/{mount}/role/{role}"), merged(defaults, settings));
+    }
+
+    /// Kubernetes at a mount, which asks this cluster.
+    pub fn enable_kubernetes(&self, mount: &str, api: &KubernetesApi) {
+        self.enable_auth(mount, "kubernetes");
+        // The certificate is not looked at where there is no TLS, but wanted.
+        let config = json!({
+            "kubernetes_host": api.addr(), "disable_local_ca_jwt": true, "kubernetes_ca_cert": "no certificate",
+        });
+        self.write(&format!("auth/{mount}/config"), config);
+    }
+
+    /// A role of Kubernetes, which is for the service account `app` in `default` unless the settings say otherwise.
+    pub fn kubernetes_role(&self, mount: &str, role: &str, settings: Value) {
+        let defaults =
+            json!({ "bound_service_account_names": ["app"], "bound_service_account_namespaces": ["default"] });
+        self.write(&format!("auth/{mount}/role/{role}"), merged(defaults, settings));
     }
 
     /// Transit at a mount.
@@ -254,7 +320,7 @@ fn is_upgrading((status, answer): &Reply) -> bool {
 }
 
 /// Settings over what goes without saying.
-fn merged(mut defaults: Value, settings: Value) -> Value {
+pub(crate) fn merged(mut defaults: Value, settings: Value) -> Value {
     let (Value::Object(all), Value::Object(settings)) = (&mut defaults, settings) else {
         panic!("settings are objects")
     };

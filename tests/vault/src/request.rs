@@ -83,10 +83,10 @@ impl Request {
     pub(crate) fn list(&self, key: &str) -> Option<Vec<String>> {
         let items: Vec<String> = match self.body.get(key)? {
             Value::Array(items) => items.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
-            Value::String(text) => text.split(',').map(|item| item.trim().to_owned()).collect(),
+            Value::String(text) => text.split(',').map(str::to_owned).collect(),
             _ => return None,
         };
-        Some(items.into_iter().filter(|item| !item.is_empty()).collect())
+        Some(items.iter().map(|item| item.trim().to_owned()).filter(|item| !item.is_empty()).collect())
     }
 }
 

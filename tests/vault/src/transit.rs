@@ -91,7 +91,8 @@ impl Key {
     }
 }
 
-fn illegal_base64(text: &str, error: &DecodeError) -> String {
+/// What Go says of a text that is no base64.
+pub(crate) fn illegal_base64(text: &str, error: &DecodeError) -> String {
     let at = match error {
         DecodeError::InvalidByte(at, _) => *at,
         _ => text.len() / 4 * 4,
