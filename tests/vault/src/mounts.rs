@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::approle::AppRole;
+use crate::aws::Aws;
 use crate::database::Database;
 use crate::envelope::{Failure, Outcome};
 use crate::jwt::Jwt;
@@ -43,6 +44,7 @@ pub(crate) fn engine(kind: &str, options: &Map<String, Value>) -> Option<Box<dyn
         ("kv", Some("2")) => Box::new(KvV2::default()),
         ("kv", _) => Box::new(KvV1::default()),
         ("approle", _) => Box::new(AppRole::default()),
+        ("aws", _) => Box::new(Aws::default()),
         ("database", _) => Box::new(Database::default()),
         ("jwt", _) => Box::new(Jwt::default()),
         ("kubernetes", _) => Box::new(Kubernetes::default()),
