@@ -1,5 +1,5 @@
-//! The aws method of the server of our own: what it takes and refuses. No real server at hand has it; the signatures are
-//! checked with the crate of AWS.
+//! The aws method of the server of our own: what it takes and refuses. No real server at hand has it; the signatures
+//! are checked with the crate of AWS.
 
 use std::time::{Duration, SystemTime};
 

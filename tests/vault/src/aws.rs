@@ -1,7 +1,7 @@
 //! Vault's aws method, as far as whoever signs a GetCallerIdentity logs in with it.
 //!
-//! Source: <https://developer.hashicorp.com/vault/api-docs/auth/aws>. It sends what it is given on to AWS; here it knows
-//! the keys of AWS itself: `test-only/keys/<access key id>` with `secret_access_key`, `session_token` and `arn`.
+//! Source: <https://developer.hashicorp.com/vault/api-docs/auth/aws>. It sends what it is given on to AWS; here it
+//! knows the keys of AWS itself: `test-only/keys/<access key id>` with `secret_access_key`, `session_token` and `arn`.
 
 use std::collections::BTreeMap;
 

@@ -76,8 +76,8 @@ pub(crate) fn caller<'a>(
     check_scope(&given, region)?;
     let time = signed_at(posted)?;
     if !is_made_with(keys, &given, posted, time) {
-        let text = "The request signature we calculated does not match the signature you provided. Check your AWS Secret \
-                    Access Key and signing method. Consult the service documentation for details.";
+        let text = "The request signature we calculated does not match the signature you provided. Check your AWS \
+                    Secret Access Key and signing method. Consult the service documentation for details.";
         return Err(Refused::new(403, WRONG, text));
     }
     Ok(keys)

@@ -120,7 +120,8 @@ fn session(identity: &WebIdentity, name: &str) -> String {
          <AccessKeyId>{id}</AccessKeyId>\n      <SecretAccessKey>{secret}</SecretAccessKey>\n      \
          <SessionToken>{token}</SessionToken>\n      <Expiration>{EXPIRATION}</Expiration>\n    </Credentials>\n    \
          <Provider>arn:aws:iam::{account}:oidc-provider/oidc.example.com</Provider>\n  \
-         </AssumeRoleWithWebIdentityResult>\n  <ResponseMetadata>\n    <RequestId>01234567-89ab-cdef-0123-456789abcdef</RequestId>\n  </ResponseMetadata>\n\
+         </AssumeRoleWithWebIdentityResult>\n  <ResponseMetadata>\n    \
+         <RequestId>01234567-89ab-cdef-0123-456789abcdef</RequestId>\n  </ResponseMetadata>\n\
          </AssumeRoleWithWebIdentityResponse>\n",
         id = escaped(&keys.access_key_id),
         secret = escaped(&keys.secret_access_key),
