@@ -7,6 +7,7 @@ mod application_environment;
 mod check;
 mod command_line;
 mod contract;
+mod contract_aws;
 mod contract_cert;
 mod contract_jwt;
 mod contract_kubernetes;

@@ -12,7 +12,8 @@ const TTL: &str = "x-aws-ec2-metadata-token-ttl-seconds";
 const CREDENTIALS: &str = "/latest/meta-data/iam/security-credentials/";
 
 /// The metadata of an EC2 instance, version 2 only: every question needs a token, which is asked for first.
-/// Source: "Use IMDS", <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/configuring-instance-metadata-service.html>.
+/// Source: "Use IMDS",
+/// <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/configuring-instance-metadata-service.html>.
 pub fn ec2_metadata(role: Option<&str>, keys: &AwsKeys, region: &str) -> LocalServer {
     let token = Uuid::new_v4().to_string();
     let (role, region, keys) = (role.map(str::to_owned), region.to_owned(), keys.json());
@@ -71,7 +72,8 @@ fn typed(content_type: &str) -> Vec<(String, String)> {
 }
 
 /// What containers ask for their keys, at one path. EKS Pod Identity and AWS's SDKs send an authorization with it.
-/// Source: "Container credential provider", <https://docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html>.
+/// Source: "Container credential provider",
+/// <https://docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html>.
 pub fn container_credentials(path: &str, authorization: Option<&str>, keys: &AwsKeys) -> LocalServer {
     let (path, authorization) = (path.to_owned(), authorization.map(str::to_owned));
     let mut answer = keys.json();

@@ -8,8 +8,10 @@
 
 mod api;
 mod approle;
+mod aws;
 mod aws_keys;
 mod aws_metadata;
+mod caller_identity;
 mod cert;
 mod client_ca;
 mod clock;

@@ -1,4 +1,5 @@
-//! A service of this machine that a program asks beside Vault: metadata of a cloud, a token service, or whatever else speaks HTTP.
+//! A service of this machine that a program asks beside Vault: metadata of a cloud, a token service, or
+//! whatever else speaks HTTP.
 
 use std::sync::Arc;
 use std::time::Duration;

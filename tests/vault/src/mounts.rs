@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::approle::AppRole;
+use crate::aws::Aws;
 use crate::cert::Cert;
 use crate::database::Database;
 use crate::envelope::{Failure, Outcome};
@@ -45,6 +46,7 @@ pub(crate) fn engine(kind: &str, options: &Map<String, Value>) -> Option<Box<dyn
         ("kv", _) => Box::new(KvV1::default()),
         ("approle", _) => Box::new(AppRole::default()),
         ("cert", _) => Box::new(Cert::default()),
+        ("aws", _) => Box::new(Aws::default()),
         ("database", _) => Box::new(Database::default()),
         ("jwt", _) => Box::new(Jwt::default()),
         ("kubernetes", _) => Box::new(Kubernetes::default()),

@@ -18,6 +18,7 @@ use rustls::{ClientConfig, RootCertStore};
 use serde_json::{Map, Value, json};
 
 use crate::api::Api;
+use crate::aws_keys::AwsKeys;
 use crate::client_ca::ClientCertificate;
 use crate::kubernetes_api::KubernetesApi;
 use crate::postgres::Postgres;
@@ -171,6 +172,25 @@ impl Operator {
         let (status, answer) = self.request_with("POST", &path, &headers, Some(json!({})));
         assert_eq!(status, 200, "POST {path}: {answer}");
         text(&answer, "/wrap_info/token")
+    }
+
+    /// Vault's aws method at a mount, with settings of `config/client`, where AWS knows these keys. No real server has it.
+    pub fn enable_aws(&self, mount: &str, client: Value, known: &[&AwsKeys]) {
+        self.write(&format!("sys/auth/{mount}"), json!({ "type": "aws" }));
+        self.write(&format!("auth/{mount}/config/client"), client);
+        for keys in known {
+            let body = json!({
+                "secret_access_key": keys.secret_access_key,
+                "session_token": keys.session_token,
+                "arn": keys.arn,
+            });
+            self.write(&format!("auth/{mount}/test-only/keys/{}", keys.access_key_id), body);
+        }
+    }
+
+    /// A role of Vault's aws method.
+    pub fn aws_role(&self, mount: &str, role: &str, settings: Value) {
+        self.write(&format!("auth/{mount}/role/{role}"), merged(json!({ "auth_type": "iam" }), settings));
     }
 
     /// A new token.

@@ -39,8 +39,8 @@ impl Refused {
     pub(crate) fn xml(&self) -> String {
         let (code, message) = (&self.code, escaped(&self.message));
         format!(
-            "<ErrorResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\">\n  <Error>\n    <Type>Sender</Type>\n    \
-             <Code>{code}</Code>\n    <Message>{message}</Message>\n  </Error>\n  \
+            "<ErrorResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\">\n  <Error>\n    \
+             <Type>Sender</Type>\n    <Code>{code}</Code>\n    <Message>{message}</Message>\n  </Error>\n  \
              <RequestId>01234567-89ab-cdef-0123-456789abcdef</RequestId>\n</ErrorResponse>\n"
         )
     }
@@ -74,8 +74,8 @@ fn assumed(request: &Recorded, identities: &[WebIdentity]) -> Result<String, Ref
     let token = field("WebIdentityToken");
     let mut known = identities.iter().filter(|identity| identity.token == token).peekable();
     if known.peek().is_none() {
-        let text = "Couldn't retrieve verification key from your identity provider,  please reference AssumeRoleWithWebIdentity \
-                    documentation for requirements";
+        let text = "Couldn't retrieve verification key from your identity provider,  please reference \
+                    AssumeRoleWithWebIdentity documentation for requirements";
         return Err(Refused::new(400, "InvalidIdentityToken", text));
     }
     let found = known.find(|identity| identity.role_arn == field("RoleArn"));
@@ -101,8 +101,8 @@ fn check(form: &BTreeMap<String, String>) -> Result<(), Refused> {
         return Ok(());
     }
     let text = format!(
-        "1 validation error detected: Value '{name}' at 'roleSessionName' failed to satisfy constraint: Member must satisfy \
-         regular expression pattern: [\\w+=,.@-]*"
+        "1 validation error detected: Value '{name}' at 'roleSessionName' failed to satisfy constraint: \
+         Member must satisfy regular expression pattern: [\\w+=,.@-]*"
     );
     Err(Refused::new(400, "ValidationError", text))
 }
@@ -119,8 +119,9 @@ fn session(identity: &WebIdentity, name: &str) -> String {
          <AssumedRoleId>AROACLKWSDQRAOEXAMPLE:{name}</AssumedRoleId>\n    </AssumedRoleUser>\n    <Credentials>\n      \
          <AccessKeyId>{id}</AccessKeyId>\n      <SecretAccessKey>{secret}</SecretAccessKey>\n      \
          <SessionToken>{token}</SessionToken>\n      <Expiration>{EXPIRATION}</Expiration>\n    </Credentials>\n    \
-         <Provider>arn:aws:iam::{account}:oidc-provider/oidc.example.com</Provider>\n  </AssumeRoleWithWebIdentityResult>\n  \
-         <ResponseMetadata>\n    <RequestId>01234567-89ab-cdef-0123-456789abcdef</RequestId>\n  </ResponseMetadata>\n\
+         <Provider>arn:aws:iam::{account}:oidc-provider/oidc.example.com</Provider>\n  \
+         </AssumeRoleWithWebIdentityResult>\n  <ResponseMetadata>\n    \
+         <RequestId>01234567-89ab-cdef-0123-456789abcdef</RequestId>\n  </ResponseMetadata>\n\
          </AssumeRoleWithWebIdentityResponse>\n",
         id = escaped(&keys.access_key_id),
         secret = escaped(&keys.secret_access_key),
