@@ -260,8 +260,9 @@ fn session(answer: &Answer, files: Vec<PathBuf>) -> Result<Session, Error> {
 
 fn without_auth(answer: &Answer) -> Error {
     if answer.body.0.get("wrap_info").is_some_and(Value::is_object) {
-        return Error::new(Code::Refused, "the login's answer is wrapped")
-            .hint("something between here and Vault asks for response wrapping");
+        return Error::new(Code::Refused, "the login's answer is wrapped").hint(
+            "something between here and Vault asks for response wrapping (X-Vault-Wrap-TTL), which is not for logins",
+        );
     }
     Error::new(Code::Protocol, "an answer to a login without a token in it")
 }

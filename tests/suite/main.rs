@@ -4,6 +4,7 @@
 
 mod app;
 mod application_environment;
+mod certificate;
 mod check;
 mod command_line;
 mod contract;
@@ -46,5 +47,6 @@ mod texts;
 mod tls;
 mod transit;
 mod ways_in;
+mod without_token;
 mod wrapped_secret_id;
 mod writes;
