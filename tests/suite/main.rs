@@ -30,6 +30,7 @@ mod logging;
 mod login;
 mod main_job;
 mod memory;
+mod memory_methods;
 mod methods;
 mod network;
 mod passwords;
