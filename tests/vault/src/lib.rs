@@ -6,6 +6,7 @@
 // A test wants to fail, names are written as their owners write them, and handlers are alike even where one cannot fail.
 #![allow(clippy::missing_panics_doc, clippy::doc_markdown, clippy::unnecessary_wraps)]
 
+mod api;
 mod approle;
 mod clock;
 mod core;
@@ -16,6 +17,7 @@ mod kv1;
 mod kv2;
 mod leases;
 mod listen;
+mod local;
 mod lockout;
 mod mounts;
 mod operator;
@@ -38,6 +40,7 @@ mod wrapping;
 
 pub use core::Flavour;
 pub use fault::{Fault, Matcher};
+pub use local::{LocalAnswer, LocalServer};
 pub use operator::{Operator, Reply};
 pub use postgres::Postgres;
 pub use real::RealVault;

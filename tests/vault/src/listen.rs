@@ -1,6 +1,8 @@
 //! Accepts connections and speaks HTTP on them.
 
+use std::net::{self, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::thread::{self, JoinHandle};
 
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -13,13 +15,43 @@ use tokio_rustls::TlsAcceptor;
 use crate::service::{Service, Visit};
 use crate::wire::{Ending, Socket, Wire};
 
+/// A server in a thread of its own, which ends when this is dropped.
+pub(crate) struct Running {
+    pub(crate) address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Running {
+    /// Listens on this machine only; port 0 is a free one. It accepts connections when this returns.
+    pub(crate) fn start(port: u16, tls: Option<TlsAcceptor>, service: Arc<Service>) -> Self {
+        let listener = net::TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("a free port");
+        let address = listener.local_addr().expect("a bound socket's address");
+        let (stop, stopped) = oneshot::channel();
+        let thread = thread::spawn(move || run(listener, tls, service, stopped));
+        Self { address, stop: Some(stop), thread: Some(thread) }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It has stopped already if nobody listens any more; and a panic over there has been printed.
+        let _ = self.stop.take().map(|stop| stop.send(()));
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+fn run(listener: net::TcpListener, tls: Option<TlsAcceptor>, service: Arc<Service>, stop: oneshot::Receiver<()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        listener.set_nonblocking(true).expect("a socket that can be polled");
+        let listener = TcpListener::from_std(listener).expect("a listening socket");
+        listen(listener, tls, service, stop).await;
+    });
+}
+
 /// Serves until `stop`; what still runs then ends with the runtime.
-pub(crate) async fn listen(
-    listener: TcpListener,
-    tls: Option<TlsAcceptor>,
-    service: Arc<Service>,
-    stop: oneshot::Receiver<()>,
-) {
+async fn listen(listener: TcpListener, tls: Option<TlsAcceptor>, service: Arc<Service>, stop: oneshot::Receiver<()>) {
     let accept = async {
         loop {
             let Ok((stream, _)) = listener.accept().await else { continue };

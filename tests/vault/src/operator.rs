@@ -17,8 +17,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use serde_json::{Value, json};
 
+use crate::api::Api;
 use crate::postgres::Postgres;
-use crate::service::Service;
 
 /// A status and the body's JSON (null where there is no body, or none that is JSON).
 pub type Reply = (u16, Value);
@@ -28,7 +28,7 @@ const UPGRADE: Duration = Duration::from_secs(10);
 
 enum Transport {
     /// Into the server of our own, past HTTP.
-    Direct(Arc<Service>),
+    Direct(Arc<Api>),
     /// As everyone else.
     Http { client: Client, addr: String },
 }
@@ -40,9 +40,9 @@ pub struct Operator {
 }
 
 impl Operator {
-    pub(crate) fn direct(service: Arc<Service>) -> Self {
-        let token = service.core().root_token.clone();
-        Self { transport: Transport::Direct(service), token }
+    pub(crate) fn direct(api: Arc<Api>) -> Self {
+        let token = api.core().root_token.clone();
+        Self { transport: Transport::Direct(api), token }
     }
 
     /// Over HTTP with a token, trusting the CA of a PEM file.
@@ -69,8 +69,8 @@ impl Operator {
         let headers = header_map(headers);
         let body = body.map(|body| body.to_string()).unwrap_or_default();
         let (status, text) = match &self.transport {
-            Transport::Direct(service) => {
-                let rendered = service.call(&method, path, &headers, body.as_bytes());
+            Transport::Direct(api) => {
+                let rendered = api.call(&method, path, &headers, body.as_bytes());
                 (rendered.status, rendered.body)
             }
             Transport::Http { client, addr } => send(client, method, &format!("{addr}/v1/{path}"), headers, body),

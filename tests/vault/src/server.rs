@@ -1,29 +1,25 @@
 //! A server of our own.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use tokio::sync::oneshot;
-use tokio_rustls::TlsAcceptor;
-
+use crate::api::Api;
 use crate::core::{Core, Flavour};
 use crate::fault::{Fault, Matcher};
-use crate::listen::listen;
+use crate::listen::Running;
 use crate::operator::Operator;
 use crate::record::Recorded;
-use crate::service::Service;
+use crate::service::{Service, Site};
 use crate::tls::{self, Certificate, Settings, TlsFiles, Versions};
 
 /// A Vault on a port of its own, which ends when it is dropped.
 pub struct TestVault {
+    api: Arc<Api>,
     service: Arc<Service>,
-    address: SocketAddr,
+    running: Running,
     prefix: String,
     files: Option<TlsFiles>,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
 }
 
 /// How a [`TestVault`] is to be.
@@ -103,25 +99,13 @@ impl Builder {
     /// Starts it; it accepts connections when this returns.
     pub fn start(self) -> TestVault {
         let (acceptor, files) = self.tls.map(tls::prepare).unzip();
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, self.port)).expect("a free port");
-        let address = listener.local_addr().expect("a bound socket's address");
         let mut core = Core::new(self.flavour);
         core.sealed = self.sealed;
-        let service = Arc::new(Service::new(core, self.prefix.clone()));
-        let (stop, stopped) = oneshot::channel();
-        let serving = Arc::clone(&service);
-        let thread = thread::spawn(move || run(listener, acceptor, serving, stopped));
-        TestVault { service, address, prefix: self.prefix, files, stop: Some(stop), thread: Some(thread) }
+        let api = Arc::new(Api::new(core, self.prefix.clone()));
+        let service = Arc::new(Service::new(Arc::clone(&api) as Arc<dyn Site>));
+        let running = Running::start(self.port, acceptor, Arc::clone(&service));
+        TestVault { api, service, running, prefix: self.prefix, files }
     }
-}
-
-fn run(listener: TcpListener, tls: Option<TlsAcceptor>, service: Arc<Service>, stop: oneshot::Receiver<()>) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(async {
-        listener.set_nonblocking(true).expect("a socket that can be polled");
-        let listener = tokio::net::TcpListener::from_std(listener).expect("a listening socket");
-        listen(listener, tls, service, stop).await;
-    });
 }
 
 impl TestVault {
@@ -137,7 +121,7 @@ impl TestVault {
 
     /// What goes into `VAULT_ADDR`, path prefix included.
     pub fn addr(&self) -> String {
-        format!("{}://{}{}", self.scheme(), self.address, self.prefix)
+        format!("{}://{}{}", self.scheme(), self.running.address, self.prefix)
     }
 
     /// `http` or `https`.
@@ -147,7 +131,7 @@ impl TestVault {
 
     /// Where it listens.
     pub fn socket_addr(&self) -> SocketAddr {
-        self.address
+        self.running.address
     }
 
     /// The PEM files of an https server.
@@ -157,27 +141,27 @@ impl TestVault {
 
     /// The token that may do everything.
     pub fn root_token(&self) -> String {
-        self.service.core().root_token.clone()
+        self.api.core().root_token.clone()
     }
 
     /// What `sys/unseal` wants.
     pub fn unseal_key(&self) -> String {
-        self.service.core().unseal_key.clone()
+        self.api.core().unseal_key.clone()
     }
 
     /// Seals it.
     pub fn seal(&self) {
-        self.service.core().sealed = true;
+        self.api.core().sealed = true;
     }
 
     /// Unseals it.
     pub fn unseal(&self) {
-        self.service.core().sealed = false;
+        self.api.core().sealed = false;
     }
 
     /// Does everything as root, past HTTP: neither recorded nor hit by faults.
     pub fn operator(&self) -> Operator {
-        Operator::direct(Arc::clone(&self.service))
+        Operator::direct(Arc::clone(&self.api))
     }
 
     /// All requests since the start or the last [`clear`](Self::clear), in the order in which they arrived.
@@ -224,13 +208,5 @@ impl TestVault {
     /// Behaves again.
     pub fn clear_faults(&self) {
         self.service.faults.clear();
-    }
-}
-
-impl Drop for TestVault {
-    fn drop(&mut self) {
-        // It has stopped already if nobody listens any more; and a panic over there has been printed.
-        let _ = self.stop.take().map(|stop| stop.send(()));
-        let _ = self.thread.take().map(JoinHandle::join);
     }
 }

@@ -1,27 +1,23 @@
-//! One HTTP request: written down, spoiled by a fault or handed to the core, answered.
+//! One HTTP request: written down, spoiled by a fault or handed to the site, answered.
 
 use std::convert::Infallible;
 use std::future::pending;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::channel::{Channel, Sender};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
+use hyper::Response;
 use hyper::body::Incoming;
 use hyper::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
-use hyper::{HeaderMap, Method, Response};
 use tokio::sync::mpsc;
 
-use crate::core::Core;
-use crate::envelope::Rendered;
 use crate::fault::{Fault, Faults};
-use crate::path;
 use crate::record::{Log, Recorded};
-use crate::request::Request;
 use crate::wire::Ending;
 
 /// Go's server sends answers that are larger than this in chunks.
@@ -44,30 +40,21 @@ impl Visit {
     }
 }
 
+/// What stands behind HTTP and knows the answers.
+pub(crate) trait Site: Send + Sync {
+    fn answer(&self, request: &Recorded) -> Response<Vec<u8>>;
+}
+
 /// What all connections of a server share.
 pub(crate) struct Service {
-    core: Mutex<Core>,
-    prefix: String,
+    site: Arc<dyn Site>,
     pub(crate) log: Log,
     pub(crate) faults: Faults,
 }
 
 impl Service {
-    pub(crate) fn new(core: Core, prefix: String) -> Self {
-        Self { core: Mutex::new(core), prefix, log: Log::default(), faults: Faults::default() }
-    }
-
-    pub(crate) fn core(&self) -> MutexGuard<'_, Core> {
-        self.core.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The API without HTTP; `path` begins after `/v1/`.
-    pub(crate) fn call(&self, method: &Method, path: &str, headers: &HeaderMap, body: &[u8]) -> Rendered {
-        let (path, query) = path.split_once('?').unwrap_or((path, ""));
-        match Request::new(method, path, query, headers, body) {
-            Ok(request) => self.core().handle(&request),
-            Err(failure) => Rendered::failure(&failure),
-        }
+    pub(crate) fn new(site: Arc<dyn Site>) -> Self {
+        Self { site, log: Log::default(), faults: Faults::default() }
     }
 
     pub(crate) async fn respond(
@@ -77,52 +64,44 @@ impl Service {
     ) -> Result<Response<Body>, Infallible> {
         let (parts, body) = request.into_parts();
         let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
-        let number = self.log.asked(recorded(&parts, &body, visit.connection));
-        let response = match self.faults.take(&parts.method, parts.uri.path()) {
-            Some(fault) => self.misbehave(fault, &parts, &body, &visit).await,
-            None => {
-                path::refuse(&parts.method, &parts.uri).unwrap_or_else(|| whole(self.answer(&parts, &body), &parts))
-            }
+        let request = recorded(parts, &body, visit.connection);
+        let number = self.log.asked(request.clone());
+        let response = match self.faults.take(&request.method, &request.path) {
+            Some(fault) => self.misbehave(fault, &request, &visit).await,
+            None => whole(self.site.answer(&request)),
         };
         self.log.answered(number, response.status().as_u16());
         Ok(response)
     }
 
-    fn answer(&self, parts: &Parts, body: &[u8]) -> Rendered {
-        let path = parts.uri.path().strip_prefix(self.prefix.as_str()).and_then(|path| path.strip_prefix("/v1/"));
-        let Some(path) = path else { return Rendered { status: 404, body: "{\"errors\":[]}\n".to_owned() } };
-        let query = parts.uri.query().unwrap_or_default();
-        self.call(&parts.method, &format!("{path}?{query}"), &parts.headers, body)
-    }
-
-    async fn misbehave(&self, fault: Fault, parts: &Parts, body: &[u8], visit: &Visit) -> Response<Body> {
+    async fn misbehave(&self, fault: Fault, request: &Recorded, visit: &Visit) -> Response<Body> {
         match fault {
-            Fault::Answer { status, headers, body } => made_up(status, headers, body),
+            Fault::Answer { status, headers, body } => made_up(status, headers, body).map(full),
             Fault::Delay(time) => {
                 tokio::time::sleep(time).await;
-                whole(self.answer(parts, body), parts)
+                whole(self.site.answer(request))
             }
             Fault::Hang => pending().await,
             Fault::Close => visit.end(Ending::Close).await,
             Fault::Reset => visit.end(Ending::Reset).await,
             Fault::Raw(bytes) => visit.end(Ending::Raw(bytes)).await,
             Fault::LoseAnswer => {
-                self.answer(parts, body);
+                self.site.answer(request);
                 visit.end(Ending::Reset).await
             }
-            Fault::Truncate => truncated(self.answer(parts, body)),
-            Fault::Drip(pause) => dripping(self.answer(parts, body), pause),
+            Fault::Truncate => truncated(self.site.answer(request)),
+            Fault::Drip(pause) => dripping(self.site.answer(request), pause),
             Fault::Endless => endless(),
         }
     }
 }
 
-fn recorded(parts: &Parts, body: &Bytes, connection: usize) -> Recorded {
+fn recorded(parts: Parts, body: &Bytes, connection: usize) -> Recorded {
     Recorded {
-        method: parts.method.clone(),
         path: parts.uri.path().to_owned(),
         query: parts.uri.query().unwrap_or_default().to_owned(),
-        headers: parts.headers.clone(),
+        method: parts.method,
+        headers: parts.headers,
         body: body.to_vec(),
         version: parts.version,
         connection,
@@ -130,11 +109,16 @@ fn recorded(parts: &Parts, body: &Bytes, connection: usize) -> Recorded {
     }
 }
 
-fn response(status: u16, body: Body) -> Response<Body> {
+/// An answer with any headers, as JSON that nobody keeps unless they say something else.
+pub(crate) fn made_up(status: u16, headers: Vec<(String, String)>, body: Vec<u8>) -> Response<Vec<u8>> {
     let mut response = Response::new(body);
     *response.status_mut() = status.try_into().expect("a status");
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    for (name, value) in headers {
+        let name = HeaderName::try_from(name).expect("a header's name");
+        response.headers_mut().insert(name, HeaderValue::try_from(value).expect("a header's value"));
+    }
     response
 }
 
@@ -143,23 +127,8 @@ fn full(body: Vec<u8>) -> Body {
 }
 
 /// An answer as it should be.
-fn whole(rendered: Rendered, parts: &Parts) -> Response<Body> {
-    let bytes = rendered.body.into_bytes();
-    let body = if bytes.len() > CHUNKED_FROM { chunked(bytes) } else { full(bytes) };
-    let mut response = response(rendered.status, body);
-    if let Some(namespace) = parts.headers.get("x-vault-namespace") {
-        response.headers_mut().insert("x-vault-namespace", namespace.clone());
-    }
-    response
-}
-
-pub(crate) fn made_up(status: u16, headers: Vec<(String, String)>, body: Vec<u8>) -> Response<Body> {
-    let mut response = response(status, full(body));
-    for (name, value) in headers {
-        let name = HeaderName::try_from(name).expect("a header's name");
-        response.headers_mut().insert(name, HeaderValue::try_from(value).expect("a header's value"));
-    }
-    response
+fn whole(answer: Response<Vec<u8>>) -> Response<Body> {
+    answer.map(|body| if body.len() > CHUNKED_FROM { chunked(body) } else { full(body) })
 }
 
 /// A body that `fill` sends piece by piece.
@@ -179,33 +148,36 @@ fn chunked(bytes: Vec<u8>) -> Body {
     })
 }
 
-fn truncated(rendered: Rendered) -> Response<Body> {
-    let mut bytes = rendered.body.into_bytes();
-    let length = bytes.len();
-    bytes.truncate(length / 2);
-    let body = streamed(async move |mut sender| {
-        let _ = sender.send_data(Bytes::from(bytes)).await;
-        // An abort overtakes what has not been flushed yet.
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        sender.abort(io::ErrorKind::ConnectionAborted.into());
-    });
-    let mut response = response(rendered.status, body);
-    response.headers_mut().insert(CONTENT_LENGTH, length.into());
-    response
+fn truncated(answer: Response<Vec<u8>>) -> Response<Body> {
+    with_length(answer, |mut bytes| {
+        bytes.truncate(bytes.len() / 2);
+        streamed(async move |mut sender| {
+            let _ = sender.send_data(Bytes::from(bytes)).await;
+            // An abort overtakes what has not been flushed yet.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            sender.abort(io::ErrorKind::ConnectionAborted.into());
+        })
+    })
 }
 
-fn dripping(rendered: Rendered, pause: Duration) -> Response<Body> {
-    let bytes = Bytes::from(rendered.body);
-    let length = bytes.len();
-    let body = streamed(async move |mut sender| {
-        for at in 0..bytes.len() {
-            if sender.send_data(bytes.slice(at..=at)).await.is_err() {
-                return;
+fn dripping(answer: Response<Vec<u8>>, pause: Duration) -> Response<Body> {
+    with_length(answer, |bytes| {
+        let bytes = Bytes::from(bytes);
+        streamed(async move |mut sender| {
+            for at in 0..bytes.len() {
+                if sender.send_data(bytes.slice(at..=at)).await.is_err() {
+                    return;
+                }
+                tokio::time::sleep(pause).await;
             }
-            tokio::time::sleep(pause).await;
-        }
-    });
-    let mut response = response(rendered.status, body);
+        })
+    })
+}
+
+/// Sends the body in a way of its own, and says beforehand how long all of it is.
+fn with_length(answer: Response<Vec<u8>>, send: impl FnOnce(Vec<u8>) -> Body) -> Response<Body> {
+    let length = answer.body().len();
+    let mut response = answer.map(send);
     response.headers_mut().insert(CONTENT_LENGTH, length.into());
     response
 }
@@ -217,5 +189,5 @@ fn endless() -> Response<Body> {
             next = Bytes::from_static(&[b'a'; 16 * 1024]);
         }
     });
-    response(200, body)
+    made_up(200, Vec::new(), Vec::new()).map(|_| body)
 }

@@ -1,0 +1,57 @@
+//! Vault's API below its path: the core, and what HTTP adds to its answers.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use hyper::{HeaderMap, Method, Response};
+
+use crate::core::Core;
+use crate::envelope::Rendered;
+use crate::path;
+use crate::record::Recorded;
+use crate::request::Request;
+use crate::service::{Site, made_up};
+
+/// What the connections of a Vault and its operator share.
+pub(crate) struct Api {
+    core: Mutex<Core>,
+    prefix: String,
+}
+
+impl Api {
+    pub(crate) fn new(core: Core, prefix: String) -> Self {
+        Self { core: Mutex::new(core), prefix }
+    }
+
+    pub(crate) fn core(&self) -> MutexGuard<'_, Core> {
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The API without HTTP; `path` begins after `/v1/`.
+    pub(crate) fn call(&self, method: &Method, path: &str, headers: &HeaderMap, body: &[u8]) -> Rendered {
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        match Request::new(method, path, query, headers, body) {
+            Ok(request) => self.core().handle(&request),
+            Err(failure) => Rendered::failure(&failure),
+        }
+    }
+
+    fn render(&self, request: &Recorded) -> Rendered {
+        let path = request.path.strip_prefix(self.prefix.as_str()).and_then(|path| path.strip_prefix("/v1/"));
+        let Some(path) = path else { return Rendered { status: 404, body: "{\"errors\":[]}\n".to_owned() } };
+        self.call(&request.method, &format!("{path}?{}", request.query), &request.headers, &request.body)
+    }
+}
+
+impl Site for Api {
+    fn answer(&self, request: &Recorded) -> Response<Vec<u8>> {
+        if let Some(refusal) = path::refuse(request) {
+            return refusal;
+        }
+        let rendered = self.render(request);
+        let mut response = made_up(rendered.status, Vec::new(), rendered.body.into_bytes());
+        if let Some(namespace) = request.headers.get("x-vault-namespace") {
+            response.headers_mut().insert("x-vault-namespace", namespace.clone());
+        }
+        response
+    }
+}
