@@ -8,11 +8,14 @@
 
 mod api;
 mod approle;
+mod azure_metadata;
 mod clock;
 mod core;
 mod database;
 mod envelope;
 mod fault;
+mod gcp_metadata;
+mod jwt_signer;
 mod kv1;
 mod kv2;
 mod leases;
@@ -38,8 +41,11 @@ mod transit;
 mod wire;
 mod wrapping;
 
+pub use azure_metadata::AzureMetadata;
 pub use core::Flavour;
 pub use fault::{Fault, Matcher};
+pub use gcp_metadata::GcpMetadata;
+pub use jwt_signer::JwtSigner;
 pub use local::{LocalAnswer, LocalServer};
 pub use operator::{Operator, Reply};
 pub use postgres::Postgres;
