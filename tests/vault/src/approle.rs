@@ -65,7 +65,7 @@ impl Role {
         set(&mut self.bound_cidrs, request.list("secret_id_bound_cidrs"));
         set(&mut self.token_bound_cidrs, request.list("token_bound_cidrs"));
         set(&mut self.role_id, request.text("role_id").map(str::to_owned));
-        self.configure_token(request);
+        configure_grant(&mut self.grant, request);
         if !self.bind_secret_id && self.bound_cidrs.is_empty() && self.token_bound_cidrs.is_empty() {
             return Err(Failure::multierror(500, "at least one constraint should be enabled on the role"));
         }
@@ -75,18 +75,6 @@ impl Role {
             ));
         }
         Ok(())
-    }
-
-    fn configure_token(&mut self, request: &Request) {
-        let grant = &mut self.grant;
-        set(&mut grant.policies, request.list("token_policies").or_else(|| request.list("policies")));
-        set(&mut grant.no_default_policy, request.flag("token_no_default_policy"));
-        set(&mut grant.ttl, request.duration("token_ttl"));
-        set(&mut grant.explicit_max_ttl, request.duration("token_explicit_max_ttl"));
-        set(&mut grant.period, request.duration("token_period"));
-        set(&mut grant.num_uses, request.number("token_num_uses"));
-        let kind = request.text("token_type").map(|kind| if kind == "batch" { Kind::Batch } else { Kind::Service });
-        set(&mut grant.kind, kind);
     }
 
     fn describe(&self) -> Value {
@@ -271,6 +259,18 @@ impl AppRole {
         self.writable(name)?.secret_ids.remove(&secret_id);
         Ok(Answer::empty())
     }
+}
+
+/// What the roles of every auth method say about their tokens.
+pub(crate) fn configure_grant(grant: &mut Grant, request: &Request) {
+    set(&mut grant.policies, request.list("token_policies").or_else(|| request.list("policies")));
+    set(&mut grant.no_default_policy, request.flag("token_no_default_policy"));
+    set(&mut grant.ttl, request.duration("token_ttl"));
+    set(&mut grant.explicit_max_ttl, request.duration("token_explicit_max_ttl"));
+    set(&mut grant.period, request.duration("token_period"));
+    set(&mut grant.num_uses, request.number("token_num_uses"));
+    let kind = request.text("token_type").map(|kind| if kind == "batch" { Kind::Batch } else { Kind::Service });
+    set(&mut grant.kind, kind);
 }
 
 fn set<T>(field: &mut T, value: Option<T>) {

@@ -5,7 +5,9 @@ use std::time::SystemTime;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::rand::SystemRandom;
-use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
+use ring::signature::{
+    ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair, UnparsedPublicKey,
+};
 use serde_json::{Value, json};
 
 use crate::clock;
@@ -45,4 +47,14 @@ impl JwtSigner {
         let signature = self.0.sign(&SystemRandom::new(), signed.as_bytes()).expect("a signature");
         format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
     }
+}
+
+/// The claims of a JWT, and whether the key signed it. None where it is no JWT.
+pub(crate) fn read(token: &str, public_key: &str) -> Option<(Value, bool)> {
+    let (signed, signature) = token.rsplit_once('.')?;
+    let (_, claims) = signed.split_once('.')?;
+    let claims = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()?;
+    let (key, signature) = (URL_SAFE_NO_PAD.decode(public_key).ok()?, URL_SAFE_NO_PAD.decode(signature).ok()?);
+    let key = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, key);
+    Some((claims, key.verify(signed.as_bytes(), &signature).is_ok()))
 }

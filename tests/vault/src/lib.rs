@@ -14,6 +14,7 @@ mod core;
 mod database;
 mod envelope;
 mod fault;
+mod gcp;
 mod gcp_metadata;
 mod jwt_signer;
 mod kv1;

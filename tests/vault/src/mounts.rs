@@ -6,6 +6,7 @@ use uuid::Uuid;
 use crate::approle::AppRole;
 use crate::database::Database;
 use crate::envelope::{Failure, Outcome};
+use crate::gcp::Gcp;
 use crate::kv1::KvV1;
 use crate::kv2::KvV2;
 use crate::pki::Pki;
@@ -40,6 +41,7 @@ pub(crate) fn engine(kind: &str, options: &Map<String, Value>) -> Option<Box<dyn
         ("kv", _) => Box::new(KvV1::default()),
         ("approle", _) => Box::new(AppRole::default()),
         ("database", _) => Box::new(Database::default()),
+        ("gcp", _) => Box::new(Gcp::default()),
         ("pki", _) => Box::new(Pki::default()),
         ("transit", _) => Box::new(Transit::default()),
         _ => return None,

@@ -18,6 +18,7 @@ use rustls::{ClientConfig, RootCertStore};
 use serde_json::{Value, json};
 
 use crate::api::Api;
+use crate::gcp_metadata::GcpMetadata;
 use crate::postgres::Postgres;
 
 /// A status and the body's JSON (null where there is no body, or none that is JSON).
@@ -164,6 +165,17 @@ impl Operator {
     /// A new token.
     pub fn create_token(&self, settings: Value) -> String {
         text(&self.write("auth/token/create", settings), "/auth/client_token")
+    }
+
+    /// GCP at a mount, which believes this metadata server's key. Only a server of our own can be given one.
+    pub fn enable_gcp(&self, mount: &str, metadata: &GcpMetadata) {
+        self.write(&format!("sys/auth/{mount}"), json!({ "type": "gcp" }));
+        self.write(&format!("auth/{mount}/config"), json!({ "test_public_key": metadata.signer().public_key() }));
+    }
+
+    /// A role of GCP, of the type `gce` unless the settings say otherwise.
+    pub fn gcp_role(&self, mount: &str, role: &str, settings: Value) {
+        self.write(&format!("auth/{mount}/role/{role}"), merged(json!({ "type": "gce" }), settings));
     }
 
     /// Transit at a mount.
