@@ -8,6 +8,7 @@
 
 mod api;
 mod approle;
+mod azure;
 mod azure_metadata;
 mod clock;
 mod core;

@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::approle::AppRole;
+use crate::azure::Azure;
 use crate::database::Database;
 use crate::envelope::{Failure, Outcome};
 use crate::gcp::Gcp;
@@ -40,6 +41,7 @@ pub(crate) fn engine(kind: &str, options: &Map<String, Value>) -> Option<Box<dyn
         ("kv", Some("2")) => Box::new(KvV2::default()),
         ("kv", _) => Box::new(KvV1::default()),
         ("approle", _) => Box::new(AppRole::default()),
+        ("azure", _) => Box::new(Azure::default()),
         ("database", _) => Box::new(Database::default()),
         ("gcp", _) => Box::new(Gcp::default()),
         ("pki", _) => Box::new(Pki::default()),

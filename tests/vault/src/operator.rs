@@ -18,6 +18,7 @@ use rustls::{ClientConfig, RootCertStore};
 use serde_json::{Value, json};
 
 use crate::api::Api;
+use crate::azure_metadata::AzureMetadata;
 use crate::gcp_metadata::GcpMetadata;
 use crate::postgres::Postgres;
 
@@ -176,6 +177,20 @@ impl Operator {
     /// A role of GCP, of the type `gce` unless the settings say otherwise.
     pub fn gcp_role(&self, mount: &str, role: &str, settings: Value) {
         self.write(&format!("auth/{mount}/role/{role}"), merged(json!({ "type": "gce" }), settings));
+    }
+
+    /// Azure at a mount, for tokens of this resource that this metadata service signs. Only a server of our own can be given a key.
+    pub fn enable_azure(&self, mount: &str, metadata: &AzureMetadata, resource: &str) {
+        self.write(&format!("sys/auth/{mount}"), json!({ "type": "azure" }));
+        let key = metadata.signer().public_key();
+        let config = json!({ "tenant_id": AzureMetadata::TENANT, "resource": resource, "test_public_key": key });
+        self.write(&format!("auth/{mount}/config"), config);
+    }
+
+    /// A role of Azure, for the principal of the fixture unless the settings say otherwise.
+    pub fn azure_role(&self, mount: &str, role: &str, settings: Value) {
+        let defaults = json!({ "bound_service_principal_ids": [AzureMetadata::PRINCIPAL] });
+        self.write(&format!("auth/{mount}/role/{role}"), merged(defaults, settings));
     }
 
     /// Transit at a mount.
