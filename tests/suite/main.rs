@@ -7,6 +7,7 @@ mod application_environment;
 mod check;
 mod command_line;
 mod contract;
+mod contract_clouds;
 mod contract_leases;
 mod contract_pki;
 mod contract_transit;
