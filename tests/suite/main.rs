@@ -10,6 +10,7 @@ mod command_line;
 mod contract;
 mod contract_aws;
 mod contract_cert;
+mod contract_clouds;
 mod contract_jwt;
 mod contract_kubernetes;
 mod contract_leases;

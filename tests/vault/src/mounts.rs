@@ -5,9 +5,11 @@ use uuid::Uuid;
 
 use crate::approle::AppRole;
 use crate::aws::Aws;
+use crate::azure::Azure;
 use crate::cert::Cert;
 use crate::database::Database;
 use crate::envelope::{Failure, Outcome};
+use crate::gcp::Gcp;
 use crate::jwt::Jwt;
 use crate::kubernetes::Kubernetes;
 use crate::kv1::KvV1;
@@ -51,6 +53,8 @@ pub(crate) fn engine(kind: &str, options: &Map<String, Value>) -> Option<Box<dyn
         ("jwt", _) => Box::new(Jwt::default()),
         ("kubernetes", _) => Box::new(Kubernetes::default()),
         ("ldap", _) => Box::new(Ldap::default()),
+        ("azure", _) => Box::new(Azure::default()),
+        ("gcp", _) => Box::new(Gcp::default()),
         ("pki", _) => Box::new(Pki::default()),
         ("transit", _) => Box::new(Transit::default()),
         ("userpass", _) => Box::new(UserPass::default()),

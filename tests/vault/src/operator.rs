@@ -19,7 +19,9 @@ use serde_json::{Map, Value, json};
 
 use crate::api::Api;
 use crate::aws_keys::AwsKeys;
+use crate::azure_metadata::AzureMetadata;
 use crate::client_ca::ClientCertificate;
+use crate::gcp_metadata::GcpMetadata;
 use crate::kubernetes_api::KubernetesApi;
 use crate::postgres::Postgres;
 use crate::signer::JwtSigner;
@@ -267,6 +269,32 @@ impl Operator {
     pub fn cert_role(&self, mount: &str, name: &str, certificate_pem: &str, settings: Value) {
         let certificate = json!({ "certificate": certificate_pem });
         self.write(&format!("auth/{mount}/certs/{name}"), merged(certificate, settings));
+    }
+
+    /// GCP at a mount, which believes this metadata server's key. Only a server of our own can be given one.
+    pub fn enable_gcp(&self, mount: &str, metadata: &GcpMetadata) {
+        self.write(&format!("sys/auth/{mount}"), json!({ "type": "gcp" }));
+        self.write(&format!("auth/{mount}/config"), json!({ "test_public_key": metadata.signer().public_key() }));
+    }
+
+    /// A role of GCP, of the type `gce` unless the settings say otherwise.
+    pub fn gcp_role(&self, mount: &str, role: &str, settings: Value) {
+        self.write(&format!("auth/{mount}/role/{role}"), merged(json!({ "type": "gce" }), settings));
+    }
+
+    /// Azure at a mount, for tokens of this resource that this metadata service signs. Only a server of our own can
+    /// be given a key.
+    pub fn enable_azure(&self, mount: &str, metadata: &AzureMetadata, resource: &str) {
+        self.write(&format!("sys/auth/{mount}"), json!({ "type": "azure" }));
+        let key = metadata.signer().public_key();
+        let config = json!({ "tenant_id": AzureMetadata::TENANT, "resource": resource, "test_public_key": key });
+        self.write(&format!("auth/{mount}/config"), config);
+    }
+
+    /// A role of Azure, for the principal of the fixture unless the settings say otherwise.
+    pub fn azure_role(&self, mount: &str, role: &str, settings: Value) {
+        let defaults = json!({ "bound_service_principal_ids": [AzureMetadata::PRINCIPAL] });
+        self.write(&format!("auth/{mount}/role/{role}"), merged(defaults, settings));
     }
 
     /// Transit at a mount.
