@@ -59,7 +59,7 @@ fn frozen_clean(served: &Served, run: &Run) -> Frozen {
 
 /// Nothing but the fetched value is left, and that in the new environment only; and the application starts with it.
 #[track_caller]
-fn assert_clean(served: &Served, run: &Run) {
+pub(crate) fn assert_clean(served: &Served, run: &Run) {
     let frozen = frozen_clean(served, run);
     let environment = frozen.new_environment();
     for found in frozen.memory().find(FETCHED.as_bytes()) {

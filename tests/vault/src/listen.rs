@@ -6,30 +6,55 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::{mpsc, oneshot};
 use tokio_rustls::TlsAcceptor;
 
 use crate::service::{Service, Visit};
 use crate::wire::{Ending, Socket, Wire};
 
+/// What is listened on.
+pub(crate) enum Listener {
+    Tcp(std::net::TcpListener),
+    Socket(std::os::unix::net::UnixListener),
+}
+
 /// Serves until `stop`; what still runs then ends with the runtime.
 pub(crate) async fn listen(
-    listener: TcpListener,
+    listener: Listener,
     tls: Option<TlsAcceptor>,
     service: Arc<Service>,
     stop: oneshot::Receiver<()>,
 ) {
     let accept = async {
-        loop {
-            let Ok((stream, _)) = listener.accept().await else { continue };
-            let number = service.log.connected();
-            tokio::spawn(connection(stream, tls.clone(), Arc::clone(&service), number));
+        match listener {
+            Listener::Tcp(listener) => accept(listener, tls, service).await,
+            Listener::Socket(listener) => accept_on_socket(listener, service).await,
         }
     };
     tokio::select! {
         () = accept => {}
         _ = stop => {}
+    }
+}
+
+async fn accept(listener: std::net::TcpListener, tls: Option<TlsAcceptor>, service: Arc<Service>) {
+    listener.set_nonblocking(true).expect("a socket that can be polled");
+    let listener = TcpListener::from_std(listener).expect("a listening socket");
+    loop {
+        let Ok((stream, _)) = listener.accept().await else { continue };
+        let number = service.log.connected();
+        tokio::spawn(connection(stream, tls.clone(), Arc::clone(&service), number));
+    }
+}
+
+async fn accept_on_socket(listener: std::os::unix::net::UnixListener, service: Arc<Service>) {
+    listener.set_nonblocking(true).expect("a socket that can be polled");
+    let listener = UnixListener::from_std(listener).expect("a listening socket");
+    loop {
+        let Ok((stream, _)) = listener.accept().await else { continue };
+        let number = service.log.connected();
+        tokio::spawn(serve(stream, false, Arc::clone(&service), number));
     }
 }
 

@@ -1,6 +1,8 @@
 //! A server of our own.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -10,7 +12,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::core::{Core, Flavour};
 use crate::fault::{Fault, Matcher};
-use crate::listen::listen;
+use crate::listen::{Listener, listen};
 use crate::operator::Operator;
 use crate::record::Recorded;
 use crate::service::Service;
@@ -19,11 +21,17 @@ use crate::tls::{self, Certificate, Settings, TlsFiles, Versions};
 /// A Vault on a port of its own, which ends when it is dropped.
 pub struct TestVault {
     service: Arc<Service>,
-    address: SocketAddr,
+    place: Place,
     prefix: String,
     files: Option<TlsFiles>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// Where it listens.
+enum Place {
+    Port(SocketAddr),
+    Socket(PathBuf),
 }
 
 /// How a [`TestVault`] is to be.
@@ -32,6 +40,8 @@ pub struct Builder {
     tls: Option<Settings>,
     prefix: String,
     port: u16,
+    ipv6: bool,
+    socket: Option<PathBuf>,
     flavour: Flavour,
     sealed: bool,
 }
@@ -86,6 +96,33 @@ impl Builder {
         self
     }
 
+    /// Listens on `[::1]`.
+    #[must_use]
+    pub fn ipv6(mut self) -> Self {
+        self.ipv6 = true;
+        self
+    }
+
+    /// Listens on a socket of the file system, without TLS, as an Agent does. One that is there already is replaced.
+    #[must_use]
+    pub fn socket(mut self, path: impl AsRef<Path>) -> Self {
+        self.socket = Some(path.as_ref().to_owned());
+        self
+    }
+
+    fn bind(&self) -> (Listener, Place) {
+        if let Some(path) = &self.socket {
+            // Nobody has to have been there.
+            let _ = std::fs::remove_file(path);
+            let listener = UnixListener::bind(path).expect("a socket");
+            return (Listener::Socket(listener), Place::Socket(path.clone()));
+        }
+        let ip: IpAddr = if self.ipv6 { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() };
+        let listener = TcpListener::bind((ip, self.port)).expect("a free port");
+        let address = listener.local_addr().expect("a bound socket's address");
+        (Listener::Tcp(listener), Place::Port(address))
+    }
+
     /// Speaks as Vault or as OpenBao.
     #[must_use]
     pub fn flavour(mut self, flavour: Flavour) -> Self {
@@ -102,26 +139,21 @@ impl Builder {
 
     /// Starts it; it accepts connections when this returns.
     pub fn start(self) -> TestVault {
+        let (listener, place) = self.bind();
         let (acceptor, files) = self.tls.map(tls::prepare).unzip();
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, self.port)).expect("a free port");
-        let address = listener.local_addr().expect("a bound socket's address");
         let mut core = Core::new(self.flavour);
         core.sealed = self.sealed;
         let service = Arc::new(Service::new(core, self.prefix.clone()));
         let (stop, stopped) = oneshot::channel();
         let serving = Arc::clone(&service);
         let thread = thread::spawn(move || run(listener, acceptor, serving, stopped));
-        TestVault { service, address, prefix: self.prefix, files, stop: Some(stop), thread: Some(thread) }
+        TestVault { service, place, prefix: self.prefix, files, stop: Some(stop), thread: Some(thread) }
     }
 }
 
-fn run(listener: TcpListener, tls: Option<TlsAcceptor>, service: Arc<Service>, stop: oneshot::Receiver<()>) {
+fn run(listener: Listener, tls: Option<TlsAcceptor>, service: Arc<Service>, stop: oneshot::Receiver<()>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(async {
-        listener.set_nonblocking(true).expect("a socket that can be polled");
-        let listener = tokio::net::TcpListener::from_std(listener).expect("a listening socket");
-        listen(listener, tls, service, stop).await;
-    });
+    runtime.block_on(listen(listener, tls, service, stop));
 }
 
 impl TestVault {
@@ -137,7 +169,10 @@ impl TestVault {
 
     /// What goes into `VAULT_ADDR`, path prefix included.
     pub fn addr(&self) -> String {
-        format!("{}://{}{}", self.scheme(), self.address, self.prefix)
+        match &self.place {
+            Place::Port(address) => format!("{}://{address}{}", self.scheme(), self.prefix),
+            Place::Socket(path) => format!("unix://{}", path.display()),
+        }
     }
 
     /// `http` or `https`.
@@ -145,9 +180,12 @@ impl TestVault {
         if self.files.is_some() { "https" } else { "http" }
     }
 
-    /// Where it listens.
+    /// Where it listens, unless on a socket of the file system.
     pub fn socket_addr(&self) -> SocketAddr {
-        self.address
+        match &self.place {
+            Place::Port(address) => *address,
+            Place::Socket(path) => panic!("{} has no port", path.display()),
+        }
     }
 
     /// The PEM files of an https server.
@@ -163,6 +201,12 @@ impl TestVault {
     /// What `sys/unseal` wants.
     pub fn unseal_key(&self) -> String {
         self.service.core().unseal_key.clone()
+    }
+
+    /// Adds this token to every request that comes without one, as a Proxy with auto-auth does. Records show what was
+    /// sent.
+    pub fn add_token(&self, token: &str) {
+        self.service.add_token(token);
     }
 
     /// Seals it.

@@ -26,6 +26,7 @@ use crate::wire::Ending;
 
 /// Go's server sends answers that are larger than this in chunks.
 const CHUNKED_FROM: usize = 2048;
+const TOKEN: &str = "x-vault-token";
 
 pub(crate) type Body = BoxBody<Bytes, io::Error>;
 
@@ -48,17 +49,34 @@ impl Visit {
 pub(crate) struct Service {
     core: Mutex<Core>,
     prefix: String,
+    added: Mutex<Option<HeaderValue>>,
     pub(crate) log: Log,
     pub(crate) faults: Faults,
 }
 
 impl Service {
     pub(crate) fn new(core: Core, prefix: String) -> Self {
-        Self { core: Mutex::new(core), prefix, log: Log::default(), faults: Faults::default() }
+        Self { core: Mutex::new(core), prefix, added: Mutex::default(), log: Log::default(), faults: Faults::default() }
     }
 
     pub(crate) fn core(&self) -> MutexGuard<'_, Core> {
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds this token to every request that comes without one.
+    pub(crate) fn add_token(&self, token: &str) {
+        let token = token.parse().expect("a header's value");
+        *self.added.lock().unwrap_or_else(PoisonError::into_inner) = Some(token);
+    }
+
+    /// The headers as the API gets them.
+    fn headers(&self, sent: &HeaderMap) -> HeaderMap {
+        let mut headers = sent.clone();
+        let added = self.added.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(token) = added.filter(|_| !headers.contains_key(TOKEN)) {
+            headers.insert(TOKEN, token);
+        }
+        headers
     }
 
     /// The API without HTTP; `path` begins after `/v1/`.
@@ -92,7 +110,7 @@ impl Service {
         let path = parts.uri.path().strip_prefix(self.prefix.as_str()).and_then(|path| path.strip_prefix("/v1/"));
         let Some(path) = path else { return Rendered { status: 404, body: "{\"errors\":[]}\n".to_owned() } };
         let query = parts.uri.query().unwrap_or_default();
-        self.call(&parts.method, &format!("{path}?{query}"), &parts.headers, body)
+        self.call(&parts.method, &format!("{path}?{query}"), &self.headers(&parts.headers), body)
     }
 
     async fn misbehave(&self, fault: Fault, parts: &Parts, body: &[u8], visit: &Visit) -> Response<Body> {
