@@ -170,9 +170,33 @@ mod tests {
             "unix://run/s",
             "unix:///",
             "unix:/run/s",
+            "127.0.0.1:8200",
+            "http://[fe80::1%25eth0]:8200",
         ] {
             let error = Address::parse(text).expect_err(text);
             assert!(error.code.status() == 78 && !format!("{error:?}").contains("s3cret"), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn a_socket_is_taken_as_it_is_written() {
+        for path in ["/run/a b/ä%20.sock", "/[::1%x]", &format!("/{}", "x".repeat(106))] {
+            let address = address(&format!("unix://{path}"));
+            assert_eq!(address.socket(), Some(path::Path::new(path)));
+            assert_eq!(address.to_string(), format!("unix://{path}"));
+            assert_eq!(address.join("a", None).as_str(), "http://localhost/v1/a");
+            assert!(address.is_loopback() && !address.is_https());
+        }
+        let error = Address::parse(&format!("unix:///{}", "x".repeat(107))).expect_err("it is too long");
+        assert!(error.message.contains("108 bytes"), "{error:?}");
+    }
+
+    #[test]
+    fn a_zone_is_one_in_the_host_alone() {
+        for (rest, expected) in
+            [("[fe80::1%eth0]:1", true), ("[fe80::1%25a]/x", true), ("[::1]/a%20b", false), ("h/[%]", false)]
+        {
+            assert_eq!(has_zone(rest), expected, "{rest}");
         }
     }
 

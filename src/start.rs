@@ -233,7 +233,7 @@ fn with(client: &Client, way: Way, task: Task, settings: &Settings, plan: Plan) 
     }
     match (task, &session.token) {
         (Task::Check, None) => {
-            log::warn!("there is no login: what can be read depends on the Agent's or Proxy's token")
+            log::warn!("there is no login: what can be read depends on the Agent's or Proxy's token");
         }
         (Task::Check, Some(_)) if !session.is_own => lookup::look_up(client, &mut session),
         _ => {}
