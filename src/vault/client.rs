@@ -35,8 +35,8 @@ const PARALLEL_HTTP2: usize = 64;
 
 const BAD_TOKEN: &str = "the token is wrong, expired, revoked or used up, or not for this address and namespace";
 
-const NO_TOKEN: &str = "does the Agent or Proxy at the address add its own token (auto_auth, and use_auto_auth_token in \
-    api_proxy), and does a policy of that token allow it?";
+const NO_TOKEN: &str = "does the Agent or Proxy at the address add its own token (auto_auth, and use_auto_auth_token \
+    in api_proxy), and does a policy of that token allow it?";
 
 /// How Vault says that it has no lease for the last use of a token.
 pub const WITHHELD: &str = "token had one use left, so leased credentials were immediately revoked";

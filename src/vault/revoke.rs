@@ -40,8 +40,8 @@ pub fn revoke(client: &Client, session: &Session, settings: &Settings, fetched: 
     }
 }
 
-/// Leaves nothing of a check behind: the token of our own login and the leases that hang on it, or the leases alone. Those
-/// that hang on the token of an Agent or a Proxy stay, which may have them in its cache for others.
+/// Leaves nothing of a check behind: the token of our own login and the leases that hang on it, or the leases alone.
+/// Those that hang on the token of an Agent or a Proxy stay, which may have them in its cache for others.
 pub fn after_check(client: &Client, session: &Session, fetched: &Fetched) {
     if session.is_own && can_be_revoked(session, fetched) {
         match revoke_self(client, session) {
