@@ -35,6 +35,9 @@ const PARALLEL_HTTP2: usize = 64;
 
 const BAD_TOKEN: &str = "the token is wrong, expired, revoked or used up, or not for this address and namespace";
 
+const NO_TOKEN: &str = "does the Agent or Proxy at the address add its own token (auto_auth, and use_auto_auth_token \
+    in api_proxy), and does a policy of that token allow it?";
+
 /// How Vault says that it has no lease for the last use of a token.
 pub const WITHHELD: &str = "token had one use left, so leased credentials were immediately revoked";
 
@@ -42,6 +45,8 @@ pub const WITHHELD: &str = "token had one use left, so leased credentials were i
 pub struct Connection {
     /// The server.
     pub address: Address,
+    /// Whether what is at the address adds a token of its own.
+    pub adds_token: bool,
     /// `X-Vault-Namespace` of the login, and of all that concerns its token.
     pub auth_namespace: Option<String>,
     /// `X-Vault-Namespace` of the secrets.
@@ -64,6 +69,7 @@ pub struct Client {
     /// The address that requests go to: the user's, or one with the name for the handshake in it.
     target: Address,
     address: Address,
+    adds_token: bool,
     /// The variable that names the proxy.
     proxy: Option<String>,
     auth_namespace: Option<HeaderValue>,
@@ -143,8 +149,17 @@ impl Client {
     /// # Errors
     /// 78 for a namespace or a server name that cannot be sent, 70 where the HTTP library fails.
     pub fn new(connection: Connection) -> Result<Client, Error> {
-        let Connection { address, auth_namespace, namespace, tls, server_name, proxy, deadline, max_retries } =
-            connection;
+        let Connection {
+            address,
+            adds_token,
+            auth_namespace,
+            namespace,
+            tls,
+            server_name,
+            proxy,
+            deadline,
+            max_retries,
+        } = connection;
         // Through a proxy the name in the URL is what the proxy connects to.
         let alias = server_name.filter(|_| proxy.is_none() && address.is_https());
         let (target, resolver) = target(&address, alias);
@@ -162,6 +177,7 @@ impl Client {
             patience: Patience::new(deadline, max_retries, redactor.clone()),
             redactor,
             address,
+            adds_token,
         })
     }
 
@@ -180,6 +196,7 @@ impl Client {
         let code = if answer.status == 404 { Code::Missing } else { Code::Refused };
         let error = Error::new(code, self.redactor.clean(&format!("{what}: {} ({})", answer.refusal(), self.address)));
         match answer.status {
+            403 if self.adds_token => error.hint(NO_TOKEN),
             403 if answer.refuses_token() => error.hint(BAD_TOKEN),
             403 => error.hint("no policy of the token allows it"),
             400 if error.message.contains(WITHHELD) => {
@@ -250,7 +267,7 @@ impl Client {
     fn exchange(&self, request: &Request<'_>, url: Url) -> Result<Response, Outcome> {
         log::trace!("{} /v1/{}", request.method, request.path);
         let response = self.prepare(request, url).map_err(Outcome::Final)?.send();
-        let response = response.map_err(|error| lost(request, &error))?;
+        let response = response.map_err(|error| lost(request, &error, self.address.socket().is_some()))?;
         self.is_connected.store(true, Ordering::Relaxed);
         self.is_http2.store(response.version() == Version::HTTP_2, Ordering::Relaxed);
         Ok(response)
@@ -366,8 +383,8 @@ fn body(response: &mut Response) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
     }
 }
 
-fn lost(request: &Request<'_>, error: &reqwest::Error) -> Outcome {
-    let failure = failure::understand(error);
+fn lost(request: &Request<'_>, error: &reqwest::Error, is_socket: bool) -> Outcome {
+    let failure = failure::understand(error, is_socket);
     if !failure.may_pass {
         return Outcome::Final(failure.error);
     }

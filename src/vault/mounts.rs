@@ -62,7 +62,7 @@ pub struct Mount {
 /// 69 or 76 where Vault could not be asked; a refusal is none.
 pub fn resolve(
     client: &Client,
-    token: &Secret,
+    token: Option<&Secret>,
     questions: &[Question<'_>],
     version: Option<KvVersion>,
 ) -> Result<Vec<Target>, Error> {
@@ -125,13 +125,13 @@ fn is_below(path: &str, mount: &str) -> bool {
 }
 
 /// All mounts at once; `None` where Vault refuses or does not have that.
-fn list(client: &Client, token: &Secret) -> Result<Option<Vec<Mount>>, Error> {
+fn list(client: &Client, token: Option<&Secret>) -> Result<Option<Vec<Mount>>, Error> {
     let answer = ask(client, token, "sys/internal/ui/mounts".to_owned())?;
     Ok(answer.is_success().then(|| mounts(&answer.body.0)).flatten())
 }
 
 /// The mount of one path, where Vault tells it.
-fn one(client: &Client, token: &Secret, path: &Path) -> Result<Option<Mount>, Error> {
+fn one(client: &Client, token: Option<&Secret>, path: &Path) -> Result<Option<Mount>, Error> {
     let answer = ask(client, token, format!("sys/internal/ui/mounts/{}", path.encoded()))?;
     let data = answer.body.0.get("data").filter(|_| answer.is_success());
     Ok(data.and_then(|data| mount(in_path(path.as_str(), data.get("path")?.as_str()?)?, data)))
@@ -145,9 +145,9 @@ fn in_path<'a>(path: &'a str, mount: &str) -> Option<&'a str> {
     ends.filter_map(|end| path.get(..end)).find(|front| *front == mount || front.ends_with(&in_namespace))
 }
 
-fn ask(client: &Client, token: &Secret, path: String) -> Result<Answer, Error> {
+fn ask(client: &Client, token: Option<&Secret>, path: String) -> Result<Answer, Error> {
     let what = format!("finding out the mounts ({path})");
-    client.send(&Request { token: Some(token), repeat: Repeat::Freely, what, ..Request::new(Method::GET, path) })
+    client.send(&Request { token, repeat: Repeat::Freely, what, ..Request::new(Method::GET, path) })
 }
 
 fn mounts(body: &Value) -> Option<Vec<Mount>> {

@@ -2,6 +2,7 @@
 
 #![allow(clippy::needless_pass_by_value, reason = "a JSON literal reads best as it is")]
 
+mod addresses;
 mod app;
 mod application_environment;
 mod certificate;

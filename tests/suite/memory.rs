@@ -64,7 +64,7 @@ fn frozen_clean(served: &Served, run: &Run, others: &[Credential]) -> Frozen {
 
 /// Nothing but the fetched value is left, and that in the new environment only; and the application starts with it.
 #[track_caller]
-fn assert_clean(served: &Served, run: &Run) {
+pub(crate) fn assert_clean(served: &Served, run: &Run) {
     assert_clean_of(served, run, &[]);
 }
 

@@ -462,9 +462,9 @@ fn names_that_only_look_like_ours_are_no_errors_and_official_ones_without_a_use_
 fn a_setting_that_cannot_be_understood_is_named_with_what_it_should_be_and_never_shown() {
     for (option, variable, wrong, words) in [
         ("", "VAULT_ENABLED", "maybe", "true or false"),
-        ("addr", "VAULT_ADDR", "vault.local:8200", "nor unix://"),
-        ("addr", "VAULT_ADDR", "/just/a/path", "not a URL"),
-        ("addr", "VAULT_ADDR", "ftp://vault", "nor unix://"),
+        ("addr", "VAULT_ADDR", "vault.local:8200", "neither http://, https:// nor unix://"),
+        ("addr", "VAULT_ADDR", "/just/a/path", "neither http://, https:// nor unix://"),
+        ("addr", "VAULT_ADDR", "ftp://vault", "neither http://, https:// nor unix://"),
         ("addr", "VAULT_ADDR", "http://ada:pass@vault", "a user name or password"),
         ("addr", "VAULT_ADDR", "http://vault?x=1", "`?` or `#`"),
         ("addr", "VAULT_ADDR", "http://vault:99999", "port"),

@@ -1,13 +1,14 @@
 //! A service of this machine that a program asks beside Vault: metadata of a cloud, a token service, or
 //! whatever else speaks HTTP.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::Response;
 
 use crate::fault::{Fault, Matcher};
-use crate::listen::Running;
+use crate::listen::{Listener, Running};
 use crate::record::Recorded;
 use crate::service::{Service, Site, made_up};
 
@@ -26,20 +27,23 @@ impl<F: Fn(&Recorded) -> LocalAnswer + Send + Sync> Site for Handler<F> {
 /// Plain HTTP on a free port, which records what it is asked, misbehaves on request, and ends when it is dropped.
 pub struct LocalServer {
     service: Arc<Service>,
-    running: Running,
+    address: SocketAddr,
+    /// Ends with the rest.
+    _running: Running,
 }
 
 impl LocalServer {
     /// Whatever is asked, the handler answers.
     pub fn start(handler: impl Fn(&Recorded) -> LocalAnswer + Send + Sync + 'static) -> Self {
         let service = Arc::new(Service::new(Arc::new(Handler(handler))));
-        let running = Running::start(0, None, Arc::clone(&service));
-        Self { service, running }
+        let (listener, address) = Listener::on_port(Ipv4Addr::LOCALHOST.into(), 0);
+        let running = Running::start(listener, None, Arc::clone(&service));
+        Self { service, address, _running: running }
     }
 
     /// Its URL, without a slash at its end.
     pub fn addr(&self) -> String {
-        format!("http://{}", self.running.address)
+        format!("http://{}", self.address)
     }
 
     /// All requests so far, in the order in which they arrived.
