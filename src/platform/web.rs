@@ -6,6 +6,7 @@ use std::time::Duration;
 use reqwest::blocking::{Client as Http, Response};
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::{Method, Url};
+use serde_json::Value;
 
 use crate::address::Address;
 use crate::error::{Code, Error};
@@ -20,6 +21,9 @@ use crate::vault::tls;
 
 /// The longest answer; a token has a few thousand bytes.
 const LIMIT: u64 = 1 << 20;
+
+/// The most characters of a server's words.
+const LONGEST_WORDS: usize = 300;
 
 /// One try takes at most this: a metadata server is near, and where it drops an answer (a hop limit of 1 does that to
 /// containers) the deadline is not to pass without a word.
@@ -74,6 +78,23 @@ impl Page {
     /// Whether the status is 2xx.
     pub fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
+    }
+
+    /// A refusal for a message: the status, and what the server says of it in JSON (RFC 6749, section 5.2) or in plain
+    /// text. A page of HTML says nothing.
+    pub fn refusal(&self) -> String {
+        let words: String = self.words().chars().filter(|char| !char.is_control()).take(LONGEST_WORDS).collect();
+        if words.is_empty() { format!("status {}", self.status) } else { format!("status {}: {words}", self.status) }
+    }
+
+    fn words(&self) -> String {
+        let text = String::from_utf8_lossy(self.body.expose());
+        let Ok(json) = serde_json::from_str::<Value>(&text) else {
+            let line = text.trim_start().lines().next().unwrap_or_default().trim_end();
+            return if line.starts_with('<') { String::new() } else { line.to_owned() };
+        };
+        let text = |name| json.get(name).and_then(Value::as_str);
+        text("error_description").or_else(|| text("error")).unwrap_or_default().to_owned()
     }
 }
 
@@ -133,10 +154,11 @@ fn judged(ask: &Ask<'_>, response: Response) -> Tried<Page> {
     let headers = response.headers().clone();
     let mut body = zeroize::Zeroizing::new(Vec::new());
     if response.take(LIMIT + 1).read_to_end(&mut body).is_err() {
-        return Tried::Again(Error::new(Code::Unavailable, "the answer broke off or did not end in time"), None);
+        let error = Error::new(Code::Unavailable, "the answer broke off or did not end in time");
+        return Tried::Again(error.hint(ask.hint), None);
     }
     if body.len() as u64 > LIMIT {
-        return Tried::Final(Error::new(Code::Protocol, "the answer has more than 1 MiB"));
+        return Tried::Final(Error::new(Code::Protocol, "the answer has more than 1 MiB").hint(ask.hint));
     }
     let page = Page { status, headers, body: Secret::from(std::mem::take(&mut *body)) };
     let failed = |code| Error::new(code, format!("status {status}")).hint(ask.hint);
@@ -152,4 +174,30 @@ fn judged(ask: &Ask<'_>, response: Response) -> Tried<Page> {
 
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_has_the_words_of_json_and_of_plain_text_only() {
+        for (body, refusal) in [
+            (
+                r#"{"error":"invalid_request","error_description":"Identity not found"}"#,
+                "status 400: Identity not found",
+            ),
+            (r#"{"error":"Bad request"}"#, "status 400: Bad request"),
+            (r#"{"error":{"code":1}}"#, "status 400"),
+            ("[]", "status 400"),
+            ("", "status 400"),
+            ("\n a line \u{1b}[1m\r\nanother", "status 400: a line [1m"),
+            ("<!DOCTYPE html>", "status 400"),
+        ] {
+            let page = Page { status: 400, headers: HeaderMap::new(), body: body.into() };
+            assert_eq!(page.refusal(), refusal, "{body}");
+        }
+        let page = Page { status: 400, headers: HeaderMap::new(), body: "a".repeat(1000).as_str().into() };
+        assert_eq!(page.refusal().len(), "status 400: ".len() + LONGEST_WORDS);
+    }
 }

@@ -12,6 +12,7 @@ use crate::request::parse_query;
 use crate::signer::JwtSigner;
 
 const ACCOUNTS: &str = "/computeMetadata/v1/instance/service-accounts/";
+const NO_ACCOUNT: &str = "Service account not enabled on this instance";
 
 /// A metadata server on a free port, with the key that Vault has to believe.
 pub struct GcpMetadata {
@@ -77,9 +78,12 @@ fn answer(request: &Recorded, account: bool, signer: &JwtSigner) -> LocalAnswer 
     if request.header("metadata-flavor") != Some("Google") {
         return text(403, "Missing Metadata-Flavor:Google header.");
     }
+    if !account && request.path.starts_with(ACCOUNTS) {
+        let body = json!({ "error": "invalid_request", "error_description": NO_ACCOUNT });
+        return text(404, &body.to_string());
+    }
     let name = request.path.strip_prefix(ACCOUNTS).and_then(|path| path.strip_suffix("/identity"));
-    if request.method != "GET" || !account || !name.is_some_and(|name| ["default", GcpMetadata::EMAIL].contains(&name))
-    {
+    if request.method != "GET" || !name.is_some_and(|name| ["default", GcpMetadata::EMAIL].contains(&name)) {
         return text(404, "Not Found");
     }
     let query = parse_query(&request.query);
