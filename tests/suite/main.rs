@@ -5,6 +5,7 @@
 mod addresses;
 mod app;
 mod application_environment;
+mod azure;
 mod certificate;
 mod check;
 mod command_line;
