@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::local::{LocalAnswer, LocalServer};
 use crate::operator::merged;
 use crate::record::Recorded;
-use crate::request::parse_query;
+use crate::request::parse_form;
 use crate::signer::JwtSigner;
 
 const ACCOUNTS: &str = "/computeMetadata/v1/instance/service-accounts/";
@@ -86,7 +86,7 @@ fn answer(request: &Recorded, account: bool, signer: &JwtSigner) -> LocalAnswer 
     if request.method != "GET" || !name.is_some_and(|name| ["default", GcpMetadata::EMAIL].contains(&name)) {
         return text(404, "Not Found");
     }
-    let query = parse_query(&request.query);
+    let query = parse_form(&request.query);
     match query.get("audience").filter(|audience| !audience.is_empty()) {
         None => text(400, "non-empty audience parameter required"),
         Some(audience) => {
