@@ -1,4 +1,5 @@
-//! The auth method `azure`: the token of a managed identity, and the machine that it is on. There is no real one to try.
+//! The auth method `azure`: the token of a managed identity, and the machine that it is on. There is no real one to
+//! try.
 
 use std::fs;
 use std::time::Duration;
@@ -57,13 +58,6 @@ impl Machine<'_> {
         self.metadata.server().fault_times(1, INSTANCE, Fault::answer(200, answer));
     }
 
-    fn body(&self, jwt: &str, kind: &str, name: &str) -> Value {
-        let (subscription, group) = (AzureMetadata::SUBSCRIPTION, AzureMetadata::RESOURCE_GROUP);
-        json!({
-            "role": "web", "jwt": jwt, "subscription_id": subscription, "resource_group_name": group, kind: name,
-        })
-    }
-
     /// Vault answers 500 with these words, as its plugin does where it refuses: that is told, and not tried again.
     #[track_caller]
     fn assert_failed(&self, words: &str) {
@@ -73,6 +67,14 @@ impl Machine<'_> {
         self.run().fails(69, &[&at, words, "does the role allow this identity", "VAULT_AZURE_RESOURCE"]);
         assert_eq!(self.way.logins().len(), 1, "{words}");
     }
+}
+
+/// What the login of the role sends: who it is, and which machine.
+fn body(jwt: &str, kind: &str, name: &str) -> Value {
+    let (subscription, group) = (AzureMetadata::SUBSCRIPTION, AzureMetadata::RESOURCE_GROUP);
+    json!({
+        "role": "web", "jwt": jwt, "subscription_id": subscription, "resource_group_name": group, kind: name,
+    })
 }
 
 fn ours() -> Target {
@@ -86,7 +88,7 @@ fn a_machine_logs_in_with_two_requests_to_its_metadata_service() {
     let jwt = machine.token(json!({}));
     machine.gives(&jwt);
     machine.way.assert_in(&machine.run());
-    machine.way.assert_login("", &machine.body(&jwt, "vm_name", "web-1"));
+    machine.way.assert_login("", &body(&jwt, "vm_name", "web-1"));
     let requests = machine.metadata.server().requests();
     assert_eq!(requests.len(), 2);
     let resource = "https%3A%2F%2Fmanagement.azure.com%2F";
@@ -103,7 +105,7 @@ fn a_machine_of_a_scale_set_goes_by_the_name_of_the_set() {
     let jwt = machine.token(json!({}));
     machine.gives(&jwt);
     machine.way.assert_in(&machine.run());
-    machine.way.assert_login("", &machine.body(&jwt, "vmss_name", "web-set"));
+    machine.way.assert_login("", &body(&jwt, "vmss_name", "web-set"));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use test_vault::{AzureMetadata, ClientCa, ClientCertificate, GcpMetadata, JwtSig
 use crate::controls::control;
 use crate::launch::{Served, as_root};
 use crate::memory::frozen::Frozen;
-use crate::memory::{Credential, assert_clean, assert_clean_of, left};
+use crate::memory::{Credential, assert_clean, assert_clean_of, credentials, left};
 use crate::support::{Run, directory};
 
 const PASSWORD: &str = "the password of a user, which nobody else has: 8d1f0c";
@@ -119,15 +119,21 @@ fn assert_clean_and_logged_in(served: &Served, run: &Run) {
     assert_eq!(login, Some(200), "no JWT was searched for");
 }
 
+/// A run on a machine of Google's, which logs in.
+fn google(served: &Served, metadata: &GcpMetadata) -> Run {
+    let operator = served.vault.operator();
+    operator.enable_gcp("gcp", metadata);
+    operator.gcp_role("gcp", "app", allowed());
+    let run = served.at().env("VAULT_AUTH_METHOD", "gcp").env("GCE_METADATA_HOST", metadata.host());
+    run.option("--role=app")
+}
+
 #[test]
 fn nothing_of_an_identity_of_google_is_left() {
     as_root("memory_methods::nothing_of_an_identity_of_google_is_left", || {
         for served in [Served::http(), Served::https()] {
-            let (metadata, operator) = (GcpMetadata::start(), served.vault.operator());
-            operator.enable_gcp("gcp", &metadata);
-            operator.gcp_role("gcp", "app", allowed());
-            let run = served.at().env("VAULT_AUTH_METHOD", "gcp").env("GCE_METADATA_HOST", metadata.host());
-            assert_clean_and_logged_in(&served, &run.option("--role=app"));
+            let metadata = GcpMetadata::start();
+            assert_clean_and_logged_in(&served, &google(&served, &metadata));
         }
     });
 }
@@ -162,5 +168,16 @@ fn the_search_finds_what_the_methods_leave_without_the_wiping() {
         let run = served.at().env("VAULT_AUTH_METHOD", "userpass").env("VAULT_USERNAME", "ada");
         let frozen = Frozen::start(&control("control_unwiped_block"), &run.env("VAULT_PASSWORD", PASSWORD));
         assert!(!left(&frozen, &bytes("password", PASSWORD)).is_empty(), "nothing of the password was found");
+    });
+}
+
+#[test]
+fn the_search_finds_an_identity_without_the_wiping() {
+    as_root("memory_methods::the_search_finds_an_identity_without_the_wiping", || {
+        let (served, metadata) = (Served::http(), GcpMetadata::start());
+        let run = google(&served, &metadata);
+        let frozen = Frozen::start(&control("control_unwiped_heap"), &run);
+        let left = left(&frozen, &credentials(&served));
+        assert!(left.iter().any(|found| found.contains("half of JWT")), "{left:#?}");
     });
 }

@@ -107,16 +107,14 @@ fn machine(page: &Page) -> Result<Map<String, Value>, Error> {
     }
     let field = |name: &str| text(page, &format!("/compute/{name}")).filter(|text| !text.is_empty());
     let name = field("vmScaleSetName").map(|name| ("vmss_name", name)).or_else(|| Some(("vm_name", field("name")?)));
-    match (field("subscriptionId"), field("resourceGroupName"), name) {
-        (Some(subscription), Some(group), Some((kind, name))) => {
-            let fields = [("subscription_id", subscription), ("resource_group_name", group), (kind, name)];
-            Ok(fields.into_iter().map(|(name, text)| (name.to_owned(), text.into())).collect())
-        }
-        _ => {
-            let without = "no name, resource group and subscription of a machine in the answer";
-            Err(Error::new(Code::Protocol, format!("{MACHINE}: {without}")).hint(NOT_REACHED))
-        }
-    }
+    let (Some(subscription), Some(group), Some((kind, name))) =
+        (field("subscriptionId"), field("resourceGroupName"), name)
+    else {
+        let without = "no name, resource group and subscription of a machine in the answer";
+        return Err(Error::new(Code::Protocol, format!("{MACHINE}: {without}")).hint(NOT_REACHED));
+    };
+    let fields = [("subscription_id", subscription), ("resource_group_name", group), (kind, name)];
+    Ok(fields.into_iter().map(|(name, text)| (name.to_owned(), text.into())).collect())
 }
 
 fn text(page: &Page, pointer: &str) -> Option<String> {

@@ -148,7 +148,7 @@ fn unmarked(path: &str) -> LocalAnswer {
     if path.starts_with("/metadata/identity/") {
         return json_answer(400, &json!({ "error": "bad_request_102", "error_description": text }));
     }
-    json_answer(400, &json!({ "error": format!("Bad request. {text}") }))
+    json_answer(400, &json!({ "error": format!("Bad request: . {text}") }))
 }
 
 fn refused(description: &str) -> LocalAnswer {
