@@ -7,8 +7,8 @@ use std::time::Duration;
 use test_vault::{AzureMetadata, Fault, LatePort, Target, TestVault, Value, json};
 
 use crate::metadata::{
-    assert_asked, assert_asks_no_proxy, assert_final, assert_not_reached, assert_says_nothing_of_jwt, passing,
-    starts_before,
+    all_at_once, assert_asked, assert_asks_no_proxy, assert_final, assert_not_reached, assert_says_nothing_of_jwt,
+    passing, starts_before,
 };
 use crate::support::{Run, directory};
 use crate::ways_in::WayIn;
@@ -279,16 +279,19 @@ fn a_metadata_service_that_comes_up_late_is_waited_for() {
 
 #[test]
 fn a_metadata_service_that_does_not_answer_is_named() {
-    let target = ours();
     let drip = Fault::Drip(Duration::from_millis(50));
-    for fault in [Fault::Hang, Fault::Reset, drip, Fault::answer(503, ""), AzureMetadata::not_now(404)] {
-        for (path, what) in [(TOKEN, "the token of the managed identity"), (INSTANCE, "which machine this is")] {
+    let faults = [Fault::Hang, Fault::Reset, drip, Fault::answer(503, ""), AzureMetadata::not_now(404)];
+    let places = [(TOKEN, "the token of the managed identity"), (INSTANCE, "which machine this is")];
+    for (path, what) in places {
+        all_at_once(faults.clone(), |fault| {
+            let target = ours();
             let machine = Machine::new(&target);
-            machine.metadata.server().fault(path, fault.clone());
+            machine.metadata.server().fault(path, fault);
             let parts = [what, &machine.metadata.addr(), "does this run on a virtual machine of Azure's"];
             assert_not_reached(&machine.way, &machine.run(), &parts);
-        }
+        });
     }
+    let target = ours();
     let (machine, closed) = (Machine::new(&target), LatePort::new());
     let run = machine.run().env("AZURE_POD_IDENTITY_AUTHORITY_HOST", format!("http://{}", closed.host()));
     assert_not_reached(&machine.way, &run, &["the token of the managed identity", &closed.host()]);

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use test_vault::{Fault, GcpMetadata, LatePort, Target, TestVault, Value, json};
 
 use crate::metadata::{
-    assert_asked, assert_asks_no_proxy, assert_final, assert_not_reached, assert_says_nothing_of_jwt, passing,
-    starts_before,
+    all_at_once, assert_asked, assert_asks_no_proxy, assert_final, assert_not_reached, assert_says_nothing_of_jwt,
+    passing, starts_before,
 };
 use crate::support::{Run, directory};
 use crate::ways_in::WayIn;
@@ -224,13 +224,15 @@ fn a_metadata_server_that_comes_up_late_is_waited_for() {
 
 #[test]
 fn a_metadata_server_that_does_not_answer_is_named() {
-    let target = ours();
-    for fault in [Fault::Hang, Fault::Reset, Fault::Drip(Duration::from_millis(50)), Fault::answer(503, "")] {
+    let drip = Fault::Drip(Duration::from_millis(50));
+    all_at_once([Fault::Hang, Fault::Reset, drip, Fault::answer(503, "")], |fault| {
+        let target = ours();
         let instance = Instance::new(&target);
         instance.metadata.server().fault(PATH, fault);
         let parts = ["the identity token of this machine", &instance.metadata.host(), "GCE_METADATA_HOST"];
         assert_not_reached(&instance.way, &instance.run(), &parts);
-    }
+    });
+    let target = ours();
     let (instance, closed) = (Instance::new(&target), LatePort::new());
     let run = instance.run().env("GCE_METADATA_HOST", closed.host());
     assert_not_reached(&instance.way, &run, &["the identity token of this machine", &closed.host()]);
