@@ -256,15 +256,15 @@ fn an_answer_that_is_not_azures_ends_the_start() {
 
 #[test]
 fn what_passes_is_waited_for() {
-    let target = ours();
     let later = [404, 410, 429, 500].map(AzureMetadata::not_now);
-    for fault in passing().into_iter().chain(later) {
-        for path in [TOKEN, INSTANCE] {
+    for path in [TOKEN, INSTANCE] {
+        all_at_once(passing().into_iter().chain(later.clone()), |fault| {
+            let target = ours();
             let machine = Machine::new(&target);
-            machine.metadata.server().fault_times(2, path, fault.clone());
+            machine.metadata.server().fault_times(2, path, fault);
             machine.way.assert_in(&machine.run());
             assert_eq!(machine.metadata.server().requests().len(), 4);
-        }
+        });
     }
 }
 

@@ -196,13 +196,13 @@ fn an_answer_that_is_not_googles_ends_the_start() {
 
 #[test]
 fn what_passes_is_waited_for() {
-    let target = ours();
-    for fault in passing() {
+    all_at_once(passing(), |fault| {
+        let target = ours();
         let instance = Instance::new(&target);
         instance.metadata.server().fault_times(2, PATH, fault);
         instance.way.assert_in(&instance.run());
         assert_eq!(instance.metadata.server().requests().len(), 3);
-    }
+    });
 }
 
 #[test]
