@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use crate::error::{Error, Errors};
 use crate::fetch::question;
+use crate::namespace;
 use crate::path::Path;
 use crate::plan::{Plan, Request};
 use crate::reference::Ask;
@@ -28,7 +29,7 @@ pub fn of(plan: &Plan, settings: &Settings) -> Result<String, Errors> {
         errors.keep(rule(request, settings).map(|rule| add(&mut rules, rule)));
     }
     if let Some(path) = settings.transit.path().filter(|_| !plan.ciphertexts.is_empty()) {
-        errors.keep(exact(path, vec!["update"]).map(|rule| add(&mut rules, rule)));
+        errors.keep(exact(path, settings, vec!["update"]).map(|rule| add(&mut rules, rule)));
     }
     errors.or(())?;
     // In an order of their own, so that two policies can be compared.
@@ -40,16 +41,21 @@ fn rule(request: &Request, settings: &Settings) -> Result<Rule, Error> {
     match (&request.ask, question(request)) {
         (Ask::Read(_), Some(question)) => {
             let target = mounts::offline(question, settings.kv_version).ok_or_else(|| ambiguous(&request.path))?;
-            exact(target.path, vec!["read"])
+            exact(target.path, settings, vec!["read"])
         }
         // KV asks for another capability where there is nothing yet; the engines that answer a write do not.
-        _ if request.path.is_like_kv2() => exact(request.path.clone(), vec!["create", "update"]),
-        _ => exact(request.path.clone(), vec!["update"]),
+        _ if request.path.is_like_kv2() => exact(request.path.clone(), settings, vec!["create", "update"]),
+        _ => exact(request.path.clone(), settings, vec!["update"]),
     }
 }
 
-/// A rule for one path and no other: the signs of Vault's patterns and templates cannot be escaped.
-fn exact(path: Path, capabilities: Vec<&'static str>) -> Result<Rule, Error> {
+/// A rule for one path and no other, as it is from the policy's namespace on: the signs of Vault's patterns and templates
+/// cannot be escaped.
+fn exact(path: Path, settings: &Settings, capabilities: Vec<&'static str>) -> Result<Rule, Error> {
+    let path = match rest(settings).unwrap_or_default() {
+        "" => path,
+        namespace => Path::parse(namespace)?.join(&path),
+    };
     let text = path.as_str();
     let is_pattern = text.ends_with('*') || path.segments().any(|segment| segment == "+");
     if is_pattern || text.contains("{{") || text.contains("${") {
@@ -79,12 +85,31 @@ fn ambiguous(path: &Path) -> Error {
     )
 }
 
+/// What leads from the namespace of the login, where its policies are, to that of the secrets.
+fn rest(settings: &Settings) -> Option<&str> {
+    namespace::below(settings.auth_namespace.as_deref(), settings.namespace.as_deref())
+}
+
+/// Which namespace the policy is for, where that is not the root namespace without any other.
+fn home(settings: &Settings) -> String {
+    let name = |name: &Option<String>| match name {
+        Some(name) => format!("the namespace {}", name.escape_default()),
+        None => "the root namespace".to_owned(),
+    };
+    let (login, secrets) = (name(&settings.auth_namespace), name(&settings.namespace));
+    match rest(settings) {
+        _ if (&settings.auth_namespace, &settings.namespace) == (&None, &None) => String::new(),
+        Some(_) => format!("# To be written in {login}.\n"),
+        None => format!(
+            "# To be written in {secrets}, for a login there.\n# It is of no use to a login in {login}: a token is good \
+            for its own namespace and those below it.\n"
+        ),
+    }
+}
+
 fn hcl(rules: &[Rule], settings: &Settings) -> String {
     let mut text = String::from("# What the application's variables are made of.\n");
-    if let Some(namespace) = &settings.namespace {
-        // Writing into a String cannot fail.
-        let _ = writeln!(text, "# To be written in the namespace {}.", namespace.escape_default());
-    }
+    text.push_str(&home(settings));
     for rule in rules {
         block(&mut text, rule);
     }
@@ -103,6 +128,7 @@ fn own(path: &'static str, capability: &'static str) -> Rule {
 fn block(text: &mut String, Rule { path, capabilities }: &Rule) {
     let path = path.as_str().replace('"', "\\\"");
     let capabilities = capabilities.join("\", \"");
+    // Writing into a String cannot fail.
     let _ = write!(text, "path \"{path}\" {{\n  capabilities = [\"{capabilities}\"]\n}}\n");
 }
 
@@ -171,6 +197,33 @@ mod tests {
         for path in ["kv/data/a*b", "kv/data/a+b"] {
             assert!(policy(&[], &[("A", &format!("vault:{path}#k"))]).is_ok(), "{path}");
         }
+    }
+
+    #[test]
+    fn paths_begin_in_the_namespace_of_the_login() {
+        let secret = [("A", "vault:kv/data/a#k"), ("B", "vault:web/kv/data/a#k")];
+        for (login, secrets, front, words) in [
+            ("", "", "", "made of.\npath"),
+            ("team", "team", "", "in the namespace team.\n"),
+            ("team", "team/web", "web/", "in the namespace team.\n"),
+            ("root", "team/web", "team/web/", "in the root namespace.\n"),
+            (
+                "team",
+                "other",
+                "",
+                "in the namespace other, for a login there.\n# It is of no use to a login in the namespace team:",
+            ),
+            ("team", "", "", "in the root namespace, for a login there.\n"),
+            ("te\nam", "te\nam", "", "in the namespace te\\nam.\n"),
+        ] {
+            let set = [secret[0], secret[1], ("VAULT_AUTH_NAMESPACE", login), ("VAULT_NAMESPACE", secrets)];
+            let hcl = policy(&[], &set).expect("a policy");
+            let expected =
+                ["kv", "web/kv"].map(|path| format!("\"{front}{path}/data/a\" {{ capabilities = [\"read\"] }}"));
+            assert_eq!(rules(&hcl), expected, "{login} {secrets}");
+            assert!(hcl.contains(words) && hcl.contains("\"auth/token/lookup-self\""), "{hcl}");
+        }
+        assert!(policy(&[], &[secret[0], ("VAULT_AUTH_NAMESPACE", "/"), ("VAULT_NAMESPACE", "a+/+")]).is_err());
     }
 
     #[test]

@@ -10,7 +10,10 @@ use crate::path::Path;
 use crate::secret::Secret;
 use crate::settings::KvVersion;
 use crate::vault::answer::Answer;
-use crate::vault::client::{Client, Repeat, Request};
+use crate::vault::client::{Client, Repeat, Request, Space};
+
+/// What tells the mounts to whom they are for.
+const MOUNTS: &str = "sys/internal/ui/mounts";
 
 /// What is mounted where a path leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,28 +129,36 @@ fn is_below(path: &str, mount: &str) -> bool {
 
 /// All mounts at once; `None` where Vault refuses or does not have that.
 fn list(client: &Client, token: &Secret) -> Result<Option<Vec<Mount>>, Error> {
-    let answer = ask(client, token, "sys/internal/ui/mounts".to_owned())?;
+    let answer = ask(client, token, Space::Secrets, MOUNTS.to_owned())?;
     Ok(answer.is_success().then(|| mounts(&answer.body.0)).flatten())
 }
 
-/// The mount of one path, where Vault tells it.
+/// The mount of one path, where Vault tells it. Behind a namespace, `OpenBao` tells a mount in another one below to root
+/// tokens only, and to everybody who asks in the root namespace.
 fn one(client: &Client, token: &Secret, path: &Path) -> Result<Option<Mount>, Error> {
-    let answer = ask(client, token, format!("sys/internal/ui/mounts/{}", path.encoded()))?;
+    let namespace = client.namespace();
+    let mut answer = ask(client, token, Space::Secrets, format!("{MOUNTS}/{}", path.encoded()))?;
+    if let Some(whole) = namespace.filter(|_| !answer.is_success()).and_then(|name| path.below(name)) {
+        answer = ask(client, token, Space::Root, format!("{MOUNTS}/{}", whole.encoded()))?;
+    }
     let data = answer.body.0.get("data").filter(|_| answer.is_success());
-    Ok(data.and_then(|data| mount(in_path(path.as_str(), data.get("path")?.as_str()?)?, data)))
+    Ok(data.and_then(|data| mount(in_path(path.as_str(), data.get("path")?.as_str()?, namespace)?, data)))
 }
 
-/// The mount as it stands in a path, with the namespace in front of it, which a server may leave out.
-fn in_path<'a>(path: &'a str, mount: &str) -> Option<&'a str> {
+/// The mount as it stands in a path, with the namespaces in front of it: a server may leave out all of them, or put that
+/// of the request there too.
+fn in_path<'a>(path: &'a str, mount: &str, namespace: Option<&str>) -> Option<&'a str> {
     let mount = mount.trim_end_matches('/');
+    let below = namespace.and_then(|namespace| mount.strip_prefix(namespace)?.strip_prefix('/'));
     let in_namespace = format!("/{mount}");
+    let is_mount = |front: &&str| *front == mount || Some(*front) == below || front.ends_with(&in_namespace);
     let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
-    ends.filter_map(|end| path.get(..end)).find(|front| *front == mount || front.ends_with(&in_namespace))
+    ends.filter_map(|end| path.get(..end)).find(is_mount)
 }
 
-fn ask(client: &Client, token: &Secret, path: String) -> Result<Answer, Error> {
+fn ask(client: &Client, token: &Secret, space: Space, path: String) -> Result<Answer, Error> {
     let what = format!("finding out the mounts ({path})");
-    client.send(&Request { token: Some(token), repeat: Repeat::Freely, what, ..Request::new(Method::GET, path) })
+    client.send(&Request { token: Some(token), repeat: Repeat::Freely, space, what, ..Request::new(Method::GET, path) })
 }
 
 fn mounts(body: &Value) -> Option<Vec<Mount>> {
@@ -222,8 +233,19 @@ mod tests {
             ("team/kv/secret/kv/secret/app", "kv/secret/", Some("team/kv/secret")),
             ("secret/app", "secret/", Some("secret")),
             ("team/my-secret/app", "secret/", None),
+            ("web/secret/app", "other/team/web/secret/", None),
         ] {
-            assert_eq!(in_path(path, mount), expected, "{path} {mount}");
+            assert_eq!(in_path(path, mount, None), expected, "{path} {mount}");
+            assert_eq!(in_path(path, mount, Some("org")), expected, "{path} {mount} in org");
+        }
+        for (path, mount, expected) in [
+            ("web/secret/app", "org/web/secret/", Some("web/secret")),
+            ("web/secret/app", "web/secret/", Some("web/secret")),
+            ("secret/app", "secret/", Some("secret")),
+            ("org/kv/app", "org/kv/", Some("org/kv")),
+            ("web/secret/app", "organ/web/secret/", None),
+        ] {
+            assert_eq!(in_path(path, mount, Some("org")), expected, "{path} {mount} in org");
         }
     }
 

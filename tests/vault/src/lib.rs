@@ -18,6 +18,7 @@ mod leases;
 mod listen;
 mod lockout;
 mod mounts;
+mod namespaces;
 mod operator;
 mod path;
 mod pki;
