@@ -154,9 +154,13 @@ impl Operator {
 
     /// A new secret_id, wrapped: the wrapping token.
     pub fn wrapped_secret_id(&self, mount: &str, role: &str, ttl: &str) -> String {
-        let path = format!("auth/{mount}/role/{role}/secret-id");
+        self.wrapped_secret_id_at(&format!("auth/{mount}/role/{role}/secret-id"), ttl)
+    }
+
+    /// The same where the path is not only of mount and role.
+    pub fn wrapped_secret_id_at(&self, path: &str, ttl: &str) -> String {
         let headers = [("x-vault-token", self.token.as_str()), ("x-vault-wrap-ttl", ttl)];
-        let (status, answer) = self.request_with("POST", &path, &headers, Some(json!({})));
+        let (status, answer) = self.request_with("POST", path, &headers, Some(json!({})));
         assert_eq!(status, 200, "POST {path}: {answer}");
         text(&answer, "/wrap_info/token")
     }
