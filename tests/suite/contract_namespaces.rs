@@ -4,7 +4,7 @@ use test_vault::{Target, Value, json, on_every_vault};
 
 use crate::app::reading;
 use crate::contract::{POLICY_REFUSED, TOKEN_REFUSED, assert_missing, assert_refused};
-use crate::namespaces::{Tree, header};
+use crate::namespaces::{self, Tree, header};
 
 const NOT_FOUND: &str = "namespace not found";
 
@@ -101,16 +101,12 @@ fn the_header_and_the_path_make_one_namespace_together() {
 #[test]
 fn a_token_is_good_for_its_namespace_and_those_below_by_the_policies_of_its_own() {
     on_every_vault(|target| {
-        let tree = Tree::new(target);
-        let Tree { team, web, other } = &tree;
-        let operator = target.operator();
+        let Tree { team, web, other } = &Tree::new(target);
+        let operator = target.operator().within(team);
         let hcl = "path \"kv/*\" { capabilities = [\"read\"] }\npath \"web/kv/*\" { capabilities = [\"read\"] }";
-        operator.write(&format!("{team}/sys/policies/acl/app"), json!({ "policy": hcl }));
-        operator.write(
-            &format!("{web}/sys/policies/acl/app"),
-            json!({"policy": "path \"kv/*\" { capabilities = [\"deny\"] }"}),
-        );
-        let token = tree.token(target, team, "app");
+        operator.policy("app", hcl);
+        target.operator().within(web).policy("app", "path \"kv/*\" { capabilities = [\"deny\"] }");
+        let token = namespaces::token(target, team, "app");
         for (namespace, path, expected) in [
             (team.as_str(), "kv/data/app", team),
             (team, "web/kv/data/app", web),
@@ -132,10 +128,9 @@ fn a_token_is_good_for_its_namespace_and_those_below_by_the_policies_of_its_own(
 #[test]
 fn what_a_token_asks_about_itself_goes_to_its_own_namespace() {
     on_every_vault(|target| {
-        let tree = Tree::new(target);
-        let Tree { team, web, other } = &tree;
+        let Tree { team, web, other } = &Tree::new(target);
         for namespace in ["", team, web, other, "root"] {
-            let token = tree.token(target, team, "default");
+            let token = namespaces::token(target, team, "default");
             let (status, answer) = read(target, namespace, "auth/token/lookup-self", &token);
             let data = &answer["data"];
             let found = (&data["namespace_path"], &data["path"]);
@@ -147,7 +142,7 @@ fn what_a_token_asks_about_itself_goes_to_its_own_namespace() {
             assert_eq!(write(target, namespace, "auth/token/revoke-self", &token, json!({})).0, 204, "{namespace}");
             assert_refused(&read(target, team, "auth/token/lookup-self", &token), 403, TOKEN_REFUSED);
         }
-        let token = tree.token(target, team, "default");
+        let token = namespaces::token(target, team, "default");
         assert_refused(&write(target, "nowhere", "auth/token/revoke-self", &token, json!({})), 404, NOT_FOUND);
     });
 }
@@ -155,9 +150,8 @@ fn what_a_token_asks_about_itself_goes_to_its_own_namespace() {
 #[test]
 fn a_login_is_one_of_its_namespace() {
     on_every_vault(|target| {
-        let tree = Tree::new(target);
-        let Tree { team, web, other } = &tree;
-        let (role_id, secret_id) = tree.role(target, team, "path \"kv/*\" { capabilities = [\"read\"] }");
+        let Tree { team, web, other } = &Tree::new(target);
+        let (role_id, secret_id) = namespaces::role(target, team, &reading("kv"));
         let body = json!({"role_id": role_id, "secret_id": secret_id});
         let login = |namespace: &str, path: &str| write(target, namespace, path, "", body.clone());
         let (path, in_path) = ("auth/approle/login", format!("{team}/auth/approle/login"));
@@ -178,11 +172,9 @@ fn a_login_is_one_of_its_namespace() {
 #[test]
 fn a_wrapping_token_is_good_everywhere_and_knows_its_path_in_its_namespace() {
     on_every_vault(|target| {
-        let tree = Tree::new(target);
-        let Tree { team, web, other } = &tree;
-        tree.role(target, team, "path \"kv/*\" { capabilities = [\"read\"] }");
-        let wrapped =
-            || target.operator().wrapped_secret_id_at(&format!("{team}/auth/approle/role/app/secret-id"), "5m");
+        let Tree { team, web, other } = &Tree::new(target);
+        namespaces::role(target, team, &reading("kv"));
+        let wrapped = || target.operator().within(team).wrapped_secret_id("approle", "app", "5m");
         for namespace in ["", team, web, other] {
             let token = wrapped();
             let looked_up = write(target, namespace, "sys/wrapping/lookup", "", json!({ "token": token }));
@@ -202,12 +194,11 @@ fn a_wrapping_token_is_good_everywhere_and_knows_its_path_in_its_namespace() {
 #[test]
 fn the_mounts_are_those_of_the_namespace() {
     on_every_vault(|target| {
-        let tree = Tree::new(target);
-        let Tree { team, web, other } = &tree;
-        let operator = target.operator();
+        let Tree { team, web, other } = &Tree::new(target);
+        let operator = target.operator().within(team);
         let hcl = "path \"kv/*\" { capabilities = [\"read\"] }\npath \"web/kv/*\" { capabilities = [\"read\"] }";
-        operator.write(&format!("{team}/sys/policies/acl/app"), json!({ "policy": hcl }));
-        let (token, root) = (tree.token(target, team, "app"), target.root_token());
+        operator.policy("app", hcl);
+        let (token, root) = (namespaces::token(target, team, "app"), target.root_token());
         let listed = |namespace: &str| {
             let answer = read(target, namespace, "sys/internal/ui/mounts", &token).1;
             answer["data"]["secret"].as_object().expect("mounts").contains_key("kv/")

@@ -1,8 +1,9 @@
 //! Namespaces: of the login, of the secrets, and in front of a path.
 
-use test_vault::{Target, TestVault, Value, json, on_every_vault};
+use test_vault::{Target, TestVault, json, on_every_vault, on_every_vault_with_database};
 
 use crate::app::{as_root, reading};
+use crate::launch::PATIENCE;
 use crate::support::{Run, run_at};
 
 /// Three namespaces of a test's own, each with a KV v2 mount `kv` that has the secret `app`, `{"k": <the namespace>}`.
@@ -17,41 +18,36 @@ impl Tree {
     pub(crate) fn new(target: &Target) -> Tree {
         let (team, other) = (target.unique("team"), target.unique("other"));
         let web = format!("{team}/web");
-        let operator = target.operator();
-        for (above, name) in [("", team.as_str()), (&format!("{team}/"), "web"), ("", &other)] {
-            operator.must("POST", &format!("{above}sys/namespaces/{name}"), None);
-        }
+        target.operator().enable_namespace(&team);
+        target.operator().within(&team).enable_namespace("web");
+        target.operator().enable_namespace(&other);
         for namespace in [&team, &web, &other] {
-            let kv = json!({"type": "kv", "options": {"version": "2"}});
-            operator.write(&format!("{namespace}/sys/mounts/kv"), kv);
-            operator.write(&format!("{namespace}/kv/data/app"), json!({"data": {"k": namespace}}));
+            let operator = target.operator().within(namespace);
+            operator.enable_kv("kv", 2);
+            operator.kv_put("kv", 2, "app", json!({ "k": namespace }));
         }
         Tree { team, web, other }
     }
+}
 
-    /// The role id and a secret id of a role in a namespace that may do what `hcl` says.
-    pub(crate) fn role(&self, target: &Target, namespace: &str, hcl: &str) -> (String, String) {
-        let at = |path: &str| format!("{namespace}{}{path}", if namespace.is_empty() { "" } else { "/" });
-        let operator = target.operator();
-        operator.write(&at("sys/policies/acl/app"), json!({ "policy": hcl }));
-        operator.write(&at("sys/auth/approle"), json!({"type": "approle"}));
-        operator.write(&at("auth/approle/role/app"), json!({"token_policies": ["app"]}));
-        let text = |answer: Value, key: &str| answer["data"][key].as_str().expect("text").to_owned();
-        let role_id = text(operator.read(&at("auth/approle/role/app/role-id")), "role_id");
-        (role_id, text(operator.write(&at("auth/approle/role/app/secret-id"), json!({})), "secret_id"))
-    }
+/// The role id and a secret id of a role in a namespace that may do what `hcl` says.
+pub(crate) fn role(target: &Target, namespace: &str, hcl: &str) -> (String, String) {
+    let operator = target.operator().within(namespace);
+    operator.policy("app", hcl);
+    operator.enable_approle("approle");
+    operator.approle_role("approle", "app", json!({"token_policies": ["app"]}));
+    (operator.role_id("approle", "app"), operator.secret_id("approle", "app", json!({})))
+}
 
-    /// A token of a namespace with a policy of it.
-    pub(crate) fn token(&self, target: &Target, namespace: &str, policy: &str) -> String {
-        let made = target.operator().write(&format!("{namespace}/auth/token/create"), json!({"policies": [policy]}));
-        made["auth"]["client_token"].as_str().expect("a token").to_owned()
-    }
+/// A token of a namespace with a policy of it.
+pub(crate) fn token(target: &Target, namespace: &str, policy: &str) -> String {
+    target.operator().within(namespace).create_token(json!({"policies": [policy]}))
+}
 
-    /// A run that logs in with a role of a namespace that may read whatever is in `kv` here and in `web`.
-    fn login(&self, target: &Target, namespace: &str) -> Run {
-        let (role_id, secret_id) = self.role(target, namespace, &format!("{}\n{}", reading("kv"), reading("web/kv")));
-        run_at(target).env("VAULT_ROLE_ID", role_id).env("VAULT_SECRET_ID", secret_id)
-    }
+/// A run that logs in with a role of a namespace that may read whatever is in `kv` here and in `web`.
+fn login(target: &Target, namespace: &str) -> Run {
+    let (role_id, secret_id) = role(target, namespace, &format!("{}\n{}", reading("kv"), reading("web/kv")));
+    run_at(target).env("VAULT_ROLE_ID", role_id).env("VAULT_SECRET_ID", secret_id)
 }
 
 /// The headers of a request: neither an empty namespace nor an empty token is sent.
@@ -85,7 +81,7 @@ const REVOKE: &str = "POST /v1/auth/token/revoke-self";
 fn one_namespace_is_for_login_and_secrets() {
     on_every_vault(|target| {
         let tree = Tree::new(target);
-        let run = tree.login(target, &tree.team).env("A", "vault:kv/app#k");
+        let run = login(target, &tree.team).env("A", "vault:kv/app#k");
         for name in ["VAULT_NAMESPACE", "BAO_NAMESPACE"] {
             for namespace in [tree.team.clone(), format!("{}/", tree.team), format!("/{}", tree.team)] {
                 assert_eq!(run.clone().env(name, namespace).value("A").as_ref(), Some(&tree.team));
@@ -104,7 +100,7 @@ fn one_namespace_is_for_login_and_secrets() {
 fn a_login_may_be_above_the_secrets() {
     on_every_vault(|target| {
         let tree = Tree::new(target);
-        let run = tree.login(target, &tree.team).env("A", "vault:kv/app#k").env("VAULT_NAMESPACE", &tree.web);
+        let run = login(target, &tree.team).env("A", "vault:kv/app#k").env("VAULT_NAMESPACE", &tree.web);
         for name in ["VAULT_AUTH_NAMESPACE", "BAO_AUTH_NAMESPACE"] {
             for namespace in [format!("/{}/", tree.team), tree.team.clone()] {
                 if let Some(vault) = target.own() {
@@ -141,7 +137,7 @@ fn a_login_may_be_in_the_root_namespace_by_each_of_its_names() {
 fn a_login_alone_may_have_a_namespace() {
     on_every_vault(|target| {
         let tree = Tree::new(target);
-        let run = tree.login(target, &tree.team).env("VAULT_AUTH_NAMESPACE", &tree.team);
+        let run = login(target, &tree.team).env("VAULT_AUTH_NAMESPACE", &tree.team);
         let path = format!("{}/kv/data/app", tree.web);
         assert_eq!(run.env("A", format!("vault:{path}#k")).value("A").as_ref(), Some(&tree.web));
         let team = Some(tree.team.as_str());
@@ -153,9 +149,9 @@ fn a_login_alone_may_have_a_namespace() {
 fn a_wrapped_secret_id_is_taken_out_in_the_namespace_of_the_login() {
     on_every_vault(|target| {
         let tree = Tree::new(target);
-        let run = tree.login(target, &tree.team).without("VAULT_SECRET_ID").env("A", "vault:kv/data/app#k");
-        let path = format!("{}/auth/approle/role/app/secret-id", tree.team);
-        let run = run.env("VAULT_WRAPPED_SECRET_ID", target.operator().wrapped_secret_id_at(&path, "5m"));
+        let run = login(target, &tree.team).without("VAULT_SECRET_ID").env("A", "vault:kv/data/app#k");
+        let token = target.operator().within(&tree.team).wrapped_secret_id("approle", "app", "5m");
+        let run = run.env("VAULT_WRAPPED_SECRET_ID", token);
         let run = run.env("VAULT_NAMESPACE", &tree.web).env("VAULT_AUTH_NAMESPACE", &tree.team);
         assert_eq!(run.value("A").as_ref(), Some(&tree.web));
         let (team, web) = (Some(tree.team.as_str()), Some(tree.web.as_str()));
@@ -169,11 +165,9 @@ fn a_wrapped_secret_id_is_taken_out_in_the_namespace_of_the_login() {
 fn the_token_of_the_login_is_gone_when_the_application_starts() {
     on_every_vault(|target| {
         let tree = Tree::new(target);
-        let token = tree.token(target, &tree.team, "default");
-        target.operator().write(
-            &format!("{}/sys/policies/acl/default", tree.team),
-            json!({ "policy": reading("web/kv") + "path \"auth/token/*\" { capabilities = [\"read\", \"update\"] }" }),
-        );
+        let token = token(target, &tree.team, "default");
+        let own = "path \"auth/token/*\" { capabilities = [\"read\", \"update\"] }";
+        target.operator().within(&tree.team).policy("default", &format!("{}\n{own}", reading("web/kv")));
         let run = run_at(target).env("VAULT_TOKEN", &token).env("A", "vault:kv/data/app#k").option("--revoke=true");
         let run = run.env("VAULT_NAMESPACE", &tree.web).env("VAULT_AUTH_NAMESPACE", &tree.team);
         assert_eq!(run.value("A").as_ref(), Some(&tree.web));
@@ -183,10 +177,22 @@ fn the_token_of_the_login_is_gone_when_the_application_starts() {
 }
 
 #[test]
+fn a_check_looks_the_token_up_in_the_namespace_of_the_login() {
+    on_every_vault(|target| {
+        let tree = Tree::new(target);
+        let run = as_root(target).env("A", "vault:kv/data/app#k").option("--check");
+        let ended = run.env("VAULT_NAMESPACE", &tree.web).env("VAULT_AUTH_NAMESPACE", &tree.team).end();
+        assert!(ended.code == Some(0) && ended.stderr.contains("root token"), "{}", ended.stderr);
+        let (team, web) = (Some(tree.team.as_str()), Some(tree.web.as_str()));
+        assert_asked(target, &[("GET /v1/auth/token/lookup-self", team), (READ, web)]);
+    });
+}
+
+#[test]
 fn the_application_is_handed_the_namespace_of_the_secrets() {
     on_every_vault(|target| {
         let tree = Tree::new(target);
-        let run = tree.login(target, &tree.team).env("VAULT_TOKEN", "vault:login").env("A", "vault:kv/data/app#k");
+        let run = login(target, &tree.team).env("VAULT_TOKEN", "vault:login").env("A", "vault:kv/data/app#k");
         let run = run.env("VAULT_NAMESPACE", &tree.web).env("VAULT_AUTH_NAMESPACE", &tree.team);
         let environment = run.environment();
         assert_eq!((&environment["A"], &environment["VAULT_NAMESPACE"]), (&tree.web, &tree.web));
@@ -201,33 +207,36 @@ fn the_application_is_handed_the_namespace_of_the_secrets() {
 fn a_namespace_may_stand_in_front_of_a_path() {
     on_every_vault(|target| {
         let Tree { team, web, .. } = &Tree::new(target);
-        let operator = target.operator();
-        operator.write(&format!("{web}/sys/mounts/one"), json!({"type": "kv", "options": {"version": "1"}}));
-        operator.write(&format!("{web}/one/app"), json!({"k": "of version 1"}));
-        operator.write(&format!("{web}/kv/data/more"), json!({"data": {"k": "more"}}));
-        operator.write(&format!("{web}/sys/mounts/transit"), json!({"type": "transit"}));
-        let transit = format!("{web}/transit");
-        operator.transit_key(&transit, "key");
+        let operator = target.operator().within(web);
+        operator.enable_kv("one", 1);
+        operator.kv_put("one", 1, "app", json!({"k": "of version 1"}));
+        operator.kv_put("kv", 2, "more", json!({"k": "more"}));
+        operator.enable_transit("transit");
+        operator.transit_key("transit", "key");
+        operator.enable_pki("pki");
+        operator.pki_role("pki", "web", json!({"allow_any_name": true}));
         for (namespace, front) in [("", format!("{web}/")), (team, "web/".to_owned()), (web, String::new())] {
             let run = as_root(target)
                 .env("A", format!("vault:{front}kv/app#k"))
                 .env("B", format!("vault:{front}kv/data/app#k"))
                 .env("C", format!("vault:{front}one/app#k"))
                 .env("D", format!("x ${{vault:{front}kv/more#k}}"))
-                .env("E", operator.encrypt(&transit, "key", "plain"))
-                .env("F", format!(r#">>vault:{front}transit/random/4#random_bytes#{{"format":"hex"}}"#))
+                .env("E", operator.encrypt("transit", "key", "plain"))
+                .env(
+                    "F",
+                    format!(r#">>vault:{front}pki/issue/web#certificate#{{"common_name":"a.example","ttl":"1h"}}"#),
+                )
                 .env("VAULT_TRANSIT_KEY_ID", "key")
                 .env("VAULT_TRANSIT_PATH", format!("{front}transit"))
                 .option("--secret")
                 .option(format!("G={front}kv/app#k"));
             let run = if namespace.is_empty() { run } else { run.env("VAULT_NAMESPACE", namespace) };
-            let run = if target.own().is_some() { run.without("F") } else { run };
             let environment = run.environment();
             for (name, value) in [("A", web.as_str()), ("B", web), ("C", "of version 1"), ("D", "x more"), ("G", web)] {
                 assert_eq!(environment.get(name).map(String::as_str), Some(value), "{name} in {namespace:?}");
             }
             assert_eq!(environment["E"], "plain");
-            assert!(target.own().is_some() || environment["F"].len() == 8);
+            assert!(environment["F"].starts_with("-----BEGIN CERTIFICATE"), "{}", environment["F"]);
             if let Some(vault) = target.own() {
                 let lines = vault.lines();
                 let of_mounts = lines.iter().filter(|line| line.contains("/ui/mounts/")).count();
@@ -243,7 +252,7 @@ fn a_namespace_may_stand_in_front_of_a_path() {
 fn a_namespace_in_front_of_a_path_goes_below_that_of_the_secrets_for_every_token() {
     on_every_vault(|target| {
         let tree = Tree::new(target);
-        let run = tree.login(target, &tree.team).env("VAULT_NAMESPACE", &tree.team);
+        let run = login(target, &tree.team).env("VAULT_NAMESPACE", &tree.team);
         let run = run.env("A", "vault:web/kv/app#k").env("B", "vault:web/kv/app#k:-x").env("C", "vault:kv/app#k");
         let environment = run.environment();
         assert_eq!(["A", "B", "C"].map(|name| &environment[name]), [&tree.web, &tree.web, &tree.team]);
@@ -256,7 +265,7 @@ fn a_namespace_in_front_of_a_path_goes_below_that_of_the_secrets_for_every_token
 fn a_namespace_that_there_is_not_is_named_by_its_setting() {
     on_every_vault(|target| {
         let tree = Tree::new(target);
-        let run = tree.login(target, &tree.team).env("A", "vault:kv/app#k");
+        let run = login(target, &tree.team).env("A", "vault:kv/app#k");
         let nowhere = target.unique("nowhere");
         let both = run.clone().env("VAULT_NAMESPACE", &nowhere);
         both.fails(78, &["login at", "namespace not found", "is VAULT_NAMESPACE right?"]);
@@ -286,7 +295,7 @@ fn a_namespace_that_no_header_can_have_is_named_by_its_setting() {
 fn a_token_of_another_namespace_is_refused_with_the_reason() {
     on_every_vault(|target| {
         let tree = Tree::new(target);
-        let run = tree.login(target, &tree.team);
+        let run = login(target, &tree.team);
         let elsewhere = "a token is good for its own namespace and those below it";
         for path in ["kv/app", "kv/data/app"] {
             let run = run.clone().env("A", format!("vault:{path}#k")).env("VAULT_AUTH_NAMESPACE", &tree.team);
@@ -320,16 +329,33 @@ fn the_printed_policy_is_for_the_namespace_of_the_login() {
             let hcl = printed.text();
             assert_eq!(hcl.contains("of no use to a login in"), place != login, "{hcl}");
             let place = own(place);
-            let prefix = if place.is_empty() { String::new() } else { format!("{place}/") };
-            let policy = target.unique("policy");
-            let operator = target.operator();
-            operator.write(&format!("{prefix}sys/policies/acl/{policy}"), json!({ "policy": hcl }));
-            let token = operator
-                .write(&format!("{prefix}auth/token/create"), json!({"policies": [policy], "no_default_policy": true}));
-            let token = token["auth"]["client_token"].as_str().expect("a token");
+            let (policy, operator) = (target.unique("policy"), target.operator().within(&place));
+            operator.policy(&policy, &hcl);
+            let token = operator.create_token(json!({"policies": [policy], "no_default_policy": true}));
             let run = run.env("VAULT_ADDR", target.addr()).env("VAULT_TOKEN", token).option("--revoke=true");
             let ended = run.clone().marker().end();
             assert!(ended.started() && ended.stderr.is_empty(), "{login} {secrets} {path}: {}", ended.stderr);
+        }
+    });
+}
+
+#[test]
+fn dynamic_secrets_come_from_a_namespace_and_a_check_leaves_none_of_them() {
+    on_every_vault_with_database(|target, postgres| {
+        let Tree { team, web, .. } = &Tree::new(target);
+        let operator = target.operator().within(web);
+        operator.enable_database("database", "app", json!({"default_ttl": "1h"}), postgres);
+        for (namespace, path) in
+            [("", format!("{web}/database/creds/app")), (team, "web/database/creds/app".to_owned())]
+        {
+            let run = as_root(target).env("A", format!("vault:{path}#username")).env("VAULT_NAMESPACE", namespace);
+            assert!(run.value("A").is_some_and(|name| !name.is_empty()));
+            let leases = operator.leases("database");
+            assert_eq!(leases.len(), 1, "{leases:?}");
+            let checked = run.clone().option("--check").end();
+            assert!(checked.code == Some(0) && !checked.stderr.contains("stays"), "{}", checked.stderr);
+            assert_eq!(operator.wait_for_leases("database", 1, PATIENCE), leases, "that of the start alone");
+            operator.write("sys/leases/revoke", json!({"lease_id": leases[0], "sync": true}));
         }
     });
 }

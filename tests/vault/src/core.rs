@@ -22,7 +22,8 @@ pub enum Flavour {
     /// OpenBao, which a real server is compared with.
     #[default]
     OpenBao,
-    /// HashiCorp Vault: `mount_type` in the envelope, "invalid token" beside "permission denied".
+    /// HashiCorp Vault: `mount_type` in the envelope, "invalid token" beside "permission denied", and no namespaces, as they
+    /// are not in its free edition: their header says nothing to it.
     Vault,
 }
 
@@ -71,7 +72,7 @@ impl Core {
         }
     }
 
-    /// The request in its namespace. HashiCorp's free edition has none and does not look at the header.
+    /// The request in its namespace.
     fn placed(&self, request: &Request) -> Result<Request, Failure> {
         let header = if self.flavour == Flavour::Vault { "" } else { request.header.as_str() };
         if sys::is_about_server(&request.path) {
@@ -90,7 +91,7 @@ impl Core {
         }
         let at_home = request.token.as_ref().and_then(|id| self.tokens.get(id)).filter(|_| tokens::is_self(&path));
         let namespace = at_home.map_or(namespace, |token| token.namespace().clone());
-        Ok(Request { namespace, path, ..request.clone() })
+        Ok(Request { path, namespace, ..request.clone() })
     }
 
     fn finish(&mut self, request: &Request, answer: Answer) -> Rendered {
