@@ -34,11 +34,6 @@ impl Path {
         Path(format!("{self}/{below}"))
     }
 
-    /// This path, as it is from above the namespace on that it is in; `None` where such a namespace cannot stand in a path.
-    pub fn below(&self, namespace: &str) -> Option<Path> {
-        Some(Path::parse(namespace).ok()?.join(self))
-    }
-
     /// The segments.
     pub fn segments(&self) -> impl Iterator<Item = &str> {
         self.0.split('/')

@@ -49,12 +49,12 @@ fn rule(request: &Request, settings: &Settings) -> Result<Rule, Error> {
     }
 }
 
-/// A rule for one path and no other, as it is from the policy's namespace on: the signs of Vault's patterns and templates
-/// cannot be escaped.
+/// A rule for one path and no other, as it is from the policy's namespace on: the signs of Vault's patterns and
+/// templates cannot be escaped.
 fn exact(path: Path, settings: &Settings, capabilities: Vec<&'static str>) -> Result<Rule, Error> {
     let path = match rest(settings).unwrap_or_default() {
         "" => path,
-        namespace => Path::parse(namespace)?.join(&path),
+        namespace => Path::parse(namespace).map_err(|error| error.at("VAULT_NAMESPACE"))?.join(&path),
     };
     let text = path.as_str();
     let is_pattern = text.ends_with('*') || path.segments().any(|segment| segment == "+");
@@ -101,8 +101,8 @@ fn home(settings: &Settings) -> String {
         _ if (&settings.auth_namespace, &settings.namespace) == (&None, &None) => String::new(),
         Some(_) => format!("# To be written in {login}.\n"),
         None => format!(
-            "# To be written in {secrets}, for a login there.\n# It is of no use to a login in {login}: a token is good \
-            for its own namespace and those below it.\n"
+            "# To be written in {secrets}, for a login there.\n# It is of no use to a login in {login}: a token is \
+            good for its own namespace and those below it.\n"
         ),
     }
 }

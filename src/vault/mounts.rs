@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use reqwest::Method;
 use serde_json::Value;
 
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::path::Path;
 use crate::secret::Secret;
 use crate::settings::KvVersion;
@@ -133,20 +133,30 @@ fn list(client: &Client, token: &Secret) -> Result<Option<Vec<Mount>>, Error> {
     Ok(answer.is_success().then(|| mounts(&answer.body.0)).flatten())
 }
 
-/// The mount of one path, where Vault tells it. Behind a namespace, `OpenBao` tells a mount in another one below to root
-/// tokens only, and to everybody who asks in the root namespace.
+/// The mount of one path, where Vault tells it.
 fn one(client: &Client, token: &Secret, path: &Path) -> Result<Option<Mount>, Error> {
     let namespace = client.namespace();
     let mut answer = ask(client, token, Space::Secrets, format!("{MOUNTS}/{}", path.encoded()))?;
-    if let Some(whole) = namespace.filter(|_| !answer.is_success()).and_then(|name| path.below(name)) {
-        answer = ask(client, token, Space::Root, format!("{MOUNTS}/{}", whole.encoded()))?;
+    if let Some(namespace) = namespace.filter(|_| !answer.is_success()) {
+        answer = from_root(client, token, namespace, path)?.unwrap_or(answer);
     }
     let data = answer.body.0.get("data").filter(|_| answer.is_success());
     Ok(data.and_then(|data| mount(in_path(path.as_str(), data.get("path")?.as_str()?, namespace)?, data)))
 }
 
-/// The mount as it stands in a path, with the namespaces in front of it: a server may leave out all of them, or put that
-/// of the request there too.
+/// The same question in the root namespace: `OpenBao` tells a mount in a namespace below that of the request to nobody
+/// but root tokens, and there to everybody who may use it. What keeps tenants out of the root namespace may answer as it
+/// likes.
+fn from_root(client: &Client, token: &Secret, namespace: &str, path: &Path) -> Result<Option<Answer>, Error> {
+    let Ok(namespace) = Path::parse(namespace) else { return Ok(None) };
+    match ask(client, token, Space::Root, format!("{MOUNTS}/{}", namespace.join(path).encoded())) {
+        Err(error) if error.code == Code::Protocol => Ok(None),
+        asked => asked.map(Some),
+    }
+}
+
+/// The mount as it stands in a path, with the namespaces in front of it: a server may leave out all of them, or put
+/// that of the request there too.
 fn in_path<'a>(path: &'a str, mount: &str, namespace: Option<&str>) -> Option<&'a str> {
     let mount = mount.trim_end_matches('/');
     let below = namespace.and_then(|namespace| mount.strip_prefix(namespace)?.strip_prefix('/'));

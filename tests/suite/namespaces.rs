@@ -1,6 +1,6 @@
 //! Namespaces: of the login, of the secrets, and in front of a path.
 
-use test_vault::{Target, TestVault, json, on_every_vault, on_every_vault_with_database};
+use test_vault::{Fault, Target, TestVault, json, on_every_vault, on_every_vault_with_database};
 
 use crate::app::{as_root, reading};
 use crate::launch::PATIENCE;
@@ -259,6 +259,20 @@ fn a_namespace_in_front_of_a_path_goes_below_that_of_the_secrets_for_every_token
         let unseen = run.env("D", "vault:web/nope/app#k");
         unseen.fails(77, &["D: web/nope/app: ", "the token cannot see what is mounted there"]);
     });
+}
+
+/// What keeps tenants out of the root namespace need not answer as Vault does.
+#[test]
+fn an_answer_of_the_root_namespace_that_is_not_vaults_costs_no_start() {
+    let target = Target::from(TestVault::start());
+    let tree = Tree::new(&target);
+    let vault = target.own().expect("own");
+    let page = Fault::Answer { status: 403, headers: Vec::new(), body: b"<html>".to_vec() };
+    vault.fault(&*format!("/v1/sys/internal/ui/mounts/{}/", tree.team), page);
+    let run = login(&target, &tree.team).env("VAULT_NAMESPACE", &tree.team);
+    let run = run.env("A", "vault:web/kv/app#k").env("B", "vault:kv/app#k");
+    run.clone().fails(66, &["A: web/kv/app: ", "write data/ after the mount"]);
+    assert_eq!(run.env("A", "vault:web/kv/data/app#k").value("A").as_ref(), Some(&tree.web));
 }
 
 #[test]

@@ -49,8 +49,8 @@ impl Namespace {
 pub(crate) struct Namespaces(BTreeMap<String, Namespace>);
 
 impl Namespaces {
-    /// The namespace of a request with this header, and its path in there: the longest namespace that the two begin with, put one behind
-    /// the other. `None` where the header alone names none.
+    /// The namespace of a request with this header, and its path in there: the longest namespace that the two, put one
+    /// behind the other, begin with. `None` where the header alone names none.
     pub(crate) fn resolve(&self, header: &str, path: &str) -> Option<(Namespace, String)> {
         let header = canonical(header);
         let whole = format!("{header}{path}");

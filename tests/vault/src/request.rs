@@ -19,7 +19,8 @@ pub(crate) enum Operation {
     Delete,
 }
 
-/// What one call asks for. `path` is what follows `/v1/`, then what follows the namespace, and below a mount what follows the mount.
+/// What one call asks for. `path` is what follows `/v1/`, then what follows the namespace, and below a mount what
+/// follows the mount.
 #[derive(Clone)]
 pub(crate) struct Request {
     pub(crate) operation: Operation,
