@@ -186,7 +186,7 @@ fn read(client: &Client, session: &Session, target: &Target, version: Option<u64
         200..300 | 404 => kv::understand(answer, version).map_err(|error| client.placed(error, path.as_str(), status)),
         _ => Err(client.refused(&answer, path.as_str())),
     };
-    let is_about_path = *engine == Engine::Unknown && !refuses_token && !client.is_elsewhere();
+    let is_about_path = *engine == Engine::Unknown && !refuses_token && !client.is_elsewhere(path.as_str());
     found.map_err(|error| if is_about_path { with_detection_hint(error, path) } else { error })
 }
 

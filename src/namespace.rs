@@ -14,6 +14,11 @@ pub fn below<'a>(home: Option<&str>, namespace: Option<&'a str>) -> Option<&'a s
     if rest.is_empty() { Some(rest) } else { rest.strip_prefix('/') }
 }
 
+/// A path of a namespace, as it is from the root namespace on.
+pub fn whole(namespace: Option<&str>, path: &str) -> String {
+    namespace.map_or_else(|| path.to_owned(), |namespace| format!("{namespace}/{path}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

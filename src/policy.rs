@@ -29,33 +29,31 @@ pub fn of(plan: &Plan, settings: &Settings) -> Result<String, Errors> {
         errors.keep(rule(request, settings).map(|rule| add(&mut rules, rule)));
     }
     if let Some(path) = settings.transit.path().filter(|_| !plan.ciphertexts.is_empty()) {
-        errors.keep(exact(path, settings, vec!["update"]).map(|rule| add(&mut rules, rule)));
+        errors.keep(exact(path, vec!["update"]).map(|rule| add(&mut rules, rule)));
     }
     errors.or(())?;
     // In an order of their own, so that two policies can be compared.
     rules.sort_by(|one, other| one.path.cmp(&other.path));
-    Ok(hcl(&rules, settings))
+    Ok(match for_login(&rules, settings) {
+        Some(rules) => hcl(&rules?, true, settings),
+        None => hcl(&rules, false, settings),
+    })
 }
 
 fn rule(request: &Request, settings: &Settings) -> Result<Rule, Error> {
     match (&request.ask, question(request)) {
         (Ask::Read(_), Some(question)) => {
             let target = mounts::offline(question, settings.kv_version).ok_or_else(|| ambiguous(&request.path))?;
-            exact(target.path, settings, vec!["read"])
+            exact(target.path, vec!["read"])
         }
         // KV asks for another capability where there is nothing yet; the engines that answer a write do not.
-        _ if request.path.is_like_kv2() => exact(request.path.clone(), settings, vec!["create", "update"]),
-        _ => exact(request.path.clone(), settings, vec!["update"]),
+        _ if request.path.is_like_kv2() => exact(request.path.clone(), vec!["create", "update"]),
+        _ => exact(request.path.clone(), vec!["update"]),
     }
 }
 
-/// A rule for one path and no other, as it is from the policy's namespace on: the signs of Vault's patterns and
-/// templates cannot be escaped.
-fn exact(path: Path, settings: &Settings, capabilities: Vec<&'static str>) -> Result<Rule, Error> {
-    let path = match rest(settings).unwrap_or_default() {
-        "" => path,
-        namespace => Path::parse(namespace).map_err(|error| error.at("VAULT_NAMESPACE"))?.join(&path),
-    };
+/// A rule for one path and no other: the signs of Vault's patterns and templates cannot be escaped.
+fn exact(path: Path, capabilities: Vec<&'static str>) -> Result<Rule, Error> {
     let text = path.as_str();
     let is_pattern = text.ends_with('*') || path.segments().any(|segment| segment == "+");
     if is_pattern || text.contains("{{") || text.contains("${") {
@@ -85,31 +83,38 @@ fn ambiguous(path: &Path) -> Error {
     )
 }
 
-/// What leads from the namespace of the login, where its policies are, to that of the secrets.
-fn rest(settings: &Settings) -> Option<&str> {
-    namespace::below(settings.auth_namespace.as_deref(), settings.namespace.as_deref())
+/// The rules as a policy in the namespace of the login has them, where its paths begin; `None` where one of them leads
+/// out of what a token of that namespace is good for.
+fn for_login(rules: &[Rule], settings: &Settings) -> Option<Result<Vec<Rule>, Error>> {
+    let (home, namespace) = (settings.auth_namespace.as_deref(), settings.namespace.as_deref());
+    let moved = |rule: &Rule| {
+        let whole = namespace::whole(namespace, rule.path.as_str());
+        let path = namespace::below(home, Some(&whole)).filter(|path| !path.is_empty())?;
+        Some(Path::parse(path).and_then(|path| exact(path, rule.capabilities.clone())))
+    };
+    rules.iter().map(moved).collect()
 }
 
 /// Which namespace the policy is for, where that is not the root namespace without any other.
-fn home(settings: &Settings) -> String {
+fn home(is_for_login: bool, settings: &Settings) -> String {
     let name = |name: &Option<String>| match name {
         Some(name) => format!("the namespace {}", name.escape_default()),
         None => "the root namespace".to_owned(),
     };
     let (login, secrets) = (name(&settings.auth_namespace), name(&settings.namespace));
-    match rest(settings) {
+    match is_for_login {
         _ if (&settings.auth_namespace, &settings.namespace) == (&None, &None) => String::new(),
-        Some(_) => format!("# To be written in {login}.\n"),
-        None => format!(
+        true => format!("# To be written in {login}.\n"),
+        false => format!(
             "# To be written in {secrets}, for a login there.\n# It is of no use to a login in {login}: a token is \
             good for its own namespace and those below it.\n"
         ),
     }
 }
 
-fn hcl(rules: &[Rule], settings: &Settings) -> String {
+fn hcl(rules: &[Rule], is_for_login: bool, settings: &Settings) -> String {
     let mut text = String::from("# What the application's variables are made of.\n");
-    text.push_str(&home(settings));
+    text.push_str(&home(is_for_login, settings));
     for rule in rules {
         block(&mut text, rule);
     }
@@ -223,6 +228,11 @@ mod tests {
             assert_eq!(rules(&hcl), expected, "{login} {secrets}");
             assert!(hcl.contains(words) && hcl.contains("\"auth/token/lookup-self\""), "{hcl}");
         }
+        let of_web = |extra: (&str, &str)| {
+            rules(&policy(&[], &[secret[1], ("VAULT_AUTH_NAMESPACE", "web"), extra]).expect("a policy"))
+        };
+        assert!(of_web(("X", ""))[0].starts_with("\"kv/data/a\""), "the namespace of the login in front of the path");
+        assert!(of_web(secret[0])[1].starts_with("\"web/kv/data/a\""), "one that the login cannot read beside it");
         assert!(policy(&[], &[secret[0], ("VAULT_AUTH_NAMESPACE", "/"), ("VAULT_NAMESPACE", "a+/+")]).is_err());
     }
 

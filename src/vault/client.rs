@@ -188,7 +188,7 @@ impl Client {
         let error = Error::new(code, self.redactor.clean(&format!("{what}: {} ({})", answer.refusal(), self.address)));
         match answer.status {
             403 if answer.refuses_token() => error.hint(BAD_TOKEN),
-            403 if self.is_elsewhere() => error.hint(ELSEWHERE),
+            403 if self.is_elsewhere(what) => error.hint(ELSEWHERE),
             403 => error.hint("no policy of the token allows it"),
             400 if error.message.contains(WITHHELD) => {
                 error.hint("give the token more uses, or any number: num_uses of a token, token_num_uses of a role")
@@ -208,9 +208,10 @@ impl Client {
         text(self.namespace.as_ref())
     }
 
-    /// Whether the secrets are in a namespace that a token of the login's namespace is not good for.
-    pub fn is_elsewhere(&self) -> bool {
-        namespace::below(text(self.auth_namespace.as_ref()), self.namespace()).is_none()
+    /// Whether a path of the secrets is in a namespace that a token of the login's namespace is not good for.
+    pub fn is_elsewhere(&self, path: &str) -> bool {
+        let whole = namespace::whole(self.namespace(), path);
+        namespace::below(text(self.auth_namespace.as_ref()), Some(&whole)).is_none()
     }
 
     /// Whether anything has been answered yet.

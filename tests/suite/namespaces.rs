@@ -315,8 +315,12 @@ fn a_token_of_another_namespace_is_refused_with_the_reason() {
             let run = run.clone().env("A", format!("vault:{path}#k")).env("VAULT_AUTH_NAMESPACE", &tree.team);
             run.clone().fails(77, &["A: ", elsewhere]);
             run.clone().env("VAULT_NAMESPACE", &tree.other).fails(77, &["A: ", elsewhere]);
-            let below = run.env("VAULT_NAMESPACE", &tree.web).env("B", "vault:nope/data/app#k").fails(77, &["B: "]);
+            let below =
+                run.clone().env("VAULT_NAMESPACE", &tree.web).env("B", "vault:nope/data/app#k").fails(77, &["B: "]);
             assert!(!below.stderr.contains(elsewhere), "{}", below.stderr);
+            let in_path = run.env("C", format!("vault:{}/nope/data/app#k", tree.team)).fails(77, &["C: "]);
+            let line = in_path.stderr.lines().skip_while(|line| !line.contains("C: ")).nth(1);
+            assert!(line.is_some_and(|hint| hint.contains("no policy of the token allows it")), "{}", in_path.stderr);
         }
     });
 }
@@ -331,6 +335,7 @@ fn the_printed_policy_is_for_the_namespace_of_the_login() {
             (team, team, "web/kv/data/app", team),
             ("", web, "kv/data/app", ""),
             ("", "", &format!("{web}/kv/data/app"), ""),
+            (team, "", &format!("{web}/kv/data/app"), team),
             (team, other, "kv/data/app", other),
         ] {
             let tree = Tree::new(target);
