@@ -145,8 +145,8 @@ fn one(client: &Client, token: &Secret, path: &Path) -> Result<Option<Mount>, Er
 }
 
 /// The same question in the root namespace: `OpenBao` tells a mount in a namespace below that of the request to nobody
-/// but root tokens, and there to everybody who may use it. What keeps tenants out of the root namespace may answer as it
-/// likes.
+/// but root tokens, and there to everybody who may use it. What keeps tenants out of the root namespace may answer as
+/// it likes.
 fn from_root(client: &Client, token: &Secret, namespace: &str, path: &Path) -> Result<Option<Answer>, Error> {
     let Ok(namespace) = Path::parse(namespace) else { return Ok(None) };
     match ask(client, token, Space::Root, format!("{MOUNTS}/{}", namespace.join(path).encoded())) {

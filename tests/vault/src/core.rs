@@ -22,8 +22,8 @@ pub enum Flavour {
     /// OpenBao, which a real server is compared with.
     #[default]
     OpenBao,
-    /// HashiCorp Vault: `mount_type` in the envelope, "invalid token" beside "permission denied". Its free edition has no
-    /// namespaces: their header says nothing to it.
+    /// HashiCorp Vault: `mount_type` in the envelope, "invalid token" beside "permission denied". Its free edition has
+    /// no namespaces: their header says nothing to it.
     Vault,
 }
 
