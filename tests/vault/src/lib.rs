@@ -37,6 +37,7 @@ mod listen;
 mod local;
 mod lockout;
 mod mounts;
+mod namespaces;
 mod operator;
 mod path;
 mod pki;
