@@ -9,6 +9,7 @@ use reqwest::{Method, Url};
 
 use crate::address::Address;
 use crate::error::{Code, Error};
+use crate::path::percent_encoded;
 use crate::secret::{Secret, Variable};
 use crate::settings::TlsSettings;
 use crate::vault::client::transport;
@@ -75,6 +76,15 @@ impl Page {
     pub fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
     }
+}
+
+/// The URL with a query of these names and values.
+#[must_use]
+pub fn with_query(mut url: Url, pairs: &[(&str, &str)]) -> Url {
+    let encoded = |text: &str| percent_encoded(text.as_bytes(), "-._~");
+    let pairs: Vec<String> = pairs.iter().map(|(name, value)| format!("{name}={}", encoded(value))).collect();
+    url.set_query(Some(&pairs.join("&")));
+    url
 }
 
 /// A token in a text: printable, without white space at its ends and in it.
