@@ -12,6 +12,7 @@ use crate::error::{Code, Error};
 use crate::path::percent_encoded;
 use crate::secret::{Secret, Variable};
 use crate::settings::TlsSettings;
+use crate::vault::answer::compact;
 use crate::vault::client::transport;
 use crate::vault::dns::Resolver;
 use crate::vault::failure;
@@ -75,6 +76,12 @@ impl Page {
     /// Whether the status is 2xx.
     pub fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
+    }
+
+    /// A refusal of `what` (77), with the server's own words where it has any. They are not redacted.
+    pub fn refused(&self, what: &str, words: &str) -> Error {
+        let words = if words.is_empty() { String::new() } else { format!(": {}", compact(words)) };
+        Error::new(Code::Refused, format!("{what}: status {}{words}", self.status))
     }
 }
 

@@ -85,7 +85,8 @@ fn is_later(page: &Page) -> bool {
 fn token(page: &Page) -> Result<Secret, Error> {
     if !page.is_success() {
         let words = text(page, "/error_description").unwrap_or_default();
-        return Err(Error::new(Code::Refused, format!("{TOKEN}: status {}: {words}", page.status))
+        return Err(page
+            .refused(TOKEN, &words)
             .hint("has the machine a managed identity? With several of them AZURE_CLIENT_ID says which"));
     }
     let token = text(page, "/access_token").and_then(|token| web::token(&token.into()));

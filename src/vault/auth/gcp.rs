@@ -77,7 +77,8 @@ fn token(page: &Page) -> Result<Secret, Error> {
         return Err(Error::new(Code::Protocol, format!("{WHAT}: another server has answered")).hint(NOT_REACHED));
     }
     if !page.is_success() {
-        return Err(Error::new(Code::Refused, format!("{WHAT}: status {}", page.status))
+        return Err(page
+            .refused(WHAT, "")
             .hint("has the instance, or the pod's Kubernetes service account, a service account of Google's?"));
     }
     web::token(&page.body).ok_or_else(|| Error::new(Code::Protocol, format!("{WHAT}: no token in the answer")))
