@@ -188,7 +188,7 @@ fn read(client: &Client, session: &Session, target: &Target, version: Option<u64
     };
     // Where the token is another's, it may as well be missing.
     let is_about_token = refuses_token || (session.token.is_none() && status == 403);
-    let is_about_path = *engine == Engine::Unknown && !is_about_token;
+    let is_about_path = *engine == Engine::Unknown && !is_about_token && !client.is_elsewhere(path.as_str());
     found.map_err(|error| if is_about_path { with_detection_hint(error, path) } else { error })
 }
 

@@ -10,8 +10,10 @@ use serde_json::Value;
 
 use crate::address::Address;
 use crate::error::{Code, Error};
+use crate::path::percent_encoded;
 use crate::secret::{Secret, Variable};
 use crate::settings::TlsSettings;
+use crate::vault::answer::compact;
 use crate::vault::client::transport;
 use crate::vault::dns::Resolver;
 use crate::vault::failure;
@@ -21,9 +23,6 @@ use crate::vault::tls;
 
 /// The longest answer; a token has a few thousand bytes.
 const LIMIT: u64 = 1 << 20;
-
-/// The most characters of a server's words.
-const LONGEST_WORDS: usize = 300;
 
 /// One try takes at most this: a metadata server is near, and where it drops an answer (a hop limit of 1 does that to
 /// containers) the deadline is not to pass without a word.
@@ -80,22 +79,32 @@ impl Page {
         (200..300).contains(&self.status)
     }
 
-    /// A refusal for a message: the status, and what the server says of it in JSON (RFC 6749, section 5.2) or in plain
-    /// text. A page of HTML says nothing.
-    pub fn refusal(&self) -> String {
-        let words: String = self.words().chars().filter(|char| !char.is_control()).take(LONGEST_WORDS).collect();
-        if words.is_empty() { format!("status {}", self.status) } else { format!("status {}: {words}", self.status) }
-    }
-
-    fn words(&self) -> String {
+    /// What a refusal says: a description in JSON (RFC 6749, section 5.2), or a line of plain text. A page of HTML says
+    /// nothing.
+    pub fn words(&self) -> String {
         let text = String::from_utf8_lossy(self.body.expose());
         let Ok(json) = serde_json::from_str::<Value>(&text) else {
-            let line = text.trim_start().lines().next().unwrap_or_default().trim_end();
+            let line = text.trim_start().lines().next().unwrap_or_default();
             return if line.starts_with('<') { String::new() } else { line.to_owned() };
         };
         let text = |name| json.get(name).and_then(Value::as_str);
         text("error_description").or_else(|| text("error")).unwrap_or_default().to_owned()
     }
+
+    /// A refusal of `what` (77), with the server's own words where it has any. They are not redacted.
+    pub fn refused(&self, what: &str, words: &str) -> Error {
+        let words = if words.is_empty() { String::new() } else { format!(": {}", compact(words)) };
+        Error::new(Code::Refused, format!("{what}: status {}{words}", self.status))
+    }
+}
+
+/// The URL with a query of these names and values.
+#[must_use]
+pub fn with_query(mut url: Url, pairs: &[(&str, &str)]) -> Url {
+    let encoded = |text: &str| percent_encoded(text.as_bytes(), "-._~");
+    let pairs: Vec<String> = pairs.iter().map(|(name, value)| format!("{name}={}", encoded(value))).collect();
+    url.set_query(Some(&pairs.join("&")));
+    url
 }
 
 /// A token in a text: printable, without white space at its ends and in it.
@@ -174,30 +183,4 @@ fn judged(ask: &Ask<'_>, response: Response) -> Tried<Page> {
 
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_refusal_has_the_words_of_json_and_of_plain_text_only() {
-        for (body, refusal) in [
-            (
-                r#"{"error":"invalid_request","error_description":"Identity not found"}"#,
-                "status 400: Identity not found",
-            ),
-            (r#"{"error":"Bad request"}"#, "status 400: Bad request"),
-            (r#"{"error":{"code":1}}"#, "status 400"),
-            ("[]", "status 400"),
-            ("", "status 400"),
-            ("\n a line \u{1b}[1m\r\nanother", "status 400: a line [1m"),
-            ("<!DOCTYPE html>", "status 400"),
-        ] {
-            let page = Page { status: 400, headers: HeaderMap::new(), body: body.into() };
-            assert_eq!(page.refusal(), refusal, "{body}");
-        }
-        let page = Page { status: 400, headers: HeaderMap::new(), body: "a".repeat(1000).as_str().into() };
-        assert_eq!(page.refusal().len(), "status 400: ".len() + LONGEST_WORDS);
-    }
 }

@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 use crate::address::Address;
 use crate::deadline::Deadline;
 use crate::error::{Code, Error};
+use crate::namespace;
 use crate::secret::Secret;
 use crate::vault::answer::{Answer, Raw, Verdict, judge};
 use crate::vault::dns::Resolver;
@@ -34,6 +35,8 @@ const PARALLEL_HTTP1: usize = 8;
 const PARALLEL_HTTP2: usize = 64;
 
 const BAD_TOKEN: &str = "the token is wrong, expired, revoked or used up, or not for this address and namespace";
+const ELSEWHERE: &str = "a token is good for its own namespace and those below it, and VAULT_NAMESPACE, that of the \
+    secrets, is not below VAULT_AUTH_NAMESPACE, that of the login";
 
 const NO_TOKEN: &str = "does the Agent or Proxy at the address add its own token (auto_auth, and use_auto_auth_token \
     in api_proxy), and does a policy of that token allow it?";
@@ -100,6 +103,8 @@ pub enum Space {
     Login,
     /// That of the secrets.
     Secrets,
+    /// The root namespace.
+    Root,
 }
 
 /// A request.
@@ -162,6 +167,8 @@ impl Client {
         } = connection;
         // Through a proxy the name in the URL is what the proxy connects to.
         let alias = server_name.filter(|_| proxy.is_none() && address.is_https());
+        let namespace = namespace.map(|name| namespace_header(name, "VAULT_NAMESPACE")).transpose()?;
+        let auth_namespace = auth_namespace.map(|name| namespace_header(name, "VAULT_AUTH_NAMESPACE")).transpose()?;
         let (target, resolver) = target(&address, alias);
         let (proxy, origin) = proxy.map(|Chosen { proxy, origin }| (proxy, origin)).unzip();
         let http = transport(tls, resolver, proxy, address.socket())?;
@@ -170,8 +177,8 @@ impl Client {
             http,
             target,
             proxy: origin,
-            auth_namespace: auth_namespace.map(namespace_header).transpose()?,
-            namespace: namespace.map(namespace_header).transpose()?,
+            auth_namespace,
+            namespace,
             is_connected: AtomicBool::new(false),
             is_http2: AtomicBool::new(false),
             patience: Patience::new(deadline, max_retries, redactor.clone()),
@@ -198,6 +205,7 @@ impl Client {
         match answer.status {
             403 if self.adds_token => error.hint(NO_TOKEN),
             403 if answer.refuses_token() => error.hint(BAD_TOKEN),
+            403 if self.is_elsewhere(what) => error.hint(ELSEWHERE),
             403 => error.hint("no policy of the token allows it"),
             400 if error.message.contains(WITHHELD) => {
                 error.hint("give the token more uses, or any number: num_uses of a token, token_num_uses of a role")
@@ -210,6 +218,17 @@ impl Client {
     pub fn placed(&self, error: Error, what: &str, status: u16) -> Error {
         let message = format!("{what}: {} (status {status}, {})", error.message, self.address);
         Error { message: self.redactor.clean(&message), ..error }
+    }
+
+    /// The namespace of the secrets.
+    pub fn namespace(&self) -> Option<&str> {
+        text(self.namespace.as_ref())
+    }
+
+    /// Whether a path of the secrets is in a namespace that a token of the login's namespace is not good for.
+    pub fn is_elsewhere(&self, path: &str) -> bool {
+        let whole = namespace::whole(self.namespace(), path);
+        namespace::below(text(self.auth_namespace.as_ref()), Some(&whole)).is_none()
     }
 
     /// Whether anything has been answered yet.
@@ -241,7 +260,7 @@ impl Client {
             Err(outcome) => return outcome,
         };
         match redirected(&response, &url) {
-            None => judged(request, response),
+            None => self.judged(request, response),
             Some(_) if self.address.socket().is_some() => Outcome::Final(
                 Error::new(Code::Protocol, "a redirect, which leads nowhere from a socket")
                     .hint("the Agent or Proxy must reach Vault's active node itself"),
@@ -260,7 +279,18 @@ impl Client {
                 Error::new(Code::Protocol, "redirected more than once")
                     .hint("put the address of Vault itself into VAULT_ADDR"),
             ),
-            Ok(response) => judged(request, response),
+            Ok(response) => self.judged(request, response),
+        }
+    }
+
+    fn judged(&self, request: &Request<'_>, response: Response) -> Outcome {
+        match judged(request, response) {
+            Outcome::Final(error) if error.code == Code::Config => {
+                let is_logins = request.space == Space::Login && self.auth_namespace != self.namespace;
+                let setting = if is_logins { "VAULT_AUTH_NAMESPACE" } else { "VAULT_NAMESPACE" };
+                Outcome::Final(error.hint(format!("is {setting} right? A namespace is like team/web")))
+            }
+            outcome => outcome,
         }
     }
 
@@ -283,6 +313,7 @@ impl Client {
         let namespace = match request.space {
             Space::Login => &self.auth_namespace,
             Space::Secrets => &self.namespace,
+            Space::Root => &None,
         };
         if let Some(namespace) = namespace {
             builder = builder.header("X-Vault-Namespace", namespace.clone());
@@ -408,7 +439,10 @@ fn token_header(token: &Secret) -> Result<HeaderValue, Error> {
     Ok(value)
 }
 
-fn namespace_header(namespace: String) -> Result<HeaderValue, Error> {
-    HeaderValue::try_from(namespace)
-        .map_err(|_| Error::config("VAULT_NAMESPACE, VAULT_AUTH_NAMESPACE: characters that no namespace has"))
+fn namespace_header(namespace: String, setting: &str) -> Result<HeaderValue, Error> {
+    HeaderValue::try_from(namespace).map_err(|_| Error::config(format!("{setting}: characters that no namespace has")))
+}
+
+fn text(header: Option<&HeaderValue>) -> Option<&str> {
+    std::str::from_utf8(header?.as_bytes()).ok()
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use test_vault::{Target, TestVault, json};
+use test_vault::{Flavour, Target, TestVault, json};
 
 use crate::app::{as_role, kv, reading, role, with_app};
 use crate::support::{Run, directory, run};
@@ -68,7 +68,7 @@ impl Fixture {
 
 /// A server with a secret, and a run that logs in with a role and reads it into A.
 fn fixture() -> Fixture {
-    let target = Target::from(TestVault::start());
+    let target = Target::from(TestVault::builder().flavour(Flavour::Vault).start());
     let mount = with_app(&target);
     let role = role(&target, &format!("{}\n{}", reading(&mount), reading("auth/token")), json!({}));
     let run = as_role(&target, &role).env("A", format!("vault:{mount}/app#user"));

@@ -24,8 +24,8 @@ pub(super) const METHOD: Method = Method {
     prepare,
 };
 
-const HINT: &str = "does the role allow this identity, its subscription and resource group, and is \
-    VAULT_AZURE_RESOURCE the resource of the mount's configuration? The mount may be another (VAULT_AUTH_MOUNT)";
+const HINT: &str = "does the role allow this identity, its subscription and resource group, and is VAULT_AZURE_RESOURCE the \
+    resource of the mount's configuration? The mount may be another (VAULT_AUTH_MOUNT)";
 /// The address of the service on every machine of Azure's.
 const SERVER: &str = "http://169.254.169.254";
 /// What Vault is configured with in its documentation.
@@ -61,8 +61,7 @@ fn url(server: &str, path: &str, query: &[(&str, &str)]) -> Result<Url, Error> {
     let wrong = || Error::config("AZURE_POD_IDENTITY_AUTHORITY_HOST: not an address like http://169.254.169.254");
     let mut url = server.ok_or_else(wrong)?;
     url.set_path(&format!("{}/{path}", url.path().trim_end_matches('/')));
-    url.query_pairs_mut().extend_pairs(query);
-    Ok(url)
+    Ok(web::with_query(url, query))
 }
 
 /// Nothing but a place: messages show it, and it takes a path and a query.
@@ -93,7 +92,8 @@ fn is_later(page: &Page) -> bool {
 
 fn token(page: &Page) -> Result<Secret, Error> {
     if !page.is_success() {
-        return Err(Error::new(Code::Refused, format!("{TOKEN}: {}", page.refusal()))
+        return Err(page
+            .refused(TOKEN, &page.words())
             .hint("has the machine a managed identity? With several of them AZURE_CLIENT_ID says which"));
     }
     let token = text(page, "/access_token").and_then(|token| web::token(&token.into()));
@@ -102,19 +102,18 @@ fn token(page: &Page) -> Result<Secret, Error> {
 
 /// What Vault compares with the token: a machine of a scale set goes by the set's name.
 fn machine(page: &Page) -> Result<Map<String, Value>, Error> {
-    if !page.is_success() {
-        return Err(Error::new(Code::Refused, format!("{MACHINE}: {}", page.refusal())).hint(NOT_REACHED));
-    }
     let field = |name: &str| text(page, &format!("/compute/{name}")).filter(|text| !text.is_empty());
     let name = field("vmScaleSetName").map(|name| ("vmss_name", name)).or_else(|| Some(("vm_name", field("name")?)));
-    let (Some(subscription), Some(group), Some((kind, name))) =
-        (field("subscriptionId"), field("resourceGroupName"), name)
-    else {
-        let without = "no name, resource group and subscription of a machine in the answer";
-        return Err(Error::new(Code::Protocol, format!("{MACHINE}: {without}")).hint(NOT_REACHED));
-    };
-    let fields = [("subscription_id", subscription), ("resource_group_name", group), (kind, name)];
-    Ok(fields.into_iter().map(|(name, text)| (name.to_owned(), text.into())).collect())
+    match (field("subscriptionId"), field("resourceGroupName"), name) {
+        (Some(subscription), Some(group), Some((kind, name))) if page.is_success() => {
+            let fields = [("subscription_id", subscription), ("resource_group_name", group), (kind, name)];
+            Ok(fields.into_iter().map(|(name, text)| (name.to_owned(), text.into())).collect())
+        }
+        _ => {
+            let without = "no name, resource group and subscription of a machine in the answer";
+            Err(Error::new(Code::Protocol, format!("{MACHINE}: {without} (status {})", page.status)).hint(NOT_REACHED))
+        }
+    }
 }
 
 fn text(page: &Page, pointer: &str) -> Option<String> {
@@ -127,9 +126,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_service_is_azures_own() {
-        let url = url(SERVER, "metadata/identity/oauth2/token", &[("resource", RESOURCE)]).expect("a URL");
-        let query = "resource=https%3A%2F%2Fmanagement.azure.com%2F";
-        assert_eq!(url.as_str(), format!("http://169.254.169.254/metadata/identity/oauth2/token?{query}"));
+    fn without_another_server_azures_own_is_asked() {
+        let url = url(SERVER, "metadata/instance", &[("a", "b c/ü")]).expect("a URL");
+        assert_eq!(url.as_str(), "http://169.254.169.254/metadata/instance?a=b%20c%2F%C3%BC");
     }
 }

@@ -35,8 +35,13 @@ pub struct LocalServer {
 impl LocalServer {
     /// Whatever is asked, the handler answers.
     pub fn start(handler: impl Fn(&Recorded) -> LocalAnswer + Send + Sync + 'static) -> Self {
+        Self::start_at(0, handler)
+    }
+
+    /// The same on this port: for a service that comes late.
+    pub fn start_at(port: u16, handler: impl Fn(&Recorded) -> LocalAnswer + Send + Sync + 'static) -> Self {
         let service = Arc::new(Service::new(Arc::new(Handler(handler))));
-        let (listener, address) = Listener::on_port(Ipv4Addr::LOCALHOST.into(), 0);
+        let (listener, address) = Listener::on_port(Ipv4Addr::LOCALHOST.into(), port);
         let running = Running::start(listener, None, Arc::clone(&service));
         Self { service, address, _running: running }
     }

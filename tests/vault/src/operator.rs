@@ -32,6 +32,7 @@ pub type Reply = (u16, Value);
 /// How long a new mount may take until it can be used.
 const UPGRADE: Duration = Duration::from_secs(10);
 
+#[derive(Clone)]
 enum Transport {
     /// Into the server of our own, past HTTP.
     Direct(Arc<Api>),
@@ -43,12 +44,14 @@ enum Transport {
 pub struct Operator {
     transport: Transport,
     token: String,
+    /// What goes in front of every path: nothing, or a namespace with its slash.
+    namespace: String,
 }
 
 impl Operator {
     pub(crate) fn direct(api: Arc<Api>) -> Self {
         let token = api.core().root_token.clone();
-        Self { transport: Transport::Direct(api), token }
+        Self { transport: Transport::Direct(api), token, namespace: String::new() }
     }
 
     /// Over HTTP with a token, trusting the CA of a PEM file.
@@ -65,7 +68,20 @@ impl Operator {
             .timeout(Duration::from_secs(30))
             .build()
             .expect("an HTTP client");
-        Self { transport: Transport::Http { client, addr: addr.to_owned() }, token: token.to_owned() }
+        let transport = Transport::Http { client, addr: addr.to_owned() };
+        Self { transport, token: token.to_owned(), namespace: String::new() }
+    }
+
+    /// The same one, who does everything in a namespace.
+    #[must_use]
+    pub fn within(&self, namespace: &str) -> Self {
+        let namespace = if namespace.is_empty() { String::new() } else { format!("{namespace}/") };
+        Self { transport: self.transport.clone(), token: self.token.clone(), namespace }
+    }
+
+    /// A namespace.
+    pub fn enable_namespace(&self, name: &str) {
+        self.write(&format!("sys/namespaces/{name}"), json!({}));
     }
 
     /// One request with any token or none; `path` is what follows `/v1/`.
@@ -77,11 +93,11 @@ impl Operator {
     /// One request with any headers.
     pub fn request_with(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Option<Value>) -> Reply {
         let method = Method::from_bytes(method.as_bytes()).expect("a method");
-        let headers = header_map(headers);
+        let (path, headers) = (format!("{}{path}", self.namespace), header_map(headers));
         let body = body.map(|body| body.to_string()).unwrap_or_default();
         let (status, text) = match &self.transport {
             Transport::Direct(api) => {
-                let rendered = api.call(&method, path, &headers, body.as_bytes(), &[]);
+                let rendered = api.call(&method, &path, &headers, body.as_bytes(), &[]);
                 (rendered.status, rendered.body)
             }
             Transport::Http { client, addr } => send(client, method, &format!("{addr}/v1/{path}"), headers, body),
@@ -180,6 +196,11 @@ impl Operator {
     pub fn enable_aws(&self, mount: &str, client: Value, known: &[&AwsKeys]) {
         self.write(&format!("sys/auth/{mount}"), json!({ "type": "aws" }));
         self.write(&format!("auth/{mount}/config/client"), client);
+        self.aws_knows(mount, known);
+    }
+
+    /// Keys that AWS knows, as far as the aws method at a mount can tell.
+    pub fn aws_knows(&self, mount: &str, known: &[&AwsKeys]) {
         for keys in known {
             let body = json!({
                 "secret_access_key": keys.secret_access_key,
@@ -286,11 +307,6 @@ impl Operator {
     /// be given a key.
     pub fn enable_azure(&self, mount: &str, metadata: &AzureMetadata, resource: &str) {
         self.write(&format!("sys/auth/{mount}"), json!({ "type": "azure" }));
-        self.azure_config(mount, metadata, resource);
-    }
-
-    /// The resource, and who signs, of such a mount.
-    pub fn azure_config(&self, mount: &str, metadata: &AzureMetadata, resource: &str) {
         let key = metadata.signer().public_key();
         let config = json!({ "tenant_id": AzureMetadata::TENANT, "resource": resource, "test_public_key": key });
         self.write(&format!("auth/{mount}/config"), config);
