@@ -13,6 +13,7 @@ use crate::layers::Layers;
 use crate::path::percent_encoded;
 use crate::platform::sigv4::Credentials;
 use crate::platform::web::{self, Ask, Page, Route};
+use crate::reference::has_reference;
 use crate::secret::{Secret, Variable};
 use crate::vault::client::Client;
 
@@ -31,6 +32,8 @@ const NO_INSTANCE: &str = "there are no other credentials: no AWS_ACCESS_KEY_ID,
     (http-put-response-hop-limit)";
 const NO_CONTAINER: &str = "the address comes from AWS_CONTAINER_CREDENTIALS_RELATIVE_URI or _FULL_URI";
 const NO_STS: &str = "AWS's token service must be reached from here; AWS_ENDPOINT_URL_STS names another address for it";
+
+const NOT_TRUSTED: &str = "does the role in AWS_ROLE_ARN trust the issuer and the subject of the token?";
 
 /// Where credentials come from.
 #[derive(Debug)]
@@ -118,13 +121,18 @@ pub fn sts_host(region: Option<&str>) -> String {
     }
 }
 
+/// A variable's value, unless it is one that is yet to be fetched, for the application.
+fn raw<'a>(layers: &'a Layers<'_>, name: &str) -> Option<&'a Secret> {
+    layers.raw(name).filter(|value| !has_reference(value.expose()))
+}
+
 fn text(layers: &Layers<'_>, name: &str) -> Option<String> {
-    let text = layers.raw(name)?.expose_text()?.trim();
+    let text = raw(layers, name)?.expose_text()?.trim();
     (!text.is_empty()).then(|| text.to_owned())
 }
 
 fn keys(layers: &Layers<'_>) -> Result<Option<Credentials>, Error> {
-    let value = |name| layers.raw(name).map(Secret::trimmed);
+    let value = |name| raw(layers, name).map(Secret::trimmed);
     match (value("AWS_ACCESS_KEY_ID"), value("AWS_SECRET_ACCESS_KEY")) {
         (Some(access_key_id), Some(secret_access_key)) => {
             let session_token = value("AWS_SESSION_TOKEN");
@@ -187,7 +195,7 @@ fn container(layers: &Layers<'_>) -> Result<Option<Source>, Error> {
         return Err(error.hint("http:// is for this machine and for the addresses of ECS and EKS on the link"));
     }
     let file = text(layers, "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE").map(PathBuf::from).map(Authorization::File);
-    let value = || layers.raw("AWS_CONTAINER_AUTHORIZATION_TOKEN").map(|value| Authorization::Value(value.trimmed()));
+    let value = || raw(layers, "AWS_CONTAINER_AUTHORIZATION_TOKEN").map(|value| Authorization::Value(value.trimmed()));
     Ok(Some(Source::Container { url, authorization: file.or_else(value) }))
 }
 
@@ -232,10 +240,16 @@ impl Source {
 
 fn of_container(client: &Client, url: &Url, authorization: Option<&Authorization>) -> Result<Credentials, Error> {
     let token = authorization.map(Authorization::token).transpose()?;
+    token.iter().for_each(|token| client.redactor.add(token));
     let headers = token.map(|token| ("Authorization", token)).into_iter().collect();
     let ask = Ask { headers, what: FROM_CONTAINER, hint: NO_CONTAINER, ..Ask::new(Method::GET, url.clone()) };
     let page = web::ask(&client.patience, &Route::Direct, &ask)?;
-    given(&page, FROM_CONTAINER, "is AWS_CONTAINER_AUTHORIZATION_TOKEN[_FILE] this container's, and has it a role?")
+    given(
+        client,
+        &page,
+        FROM_CONTAINER,
+        "is AWS_CONTAINER_AUTHORIZATION_TOKEN[_FILE] this container's, and has it a role?",
+    )
 }
 
 impl Authorization {
@@ -263,21 +277,24 @@ fn of_instance(client: &Client, server: &Url) -> Result<Credentials, Error> {
         web::ask(&client.patience, &Route::Direct, &ask)
     };
     let lifetime = ("X-aws-ec2-metadata-token-ttl-seconds", Secret::from("300"));
-    let page = granted(ask(Method::PUT, "latest/api/token", lifetime)?, FROM_INSTANCE, HINT)?;
+    let granted = |page: Page| {
+        if page.is_success() { Ok(page) } else { Err(refused(client, &page, "", FROM_INSTANCE, HINT)) }
+    };
+    let page = granted(ask(Method::PUT, "latest/api/token", lifetime)?)?;
     let token = web::token(&page.body).ok_or_else(|| nothing_in(FROM_INSTANCE, "token"))?;
+    client.redactor.add(&token);
     let header = || ("X-aws-ec2-metadata-token", token.clone());
-    let page = granted(ask(Method::GET, WHERE, header())?, FROM_INSTANCE, HINT)?;
+    let page = granted(ask(Method::GET, WHERE, header())?)?;
     let role = page.body.expose_text().and_then(|text| text.split_whitespace().next());
     let role = role.ok_or_else(|| nothing_in(FROM_INSTANCE, "role"))?;
     let page = ask(Method::GET, &format!("{WHERE}{}", percent_encoded(role.as_bytes(), "-._~")), header())?;
-    given(&page, FROM_INSTANCE, HINT)
+    given(client, &page, FROM_INSTANCE, HINT)
 }
 
-fn granted(page: Page, what: &str, hint: &str) -> Result<Page, Error> {
-    if page.is_success() {
-        return Ok(page);
-    }
-    Err(Error::new(Code::Refused, format!("{what}: refused with status {}", page.status)).hint(hint))
+/// A refusal in the platform's words, of which a credential may be one.
+fn refused(client: &Client, page: &Page, words: &str, what: &str, hint: &str) -> Error {
+    let message = format!("{what}: refused with status {} {words}", page.status);
+    Error::new(Code::Refused, client.redactor.clean(message.trim_end())).hint(hint)
 }
 
 fn nothing_in(what: &str, thing: &str) -> Error {
@@ -285,12 +302,12 @@ fn nothing_in(what: &str, thing: &str) -> Error {
 }
 
 /// The credentials in the JSON of a metadata server.
-fn given(page: &Page, what: &str, hint: &str) -> Result<Credentials, Error> {
+fn given(client: &Client, page: &Page, what: &str, hint: &str) -> Result<Credentials, Error> {
     let body: Value = serde_json::from_slice(page.body.expose()).unwrap_or_default();
     let text = |name| body.get(name).and_then(Value::as_str);
     if !page.is_success() {
         let code = text("Code").or_else(|| text("code")).unwrap_or_default();
-        return Err(Error::new(Code::Refused, format!("{what}: refused with status {} {code}", page.status)).hint(hint));
+        return Err(refused(client, page, code, what, hint));
     }
     let part = |name| text(name).filter(|text| !text.is_empty()).map(Secret::from);
     complete(part("AccessKeyId"), part("SecretAccessKey"), part("Token"), what)
@@ -333,10 +350,8 @@ impl WebIdentity {
         };
         let page = web::ask(&client.patience, &Route::Internet(&self.environment), &ask)?;
         if !page.is_success() {
-            let words = ["Code", "Message"].map(|name| element(&page, name).unwrap_or_default());
-            let message = format!("{FROM_IDENTITY}: {} {} (status {})", words[0], words[1], page.status);
-            return Err(Error::new(Code::Refused, client.redactor.clean(&message))
-                .hint("does the role in AWS_ROLE_ARN trust the issuer and the subject of the token?"));
+            let words = ["Code", "Message"].map(|name| element(&page, name).unwrap_or_default()).join(": ");
+            return Err(refused(client, &page, &words, FROM_IDENTITY, NOT_TRUSTED));
         }
         let part = |name| element(&page, name).map(Secret::from);
         complete(part("AccessKeyId"), part("SecretAccessKey"), part("SessionToken"), FROM_IDENTITY)

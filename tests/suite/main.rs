@@ -4,6 +4,9 @@
 
 mod app;
 mod application_environment;
+mod aws;
+mod aws_account;
+mod aws_sources;
 mod check;
 mod command_line;
 mod contract;
@@ -29,6 +32,7 @@ mod logging;
 mod login;
 mod main_job;
 mod memory;
+mod memory_aws;
 mod methods;
 mod network;
 mod passwords;

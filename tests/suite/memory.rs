@@ -15,7 +15,7 @@ use test_vault::{Fault, Recorded};
 use crate::controls::control;
 use crate::launch::{FETCHED, Ordinary, PATIENCE, Served, as_root, eventually, works};
 use crate::support::{Run, binary, directory};
-use frozen::Frozen;
+pub(crate) use frozen::Frozen;
 
 /// What must not be found, by name. Halves are searched, so that a copy without an end counts too.
 fn credentials(served: &Served) -> Vec<(&'static str, String)> {
@@ -37,8 +37,13 @@ fn credentials(served: &Served) -> Vec<(&'static str, String)> {
 
 /// Each credential that is left, with the places.
 fn left(frozen: &Frozen, served: &Served) -> Vec<String> {
+    halves(frozen, &credentials(served))
+}
+
+/// The halves of secrets that are left, with the places.
+pub(crate) fn halves(frozen: &Frozen, secrets: &[(&'static str, String)]) -> Vec<String> {
     let mut left = Vec::new();
-    for (name, value) in credentials(served) {
+    for (name, value) in secrets {
         let (first, second) = value.as_bytes().split_at(value.len() / 2);
         assert!(first.len() >= 12, "{name} is too short to be searched for");
         for (half, needle) in [("first", first), ("second", second)] {
@@ -50,7 +55,7 @@ fn left(frozen: &Frozen, served: &Served) -> Vec<String> {
 
 /// No credential is left.
 #[track_caller]
-fn frozen_clean(served: &Served, run: &Run) -> Frozen {
+pub(crate) fn frozen_clean(served: &Served, run: &Run) -> Frozen {
     let frozen = Frozen::start(&binary(), &run.clone().shell("echo $PASSWORD"));
     let left = left(&frozen, served);
     assert!(left.is_empty(), "{left:#?}");

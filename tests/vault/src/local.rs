@@ -10,6 +10,7 @@ use crate::fault::{Fault, Matcher};
 use crate::listen::Running;
 use crate::record::Recorded;
 use crate::service::{Service, Site, made_up};
+use crate::tls::{self, TlsFiles};
 
 /// Status, headers and body. Without a `content-type` it is JSON.
 pub type LocalAnswer = (u16, Vec<(String, String)>, Vec<u8>);
@@ -27,6 +28,7 @@ impl<F: Fn(&Recorded) -> LocalAnswer + Send + Sync> Site for Handler<F> {
 pub struct LocalServer {
     service: Arc<Service>,
     running: Running,
+    scheme: &'static str,
 }
 
 impl LocalServer {
@@ -34,12 +36,19 @@ impl LocalServer {
     pub fn start(handler: impl Fn(&Recorded) -> LocalAnswer + Send + Sync + 'static) -> Self {
         let service = Arc::new(Service::new(Arc::new(Handler(handler))));
         let running = Running::start(0, None, Arc::clone(&service));
-        Self { service, running }
+        Self { service, running, scheme: "http" }
+    }
+
+    /// The same over TLS, on another port, and the files of its authority.
+    pub fn over_tls(self) -> (Self, TlsFiles) {
+        let (acceptor, files) = tls::prepare(tls::Settings::default());
+        let running = Running::start(0, Some(acceptor), Arc::clone(&self.service));
+        (Self { running, scheme: "https", ..self }, files)
     }
 
     /// Its URL, without a slash at its end.
     pub fn addr(&self) -> String {
-        format!("http://{}", self.running.address)
+        format!("{}://{}", self.scheme, self.running.address)
     }
 
     /// All requests so far, in the order in which they arrived.

@@ -1,0 +1,114 @@
+//! The proof that nothing of a login with AWS is left in the process that becomes the application, but what the application
+//! has itself.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use test_vault::{AwsKeys, json};
+
+use crate::aws_account::{
+    AUTHORIZATION, Source, TOKEN, container, decoded, instance, signature, web_identity, with_keys,
+};
+use crate::launch::{FETCHED, Served, as_root};
+use crate::memory::{Frozen, frozen_clean, halves};
+use crate::support::Run;
+
+/// A server that lets these keys in.
+fn served(keys: &AwsKeys, served: Served) -> Served {
+    let operator = served.vault.operator();
+    operator.enable_aws("aws", json!({}), &[keys]);
+    operator.aws_role("aws", "app", json!({ "token_policies": ["app"] }));
+    served
+}
+
+fn run(served: &Served) -> Run {
+    served.at().env("VAULT_AUTH_METHOD", "aws").env("AWS_EC2_METADATA_DISABLED", "true")
+}
+
+/// The signature, and the part of the login's base64 that has it in it.
+fn signatures(served: &Served) -> Vec<(&'static str, String)> {
+    let requests = served.vault.requests();
+    let login = requests.iter().find(|request| request.path == "/v1/auth/aws/login").expect("a login").json();
+    let signature = signature(&decoded(&login));
+    let encoded = login["iam_request_headers"].as_str().expect("text");
+    let text = String::from_utf8(STANDARD.decode(encoded).expect("base64")).expect("UTF-8");
+    let at = text.find(&signature).expect("the signature").div_ceil(3) * 4;
+    vec![("signature", signature), ("encoded signature", encoded[at..at + 64].to_owned())]
+}
+
+/// What a start has used that asked a source.
+fn secrets(keys: &AwsKeys, source: &Source) -> Vec<(&'static str, String)> {
+    let mut secrets = vec![
+        ("secret access key", keys.secret_access_key.clone()),
+        ("session token", keys.session_token.clone().expect("a token")),
+        ("web identity", TOKEN.to_owned()),
+        // No encoding changes this part.
+        ("web identity's end", TOKEN.rsplit('.').next().expect("an end").to_owned()),
+        ("authorization", AUTHORIZATION.to_owned()),
+    ];
+    let requests = source.requests();
+    let token = requests.iter().find_map(|request| request.header("x-aws-ec2-metadata-token"));
+    secrets.extend(token.map(|token| ("the instance's token", token.to_owned())));
+    secrets
+}
+
+/// Over http and https to Vault nothing of what the source gave is left, nor of what was made of it.
+fn nothing_is_left(source: impl Fn(&AwsKeys) -> Source) {
+    for vault in [Served::http(), Served::https()] {
+        let keys = AwsKeys::of_role("app", "session");
+        let (served, source) = (served(&keys, vault), source(&keys));
+        let frozen = frozen_clean(&served, &source.add_to(run(&served)));
+        let secrets = [secrets(&keys, &source), signatures(&served)].concat();
+        let left = halves(&frozen, &secrets);
+        assert!(left.is_empty(), "{}: {left:#?}", source.name);
+        let ended = frozen.go_on();
+        assert_eq!((ended.code, ended.text()), (Some(0), format!("{FETCHED}\n")), "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn nothing_of_a_web_identity_and_its_keys_is_left() {
+    as_root("memory_aws::nothing_of_a_web_identity_and_its_keys_is_left", || nothing_is_left(web_identity));
+}
+
+#[test]
+fn nothing_of_a_containers_keys_is_left() {
+    as_root("memory_aws::nothing_of_a_containers_keys_is_left", || nothing_is_left(container));
+}
+
+#[test]
+fn nothing_of_an_instances_keys_is_left() {
+    as_root("memory_aws::nothing_of_an_instances_keys_is_left", || nothing_is_left(instance));
+}
+
+/// How often a value stands in the new environment, and in the block that the process was started with.
+fn places(frozen: &Frozen, value: &str) -> (usize, usize) {
+    let environment = frozen.new_environment();
+    let is_new = |address: u64| environment.iter().any(|string| string.contains(&address));
+    let found = frozen.memory().find(value.as_bytes());
+    let (new, other): (Vec<_>, Vec<_>) = found.into_iter().partition(|found| is_new(found.address));
+    let (block, other): (Vec<_>, Vec<_>) =
+        other.into_iter().partition(|found| format!("{found:?}").contains("[stack]"));
+    assert!(other.is_empty(), "{other:?}");
+    (new.len(), block.len())
+}
+
+#[test]
+fn keys_of_the_environment_are_left_in_that_of_the_application_only() {
+    as_root("memory_aws::keys_of_the_environment_are_left_in_that_of_the_application_only", || {
+        for vault in [Served::http(), Served::https()] {
+            let keys = AwsKeys::of_role("app", "session");
+            let served = served(&keys, vault);
+            let run = with_keys(run(&served), &keys);
+            for (run, new) in [(run.clone(), 1), (run.option("--clean-env"), 0)] {
+                let frozen = frozen_clean(&served, &run);
+                for value in [&keys.secret_access_key, keys.session_token.as_ref().expect("a token")] {
+                    let (first, second) = value.split_at(value.len() / 2);
+                    assert_eq!([first, second].map(|half| places(&frozen, half)), [(new, 1); 2]);
+                }
+                let left = halves(&frozen, &signatures(&served));
+                assert!(left.is_empty(), "{left:#?}");
+                served.vault.clear();
+            }
+        }
+    });
+}
