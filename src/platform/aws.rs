@@ -240,7 +240,9 @@ impl Source {
 
 fn of_container(client: &Client, url: &Url, authorization: Option<&Authorization>) -> Result<Credentials, Error> {
     let token = authorization.map(Authorization::token).transpose()?;
-    token.iter().for_each(|token| client.redactor.add(token));
+    if let Some(token) = &token {
+        client.redactor.add(token);
+    }
     let headers = token.map(|token| ("Authorization", token)).into_iter().collect();
     let ask = Ask { headers, what: FROM_CONTAINER, hint: NO_CONTAINER, ..Ask::new(Method::GET, url.clone()) };
     let page = web::ask(&client.patience, &Route::Direct, &ask)?;
@@ -365,4 +367,102 @@ fn element(page: &Page, name: &str) -> Option<String> {
     let (_, rest) = page.body.expose_text()?.split_once(&format!("<{name}>"))?;
     let (text, _) = rest.split_once(&format!("</{name}>"))?;
     Some(ESCAPED.iter().fold(text.trim().to_owned(), |text, (escaped, sign)| text.replace(escaped, sign)))
+}
+
+#[cfg(test)]
+mod tests {
+    use reqwest::header::HeaderMap;
+
+    use super::*;
+    use crate::cli::Options;
+
+    /// The address of the metadata that an environment speaks of, and the container's authorization.
+    fn asked(environment: &[(&str, &str)]) -> String {
+        let environment: Vec<Variable> = environment.iter().map(|(name, value)| Variable::new(*name, *value)).collect();
+        let layers = Layers { options: &Options::default(), environment: &environment, files: &[] };
+        match source(&layers).expect("what goes together") {
+            Some(Source::Container { url, authorization: None }) => url.to_string(),
+            Some(Source::Container { url, authorization: Some(Authorization::Value(_)) }) => format!("{url} value"),
+            Some(Source::Container { url, authorization: Some(Authorization::File(file)) }) => {
+                format!("{url} {}", file.display())
+            }
+            Some(Source::Instance { server }) => server.to_string(),
+            other => format!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_instance_is_asked_at_the_usual_address_or_where_it_is_said_to_be() {
+        let mode = ("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE", "IPv6");
+        let server = ("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://127.0.0.1:1");
+        assert_eq!(asked(&[]), "http://169.254.169.254/");
+        assert_eq!(asked(&[mode]), "http://[fd00:ec2::254]/");
+        assert_eq!(asked(&[mode, server]), "http://127.0.0.1:1/");
+        assert_eq!(asked(&[("AWS_EC2_METADATA_DISABLED", "True")]), "None");
+    }
+
+    #[test]
+    fn a_container_is_asked_at_its_path_or_else_at_its_address() {
+        let path = ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "/v2/credentials/0f?a=b");
+        let full = ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://169.254.170.23/v1/credentials");
+        let value = ("AWS_CONTAINER_AUTHORIZATION_TOKEN", "t");
+        let file = ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "/t");
+        assert_eq!(asked(&[value, file]), "http://169.254.169.254/");
+        assert_eq!(asked(&[full, path]), "http://169.254.170.2/v2/credentials/0f?a=b");
+        assert_eq!(asked(&[full, value]), "http://169.254.170.23/v1/credentials value");
+        assert_eq!(asked(&[full, value, file]), "http://169.254.170.23/v1/credentials /t");
+        // Nothing in a path makes another host of it.
+        for path in ["@192.0.2.1/", "//192.0.2.1/", "\\192.0.2.1", ":80@192.0.2.1"] {
+            let found = asked(&[("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", path)]);
+            assert!(found.starts_with("http://169.254.170.2/"), "{found}");
+        }
+    }
+
+    #[test]
+    fn in_clear_only_this_machine_and_the_link_are_near() {
+        let near = |address: &str| is_near(&Url::parse(address).expect("a URL"));
+        for address in ["127.0.0.1", "127.1.2.3:8080", "localhost", "LOCALHOST:1", "[::1]", "[fd00:ec2::23]"] {
+            assert!(near(&format!("http://{address}/")), "{address}");
+        }
+        for address in [
+            "169.254.169.254",
+            "192.0.2.1",
+            "localhost.example.com",
+            "127.0.0.1.example.com",
+            "127.0.0.1@192.0.2.1",
+            "[fd00:ec2::254]",
+            "[2001:db8::1]",
+        ] {
+            assert!(!near(&format!("http://{address}/")), "{address}");
+        }
+    }
+
+    #[test]
+    fn a_region_is_a_name_and_makes_a_host() {
+        assert_eq!(checked_region("EU-Central-1", "X"), Ok("eu-central-1".to_owned()));
+        for wrong in ["", "eu central-1", "a.b", "a/", "a@b", "a:1", "ü"] {
+            let error = checked_region(wrong, "X").expect_err(wrong);
+            assert_eq!((error.code.status(), error.message.as_str()), (78, "X: not a region"));
+        }
+        for (region, host) in [
+            (None, "sts.amazonaws.com"),
+            (Some("us-east-1"), "sts.amazonaws.com"),
+            (Some("us-gov-west-1"), "sts.us-gov-west-1.amazonaws.com"),
+            (Some("cn-north-1"), "sts.cn-north-1.amazonaws.com.cn"),
+        ] {
+            assert_eq!(sts_host(region), host);
+        }
+    }
+
+    #[test]
+    fn the_text_of_an_element_is_unescaped_once() {
+        let page = |xml: &str| Page { status: 200, headers: HeaderMap::new(), body: xml.into() };
+        let found = |xml: &str| element(&page(xml), "A").unwrap_or_else(|| "none".to_owned());
+        assert_eq!(found("<B>1</B><A> 2\n</A><A>3</A>"), "2");
+        assert_eq!(found("<A>&lt;&gt;&quot;&apos;&amp;</A>"), "<>\"'&");
+        assert_eq!(found("<A>&amp;lt;</A>"), "&lt;");
+        for xml in ["", "<A/>", "<A>1", "<AB>1</AB>", "</A><A>"] {
+            assert_eq!(found(xml), "none", "{xml}");
+        }
+    }
 }

@@ -62,7 +62,9 @@ impl Account<'_> {
     /// At the highest level a run says nothing of these, nor of its signature.
     #[track_caller]
     pub(crate) fn assert_says_nothing(&self, run: &Run, secrets: &[&str]) {
-        secrets.iter().for_each(|secret| assert_says_nothing_of(run, secret));
+        for secret in secrets {
+            assert_says_nothing_of(run, secret);
+        }
         let ended = run.clone().option("--log-level=trace").marker().end();
         for login in self.way.logins() {
             let signature = signature(&decoded(&login.json()));
