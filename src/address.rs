@@ -1,6 +1,7 @@
 //! The server's address (pure): what is accepted, and how an API path becomes a URL.
 
 use std::net::IpAddr;
+use std::os::unix::net::SocketAddr;
 use std::path::{self, PathBuf};
 
 use reqwest::Url;
@@ -19,16 +20,20 @@ impl Address {
     /// Understands an address.
     ///
     /// # Errors
-    /// 78 for anything that is no http or https URL, or that has credentials, a query or a fragment.
+    /// 78 for anything that is no http or https URL and no socket, or that has credentials, a query or a fragment.
     pub fn parse(text: &str) -> Result<Address, Error> {
         const FORM: &str = "an address is like https://vault.example.com:8200, or unix:///path/of/a/socket";
-        if let Some(path) = text.strip_prefix("unix://") {
-            return socket(path);
-        }
-        let url = Url::parse(text).map_err(|error| Error::config(format!("not a URL: {error}")).hint(FORM))?;
-        match url.scheme() {
-            "http" | "https" => check(&url).map(|()| Address { url, socket: None }),
-            _ => Err(Error::config("neither http://, https:// nor unix://").hint(FORM)),
+        let wrong = |what: &str| Error::config(what).hint(FORM);
+        let (scheme, rest) = text.split_once("://").ok_or_else(|| wrong("neither http://, https:// nor unix://"))?;
+        match scheme.to_ascii_lowercase().as_str() {
+            "unix" => socket(rest),
+            "http" | "https" if has_zone(rest) => Err(Error::config("an IPv6 address with a zone id (`%`)")
+                .hint("a URL has no place for one: use a name, or an address that is not link-local")),
+            "http" | "https" => {
+                let url = Url::parse(text).map_err(|error| wrong(&format!("not a URL: {error}")))?;
+                check(&url).map(|()| Address { url, socket: None })
+            }
+            _ => Err(wrong("neither http://, https:// nor unix://")),
         }
     }
 
@@ -92,8 +97,19 @@ fn socket(path: &str) -> Result<Address, Error> {
     if !path.starts_with('/') || path.ends_with('/') || path.contains('\0') {
         return Err(Error::config("unix:// without the absolute path of a socket").hint(FORM));
     }
+    if SocketAddr::from_pathname(path).is_err() {
+        let length = path.len();
+        return Err(Error::config(format!("the path of the socket has {length} bytes, and 107 are the most: {path}"))
+            .hint("mount the directory of the socket at a shorter path, or reach it through a link with one"));
+    }
     let url = Url::parse("http://localhost").map_err(|error| Error::new(Code::Internal, error.to_string()))?;
     Ok(Address { url, socket: Some(PathBuf::from(path)) })
+}
+
+/// Whether the host is an IPv6 address with the interface that it is meant for behind a `%`.
+fn has_zone(rest: &str) -> bool {
+    let host = rest.strip_prefix('[').and_then(|rest| rest.split([']', '/']).next());
+    host.is_some_and(|host| host.contains('%'))
 }
 
 fn check(url: &Url) -> Result<(), Error> {
@@ -154,9 +170,33 @@ mod tests {
             "unix://run/s",
             "unix:///",
             "unix:/run/s",
+            "127.0.0.1:8200",
+            "http://[fe80::1%25eth0]:8200",
         ] {
             let error = Address::parse(text).expect_err(text);
             assert!(error.code.status() == 78 && !format!("{error:?}").contains("s3cret"), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn a_socket_is_taken_as_it_is_written() {
+        for path in ["/run/a b/ä%20.sock", "/[::1%x]", &format!("/{}", "x".repeat(106))] {
+            let address = address(&format!("unix://{path}"));
+            assert_eq!(address.socket(), Some(path::Path::new(path)));
+            assert_eq!(address.to_string(), format!("unix://{path}"));
+            assert_eq!(address.join("a", None).as_str(), "http://localhost/v1/a");
+            assert!(address.is_loopback() && !address.is_https());
+        }
+        let error = Address::parse(&format!("unix:///{}", "x".repeat(107))).expect_err("it is too long");
+        assert!(error.message.contains("108 bytes"), "{error:?}");
+    }
+
+    #[test]
+    fn a_zone_is_one_in_the_host_alone() {
+        for (rest, expected) in
+            [("[fe80::1%eth0]:1", true), ("[fe80::1%25a]/x", true), ("[::1]/a%20b", false), ("h/[%]", false)]
+        {
+            assert_eq!(has_zone(rest), expected, "{rest}");
         }
     }
 

@@ -21,8 +21,8 @@ pub struct Outcomes {
     pub places: Vec<usize>,
     /// What came of each ciphertext of the plan.
     pub decrypted: Vec<Result<Secret, Error>>,
-    /// The token of the login.
-    pub token: Secret,
+    /// The token of the login, where there is one.
+    pub token: Option<Secret>,
 }
 
 impl Outcomes {
@@ -109,7 +109,7 @@ impl Builder<'_> {
             Source::Value(value, origin) => Some((value, Provenance::Value(origin))),
             Source::Pieces(pieces) => self.pieces(&who, pieces),
             Source::Ciphertext(which) => self.decrypted(&who, which),
-            Source::Token => Some((self.outcomes.token.clone(), Provenance::Login)),
+            Source::Token => self.outcomes.token.clone().map(|token| (token, Provenance::Login)),
         };
         if let Some((value, from)) = value {
             self.add(name, value, from);
@@ -423,8 +423,11 @@ mod tests {
         let entries =
             || vec![entry("A", Source::Ciphertext(1)), entry("T", Source::Token), entry("B", Source::Ciphertext(0))];
         let failed = || Err(Error::new(Code::Refused, "transit/decrypt/k: no"));
-        let outcomes =
-            |first| Outcomes { decrypted: vec![first, Ok("plain".into())], token: "t".into(), ..Outcomes::default() };
+        let outcomes = |first| Outcomes {
+            decrypted: vec![first, Ok("plain".into())],
+            token: Some("t".into()),
+            ..Outcomes::default()
+        };
         let built = build(plan(entries(), vec![]), &outcomes(Ok("x".into())), RULES).expect("built");
         assert_eq!(built.sources, [Provenance::Ciphertext, Provenance::Login, Provenance::Ciphertext]);
         assert_eq!(built.variables[2].value, Secret::from("x"));

@@ -93,7 +93,7 @@ fn requests(
     version: Option<KvVersion>,
 ) -> Result<(Vec<Job>, Vec<usize>), Error> {
     let questions: Vec<Question<'_>> = plan.requests.iter().filter_map(question).collect();
-    let mut targets = mounts::resolve(client, &session.token, &questions, version)?.into_iter();
+    let mut targets = mounts::resolve(client, session.token.as_ref(), &questions, version)?.into_iter();
     let mut jobs = Vec::new();
     let mut places = Vec::with_capacity(plan.requests.len());
     for plan::Request { path, ask, .. } in &plan.requests {
@@ -186,7 +186,9 @@ fn read(client: &Client, session: &Session, target: &Target, version: Option<u64
         200..300 | 404 => kv::understand(answer, version).map_err(|error| client.placed(error, path.as_str(), status)),
         _ => Err(client.refused(&answer, path.as_str())),
     };
-    let is_about_path = *engine == Engine::Unknown && !refuses_token;
+    // Where the token is another's, it may as well be missing.
+    let is_about_token = refuses_token || (session.token.is_none() && status == 403);
+    let is_about_path = *engine == Engine::Unknown && !is_about_token && !client.is_elsewhere(path.as_str());
     found.map_err(|error| if is_about_path { with_detection_hint(error, path) } else { error })
 }
 
@@ -202,7 +204,7 @@ fn write(client: &Client, session: &Session, path: &Path, body: &Body) -> Result
 }
 
 fn request<'a>(method: Method, session: &'a Session, path: &Path) -> Request<'a> {
-    Request { token: Some(&session.token), what: path.to_string(), ..Request::new(method, path.encoded()) }
+    Request { token: session.token.as_ref(), what: path.to_string(), ..Request::new(method, path.encoded()) }
 }
 
 /// Where the mount could not be found out, the path may lack its `data`.

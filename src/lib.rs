@@ -30,6 +30,7 @@ pub mod hand_on;
 pub mod import;
 pub mod layers;
 pub mod log;
+pub mod namespace;
 pub mod path;
 pub mod plan;
 pub mod platform;

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use crate::error::{Error, Errors};
 use crate::fetch::question;
+use crate::namespace;
 use crate::path::Path;
 use crate::plan::{Plan, Request};
 use crate::reference::Ask;
@@ -33,7 +34,10 @@ pub fn of(plan: &Plan, settings: &Settings) -> Result<String, Errors> {
     errors.or(())?;
     // In an order of their own, so that two policies can be compared.
     rules.sort_by(|one, other| one.path.cmp(&other.path));
-    Ok(hcl(&rules, settings))
+    Ok(match for_login(&rules, settings) {
+        Some(rules) => hcl(&rules?, true, settings),
+        None => hcl(&rules, false, settings),
+    })
 }
 
 fn rule(request: &Request, settings: &Settings) -> Result<Rule, Error> {
@@ -79,12 +83,38 @@ fn ambiguous(path: &Path) -> Error {
     )
 }
 
-fn hcl(rules: &[Rule], settings: &Settings) -> String {
-    let mut text = String::from("# What the application's variables are made of.\n");
-    if let Some(namespace) = &settings.namespace {
-        // Writing into a String cannot fail.
-        let _ = writeln!(text, "# To be written in the namespace {}.", namespace.escape_default());
+/// The rules as a policy in the namespace of the login has them, where its paths begin; `None` where one of them leads
+/// out of what a token of that namespace is good for.
+fn for_login(rules: &[Rule], settings: &Settings) -> Option<Result<Vec<Rule>, Error>> {
+    let (home, namespace) = (settings.auth_namespace.as_deref(), settings.namespace.as_deref());
+    let moved = |rule: &Rule| {
+        let whole = namespace::whole(namespace, rule.path.as_str());
+        let path = namespace::below(home, Some(&whole)).filter(|path| !path.is_empty())?;
+        Some(Path::parse(path).and_then(|path| exact(path, rule.capabilities.clone())))
+    };
+    rules.iter().map(moved).collect()
+}
+
+/// Which namespace the policy is for, where that is not the root namespace without any other.
+fn home(is_for_login: bool, settings: &Settings) -> String {
+    let name = |name: &Option<String>| match name {
+        Some(name) => format!("the namespace {}", name.escape_default()),
+        None => "the root namespace".to_owned(),
+    };
+    let (login, secrets) = (name(&settings.auth_namespace), name(&settings.namespace));
+    match is_for_login {
+        _ if (&settings.auth_namespace, &settings.namespace) == (&None, &None) => String::new(),
+        true => format!("# To be written in {login}.\n"),
+        false => format!(
+            "# To be written in {secrets}, for a login there.\n# It is of no use to a login in {login}: a token is \
+            good for its own namespace and those below it.\n"
+        ),
     }
+}
+
+fn hcl(rules: &[Rule], is_for_login: bool, settings: &Settings) -> String {
+    let mut text = String::from("# What the application's variables are made of.\n");
+    text.push_str(&home(is_for_login, settings));
     for rule in rules {
         block(&mut text, rule);
     }
@@ -103,6 +133,7 @@ fn own(path: &'static str, capability: &'static str) -> Rule {
 fn block(text: &mut String, Rule { path, capabilities }: &Rule) {
     let path = path.as_str().replace('"', "\\\"");
     let capabilities = capabilities.join("\", \"");
+    // Writing into a String cannot fail.
     let _ = write!(text, "path \"{path}\" {{\n  capabilities = [\"{capabilities}\"]\n}}\n");
 }
 
@@ -171,6 +202,38 @@ mod tests {
         for path in ["kv/data/a*b", "kv/data/a+b"] {
             assert!(policy(&[], &[("A", &format!("vault:{path}#k"))]).is_ok(), "{path}");
         }
+    }
+
+    #[test]
+    fn paths_begin_in_the_namespace_of_the_login() {
+        let secret = [("A", "vault:kv/data/a#k"), ("B", "vault:web/kv/data/a#k")];
+        for (login, secrets, front, words) in [
+            ("", "", "", "made of.\npath"),
+            ("team", "team", "", "in the namespace team.\n"),
+            ("team", "team/web", "web/", "in the namespace team.\n"),
+            ("root", "team/web", "team/web/", "in the root namespace.\n"),
+            (
+                "team",
+                "other",
+                "",
+                "in the namespace other, for a login there.\n# It is of no use to a login in the namespace team:",
+            ),
+            ("team", "", "", "in the root namespace, for a login there.\n"),
+            ("te\nam", "te\nam", "", "in the namespace te\\nam.\n"),
+        ] {
+            let set = [secret[0], secret[1], ("VAULT_AUTH_NAMESPACE", login), ("VAULT_NAMESPACE", secrets)];
+            let hcl = policy(&[], &set).expect("a policy");
+            let expected =
+                ["kv", "web/kv"].map(|path| format!("\"{front}{path}/data/a\" {{ capabilities = [\"read\"] }}"));
+            assert_eq!(rules(&hcl), expected, "{login} {secrets}");
+            assert!(hcl.contains(words) && hcl.contains("\"auth/token/lookup-self\""), "{hcl}");
+        }
+        let of_web = |extra: (&str, &str)| {
+            rules(&policy(&[], &[secret[1], ("VAULT_AUTH_NAMESPACE", "web"), extra]).expect("a policy"))
+        };
+        assert!(of_web(("X", ""))[0].starts_with("\"kv/data/a\""), "the namespace of the login in front of the path");
+        assert!(of_web(secret[0])[1].starts_with("\"web/kv/data/a\""), "one that the login cannot read beside it");
+        assert!(policy(&[], &[secret[0], ("VAULT_AUTH_NAMESPACE", "/"), ("VAULT_NAMESPACE", "a+/+")]).is_err());
     }
 
     #[test]

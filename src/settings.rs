@@ -12,6 +12,7 @@ use crate::hand_on::{self, HandOn};
 use crate::import::{self, Import};
 use crate::layers::{Credential, Layers, PREFIXES, Setting, Sourced};
 use crate::log::{Format, Level};
+use crate::namespace;
 use crate::path::Path;
 use crate::reference;
 use crate::secret::Secret;
@@ -278,7 +279,7 @@ pub fn understand(layers: &Layers<'_>) -> Result<Settings, Errors> {
     let settings = Settings {
         enabled: get!(flag(layers, &ENABLED, true)).unwrap_or(true),
         address: get!(maybe(layers, &ADDR, Address::parse)).flatten(),
-        namespace: get!(text(layers, &NAMESPACE)).flatten().as_deref().and_then(namespace),
+        namespace: get!(text(layers, &NAMESPACE)).flatten().as_deref().and_then(namespace::named),
         auth_namespace: get!(auth_namespace(layers)).flatten(),
         auth_method: get!(text(layers, &AUTH_METHOD)).flatten().map(|name| name.to_ascii_lowercase()),
         auth_mount: get!(maybe(layers, &AUTH_MOUNT, mount)).flatten(),
@@ -395,16 +396,10 @@ fn names(layers: &Layers<'_>, setting: &Setting) -> Result<Names, Error> {
     Ok(names)
 }
 
-/// A namespace without slashes at its ends; the root namespace is none.
-fn namespace(text: &str) -> Option<String> {
-    let name = text.trim_matches('/');
-    (!name.is_empty()).then(|| name.to_owned())
-}
-
 /// Where there is no other, that of the secrets.
 fn auth_namespace(layers: &Layers<'_>) -> Result<Option<String>, Error> {
     let own = text(layers, &AUTH_NAMESPACE)?;
-    Ok(own.map_or_else(|| text(layers, &NAMESPACE), |own| Ok(Some(own)))?.as_deref().and_then(namespace))
+    Ok(own.map_or_else(|| text(layers, &NAMESPACE), |own| Ok(Some(own)))?.as_deref().and_then(namespace::named))
 }
 
 fn mount(text: &str) -> Result<Path, Error> {

@@ -212,7 +212,8 @@ fn fetched(
     plan: Plan,
 ) -> Result<(Built, Outcomes), Errors> {
     let way = auth::prepare(layers, settings)?;
-    let connection = connection(settings, layers.environment, Deadline::new(began, settings.timeout))?;
+    let deadline = Deadline::new(began, settings.timeout);
+    let connection = connection(settings, matches!(way, Way::Added), layers.environment, deadline)?;
     let client = Client::new(connection)?;
     match with(&client, way, task, settings, plan) {
         Ok(built) => Ok(built),
@@ -230,8 +231,12 @@ fn with(client: &Client, way: Way, task: Task, settings: &Settings, plan: Plan) 
     if removes_files && session.is_own {
         credentials::remove(&session.files);
     }
-    if task == Task::Check && !session.is_own {
-        lookup::look_up(client, &mut session);
+    match (task, &session.token) {
+        (Task::Check, None) => {
+            log::warn!("there is no login: what can be read depends on the Agent's or Proxy's token");
+        }
+        (Task::Check, Some(_)) if !session.is_own => lookup::look_up(client, &mut session),
+        _ => {}
     }
     let fetched = fetch::fetch(client, &session, &plan, settings);
     // A token that was given has shown that it is one.
@@ -250,7 +255,12 @@ fn with(client: &Client, way: Way, task: Task, settings: &Settings, plan: Plan) 
     Ok((built?, fetched.outcomes))
 }
 
-fn connection(settings: &Settings, environment: &[Variable], deadline: Deadline) -> Result<Connection, Error> {
+fn connection(
+    settings: &Settings,
+    adds_token: bool,
+    environment: &[Variable],
+    deadline: Deadline,
+) -> Result<Connection, Error> {
     let Some(address) = settings.address.clone() else {
         return Err(Error::config("there are secrets to fetch, and no address of Vault")
             .hint("set VAULT_ADDR, such as https://vault.example.com:8200"));
@@ -263,6 +273,7 @@ fn connection(settings: &Settings, environment: &[Variable], deadline: Deadline)
         auth_namespace: settings.auth_namespace.clone(),
         namespace: settings.namespace.clone(),
         max_retries: settings.max_retries,
+        adds_token,
         address,
         proxy,
         deadline,

@@ -121,7 +121,7 @@ fn attempt(http: &Http, ask: &Ask<'_>, left: Duration) -> Tried<Page> {
     match request.send() {
         Ok(response) => judged(ask, response),
         Err(error) => {
-            let failure = failure::understand(&error);
+            let failure = failure::understand(&error, false);
             let error = Error { hint: Some(ask.hint.to_owned()), ..failure.error };
             if failure.may_pass { Tried::Again(error, None) } else { Tried::Final(error) }
         }

@@ -65,9 +65,9 @@ pub fn judge(raw: &Raw<'_>) -> Verdict {
         (400, Some(body)) if is_upgrading(&body) => {
             Verdict::NotDone { error: unavailable(raw, Some(&body)), wait: None }
         }
-        (404, Some(body)) if texts(&body, "errors").contains(&"namespace not found") => Verdict::Final(
-            Error::config(words(404, Some(&body))).hint("is VAULT_NAMESPACE right? A namespace is like team/web"),
-        ),
+        (404, Some(body)) if texts(&body, "errors").contains(&"namespace not found") => {
+            Verdict::Final(Error::config(words(404, Some(&body))))
+        }
         (400..500, Some(body)) if has_errors(&body) => {
             Verdict::Answered(Answer { status: raw.status, body: Body(body) })
         }

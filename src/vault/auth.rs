@@ -8,6 +8,7 @@ mod gcp;
 mod jwt;
 mod kubernetes;
 mod ldap;
+mod none;
 mod token;
 mod userpass;
 
@@ -49,6 +50,7 @@ pub const METHODS: &[&Method] = &[
     &aws::METHOD,
     &gcp::METHOD,
     &azure::METHOD,
+    &none::METHOD,
 ];
 
 /// The first of them are inferred from what is set.
@@ -61,6 +63,8 @@ pub enum Way {
     Given(Given),
     /// A login.
     Login(Login),
+    /// Nothing: what is at the address adds a token of its own.
+    Added,
 }
 
 /// A token that the user brings along.
@@ -109,8 +113,8 @@ trait Ask: Debug {
 /// A token and what is known of it.
 #[derive(Debug)]
 pub struct Session {
-    /// The token.
-    pub token: Secret,
+    /// The token; none where an Agent or a Proxy adds its own.
+    pub token: Option<Secret>,
     /// Whether it comes from our own login.
     pub is_own: bool,
     /// How many requests it is good for; `None` is any number, or not known.
@@ -196,9 +200,17 @@ pub fn enter(client: &Client, way: Way) -> Result<Session, Error> {
     match way {
         Way::Given(Given { token, files }) => {
             client.redactor.add(&token);
-            Ok(Session { token, is_own: false, uses: None, is_batch: false, ttl: None, files })
+            Ok(Session { files, ..Session::of(Some(token)) })
         }
+        Way::Added => Ok(Session::of(None)),
         Way::Login(login) => log_in(client, &login),
+    }
+}
+
+impl Session {
+    /// One with a token that is not of our own login, or without any: nothing else is known.
+    fn of(token: Option<Secret>) -> Session {
+        Session { token, is_own: false, uses: None, is_batch: false, ttl: None, files: Vec::new() }
     }
 }
 
@@ -234,7 +246,7 @@ fn send(client: &Client, login: &Login, body: &Secret) -> Result<Session, Error>
         log::info!("{what}: {}", client.redactor.clean(warning));
     }
     let session = session(&answer, login.files.clone()).map_err(|error| error.at(what))?;
-    client.redactor.add(&session.token);
+    session.token.iter().for_each(|token| client.redactor.add(token));
     Ok(session)
 }
 
@@ -246,22 +258,23 @@ fn session(answer: &Answer, files: Vec<PathBuf>) -> Result<Session, Error> {
         return Err(without_token(auth));
     }
     let number = |name| auth.get(name).and_then(Value::as_u64).filter(|number| *number > 0);
-    let session = Session {
-        token: Secret::from(token),
+    let token = Secret::from(token);
+    check_token(&token)?;
+    Ok(Session {
+        token: Some(token),
         is_own: true,
         uses: number("num_uses"),
         is_batch: auth.get("token_type").and_then(Value::as_str) == Some("batch"),
         ttl: number("lease_duration").map(Duration::from_secs),
         files,
-    };
-    check_token(&session.token)?;
-    Ok(session)
+    })
 }
 
 fn without_auth(answer: &Answer) -> Error {
     if answer.body.0.get("wrap_info").is_some_and(Value::is_object) {
-        return Error::new(Code::Refused, "the login's answer is wrapped")
-            .hint("something between here and Vault asks for response wrapping");
+        return Error::new(Code::Refused, "the login's answer is wrapped").hint(
+            "something between here and Vault asks for response wrapping (X-Vault-Wrap-TTL), which is not for logins",
+        );
     }
     Error::new(Code::Protocol, "an answer to a login without a token in it")
 }

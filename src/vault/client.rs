@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 use crate::address::Address;
 use crate::deadline::Deadline;
 use crate::error::{Code, Error};
+use crate::namespace;
 use crate::secret::Secret;
 use crate::vault::answer::{Answer, Raw, Verdict, judge};
 use crate::vault::dns::Resolver;
@@ -34,6 +35,11 @@ const PARALLEL_HTTP1: usize = 8;
 const PARALLEL_HTTP2: usize = 64;
 
 const BAD_TOKEN: &str = "the token is wrong, expired, revoked or used up, or not for this address and namespace";
+const ELSEWHERE: &str = "a token is good for its own namespace and those below it, and VAULT_NAMESPACE, that of the \
+    secrets, is not below VAULT_AUTH_NAMESPACE, that of the login";
+
+const NO_TOKEN: &str = "does the Agent or Proxy at the address add its own token (auto_auth, and use_auto_auth_token \
+    in api_proxy), and does a policy of that token allow it?";
 
 /// How Vault says that it has no lease for the last use of a token.
 pub const WITHHELD: &str = "token had one use left, so leased credentials were immediately revoked";
@@ -42,6 +48,8 @@ pub const WITHHELD: &str = "token had one use left, so leased credentials were i
 pub struct Connection {
     /// The server.
     pub address: Address,
+    /// Whether what is at the address adds a token of its own.
+    pub adds_token: bool,
     /// `X-Vault-Namespace` of the login, and of all that concerns its token.
     pub auth_namespace: Option<String>,
     /// `X-Vault-Namespace` of the secrets.
@@ -64,6 +72,7 @@ pub struct Client {
     /// The address that requests go to: the user's, or one with the name for the handshake in it.
     target: Address,
     address: Address,
+    adds_token: bool,
     /// The variable that names the proxy.
     proxy: Option<String>,
     auth_namespace: Option<HeaderValue>,
@@ -94,6 +103,8 @@ pub enum Space {
     Login,
     /// That of the secrets.
     Secrets,
+    /// The root namespace.
+    Root,
 }
 
 /// A request.
@@ -143,10 +154,21 @@ impl Client {
     /// # Errors
     /// 78 for a namespace or a server name that cannot be sent, 70 where the HTTP library fails.
     pub fn new(connection: Connection) -> Result<Client, Error> {
-        let Connection { address, auth_namespace, namespace, tls, server_name, proxy, deadline, max_retries } =
-            connection;
+        let Connection {
+            address,
+            adds_token,
+            auth_namespace,
+            namespace,
+            tls,
+            server_name,
+            proxy,
+            deadline,
+            max_retries,
+        } = connection;
         // Through a proxy the name in the URL is what the proxy connects to.
         let alias = server_name.filter(|_| proxy.is_none() && address.is_https());
+        let namespace = namespace.map(|name| namespace_header(name, "VAULT_NAMESPACE")).transpose()?;
+        let auth_namespace = auth_namespace.map(|name| namespace_header(name, "VAULT_AUTH_NAMESPACE")).transpose()?;
         let (target, resolver) = target(&address, alias);
         let (proxy, origin) = proxy.map(|Chosen { proxy, origin }| (proxy, origin)).unzip();
         let http = transport(tls, resolver, proxy, address.socket())?;
@@ -155,13 +177,14 @@ impl Client {
             http,
             target,
             proxy: origin,
-            auth_namespace: auth_namespace.map(namespace_header).transpose()?,
-            namespace: namespace.map(namespace_header).transpose()?,
+            auth_namespace,
+            namespace,
             is_connected: AtomicBool::new(false),
             is_http2: AtomicBool::new(false),
             patience: Patience::new(deadline, max_retries, redactor.clone()),
             redactor,
             address,
+            adds_token,
         })
     }
 
@@ -180,7 +203,9 @@ impl Client {
         let code = if answer.status == 404 { Code::Missing } else { Code::Refused };
         let error = Error::new(code, self.redactor.clean(&format!("{what}: {} ({})", answer.refusal(), self.address)));
         match answer.status {
+            403 if self.adds_token => error.hint(NO_TOKEN),
             403 if answer.refuses_token() => error.hint(BAD_TOKEN),
+            403 if self.is_elsewhere(what) => error.hint(ELSEWHERE),
             403 => error.hint("no policy of the token allows it"),
             400 if error.message.contains(WITHHELD) => {
                 error.hint("give the token more uses, or any number: num_uses of a token, token_num_uses of a role")
@@ -193,6 +218,17 @@ impl Client {
     pub fn placed(&self, error: Error, what: &str, status: u16) -> Error {
         let message = format!("{what}: {} (status {status}, {})", error.message, self.address);
         Error { message: self.redactor.clean(&message), ..error }
+    }
+
+    /// The namespace of the secrets.
+    pub fn namespace(&self) -> Option<&str> {
+        text(self.namespace.as_ref())
+    }
+
+    /// Whether a path of the secrets is in a namespace that a token of the login's namespace is not good for.
+    pub fn is_elsewhere(&self, path: &str) -> bool {
+        let whole = namespace::whole(self.namespace(), path);
+        namespace::below(text(self.auth_namespace.as_ref()), Some(&whole)).is_none()
     }
 
     /// Whether anything has been answered yet.
@@ -224,7 +260,7 @@ impl Client {
             Err(outcome) => return outcome,
         };
         match redirected(&response, &url) {
-            None => judged(request, response),
+            None => self.judged(request, response),
             Some(_) if self.address.socket().is_some() => Outcome::Final(
                 Error::new(Code::Protocol, "a redirect, which leads nowhere from a socket")
                     .hint("the Agent or Proxy must reach Vault's active node itself"),
@@ -243,14 +279,25 @@ impl Client {
                 Error::new(Code::Protocol, "redirected more than once")
                     .hint("put the address of Vault itself into VAULT_ADDR"),
             ),
-            Ok(response) => judged(request, response),
+            Ok(response) => self.judged(request, response),
+        }
+    }
+
+    fn judged(&self, request: &Request<'_>, response: Response) -> Outcome {
+        match judged(request, response) {
+            Outcome::Final(error) if error.code == Code::Config => {
+                let is_logins = request.space == Space::Login && self.auth_namespace != self.namespace;
+                let setting = if is_logins { "VAULT_AUTH_NAMESPACE" } else { "VAULT_NAMESPACE" };
+                Outcome::Final(error.hint(format!("is {setting} right? A namespace is like team/web")))
+            }
+            outcome => outcome,
         }
     }
 
     fn exchange(&self, request: &Request<'_>, url: Url) -> Result<Response, Outcome> {
         log::trace!("{} /v1/{}", request.method, request.path);
         let response = self.prepare(request, url).map_err(Outcome::Final)?.send();
-        let response = response.map_err(|error| lost(request, &error))?;
+        let response = response.map_err(|error| lost(request, &error, self.address.socket().is_some()))?;
         self.is_connected.store(true, Ordering::Relaxed);
         self.is_http2.store(response.version() == Version::HTTP_2, Ordering::Relaxed);
         Ok(response)
@@ -266,6 +313,7 @@ impl Client {
         let namespace = match request.space {
             Space::Login => &self.auth_namespace,
             Space::Secrets => &self.namespace,
+            Space::Root => &None,
         };
         if let Some(namespace) = namespace {
             builder = builder.header("X-Vault-Namespace", namespace.clone());
@@ -366,8 +414,8 @@ fn body(response: &mut Response) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
     }
 }
 
-fn lost(request: &Request<'_>, error: &reqwest::Error) -> Outcome {
-    let failure = failure::understand(error);
+fn lost(request: &Request<'_>, error: &reqwest::Error, is_socket: bool) -> Outcome {
+    let failure = failure::understand(error, is_socket);
     if !failure.may_pass {
         return Outcome::Final(failure.error);
     }
@@ -391,7 +439,10 @@ fn token_header(token: &Secret) -> Result<HeaderValue, Error> {
     Ok(value)
 }
 
-fn namespace_header(namespace: String) -> Result<HeaderValue, Error> {
-    HeaderValue::try_from(namespace)
-        .map_err(|_| Error::config("VAULT_NAMESPACE, VAULT_AUTH_NAMESPACE: characters that no namespace has"))
+fn namespace_header(namespace: String, setting: &str) -> Result<HeaderValue, Error> {
+    HeaderValue::try_from(namespace).map_err(|_| Error::config(format!("{setting}: characters that no namespace has")))
+}
+
+fn text(header: Option<&HeaderValue>) -> Option<&str> {
+    std::str::from_utf8(header?.as_bytes()).ok()
 }

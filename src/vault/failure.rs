@@ -1,7 +1,7 @@
 //! What a request that got no answer failed of, in words that name the remedy.
 
 use std::error::Error as StdError;
-use std::io;
+use std::io::{self, ErrorKind};
 
 use rustls::{AlertDescription, CertificateError, InvalidMessage};
 
@@ -18,8 +18,8 @@ pub struct Failure {
     pub was_sent: bool,
 }
 
-/// Understands the failure of a try. The URL is never part of it.
-pub fn understand(failure: &reqwest::Error) -> Failure {
+/// Understands the failure of a try, over a socket or the network. The URL is never part of it.
+pub fn understand(failure: &reqwest::Error, is_socket: bool) -> Failure {
     let was_sent = !failure.is_connect();
     if let Some(tls) = find::<rustls::Error>(failure) {
         let (error, may_pass) = tls_failure(tls);
@@ -36,7 +36,8 @@ pub fn understand(failure: &reqwest::Error) -> Failure {
         return Failure { error, may_pass: false, was_sent };
     }
     let error = Error::new(Code::Unavailable, words(failure, &cause));
-    Failure { error: with_hint(error, failure), may_pass: true, was_sent }
+    let error = if is_socket { with_socket_hint(error, failure) } else { with_hint(error, failure) };
+    Failure { error, may_pass: true, was_sent }
 }
 
 fn words(failure: &reqwest::Error, cause: &str) -> String {
@@ -62,6 +63,23 @@ fn with_hint(error: Error, failure: &reqwest::Error) -> Error {
         "is it Vault that listens there? A server that wants a client certificate (VAULT_CLIENT_CERT) may end a \
         connection like this, too",
     )
+}
+
+/// An Agent or a Proxy makes its socket when it starts, and narrows its mode afterwards: all of it may pass.
+fn with_socket_hint(error: Error, failure: &reqwest::Error) -> Error {
+    if !failure.is_connect() {
+        return error;
+    }
+    match find::<io::Error>(failure).map(io::Error::kind) {
+        Some(ErrorKind::NotFound) => {
+            error.hint("is the Agent or Proxy running, and is the directory of its socket mounted here, at this path?")
+        }
+        Some(ErrorKind::PermissionDenied) => error.hint(
+            "the user that the container runs as must be able to write to the socket: see socket_mode, socket_user and \
+            socket_group of the listener",
+        ),
+        _ => error.hint("is the Agent or Proxy running, and is this its socket? One that has ended leaves its file"),
+    }
 }
 
 /// The innermost error.

@@ -17,7 +17,7 @@ const LIMIT: Duration = Duration::from_secs(2);
 pub fn look_up(client: &Client, session: &mut Session) {
     let what = "auth/token/lookup-self";
     let answer = client.send(&Request {
-        token: Some(&session.token),
+        token: session.token.as_ref(),
         space: Space::Login,
         repeat: Repeat::Never(LIMIT),
         ..Request::new(Method::GET, what)

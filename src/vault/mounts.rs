@@ -5,12 +5,15 @@ use std::collections::HashSet;
 use reqwest::Method;
 use serde_json::Value;
 
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::path::Path;
 use crate::secret::Secret;
 use crate::settings::KvVersion;
 use crate::vault::answer::Answer;
-use crate::vault::client::{Client, Repeat, Request};
+use crate::vault::client::{Client, Repeat, Request, Space};
+
+/// What tells the mounts to whom they are for.
+const MOUNTS: &str = "sys/internal/ui/mounts";
 
 /// What is mounted where a path leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +65,7 @@ pub struct Mount {
 /// 69 or 76 where Vault could not be asked; a refusal is none.
 pub fn resolve(
     client: &Client,
-    token: &Secret,
+    token: Option<&Secret>,
     questions: &[Question<'_>],
     version: Option<KvVersion>,
 ) -> Result<Vec<Target>, Error> {
@@ -125,29 +128,47 @@ fn is_below(path: &str, mount: &str) -> bool {
 }
 
 /// All mounts at once; `None` where Vault refuses or does not have that.
-fn list(client: &Client, token: &Secret) -> Result<Option<Vec<Mount>>, Error> {
-    let answer = ask(client, token, "sys/internal/ui/mounts".to_owned())?;
+fn list(client: &Client, token: Option<&Secret>) -> Result<Option<Vec<Mount>>, Error> {
+    let answer = ask(client, token, Space::Secrets, MOUNTS.to_owned())?;
     Ok(answer.is_success().then(|| mounts(&answer.body.0)).flatten())
 }
 
 /// The mount of one path, where Vault tells it.
-fn one(client: &Client, token: &Secret, path: &Path) -> Result<Option<Mount>, Error> {
-    let answer = ask(client, token, format!("sys/internal/ui/mounts/{}", path.encoded()))?;
+fn one(client: &Client, token: Option<&Secret>, path: &Path) -> Result<Option<Mount>, Error> {
+    let namespace = client.namespace();
+    let mut answer = ask(client, token, Space::Secrets, format!("{MOUNTS}/{}", path.encoded()))?;
+    if let Some(namespace) = namespace.filter(|_| !answer.is_success()) {
+        answer = from_root(client, token, namespace, path)?.unwrap_or(answer);
+    }
     let data = answer.body.0.get("data").filter(|_| answer.is_success());
-    Ok(data.and_then(|data| mount(in_path(path.as_str(), data.get("path")?.as_str()?)?, data)))
+    Ok(data.and_then(|data| mount(in_path(path.as_str(), data.get("path")?.as_str()?, namespace)?, data)))
 }
 
-/// The mount as it stands in a path, with the namespace in front of it, which a server may leave out.
-fn in_path<'a>(path: &'a str, mount: &str) -> Option<&'a str> {
+/// The same question in the root namespace: `OpenBao` tells a mount in a namespace below that of the request to nobody
+/// but root tokens, and there to everybody who may use it. What keeps tenants out of the root namespace may answer as
+/// it likes.
+fn from_root(client: &Client, token: Option<&Secret>, namespace: &str, path: &Path) -> Result<Option<Answer>, Error> {
+    let Ok(namespace) = Path::parse(namespace) else { return Ok(None) };
+    match ask(client, token, Space::Root, format!("{MOUNTS}/{}", namespace.join(path).encoded())) {
+        Err(error) if error.code == Code::Protocol => Ok(None),
+        asked => asked.map(Some),
+    }
+}
+
+/// The mount as it stands in a path, with the namespaces in front of it: a server may leave out all of them, or put
+/// that of the request there too.
+fn in_path<'a>(path: &'a str, mount: &str, namespace: Option<&str>) -> Option<&'a str> {
     let mount = mount.trim_end_matches('/');
+    let below = namespace.and_then(|namespace| mount.strip_prefix(namespace)?.strip_prefix('/'));
     let in_namespace = format!("/{mount}");
+    let is_mount = |front: &&str| *front == mount || Some(*front) == below || front.ends_with(&in_namespace);
     let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
-    ends.filter_map(|end| path.get(..end)).find(|front| *front == mount || front.ends_with(&in_namespace))
+    ends.filter_map(|end| path.get(..end)).find(is_mount)
 }
 
-fn ask(client: &Client, token: &Secret, path: String) -> Result<Answer, Error> {
+fn ask(client: &Client, token: Option<&Secret>, space: Space, path: String) -> Result<Answer, Error> {
     let what = format!("finding out the mounts ({path})");
-    client.send(&Request { token: Some(token), repeat: Repeat::Freely, what, ..Request::new(Method::GET, path) })
+    client.send(&Request { token, repeat: Repeat::Freely, space, what, ..Request::new(Method::GET, path) })
 }
 
 fn mounts(body: &Value) -> Option<Vec<Mount>> {
@@ -222,8 +243,19 @@ mod tests {
             ("team/kv/secret/kv/secret/app", "kv/secret/", Some("team/kv/secret")),
             ("secret/app", "secret/", Some("secret")),
             ("team/my-secret/app", "secret/", None),
+            ("web/secret/app", "other/team/web/secret/", None),
         ] {
-            assert_eq!(in_path(path, mount), expected, "{path} {mount}");
+            assert_eq!(in_path(path, mount, None), expected, "{path} {mount}");
+            assert_eq!(in_path(path, mount, Some("org")), expected, "{path} {mount} in org");
+        }
+        for (path, mount, expected) in [
+            ("web/secret/app", "org/web/secret/", Some("web/secret")),
+            ("web/secret/app", "web/secret/", Some("web/secret")),
+            ("secret/app", "secret/", Some("secret")),
+            ("org/kv/app", "org/kv/", Some("org/kv")),
+            ("web/secret/app", "organ/web/secret/", None),
+        ] {
+            assert_eq!(in_path(path, mount, Some("org")), expected, "{path} {mount} in org");
         }
     }
 

@@ -41,6 +41,7 @@ pub fn revoke(client: &Client, session: &Session, settings: &Settings, fetched: 
 }
 
 /// Leaves nothing of a check behind: the token of our own login and the leases that hang on it, or the leases alone.
+/// Those that hang on the token of an Agent or a Proxy stay, which may have them in its cache for others.
 pub fn after_check(client: &Client, session: &Session, fetched: &Fetched) {
     if session.is_own && can_be_revoked(session, fetched) {
         match revoke_self(client, session) {
@@ -49,6 +50,12 @@ pub fn after_check(client: &Client, session: &Session, fetched: &Fetched) {
         }
     }
     for Lease { id, duration, .. } in &fetched.leases {
+        if session.token.is_none() {
+            log::warn!(
+                "lease {id} of this check stays for {duration} s: others may have it of the Agent or Proxy, too"
+            );
+            continue;
+        }
         let body = Secret::from(json!({ "lease_id": id }).to_string());
         let request = Request { body: Some(&body), ..Request::new(Method::POST, "sys/leases/revoke") };
         if let Err(error) = send(client, session, request) {
@@ -59,7 +66,7 @@ pub fn after_check(client: &Client, session: &Session, fetched: &Fetched) {
 
 fn can_be_revoked(session: &Session, fetched: &Fetched) -> bool {
     let is_spent = session.uses.is_some_and(|uses| fetched.requests >= uses);
-    !session.is_batch && !is_spent
+    session.token.is_some() && !session.is_batch && !is_spent
 }
 
 fn revoke_self(client: &Client, session: &Session) -> Result<(), Error> {
@@ -67,7 +74,7 @@ fn revoke_self(client: &Client, session: &Session) -> Result<(), Error> {
 }
 
 fn send<'a>(client: &Client, session: &'a Session, request: Request<'a>) -> Result<(), Error> {
-    let request = Request { token: Some(&session.token), repeat: Repeat::Never(LIMIT), ..request };
+    let request = Request { token: session.token.as_ref(), repeat: Repeat::Never(LIMIT), ..request };
     let answer = client.send(&request)?;
     if answer.is_success() { Ok(()) } else { Err(client.refused(&answer, &request.what)) }
 }

@@ -34,7 +34,7 @@ fn send(client: &Client, session: &Session, path: &Path, batch: &[Secret]) -> Re
     let items: Vec<Value> = batch.iter().map(|item| json!({ "ciphertext": item.expose_text() })).collect();
     let body = Secret::from(json!({ "batch_input": items }).to_string());
     client.send(&Request {
-        token: Some(&session.token),
+        token: session.token.as_ref(),
         body: Some(&body),
         // It changes nothing, but it may use up the token.
         repeat: Repeat::Freely,

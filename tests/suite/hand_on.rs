@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use test_vault::{Target, TestVault, json, on_every_https_vault, on_every_vault};
+use test_vault::{Flavour, Target, TestVault, json, on_every_https_vault, on_every_vault};
 
 use crate::app::{AppRole, as_role, kv, reading, role, token, with_app};
 use crate::support::{Run, directory, run, run_at};
@@ -52,7 +52,7 @@ fn the_application_gets_a_token_that_works_and_all_that_a_client_needs() {
 // Peer case A40, with the other names that vault-env leaves in place.
 #[test]
 fn the_settings_of_a_client_are_passed_and_those_of_the_login_are_not() {
-    let target: Target = TestVault::start().into();
+    let target: Target = TestVault::builder().flavour(Flavour::Vault).start().into();
     let (_, run) = ready(&target, &reading("nowhere"));
     let passed = [
         ("VAULT_NAMESPACE", "team/a"),
@@ -79,7 +79,7 @@ fn the_settings_of_a_client_are_passed_and_those_of_the_login_are_not() {
 
 #[test]
 fn the_address_and_the_namespace_are_those_in_effect() {
-    let target: Target = TestVault::start().into();
+    let target: Target = TestVault::builder().flavour(Flavour::Vault).start().into();
     let (_, run) = ready(&target, &reading("nowhere"));
     let run = run.env("VAULT_ADDR", "http://127.0.0.1:1").option("--addr").option(target.addr());
     let environment = run.clone().option("--namespace=team/b").env("VAULT_NAMESPACE", "team/a").environment();

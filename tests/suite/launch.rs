@@ -39,7 +39,7 @@ impl Served {
         Served::by(TestVault::builder().https())
     }
 
-    fn by(builder: Builder) -> Served {
+    pub(crate) fn by(builder: Builder) -> Served {
         let vault = builder.start();
         let operator = vault.operator();
         operator.kv_put("secret", 2, "app", json!({ "user": "ada", "password": FETCHED }));

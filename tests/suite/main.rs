@@ -2,20 +2,24 @@
 
 #![allow(clippy::needless_pass_by_value, reason = "a JSON literal reads best as it is")]
 
+mod addresses;
 mod app;
 mod application_environment;
 mod aws;
 mod aws_account;
 mod aws_sources;
+mod certificate;
 mod check;
 mod command_line;
 mod contract;
 mod contract_aws;
 mod contract_cert;
+mod contract_clouds;
 mod contract_jwt;
 mod contract_kubernetes;
 mod contract_leases;
 mod contract_logins;
+mod contract_namespaces;
 mod contract_pki;
 mod contract_transit;
 mod controls;
@@ -33,7 +37,9 @@ mod login;
 mod main_job;
 mod memory;
 mod memory_aws;
+mod memory_methods;
 mod methods;
+mod namespaces;
 mod network;
 mod passwords;
 mod peers;
@@ -50,5 +56,6 @@ mod texts;
 mod tls;
 mod transit;
 mod ways_in;
+mod without_token;
 mod wrapped_secret_id;
 mod writes;

@@ -4,7 +4,7 @@
 //! can write to is searched: stack, heap, anonymous mappings, and the block with its initial environment. Only root can
 //! do that, or whoever is the root of a user namespace.
 
-mod frozen;
+pub(crate) mod frozen;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,36 +15,36 @@ use test_vault::{Fault, Recorded};
 use crate::controls::control;
 use crate::launch::{FETCHED, Ordinary, PATIENCE, Served, as_root, eventually, works};
 use crate::support::{Run, binary, directory};
-pub(crate) use frozen::Frozen;
+use frozen::Frozen;
 
-/// What must not be found, by name. Halves are searched, so that a copy without an end counts too.
-fn credentials(served: &Served) -> Vec<(&'static str, String)> {
-    let mut credentials = vec![
-        ("role id", served.role_id.clone()),
-        ("secret id", served.secret_id.clone()),
-        ("token", served.token.clone()),
-    ];
+/// What must not be found, by name.
+pub(crate) type Credential = (&'static str, Vec<u8>);
+
+/// The credentials of a start, as the server saw them in requests, and those that a start could have used instead.
+fn credentials(served: &Served) -> Vec<Credential> {
+    let text = |name, text: &str| (name, text.as_bytes().to_vec());
+    let mut credentials =
+        vec![text("role id", &served.role_id), text("secret id", &served.secret_id), text("token", &served.token)];
     for request in served.vault.requests() {
         let token = request.token().filter(|token| *token != served.token);
         let name = if request.path.ends_with("/unwrap") { "wrapping token" } else { "login's token" };
-        credentials.extend(token.map(|token| (name, token.to_owned())));
+        credentials.extend(token.map(|token| text(name, token)));
         let body = request.json();
-        let unwrapped = body["secret_id"].as_str().filter(|secret_id| *secret_id != served.secret_id);
-        credentials.extend(unwrapped.map(|secret_id| ("unwrapped secret id", secret_id.to_owned())));
+        let field = |name: &str| body[name].as_str().filter(|value| *value != served.secret_id).map(str::to_owned);
+        for (field, name) in
+            [(field("secret_id"), "unwrapped secret id"), (field("jwt"), "JWT"), (field("password"), "password")]
+        {
+            credentials.extend(field.map(|value| text(name, &value)));
+        }
     }
     credentials
 }
 
-/// Each credential that is left, with the places.
-fn left(frozen: &Frozen, served: &Served) -> Vec<String> {
-    halves(frozen, &credentials(served))
-}
-
-/// The halves of secrets that are left, with the places.
-pub(crate) fn halves(frozen: &Frozen, secrets: &[(&'static str, String)]) -> Vec<String> {
+/// Each credential that is left, with the places. Halves are searched, so that a copy without an end counts too.
+pub(crate) fn left(frozen: &Frozen, credentials: &[Credential]) -> Vec<String> {
     let mut left = Vec::new();
-    for (name, value) in secrets {
-        let (first, second) = value.as_bytes().split_at(value.len() / 2);
+    for (name, value) in credentials {
+        let (first, second) = value.split_at(value.len() / 2);
         assert!(first.len() >= 12, "{name} is too short to be searched for");
         for (half, needle) in [("first", first), ("second", second)] {
             left.extend(frozen.memory().find(needle).iter().map(|found| format!("{half} half of {name}: {found:?}")));
@@ -53,19 +53,25 @@ pub(crate) fn halves(frozen: &Frozen, secrets: &[(&'static str, String)]) -> Vec
     left
 }
 
-/// No credential is left.
+/// No credential is left, none of the `others` either that the server has not seen.
 #[track_caller]
-pub(crate) fn frozen_clean(served: &Served, run: &Run) -> Frozen {
+pub(crate) fn frozen_clean(served: &Served, run: &Run, others: &[Credential]) -> Frozen {
     let frozen = Frozen::start(&binary(), &run.clone().shell("echo $PASSWORD"));
-    let left = left(&frozen, served);
+    let left = left(&frozen, &[credentials(served), others.to_vec()].concat());
     assert!(left.is_empty(), "{left:#?}");
     frozen
 }
 
 /// Nothing but the fetched value is left, and that in the new environment only; and the application starts with it.
 #[track_caller]
-fn assert_clean(served: &Served, run: &Run) {
-    let frozen = frozen_clean(served, run);
+pub(crate) fn assert_clean(served: &Served, run: &Run) {
+    assert_clean_of(served, run, &[]);
+}
+
+/// The same with credentials that the server does not see.
+#[track_caller]
+pub(crate) fn assert_clean_of(served: &Served, run: &Run, others: &[Credential]) {
+    let frozen = frozen_clean(served, run, others);
     let environment = frozen.new_environment();
     for found in frozen.memory().find(FETCHED.as_bytes()) {
         let is_in_it = environment.iter().any(|string| string.contains(&found.address));
@@ -130,8 +136,8 @@ fn nothing_of_an_approle_login_with_files_is_left() {
 fn assert_clean_and_unwrapped(served: &Served, run: &Run, token: &str) {
     assert_clean(served, run);
     let credentials = credentials(served);
-    let of_name = |name: &str| credentials.iter().rfind(|found| found.0 == name).map(|found| found.1.as_str());
-    assert_eq!(of_name("wrapping token"), Some(token));
+    let of_name = |name: &str| credentials.iter().rfind(|found| found.0 == name).map(|found| found.1.as_slice());
+    assert_eq!(of_name("wrapping token"), Some(token.as_bytes()));
     assert!(of_name("unwrapped secret id").is_some());
 }
 
@@ -178,7 +184,7 @@ fn the_search_finds_a_wrapping_token_and_what_was_in_it() {
             [("control_unwiped_block", "wrapping token"), ("control_unwiped_heap", "unwrapped secret id")]
         {
             let served = Served::https();
-            let left = left(&Frozen::start(&control(program), &served.with_wrapped().0), &served);
+            let left = left(&Frozen::start(&control(program), &served.with_wrapped().0), &credentials(&served));
             assert!(left.iter().any(|found| found.contains(name)), "{name} was not found: {left:#?}");
         }
     });
@@ -244,7 +250,7 @@ fn nothing_is_left_where_no_vault_is_asked() {
             let nothing_to_fetch = run.clone().env("PASSWORD", "plain");
             let not_enabled = run.env("PASSWORD", "vault:x#y:-plain").env("VAULT_ENABLED", "false");
             for run in [nothing_to_fetch, not_enabled] {
-                assert_eq!(frozen_clean(&served, &run).go_on().text(), "plain\n");
+                assert_eq!(frozen_clean(&served, &run, &[]).go_on().text(), "plain\n");
             }
         }
         assert_eq!(served.vault.lines(), Vec::<String>::new());
@@ -259,7 +265,7 @@ fn the_search_finds_what_an_allocator_that_does_not_wipe_leaves() {
             let file = write(directory.path(), "secret-id", &served.secret_id);
             let run = served.at().env("VAULT_ROLE_ID", &served.role_id).env("VAULT_SECRET_ID_FILE", file);
             let frozen = Frozen::start(&control("control_unwiped_heap"), &run);
-            assert!(!left(&frozen, &served).is_empty(), "nothing was found");
+            assert!(!left(&frozen, &credentials(&served)).is_empty(), "nothing was found");
         }
     });
 }
@@ -269,7 +275,7 @@ fn the_search_finds_what_stands_in_the_initial_environment() {
     as_root("memory::the_search_finds_what_stands_in_the_initial_environment", || {
         let served = Served::http();
         let frozen = Frozen::start(&control("control_unwiped_block"), &served.with_token());
-        let left = left(&frozen, &served);
+        let left = left(&frozen, &credentials(&served));
         assert!(left.iter().any(|found| found.contains("half of token") && found.contains("[stack]")), "{left:#?}");
     });
 }
@@ -301,16 +307,19 @@ fn while_it_waits_the_initial_environment_shows_root_no_credential() {
         let run = served.with_approle().env("BAO_TOKEN", &served.token).env("VAULT_AUTH_METHOD", "approle");
         let waiting = waiting(&served, run.env("PLAIN", "plain").build());
         let environment = fs::read(format!("/proc/{}/environ", waiting.0.id())).expect("root may read it");
-        let has = |text: &str| environment.windows(text.len()).any(|window| window == text.as_bytes());
+        let has = |text: &[u8]| environment.windows(text.len()).any(|window| window == text);
         for (name, value) in credentials(&served) {
             assert!(!has(&value) && !has(&value[value.len() / 2..]), "{name} is there");
         }
         for (name, value) in
             [("VAULT_ROLE_ID", &served.role_id), ("VAULT_SECRET_ID", &served.secret_id), ("BAO_TOKEN", &served.token)]
         {
-            assert!(has(&format!("{name}={}\0", "\0".repeat(value.len()))), "{name} has other text in its place");
+            assert!(
+                has(format!("{name}={}\0", "\0".repeat(value.len())).as_bytes()),
+                "{name} has other text in its place"
+            );
         }
-        assert!(has("\0PLAIN=plain\0") || environment.starts_with(b"PLAIN=plain\0"), "what is not ours stays");
+        assert!(has(b"\0PLAIN=plain\0") || environment.starts_with(b"PLAIN=plain\0"), "what is not ours stays");
     });
 }
 

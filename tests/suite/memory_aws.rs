@@ -8,8 +8,9 @@ use test_vault::{AwsKeys, json};
 use crate::aws_account::{
     AUTHORIZATION, Source, TOKEN, container, decoded, instance, signature, web_identity, with_keys,
 };
-use crate::launch::{FETCHED, Served, as_root};
-use crate::memory::{Frozen, frozen_clean, halves};
+use crate::launch::{Served, as_root};
+use crate::memory::frozen::Frozen;
+use crate::memory::{Credential, assert_clean_of, frozen_clean, left};
 use crate::support::Run;
 
 /// A server that lets these keys in.
@@ -25,30 +26,27 @@ fn run(served: &Served) -> Run {
 }
 
 /// The signature, and the part of the login's base64 that has it in it.
-fn signatures(served: &Served) -> Vec<(&'static str, String)> {
+fn signatures(served: &Served) -> Vec<Credential> {
     let requests = served.vault.requests();
     let login = requests.iter().find(|request| request.path == "/v1/auth/aws/login").expect("a login").json();
     let signature = signature(&decoded(&login));
     let encoded = login["iam_request_headers"].as_str().expect("text");
     let text = String::from_utf8(STANDARD.decode(encoded).expect("base64")).expect("UTF-8");
     let at = text.find(&signature).expect("the signature").div_ceil(3) * 4;
-    vec![("signature", signature), ("encoded signature", encoded[at..at + 64].to_owned())]
+    vec![("signature", signature.into()), ("encoded signature", encoded[at..at + 64].into())]
 }
 
-/// What a start has used that asked a source.
-fn secrets(keys: &AwsKeys, source: &Source) -> Vec<(&'static str, String)> {
-    let mut secrets = vec![
-        ("secret access key", keys.secret_access_key.clone()),
-        ("session token", keys.session_token.clone().expect("a token")),
-        ("web identity", TOKEN.to_owned()),
+/// What a source gives, and what it is asked with.
+fn credentials(keys: &AwsKeys) -> Vec<Credential> {
+    let AwsKeys { secret_access_key, session_token, .. } = keys.clone();
+    vec![
+        ("secret access key", secret_access_key.into()),
+        ("session token", session_token.expect("a token").into()),
+        ("web identity", TOKEN.into()),
         // No encoding changes this part.
-        ("web identity's end", TOKEN.rsplit('.').next().expect("an end").to_owned()),
-        ("authorization", AUTHORIZATION.to_owned()),
-    ];
-    let requests = source.requests();
-    let token = requests.iter().find_map(|request| request.header("x-aws-ec2-metadata-token"));
-    secrets.extend(token.map(|token| ("the instance's token", token.to_owned())));
-    secrets
+        ("web identity's end", TOKEN.rsplit('.').next().expect("an end").into()),
+        ("authorization", AUTHORIZATION.into()),
+    ]
 }
 
 /// Over http and https to Vault nothing of what the source gave is left, nor of what was made of it.
@@ -56,12 +54,15 @@ fn nothing_is_left(source: impl Fn(&AwsKeys) -> Source) {
     for vault in [Served::http(), Served::https()] {
         let keys = AwsKeys::of_role("app", "session");
         let (served, source) = (served(&keys, vault), source(&keys));
-        let frozen = frozen_clean(&served, &source.add_to(run(&served)));
-        let secrets = [secrets(&keys, &source), signatures(&served)].concat();
-        let left = halves(&frozen, &secrets);
+        let run = source.add_to(run(&served));
+        assert_clean_of(&served, &run, &credentials(&keys));
+        served.vault.clear();
+        let frozen = frozen_clean(&served, &run, &[]);
+        let requests = source.requests();
+        let token = requests.iter().rev().find_map(|request| request.header("x-aws-ec2-metadata-token"));
+        let token = token.map(|token| ("the instance's token", token.into()));
+        let left = left(&frozen, &signatures(&served).into_iter().chain(token).collect::<Vec<_>>());
         assert!(left.is_empty(), "{}: {left:#?}", source.name);
-        let ended = frozen.go_on();
-        assert_eq!((ended.code, ended.text()), (Some(0), format!("{FETCHED}\n")), "{}", ended.stderr);
     }
 }
 
@@ -100,12 +101,12 @@ fn keys_of_the_environment_are_left_in_that_of_the_application_only() {
             let served = served(&keys, vault);
             let run = with_keys(run(&served), &keys);
             for (run, new) in [(run.clone(), 1), (run.option("--clean-env"), 0)] {
-                let frozen = frozen_clean(&served, &run);
+                let frozen = frozen_clean(&served, &run, &[]);
                 for value in [&keys.secret_access_key, keys.session_token.as_ref().expect("a token")] {
                     let (first, second) = value.split_at(value.len() / 2);
                     assert_eq!([first, second].map(|half| places(&frozen, half)), [(new, 1); 2]);
                 }
-                let left = halves(&frozen, &signatures(&served));
+                let left = left(&frozen, &signatures(&served));
                 assert!(left.is_empty(), "{left:#?}");
                 served.vault.clear();
             }

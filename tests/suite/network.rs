@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use test_vault::{Fault, Target, TestVault, json};
+use test_vault::{Fault, Flavour, Target, TestVault, json};
 
 use crate::app::{as_role, reading as reading_of, reading_one, role};
 use crate::support::{Ended, Run, run};
@@ -333,7 +333,7 @@ fn what_is_not_vaults_is_said_at_once() {
 #[test]
 fn a_redirect_is_followed_once_with_method_body_and_token() {
     let standby = TestVault::start();
-    let leader = Target::from(TestVault::start());
+    let leader = Target::from(TestVault::builder().flavour(Flavour::Vault).start());
     let app = role(&leader, "path \"secret/data/app\" { capabilities = [\"read\"] }", json!({}));
     leader.operator().kv_put("secret", 2, "app", json!({"k": "v"}));
     let login = format!("/v1/auth/{}/login", app.mount);

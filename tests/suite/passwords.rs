@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use test_vault::{Target, TestVault, Value, json, on_every_vault};
+use test_vault::{Fault, Target, TestVault, json, on_every_vault};
 
 use crate::support::{Run, directory};
 use crate::ways_in::{WayIn, assert_says_nothing_of};
@@ -62,7 +62,7 @@ fn a_name_may_have_every_sign() {
     for (name, below) in [
         ("ada/lovelace", "/ada%2Flovelace"),
         ("ada@example.com", "/ada%40example.com"),
-        ("CN=Ada, OU=x y?&#", "/CN%3DAda%2C%20OU%3Dx%20y%3F%26%23"),
+        ("cn=ada, ou=x y?&#", "/cn%3Dada%2C%20ou%3Dx%20y%3F%26%23"),
         ("a%2fb", "/a%252fb"),
         ("ü", "/%C3%BC"),
         ("...", "/..."),
@@ -86,8 +86,8 @@ fn a_wrong_user_or_password_is_refused_and_the_fifth_locks_the_user() {
         let way = userpass(target, "ada");
         let wrong = "invalid username or password";
         way.assert_refused(&as_user(&way, "nobody"), wrong);
-        let run = as_user(&way, "ada").env("VAULT_PASSWORD", "wrong password");
-        assert_says_nothing_of(&run, "wrong password");
+        let run = as_user(&way, "ada").env("VAULT_PASSWORD", "hunter2-hunter2-hunter2");
+        assert_says_nothing_of(&run, "hunter2-hunter2-hunter2");
         for _ in 0..4 {
             let ended = way.assert_refused(&run, wrong);
             assert!(ended.stderr.contains("15 minutes"), "{}", ended.stderr);
@@ -100,18 +100,19 @@ fn a_wrong_user_or_password_is_refused_and_the_fifth_locks_the_user() {
 fn a_directory_that_refuses_or_is_away_or_unknown_is_told_apart() {
     let target = Target::from(TestVault::start());
     let way = ldap(&target, "ada");
-    let run = as_user(&way, "ada").env("VAULT_PASSWORD", "wrong password");
+    let run = as_user(&way, "ada").env("VAULT_PASSWORD", "hunter2-hunter2-hunter2");
     way.assert_refused(&run, "failed to bind as user");
-    assert_says_nothing_of(&run, "wrong password");
+    assert_says_nothing_of(&run, "hunter2-hunter2-hunter2");
     on_every_vault(|target| {
         let way = WayIn::new(target, "ldap");
         target.operator().enable_ldap(&way.mount, None);
         let ended = way.assert_refused(&as_user(&way, "ada"), "connect");
         assert!(ended.stderr.contains("directory"), "{}", ended.stderr);
-        let way = WayIn::new(target, "ldap");
-        target.operator().write(&format!("sys/auth/{}", way.mount), json!({ "type": "ldap" }));
-        way.assert_refused(&as_user(&way, "ada"), "auth method not configured");
     });
+    // As Vault says it; OpenBao has an address for everybody.
+    let text = json!({ "errors": ["auth method not configured"] }).to_string();
+    target.own().expect("ours").fault(format!("/v1/auth/{}/login", way.mount).as_str(), Fault::answer(400, text));
+    way.assert_refused(&as_user(&way, "ada"), "auth method not configured");
 }
 
 #[test]
@@ -119,7 +120,7 @@ fn a_login_that_is_not_answered_is_not_repeated() {
     let target = Target::from(TestVault::start());
     let way = userpass(&target, "ada");
     let vault = target.own().expect("ours");
-    vault.fault(format!("/v1/auth/{}/login", way.mount).as_str(), test_vault::Fault::LoseAnswer);
+    vault.fault(format!("/v1/auth/{}/login", way.mount).as_str(), Fault::LoseAnswer);
     as_user(&way, "ada").fails(69, &["not repeated"]);
     assert_eq!(way.logins().len(), 1);
 }
@@ -132,6 +133,5 @@ fn both_forms_of_a_password_are_one_too_many() {
     run.fails(78, &["VAULT_PASSWORD and VAULT_PASSWORD_FILE are both set"]);
     let missing = as_user(&way, "ada").without("VAULT_PASSWORD").env("VAULT_PASSWORD_FILE", "/nowhere");
     missing.fails(78, &["/nowhere (VAULT_PASSWORD_FILE)", "cannot be read"]);
-    let _: Vec<Value> = way.logins().iter().map(test_vault::Recorded::json).collect();
     assert_eq!(target.own().expect("ours").connections(), 0);
 }

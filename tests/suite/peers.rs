@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use test_vault::{Fault, Target, TestVault, json, on_every_vault};
+use test_vault::{Fault, Flavour, Target, TestVault, json, on_every_vault};
 
 use crate::app::{as_role, as_root, kv, reading, role, token, with_app};
 use crate::support::{Run, directory, run, run_at};
@@ -259,7 +259,7 @@ fn what_envconsul_skips_is_said() {
 // Peer case D10.
 #[test]
 fn envconsuls_variables_are_taken_from_the_environment() {
-    let target: Target = TestVault::builder().https().start().into();
+    let target: Target = TestVault::builder().https().flavour(Flavour::Vault).start().into();
     let mount = with_app(&target);
     let ca = target.ca_file().expect("https");
     let run = run()

@@ -578,58 +578,6 @@ fn an_answer_of_another_shape_is_no_missing_secret() {
     }
 }
 
-/// A namespace that there is not must not look like a secret that there is not.
-#[test]
-fn a_namespace_that_there_is_not_is_a_wrong_setting() {
-    on_every_vault(|target| {
-        let mount = with_app(target);
-        if let Some(vault) = target.own() {
-            vault.fault("/v1/", Fault::error(404, "namespace not found"));
-        }
-        let run = as_root(target).env("VAULT_NAMESPACE", target.unique("nowhere")).option("--ignore-missing");
-        for path in ["app", "data/app"] {
-            let run = run.clone().env("A", format!("vault?:{mount}/{path}#user:-x"));
-            run.fails(78, &["namespace not found", "VAULT_NAMESPACE"]);
-        }
-        let role = role(target, &reading(&mount), json!({}));
-        let login = as_role(target, &role).env("VAULT_NAMESPACE", target.unique("nowhere"));
-        login
-            .env("A", format!("vault:{mount}/app#user"))
-            .fails(78, &["login at", "namespace not found", "VAULT_NAMESPACE"]);
-    });
-}
-
-/// The server of the project has no namespaces, and Vault has them in its enterprise edition only.
-#[test]
-fn a_namespace_is_for_login_and_secrets() {
-    on_every_vault(|target| {
-        if target.own().is_some() {
-            return;
-        }
-        let namespace = target.unique("team");
-        let operator = target.operator();
-        operator.must("POST", &format!("sys/namespaces/{namespace}"), None);
-        let at = |path: &str| format!("{namespace}/{path}");
-        operator.write(&at("sys/mounts/kv"), json!({"type": "kv", "options": {"version": "2"}}));
-        operator.write(&at("kv/data/app"), json!({"data": {"user": "of the namespace"}}));
-        operator.write(&at("sys/policies/acl/app"), json!({ "policy": reading("kv") }));
-        operator.write(&at("sys/auth/approle"), json!({"type": "approle"}));
-        operator.write(&at("auth/approle/role/app"), json!({"token_policies": ["app"]}));
-        let text = |answer: test_vault::Value, key: &str| answer["data"][key].as_str().expect("text").to_owned();
-        let role_id = text(operator.read(&at("auth/approle/role/app/role-id")), "role_id");
-        let secret_id = text(operator.write(&at("auth/approle/role/app/secret-id"), json!({})), "secret_id");
-        let run = run_at(target).env("VAULT_ROLE_ID", role_id).env("VAULT_SECRET_ID", secret_id);
-        for namespace in [namespace.clone(), format!("{namespace}/")] {
-            for path in ["kv/app", "kv/data/app"] {
-                let run = run.clone().env("VAULT_NAMESPACE", &namespace).env("A", format!("vault:{path}#user"));
-                assert_eq!(run.value("A").as_deref(), Some("of the namespace"), "{namespace} {path}");
-            }
-        }
-        let as_root = as_root(target).env("A", format!("vault:{namespace}/kv/data/app#user"));
-        assert_eq!(as_root.value("A").as_deref(), Some("of the namespace"), "as part of the path");
-    });
-}
-
 #[test]
 fn a_path_or_an_address_with_v1_in_it_is_told_so() {
     on_every_vault(|target| {

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use test_vault::{Target, TestVault, json};
+use test_vault::{Flavour, Target, TestVault, json};
 
 use crate::app::{as_role, kv, reading, role, with_app};
 use crate::support::{Run, directory, run};
@@ -68,7 +68,7 @@ impl Fixture {
 
 /// A server with a secret, and a run that logs in with a role and reads it into A.
 fn fixture() -> Fixture {
-    let target = Target::from(TestVault::start());
+    let target = Target::from(TestVault::builder().flavour(Flavour::Vault).start());
     let mount = with_app(&target);
     let role = role(&target, &format!("{}\n{}", reading(&mount), reading("auth/token")), json!({}));
     let run = as_role(&target, &role).env("A", format!("vault:{mount}/app#user"));
@@ -462,9 +462,9 @@ fn names_that_only_look_like_ours_are_no_errors_and_official_ones_without_a_use_
 fn a_setting_that_cannot_be_understood_is_named_with_what_it_should_be_and_never_shown() {
     for (option, variable, wrong, words) in [
         ("", "VAULT_ENABLED", "maybe", "true or false"),
-        ("addr", "VAULT_ADDR", "vault.local:8200", "nor unix://"),
-        ("addr", "VAULT_ADDR", "/just/a/path", "not a URL"),
-        ("addr", "VAULT_ADDR", "ftp://vault", "nor unix://"),
+        ("addr", "VAULT_ADDR", "vault.local:8200", "neither http://, https:// nor unix://"),
+        ("addr", "VAULT_ADDR", "/just/a/path", "neither http://, https:// nor unix://"),
+        ("addr", "VAULT_ADDR", "ftp://vault", "neither http://, https:// nor unix://"),
         ("addr", "VAULT_ADDR", "http://ada:pass@vault", "a user name or password"),
         ("addr", "VAULT_ADDR", "http://vault?x=1", "`?` or `#`"),
         ("addr", "VAULT_ADDR", "http://vault:99999", "port"),

@@ -46,6 +46,9 @@ impl WayIn<'_> {
     #[track_caller]
     pub(crate) fn assert_in(&self, run: &Run) {
         assert_eq!(run.value("A").as_deref(), Some("ada"));
+        if self.target.own().is_some() {
+            assert_eq!(self.logins().last().and_then(|login| login.status), Some(200));
+        }
     }
 
     /// The run's only login is refused; what is said names the mount and has `words`.

@@ -2,6 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use hyper::header::HeaderValue;
 use hyper::{HeaderMap, Method, Response};
 
 use crate::core::Core;
@@ -15,15 +16,34 @@ use crate::service::{Site, made_up};
 pub(crate) struct Api {
     core: Mutex<Core>,
     prefix: String,
+    added: Mutex<Option<HeaderValue>>,
 }
+
+const TOKEN: &str = "x-vault-token";
 
 impl Api {
     pub(crate) fn new(core: Core, prefix: String) -> Self {
-        Self { core: Mutex::new(core), prefix }
+        Self { core: Mutex::new(core), prefix, added: Mutex::default() }
     }
 
     pub(crate) fn core(&self) -> MutexGuard<'_, Core> {
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds this token to every request that comes without one.
+    pub(crate) fn add_token(&self, token: &str) {
+        let token = token.parse().expect("a header's value");
+        *self.added.lock().unwrap_or_else(PoisonError::into_inner) = Some(token);
+    }
+
+    /// The headers as the API gets them.
+    fn headers(&self, sent: &HeaderMap) -> HeaderMap {
+        let mut headers = sent.clone();
+        let added = self.added.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(token) = added.filter(|_| !headers.contains_key(TOKEN)) {
+            headers.insert(TOKEN, token);
+        }
+        headers
     }
 
     /// The API without HTTP; `path` begins after `/v1/`.
@@ -46,7 +66,7 @@ impl Api {
         let path = request.path.strip_prefix(self.prefix.as_str()).and_then(|path| path.strip_prefix("/v1/"));
         let Some(path) = path else { return Rendered { status: 404, body: "{\"errors\":[]}\n".to_owned() } };
         let path = format!("{path}?{}", request.query);
-        self.call(&request.method, &path, &request.headers, &request.body, &request.certificates)
+        self.call(&request.method, &path, &self.headers(&request.headers), &request.body, &request.certificates)
     }
 }
 

@@ -6,6 +6,7 @@ use crate::envelope::{Answer, Failure, Outcome, Rendered};
 use crate::leases::Leases;
 use crate::lockout::Lockout;
 use crate::mounts::Mounts;
+use crate::namespaces::Namespaces;
 use crate::policy::{Acl, Policies};
 use crate::request::{Operation, Request};
 use crate::sys;
@@ -21,7 +22,8 @@ pub enum Flavour {
     /// OpenBao, which a real server is compared with.
     #[default]
     OpenBao,
-    /// HashiCorp Vault: `mount_type` in the envelope, "invalid token" beside "permission denied".
+    /// HashiCorp Vault: `mount_type` in the envelope, "invalid token" beside "permission denied". Its free edition has
+    /// no namespaces: their header says nothing to it.
     Vault,
 }
 
@@ -31,6 +33,7 @@ pub(crate) struct Core {
     pub(crate) sealed: bool,
     pub(crate) unseal_key: String,
     pub(crate) root_token: String,
+    pub(crate) namespaces: Namespaces,
     pub(crate) mounts: Mounts,
     pub(crate) policies: Policies,
     pub(crate) tokens: Tokens,
@@ -50,6 +53,7 @@ impl Core {
             sealed: false,
             unseal_key: Uuid::new_v4().simple().to_string(),
             root_token: root.id,
+            namespaces: Namespaces::default(),
             mounts: Mounts::default(),
             policies: Policies::default(),
             tokens,
@@ -61,20 +65,42 @@ impl Core {
 
     pub(crate) fn handle(&mut self, request: &Request) -> Rendered {
         self.leases.drop_dead(&self.tokens);
-        let outcome = self.dispatch(request);
+        let outcome = self.placed(request).and_then(|request| Ok((self.dispatch(&request)?, request)));
         match outcome {
             Err(failure) => Rendered::failure(&failure),
-            Ok(answer) => self.finish(request, answer),
+            Ok((answer, request)) => self.finish(&request, answer),
         }
+    }
+
+    /// The request in its namespace.
+    fn placed(&self, request: &Request) -> Result<Request, Failure> {
+        let header = if self.flavour == Flavour::Vault { "" } else { request.header.as_str() };
+        if sys::is_about_server(&request.path) {
+            return Ok(request.clone());
+        }
+        if sys::is_of_root(&request.path) && !header.is_empty() {
+            return Err(Failure::bad_request("operation unavailable in namespaces"));
+        }
+        if self.sealed {
+            return Ok(request.clone());
+        }
+        let placed = self.namespaces.resolve(header, &request.path);
+        let (namespace, path) = placed.ok_or_else(|| Failure::new(404, "namespace not found"))?;
+        if sys::is_of_root(&path) && !namespace.is_root() {
+            return Err(Failure::bad_request("operation only available in root namespace"));
+        }
+        let at_home = request.token.as_ref().and_then(|id| self.tokens.get(id)).filter(|_| tokens::is_self(&path));
+        let namespace = at_home.map_or(namespace, |token| token.namespace().clone());
+        Ok(Request { path, namespace, ..request.clone() })
     }
 
     fn finish(&mut self, request: &Request, answer: Answer) -> Rendered {
         let wrappable = answer.verbatim.is_none();
         let accessor = answer.accessor.clone();
-        let kind = self.mounts.find(&request.path).map_or("", |mount| &mount.kind);
+        let kind = self.mounts.find(&request.namespace, &request.path).map_or("", |mount| &mount.kind);
         let rendered = Rendered::answer(answer, self.flavour, kind);
         match request.wrap_ttl.filter(|_| wrappable) {
-            Some(ttl) => self.wrapping.wrap(&request.path, ttl, rendered, accessor),
+            Some(ttl) => self.wrapping.wrap(request, ttl, rendered, accessor),
             None => rendered,
         }
     }
@@ -89,28 +115,29 @@ impl Core {
         if let Some(outcome) = sys::without_token(self, request) {
             return outcome;
         }
-        match self.mounts.engine(&request.path) {
+        match self.mounts.engine(&request.namespace, &request.path) {
             Some((mount, engine)) if engine.is_login(&request.path[mount.len()..]) => self.login(request),
             _ => self.authenticated(request),
         }
     }
 
     fn login(&mut self, request: &Request) -> Outcome {
-        let (mount, engine) = self.mounts.engine(&request.path).ok_or_else(Failure::denied)?;
+        let (mount, engine) = self.mounts.engine(&request.namespace, &request.path).ok_or_else(Failure::denied)?;
         let mount = mount.to_owned();
+        let locked = format!("{}{mount}", request.namespace.path);
         let request = request.below(&mount);
         let name = engine.login_name(&request)?;
-        if name.as_ref().is_some_and(|name| self.lockout.is_locked(&mount, name)) {
+        if name.as_ref().is_some_and(|name| self.lockout.is_locked(&locked, name)) {
             return Err(Failure::denied());
         }
         let outcome = engine.handle(&request);
-        self.count_login(&mount, name, &outcome);
+        self.count_login(&locked, name, &outcome);
         let answer = outcome?;
         match answer.grant {
             Some(grant) => {
-                let display_name = display_name(&mount, &grant.display_name);
+                let display_name = display_name(&locked, &grant.display_name);
                 let path = format!("{mount}{}", request.path);
-                Ok(self.tokens.hand_out(Grant { display_name, path, ..grant }))
+                Ok(self.tokens.hand_out(Grant { display_name, path, namespace: request.namespace, ..grant }))
             }
             None => Ok(answer),
         }
@@ -131,7 +158,7 @@ impl Core {
         }
         let caller = self.caller(request)?.clone();
         self.tokens.take_use(&caller.id);
-        let acl = self.policies.acl(&caller.policies);
+        let acl = self.policies.acl(&caller);
         if !self.allowed(request, &acl) {
             return Err(Failure::multierror(403, "permission denied"));
         }
@@ -152,19 +179,19 @@ impl Core {
     }
 
     fn allowed(&mut self, request: &Request, acl: &Acl) -> bool {
-        let path = &request.path;
-        let sudo = !sys::needs_sudo(path) || acl.allows("sudo", path);
+        let path = &request.full_path();
+        let sudo = !sys::needs_sudo(&request.path) || acl.allows("sudo", path);
         sudo && match request.operation {
             Operation::Read => acl.allows("read", path),
             Operation::List => acl.allows_list(path),
             Operation::Delete => acl.allows("delete", path),
-            Operation::Write if self.creates(path) => acl.allows("create", path),
+            Operation::Write if self.creates(request) => acl.allows("create", path),
             Operation::Write => acl.allows("update", path),
         }
     }
 
-    fn creates(&mut self, path: &str) -> bool {
-        let found = self.mounts.engine(path);
+    fn creates(&mut self, Request { namespace, path, .. }: &Request) -> bool {
+        let found = self.mounts.engine(namespace, path);
         found.is_some_and(|(mount, engine)| engine.exists(&path[mount.len()..]) == Some(false))
     }
 
@@ -175,7 +202,7 @@ impl Core {
         if request.path.starts_with("sys/") {
             return sys::handle(self, &request.below("sys/"));
         }
-        let Some((mount, engine)) = self.mounts.engine(&request.path) else {
+        let Some((mount, engine)) = self.mounts.engine(&request.namespace, &request.path) else {
             let text = format!("no handler for route \"{}\". route entry not found.", request.path);
             return Err(Failure::new(404, text));
         };
@@ -187,12 +214,12 @@ impl Core {
     fn lease(&mut self, request: &Request, caller: &Token, mut answer: Answer) -> Outcome {
         let Some(terms) = answer.terms.take() else { return Ok(answer) };
         let token = self.tokens.get(&caller.id).ok_or_else(|| Failure::bad_request(USED_UP))?;
-        Ok(self.leases.grant(&request.path, token, terms, answer))
+        Ok(self.leases.grant(request, token, terms, answer))
     }
 }
 
 /// A token is named for its mount, and for who logged in where the auth method knows a name.
 fn display_name(mount: &str, name: &str) -> String {
-    let mount = mount["auth/".len()..].trim_end_matches('/');
-    if name.is_empty() { mount.to_owned() } else { format!("{mount}-{name}") }
+    let mount = mount.strip_prefix("auth/").unwrap_or(mount).trim_end_matches('/').replace('/', "-");
+    if name.is_empty() { mount } else { format!("{mount}-{name}") }
 }

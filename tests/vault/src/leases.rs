@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::clock;
 use crate::envelope::{Answer, Failure, Outcome};
 use crate::kv1::keys_below;
+use crate::namespaces::Namespace;
 use crate::request::{Operation, Request};
 use crate::tokens::{Token, Tokens, new_accessor, warn_if_capped};
 
@@ -21,6 +22,7 @@ pub(crate) struct Terms {
 
 struct Lease {
     path: String,
+    namespace: Namespace,
     token: String,
     terms: Terms,
     issued: SystemTime,
@@ -52,19 +54,27 @@ impl Leases {
     }
 
     /// Puts a lease on the answer to a request for `path`.
-    pub(crate) fn grant(&mut self, path: &str, token: &Token, mut terms: Terms, answer: Answer) -> Answer {
+    pub(crate) fn grant(&mut self, request: &Request, token: &Token, mut terms: Terms, answer: Answer) -> Answer {
         let limit = token.lease_limit().unwrap_or(terms.max_ttl).min(terms.max_ttl);
         (terms.ttl, terms.max_ttl) = (terms.ttl.min(limit), limit);
-        let lease_id = format!("{path}/{}", new_accessor());
+        let lease_id = format!("{}/{}{}", request.path, new_accessor(), request.namespace.suffix());
         let answer = Answer {
             lease_id: lease_id.clone(),
             renewable: terms.renewable,
             lease_duration: terms.ttl.as_secs(),
             ..answer
         };
-        let (path, token, expires) = (path.to_owned(), token.id.clone(), Instant::now() + terms.ttl);
-        self.0.insert(lease_id, Lease { path, token, terms, issued: SystemTime::now(), renewed: None, expires });
+        let (path, token, expires) = (request.path.clone(), token.id.clone(), Instant::now() + terms.ttl);
+        let namespace = request.namespace.clone();
+        self.0.insert(
+            lease_id,
+            Lease { path, namespace, token, terms, issued: SystemTime::now(), renewed: None, expires },
+        );
         answer
+    }
+
+    fn of(&self, namespace: &Namespace) -> impl Iterator<Item = &String> {
+        self.0.iter().filter(move |(_, lease)| lease.namespace == *namespace).map(|(id, _)| id)
     }
 
     fn lookup(&self, id: &str) -> Outcome {
@@ -106,7 +116,7 @@ impl Leases {
 pub(crate) fn handle(leases: &mut Leases, request: &Request, at: &str) -> Outcome {
     let (action, below) = at.split_once('/').unwrap_or((at, ""));
     match (action, request.operation) {
-        ("lookup", Operation::List) => keys_below(below, leases.0.keys()),
+        ("lookup", Operation::List) => keys_below(below, leases.of(&request.namespace)),
         ("lookup", Operation::Write) => leases.lookup(wanted(request, below)?),
         ("renew", Operation::Write) => leases.renew(wanted(request, below)?, request),
         ("revoke", Operation::Write) => leases.revoke(wanted(request, below)?, request),

@@ -1,6 +1,6 @@
 //! Accepts connections and speaks HTTP on them.
 
-use std::net::{self, Ipv4Addr, SocketAddr};
+use std::net::{self, IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
@@ -8,28 +8,40 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::{mpsc, oneshot};
 use tokio_rustls::TlsAcceptor;
 
 use crate::service::{Service, Visit};
 use crate::wire::{Ending, Socket, Wire};
 
+/// What is listened on.
+pub(crate) enum Listener {
+    Tcp(net::TcpListener),
+    Socket(std::os::unix::net::UnixListener),
+}
+
+impl Listener {
+    /// A port of this machine only; 0 is a free one.
+    pub(crate) fn on_port(ip: IpAddr, port: u16) -> (Self, SocketAddr) {
+        let listener = net::TcpListener::bind((ip, port)).expect("a free port");
+        let address = listener.local_addr().expect("a bound socket's address");
+        (Self::Tcp(listener), address)
+    }
+}
+
 /// A server in a thread of its own, which ends when this is dropped.
 pub(crate) struct Running {
-    pub(crate) address: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Running {
-    /// Listens on this machine only; port 0 is a free one. It accepts connections when this returns.
-    pub(crate) fn start(port: u16, tls: Option<TlsAcceptor>, service: Arc<Service>) -> Self {
-        let listener = net::TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("a free port");
-        let address = listener.local_addr().expect("a bound socket's address");
+    /// It accepts connections already.
+    pub(crate) fn start(listener: Listener, tls: Option<TlsAcceptor>, service: Arc<Service>) -> Self {
         let (stop, stopped) = oneshot::channel();
         let thread = thread::spawn(move || run(listener, tls, service, stopped));
-        Self { address, stop: Some(stop), thread: Some(thread) }
+        Self { stop: Some(stop), thread: Some(thread) }
     }
 }
 
@@ -41,29 +53,45 @@ impl Drop for Running {
     }
 }
 
-fn run(listener: net::TcpListener, tls: Option<TlsAcceptor>, service: Arc<Service>, stop: oneshot::Receiver<()>) {
+fn run(listener: Listener, tls: Option<TlsAcceptor>, service: Arc<Service>, stop: oneshot::Receiver<()>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(async {
-        listener.set_nonblocking(true).expect("a socket that can be polled");
-        let listener = TcpListener::from_std(listener).expect("a listening socket");
-        listen(listener, tls, service, stop).await;
-    });
+    runtime.block_on(listen(listener, tls, service, stop));
 }
+
 /// What a client shows, as DER.
 type Chain = Arc<Vec<Vec<u8>>>;
 
 /// Serves until `stop`; what still runs then ends with the runtime.
-async fn listen(listener: TcpListener, tls: Option<TlsAcceptor>, service: Arc<Service>, stop: oneshot::Receiver<()>) {
+async fn listen(listener: Listener, tls: Option<TlsAcceptor>, service: Arc<Service>, stop: oneshot::Receiver<()>) {
     let accept = async {
-        loop {
-            let Ok((stream, _)) = listener.accept().await else { continue };
-            let number = service.log.connected();
-            tokio::spawn(connection(stream, tls.clone(), Arc::clone(&service), number));
+        match listener {
+            Listener::Tcp(listener) => accept(listener, tls, service).await,
+            Listener::Socket(listener) => accept_on_socket(listener, service).await,
         }
     };
     tokio::select! {
         () = accept => {}
         _ = stop => {}
+    }
+}
+
+async fn accept(listener: net::TcpListener, tls: Option<TlsAcceptor>, service: Arc<Service>) {
+    listener.set_nonblocking(true).expect("a socket that can be polled");
+    let listener = TcpListener::from_std(listener).expect("a listening socket");
+    loop {
+        let Ok((stream, _)) = listener.accept().await else { continue };
+        let number = service.log.connected();
+        tokio::spawn(connection(stream, tls.clone(), Arc::clone(&service), number));
+    }
+}
+
+async fn accept_on_socket(listener: std::os::unix::net::UnixListener, service: Arc<Service>) {
+    listener.set_nonblocking(true).expect("a socket that can be polled");
+    let listener = UnixListener::from_std(listener).expect("a listening socket");
+    loop {
+        let Ok((stream, _)) = listener.accept().await else { continue };
+        let number = service.log.connected();
+        tokio::spawn(serve(stream, false, Arc::clone(&service), number, Chain::default()));
     }
 }
 

@@ -1,13 +1,15 @@
 //! A service of this machine that a program asks beside Vault: metadata of a cloud, a token service, or
 //! whatever else speaks HTTP.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::Response;
+use tokio_rustls::TlsAcceptor;
 
 use crate::fault::{Fault, Matcher};
-use crate::listen::Running;
+use crate::listen::{Listener, Running};
 use crate::record::Recorded;
 use crate::service::{Service, Site, made_up};
 use crate::tls::{self, TlsFiles};
@@ -27,28 +29,34 @@ impl<F: Fn(&Recorded) -> LocalAnswer + Send + Sync> Site for Handler<F> {
 /// Plain HTTP on a free port, which records what it is asked, misbehaves on request, and ends when it is dropped.
 pub struct LocalServer {
     service: Arc<Service>,
-    running: Running,
     scheme: &'static str,
+    address: SocketAddr,
+    /// Ends with the rest.
+    _running: Running,
 }
 
 impl LocalServer {
     /// Whatever is asked, the handler answers.
     pub fn start(handler: impl Fn(&Recorded) -> LocalAnswer + Send + Sync + 'static) -> Self {
-        let service = Arc::new(Service::new(Arc::new(Handler(handler))));
-        let running = Running::start(0, None, Arc::clone(&service));
-        Self { service, running, scheme: "http" }
+        Self::of(Arc::new(Service::new(Arc::new(Handler(handler)))), None)
     }
 
     /// The same over TLS, on another port, and the files of its authority.
     pub fn over_tls(self) -> (Self, TlsFiles) {
         let (acceptor, files) = tls::prepare(tls::Settings::default());
-        let running = Running::start(0, Some(acceptor), Arc::clone(&self.service));
-        (Self { running, scheme: "https", ..self }, files)
+        (Self::of(self.service, Some(acceptor)), files)
+    }
+
+    fn of(service: Arc<Service>, tls: Option<TlsAcceptor>) -> Self {
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let (listener, address) = Listener::on_port(Ipv4Addr::LOCALHOST.into(), 0);
+        let running = Running::start(listener, tls, Arc::clone(&service));
+        Self { service, scheme, address, _running: running }
     }
 
     /// Its URL, without a slash at its end.
     pub fn addr(&self) -> String {
-        format!("{}://{}", self.scheme, self.running.address)
+        format!("{}://{}", self.scheme, self.address)
     }
 
     /// All requests so far, in the order in which they arrived.

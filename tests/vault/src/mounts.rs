@@ -5,14 +5,17 @@ use uuid::Uuid;
 
 use crate::approle::AppRole;
 use crate::aws::Aws;
+use crate::azure::Azure;
 use crate::cert::Cert;
 use crate::database::Database;
 use crate::envelope::{Failure, Outcome};
+use crate::gcp::Gcp;
 use crate::jwt::Jwt;
 use crate::kubernetes::Kubernetes;
 use crate::kv1::KvV1;
 use crate::kv2::KvV2;
 use crate::ldap::Ldap;
+use crate::namespaces::Namespace;
 use crate::pki::Pki;
 use crate::request::Request;
 use crate::transit::Transit;
@@ -51,6 +54,8 @@ pub(crate) fn engine(kind: &str, options: &Map<String, Value>) -> Option<Box<dyn
         ("jwt", _) => Box::new(Jwt::default()),
         ("kubernetes", _) => Box::new(Kubernetes::default()),
         ("ldap", _) => Box::new(Ldap::default()),
+        ("azure", _) => Box::new(Azure::default()),
+        ("gcp", _) => Box::new(Gcp::default()),
         ("pki", _) => Box::new(Pki::default()),
         ("transit", _) => Box::new(Transit::default()),
         ("userpass", _) => Box::new(UserPass::default()),
@@ -58,8 +63,9 @@ pub(crate) fn engine(kind: &str, options: &Map<String, Value>) -> Option<Box<dyn
     })
 }
 
-/// One mount: `path` ends in a slash, and that of an auth method begins with `auth/`.
+/// One mount: `path` begins in its namespace and ends in a slash, and that of an auth method begins with `auth/`.
 pub(crate) struct Mount {
+    pub(crate) namespace: Namespace,
     pub(crate) path: String,
     pub(crate) kind: String,
     /// None for those that the core itself serves.
@@ -90,40 +96,68 @@ impl Mount {
         })
     }
 
+    /// The path from the root namespace on.
+    pub(crate) fn full_path(&self) -> String {
+        format!("{}{}", self.namespace.path, self.path)
+    }
+
     pub(crate) fn is_auth(&self) -> bool {
         self.path.starts_with("auth/")
     }
 }
 
-/// The mounts, none of which begins with another's path.
+/// The mounts, none of which begins with another's path in its namespace.
 pub(crate) struct Mounts(Vec<Mount>);
 
 impl Default for Mounts {
     /// Those of a new server in dev mode.
     fn default() -> Self {
         let mut mounts = Self(Vec::new());
-        for (path, kind) in
-            [("auth/token/", "token"), ("cubbyhole/", "cubbyhole"), ("identity/", "identity"), ("sys/", "system")]
-        {
-            mounts.insert(path, kind, "", Value::Null, None);
-        }
+        let root = Namespace::default();
+        mounts.furnish(&root);
         let options = json!({ "version": "2" });
-        mounts.insert("secret/", "kv", "key/value secret storage", options, Some(Box::new(KvV2::default())));
+        mounts.insert(&root, "secret/", "kv", "key/value secret storage", options, Some(Box::new(KvV2::default())));
         mounts
     }
 }
 
 impl Mounts {
-    fn insert(&mut self, path: &str, kind: &str, description: &str, options: Value, engine: Option<Box<dyn Engine>>) {
+    /// What every namespace has.
+    pub(crate) fn furnish(&mut self, namespace: &Namespace) {
+        let prefix = if namespace.is_root() { "" } else { "ns_" };
+        for (path, kind) in
+            [("auth/token/", "token"), ("cubbyhole/", "cubbyhole"), ("identity/", "identity"), ("sys/", "system")]
+        {
+            if self.of(namespace).all(|mount| mount.path != path) {
+                self.insert(namespace, path, &format!("{prefix}{kind}"), "", Value::Null, None);
+            }
+        }
+    }
+
+    /// Unmounts all of a namespace.
+    pub(crate) fn clear(&mut self, namespace: &Namespace) {
+        self.0.retain(|mount| mount.namespace != *namespace);
+    }
+
+    fn insert(
+        &mut self,
+        namespace: &Namespace,
+        path: &str,
+        kind: &str,
+        description: &str,
+        options: Value,
+        engine: Option<Box<dyn Engine>>,
+    ) {
         let uuid = Uuid::new_v4().to_string();
         let auth = if path.starts_with("auth/") { "auth_" } else { "" };
         let accessor = format!("{auth}{kind}_{}", &uuid[..8]);
         let (path, kind, description) = (path.to_owned(), kind.to_owned(), description.to_owned());
-        self.0.push(Mount { path, kind, engine, description, options, accessor, uuid });
+        let namespace = namespace.clone();
+        self.0.push(Mount { namespace, path, kind, engine, description, options, accessor, uuid });
         self.0.sort_by(|a, b| a.path.cmp(&b.path));
     }
 
-    /// `POST sys/mounts/<path>` and `POST sys/auth/<path>`; `path` is the full one and ends in a slash.
+    /// `POST sys/mounts/<path>` and `POST sys/auth/<path>`; `path` has that `auth/` and ends in a slash.
     pub(crate) fn enable(&mut self, path: &str, request: &Request) -> Result<(), Failure> {
         let mut options = request.body.get("options").and_then(Value::as_object).cloned().unwrap_or_default();
         let kind = request.text("type").unwrap_or_default();
@@ -133,7 +167,9 @@ impl Mounts {
         } else {
             kind
         };
-        if let Some(other) = self.0.iter().find(|other| other.path.starts_with(path) || path.starts_with(&other.path)) {
+        let namespace = &request.namespace;
+        let mut others = self.of(namespace);
+        if let Some(other) = others.find(|other| other.path.starts_with(path) || path.starts_with(&other.path)) {
             let other = other.path.strip_prefix("auth/").unwrap_or(&other.path);
             return Err(Failure::bad_request(format!("path is already in use at {other}")));
         }
@@ -141,26 +177,33 @@ impl Mounts {
             return Err(Failure::bad_request(format!("plugin not found in the catalog: {kind}")));
         };
         let description = request.text("description").unwrap_or_default();
-        self.insert(path, kind, description, Value::Object(options), Some(engine));
+        drop(others);
+        self.insert(namespace, path, kind, description, Value::Object(options), Some(engine));
         Ok(())
     }
 
-    pub(crate) fn disable(&mut self, path: &str) {
-        self.0.retain(|mount| mount.path != path || mount.engine.is_none());
+    pub(crate) fn disable(&mut self, namespace: &Namespace, path: &str) {
+        self.0.retain(|mount| mount.namespace != *namespace || mount.path != path || mount.engine.is_none());
     }
 
     /// The mount that a path is below.
-    pub(crate) fn find(&self, path: &str) -> Option<&Mount> {
-        self.0.iter().find(|mount| path.starts_with(&mount.path) || format!("{path}/") == mount.path)
+    pub(crate) fn find(&self, namespace: &Namespace, path: &str) -> Option<&Mount> {
+        self.of(namespace).find(|mount| path.starts_with(&mount.path) || format!("{path}/") == mount.path)
     }
 
     /// The engine that serves a path, with the path of its mount.
-    pub(crate) fn engine(&mut self, path: &str) -> Option<(&str, &mut Box<dyn Engine>)> {
-        let mount = self.0.iter_mut().find(|mount| path.starts_with(&mount.path))?;
+    pub(crate) fn engine(&mut self, namespace: &Namespace, path: &str) -> Option<(&str, &mut Box<dyn Engine>)> {
+        let mut own = self.0.iter_mut().filter(|mount| mount.namespace == *namespace);
+        let mount = own.find(|mount| path.starts_with(&mount.path))?;
         Some((&mount.path, mount.engine.as_mut()?))
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Mount> {
-        self.0.iter()
+    pub(crate) fn of(&self, namespace: &Namespace) -> impl Iterator<Item = &Mount> {
+        self.0.iter().filter(move |mount| mount.namespace == *namespace)
+    }
+
+    /// The path of a secrets engine that a folder is, or that is in it.
+    pub(crate) fn at_or_below(&self, namespace: &Namespace, folder: &str) -> Option<&str> {
+        self.of(namespace).map(|mount| mount.path.as_str()).find(|path| path.starts_with(folder))
     }
 }

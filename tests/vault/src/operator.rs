@@ -19,7 +19,9 @@ use serde_json::{Map, Value, json};
 
 use crate::api::Api;
 use crate::aws_keys::AwsKeys;
+use crate::azure_metadata::AzureMetadata;
 use crate::client_ca::ClientCertificate;
+use crate::gcp_metadata::GcpMetadata;
 use crate::kubernetes_api::KubernetesApi;
 use crate::postgres::Postgres;
 use crate::signer::JwtSigner;
@@ -30,6 +32,7 @@ pub type Reply = (u16, Value);
 /// How long a new mount may take until it can be used.
 const UPGRADE: Duration = Duration::from_secs(10);
 
+#[derive(Clone)]
 enum Transport {
     /// Into the server of our own, past HTTP.
     Direct(Arc<Api>),
@@ -41,12 +44,14 @@ enum Transport {
 pub struct Operator {
     transport: Transport,
     token: String,
+    /// What goes in front of every path: nothing, or a namespace with its slash.
+    namespace: String,
 }
 
 impl Operator {
     pub(crate) fn direct(api: Arc<Api>) -> Self {
         let token = api.core().root_token.clone();
-        Self { transport: Transport::Direct(api), token }
+        Self { transport: Transport::Direct(api), token, namespace: String::new() }
     }
 
     /// Over HTTP with a token, trusting the CA of a PEM file.
@@ -63,7 +68,20 @@ impl Operator {
             .timeout(Duration::from_secs(30))
             .build()
             .expect("an HTTP client");
-        Self { transport: Transport::Http { client, addr: addr.to_owned() }, token: token.to_owned() }
+        let transport = Transport::Http { client, addr: addr.to_owned() };
+        Self { transport, token: token.to_owned(), namespace: String::new() }
+    }
+
+    /// The same one, who does everything in a namespace.
+    #[must_use]
+    pub fn within(&self, namespace: &str) -> Self {
+        let namespace = if namespace.is_empty() { String::new() } else { format!("{namespace}/") };
+        Self { transport: self.transport.clone(), token: self.token.clone(), namespace }
+    }
+
+    /// A namespace.
+    pub fn enable_namespace(&self, name: &str) {
+        self.write(&format!("sys/namespaces/{name}"), json!({}));
     }
 
     /// One request with any token or none; `path` is what follows `/v1/`.
@@ -75,11 +93,11 @@ impl Operator {
     /// One request with any headers.
     pub fn request_with(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Option<Value>) -> Reply {
         let method = Method::from_bytes(method.as_bytes()).expect("a method");
-        let headers = header_map(headers);
+        let (path, headers) = (format!("{}{path}", self.namespace), header_map(headers));
         let body = body.map(|body| body.to_string()).unwrap_or_default();
         let (status, text) = match &self.transport {
             Transport::Direct(api) => {
-                let rendered = api.call(&method, path, &headers, body.as_bytes(), &[]);
+                let rendered = api.call(&method, &path, &headers, body.as_bytes(), &[]);
                 (rendered.status, rendered.body)
             }
             Transport::Http { client, addr } => send(client, method, &format!("{addr}/v1/{path}"), headers, body),
@@ -267,6 +285,32 @@ impl Operator {
     pub fn cert_role(&self, mount: &str, name: &str, certificate_pem: &str, settings: Value) {
         let certificate = json!({ "certificate": certificate_pem });
         self.write(&format!("auth/{mount}/certs/{name}"), merged(certificate, settings));
+    }
+
+    /// GCP at a mount, which believes this metadata server's key. Only a server of our own can be given one.
+    pub fn enable_gcp(&self, mount: &str, metadata: &GcpMetadata) {
+        self.write(&format!("sys/auth/{mount}"), json!({ "type": "gcp" }));
+        self.write(&format!("auth/{mount}/config"), json!({ "test_public_key": metadata.signer().public_key() }));
+    }
+
+    /// A role of GCP, of the type `gce` unless the settings say otherwise.
+    pub fn gcp_role(&self, mount: &str, role: &str, settings: Value) {
+        self.write(&format!("auth/{mount}/role/{role}"), merged(json!({ "type": "gce" }), settings));
+    }
+
+    /// Azure at a mount, for tokens of this resource that this metadata service signs. Only a server of our own can
+    /// be given a key.
+    pub fn enable_azure(&self, mount: &str, metadata: &AzureMetadata, resource: &str) {
+        self.write(&format!("sys/auth/{mount}"), json!({ "type": "azure" }));
+        let key = metadata.signer().public_key();
+        let config = json!({ "tenant_id": AzureMetadata::TENANT, "resource": resource, "test_public_key": key });
+        self.write(&format!("auth/{mount}/config"), config);
+    }
+
+    /// A role of Azure, for the principal of the fixture unless the settings say otherwise.
+    pub fn azure_role(&self, mount: &str, role: &str, settings: Value) {
+        let defaults = json!({ "bound_service_principal_ids": [AzureMetadata::PRINCIPAL] });
+        self.write(&format!("auth/{mount}/role/{role}"), merged(defaults, settings));
     }
 
     /// Transit at a mount.

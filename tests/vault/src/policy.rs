@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::str::CharIndices;
 
 use crate::envelope::Failure;
+use crate::namespaces::Namespace;
+use crate::tokens;
 
 /// What every token has that was not made without it.
 pub(crate) const DEFAULT: &str = r#"
@@ -86,51 +88,73 @@ fn first_plus(pattern: &str) -> Option<usize> {
     None
 }
 
-/// The named policies.
-pub(crate) struct Policies(BTreeMap<String, (String, Vec<Rule>)>);
+/// The policies by the paths of their namespaces and their names.
+pub(crate) struct Policies(BTreeMap<(String, String), (String, Vec<Rule>)>);
 
 impl Default for Policies {
     fn default() -> Self {
         let mut policies = Self(BTreeMap::new());
-        policies.write("default", DEFAULT).expect("the default policy is well formed");
+        policies.furnish(&Namespace::default());
         policies
     }
 }
 
+fn key(namespace: &Namespace, name: &str) -> (String, String) {
+    (namespace.path.clone(), name.to_lowercase())
+}
+
 impl Policies {
-    pub(crate) fn write(&mut self, name: &str, text: &str) -> Result<(), Failure> {
+    /// What every namespace has.
+    pub(crate) fn furnish(&mut self, namespace: &Namespace) {
+        if self.text(namespace, "default").is_none() {
+            self.write(namespace, "default", DEFAULT).expect("the default policy is well formed");
+        }
+    }
+
+    /// Deletes all of a namespace.
+    pub(crate) fn clear(&mut self, namespace: &Namespace) {
+        self.0.retain(|(own, _), _| *own != namespace.path);
+    }
+
+    pub(crate) fn write(&mut self, namespace: &Namespace, name: &str, text: &str) -> Result<(), Failure> {
         let rules = parse(text).map_err(|error| Failure::bad_request(format!("failed to parse policy: {error}")))?;
-        self.0.insert(name.to_lowercase(), (text.to_owned(), rules));
+        self.0.insert(key(namespace, name), (text.to_owned(), rules));
         Ok(())
     }
 
-    pub(crate) fn text(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(|(text, _)| text.as_str())
+    pub(crate) fn text(&self, namespace: &Namespace, name: &str) -> Option<&str> {
+        self.0.get(&key(namespace, name)).map(|(text, _)| text.as_str())
     }
 
-    pub(crate) fn names(&self) -> Vec<&str> {
-        self.0.keys().map(String::as_str).collect()
+    pub(crate) fn names(&self, namespace: &Namespace) -> Vec<&str> {
+        let own = self.0.keys().filter(|(own, _)| *own == namespace.path);
+        own.map(|(_, name)| name.as_str()).collect()
     }
 
-    pub(crate) fn delete(&mut self, name: &str) {
-        self.0.remove(name);
+    pub(crate) fn delete(&mut self, namespace: &Namespace, name: &str) {
+        self.0.remove(&key(namespace, name));
     }
 
-    /// What a token with these policies may do; names that nothing is known of grant nothing.
-    pub(crate) fn acl(&self, names: &[String]) -> Acl {
-        let rules = names.iter().filter_map(|name| self.0.get(name)).flat_map(|(_, rules)| rules.clone()).collect();
-        Acl { root: names.iter().any(|name| name == "root"), rules }
+    /// What a token may do by the policies of its namespace; names that nothing is known of grant nothing.
+    pub(crate) fn acl(&self, token: &tokens::Token) -> Acl {
+        let (names, home) = (&token.policies, token.namespace());
+        let known = names.iter().filter_map(|name| self.0.get(&key(home, name)));
+        let rules = known.flat_map(|(_, rules)| rules.clone()).collect();
+        Acl { root: names.iter().any(|name| name == "root"), rules, home: home.path.clone() }
     }
 }
 
-/// What a token may do.
+/// What a token may do. The paths that it is asked about begin at the root namespace.
 pub(crate) struct Acl {
     root: bool,
     rules: Vec<Rule>,
+    /// The namespace that the paths of its rules begin in.
+    home: String,
 }
 
 impl Acl {
     pub(crate) fn allows(&self, capability: &str, path: &str) -> bool {
+        let Some(path) = path.strip_prefix(&self.home) else { return false };
         self.root || self.capabilities(path).contains(capability)
     }
 
@@ -141,6 +165,7 @@ impl Acl {
 
     /// Whether anything is granted on the mount or below it, which is what makes it visible.
     pub(crate) fn sees(&self, mount: &str) -> bool {
+        let Some(mount) = mount.strip_prefix(&self.home) else { return false };
         let below = |rule: &Rule| rule.grants() && rule.reaches_into(mount);
         self.root || !self.capabilities(mount).is_empty() || self.rules.iter().any(below)
     }

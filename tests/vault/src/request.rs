@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::clock;
 use crate::envelope::Failure;
+use crate::namespaces::Namespace;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Operation {
@@ -18,11 +19,16 @@ pub(crate) enum Operation {
     Delete,
 }
 
-/// What one call asks for. `path` is what follows `/v1/`, and below a mount what follows the mount.
+/// What one call asks for. `path` is what follows `/v1/`, then what follows the namespace, and below a mount what
+/// follows the mount.
 #[derive(Clone)]
 pub(crate) struct Request {
     pub(crate) operation: Operation,
     pub(crate) path: String,
+    /// The root, until the core has looked at `header` and `path`.
+    pub(crate) namespace: Namespace,
+    /// `X-Vault-Namespace`.
+    pub(crate) header: String,
     pub(crate) query: BTreeMap<String, String>,
     pub(crate) token: Option<String>,
     pub(crate) wrap_ttl: Option<Duration>,
@@ -45,6 +51,8 @@ impl Request {
         Ok(Self {
             operation,
             path: if operation == Operation::List { folder(path) } else { decode(path) },
+            namespace: Namespace::default(),
+            header: text(headers, "x-vault-namespace").unwrap_or_default().to_owned(),
             query,
             token: token(headers),
             wrap_ttl: wrap_ttl(headers)?,
@@ -56,6 +64,11 @@ impl Request {
     /// The same request as the backend below `mount` sees it.
     pub(crate) fn below(&self, mount: &str) -> Self {
         Self { path: self.path[mount.len()..].to_owned(), ..self.clone() }
+    }
+
+    /// The path from the root namespace on.
+    pub(crate) fn full_path(&self) -> String {
+        format!("{}{}", self.namespace.path, self.path)
     }
 
     pub(crate) fn text(&self, key: &str) -> Option<&str> {
@@ -105,9 +118,13 @@ fn operation(method: &Method, query: &BTreeMap<String, String>) -> Result<Operat
     })
 }
 
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
 fn token(headers: &HeaderMap) -> Option<String> {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let token = text("x-vault-token").or_else(|| text("authorization").and_then(|value| value.strip_prefix("Bearer ")));
+    let token = text(headers, "x-vault-token")
+        .or_else(|| text(headers, "authorization").and_then(|value| value.strip_prefix("Bearer ")));
     token.filter(|token| !token.is_empty()).map(str::to_owned)
 }
 
@@ -146,7 +163,7 @@ fn go_type(value: &Value) -> &'static str {
     }
 }
 
-fn parse_query(query: &str) -> BTreeMap<String, String> {
+pub(crate) fn parse_query(query: &str) -> BTreeMap<String, String> {
     let pairs = query.split('&').filter(|pair| !pair.is_empty());
     pairs
         .map(|pair| pair.split_once('=').unwrap_or((pair, "")))

@@ -1,13 +1,15 @@
 //! A server of our own.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::api::Api;
 use crate::core::{Core, Flavour};
 use crate::fault::{Fault, Matcher};
-use crate::listen::Running;
+use crate::listen::{Listener, Running};
 use crate::operator::Operator;
 use crate::record::Recorded;
 use crate::service::{Service, Site};
@@ -17,9 +19,17 @@ use crate::tls::{self, Certificate, Settings, TlsFiles, Versions};
 pub struct TestVault {
     api: Arc<Api>,
     service: Arc<Service>,
-    running: Running,
+    /// Ends with the rest.
+    _running: Running,
+    place: Place,
     prefix: String,
     files: Option<TlsFiles>,
+}
+
+/// Where it listens.
+enum Place {
+    Port(SocketAddr),
+    Socket(PathBuf),
 }
 
 /// How a [`TestVault`] is to be.
@@ -28,6 +38,8 @@ pub struct Builder {
     tls: Option<Settings>,
     prefix: String,
     port: u16,
+    ipv6: bool,
+    socket: Option<PathBuf>,
     flavour: Flavour,
     sealed: bool,
 }
@@ -82,6 +94,32 @@ impl Builder {
         self
     }
 
+    /// Listens on `[::1]`.
+    #[must_use]
+    pub fn ipv6(mut self) -> Self {
+        self.ipv6 = true;
+        self
+    }
+
+    /// Listens on a socket of the file system, without TLS, as an Agent does. One that is there already is replaced.
+    #[must_use]
+    pub fn socket(mut self, path: impl AsRef<Path>) -> Self {
+        self.socket = Some(path.as_ref().to_owned());
+        self
+    }
+
+    fn bind(&self) -> (Listener, Place) {
+        if let Some(path) = &self.socket {
+            // Nobody has to have been there.
+            let _ = std::fs::remove_file(path);
+            let listener = UnixListener::bind(path).expect("a socket");
+            return (Listener::Socket(listener), Place::Socket(path.clone()));
+        }
+        let ip: IpAddr = if self.ipv6 { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() };
+        let (listener, address) = Listener::on_port(ip, self.port);
+        (listener, Place::Port(address))
+    }
+
     /// Speaks as Vault or as OpenBao.
     #[must_use]
     pub fn flavour(mut self, flavour: Flavour) -> Self {
@@ -98,13 +136,14 @@ impl Builder {
 
     /// Starts it; it accepts connections when this returns.
     pub fn start(self) -> TestVault {
+        let (listener, place) = self.bind();
         let (acceptor, files) = self.tls.map(tls::prepare).unzip();
         let mut core = Core::new(self.flavour);
         core.sealed = self.sealed;
         let api = Arc::new(Api::new(core, self.prefix.clone()));
         let service = Arc::new(Service::new(Arc::clone(&api) as Arc<dyn Site>));
-        let running = Running::start(self.port, acceptor, Arc::clone(&service));
-        TestVault { api, service, running, prefix: self.prefix, files }
+        let running = Running::start(listener, acceptor, Arc::clone(&service));
+        TestVault { api, service, _running: running, place, prefix: self.prefix, files }
     }
 }
 
@@ -121,7 +160,10 @@ impl TestVault {
 
     /// What goes into `VAULT_ADDR`, path prefix included.
     pub fn addr(&self) -> String {
-        format!("{}://{}{}", self.scheme(), self.running.address, self.prefix)
+        match &self.place {
+            Place::Port(address) => format!("{}://{address}{}", self.scheme(), self.prefix),
+            Place::Socket(path) => format!("unix://{}", path.display()),
+        }
     }
 
     /// `http` or `https`.
@@ -129,9 +171,12 @@ impl TestVault {
         if self.files.is_some() { "https" } else { "http" }
     }
 
-    /// Where it listens.
+    /// Where it listens, unless on a socket of the file system.
     pub fn socket_addr(&self) -> SocketAddr {
-        self.running.address
+        match &self.place {
+            Place::Port(address) => *address,
+            Place::Socket(path) => panic!("{} has no port", path.display()),
+        }
     }
 
     /// The PEM files of an https server.
@@ -147,6 +192,12 @@ impl TestVault {
     /// What `sys/unseal` wants.
     pub fn unseal_key(&self) -> String {
         self.api.core().unseal_key.clone()
+    }
+
+    /// Adds this token to every request that comes without one, as a Proxy with auto-auth does. Records show what was
+    /// sent.
+    pub fn add_token(&self, token: &str) {
+        self.api.add_token(token);
     }
 
     /// Seals it.

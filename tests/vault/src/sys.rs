@@ -7,6 +7,7 @@ use crate::core::Core;
 use crate::envelope::{Answer, Failure, Outcome, go_json};
 use crate::leases;
 use crate::mounts::Mount;
+use crate::namespaces;
 use crate::policy::Acl;
 use crate::request::{Operation, Request};
 
@@ -15,6 +16,16 @@ const VERSION: &str = "2.6.2";
 /// Paths that want the `sudo` capability as well.
 pub(crate) fn needs_sudo(path: &str) -> bool {
     path == "sys/seal" || path.starts_with("sys/auth/") || path.starts_with("sys/leases/lookup/")
+}
+
+/// What is about the server, in whatever namespace it is asked for.
+pub(crate) fn is_about_server(path: &str) -> bool {
+    path == "sys/seal-status"
+}
+
+/// What is there in the root namespace alone.
+pub(crate) fn is_of_root(path: &str) -> bool {
+    matches!(path, "sys/health" | "sys/seal" | "sys/unseal")
 }
 
 /// What is answered without a token, sealed or not.
@@ -49,6 +60,7 @@ pub(crate) fn handle(core: &mut Core, request: &Request) -> Outcome {
         ("auth", at) => mounts(core, request, at, "auth/"),
         ("policies", at) => policies(core, request, at.strip_prefix("acl").ok_or_else(Failure::unsupported_path)?),
         ("leases", at) => leases::handle(&mut core.leases, request, at),
+        ("namespaces", name) => namespaces::handle(core, request, name),
         ("wrapping", "unwrap") => core.wrapping.unwrap(request),
         ("wrapping", "rewrap") => core.wrapping.rewrap(request),
         ("wrapping", "wrap") => wrap(request),
@@ -96,14 +108,15 @@ fn wrap(request: &Request) -> Outcome {
 }
 
 fn acl(core: &Core, request: &Request) -> Result<Acl, Failure> {
-    core.caller(request).map(|caller| core.policies.acl(&caller.policies))
+    core.caller(request).map(|caller| core.policies.acl(caller))
 }
 
 /// Lists what the token can see: nothing without one.
 fn visible_mounts(core: &Core, request: &Request) -> Outcome {
     let acl = request.token.as_ref().map(|_| acl(core, request)).transpose()?;
-    let visible = |mount: &&Mount| acl.as_ref().is_some_and(|acl| acl.sees(&mount.path));
-    let (auth, secret): (Vec<_>, Vec<_>) = core.mounts.iter().filter(visible).partition(|mount| mount.is_auth());
+    let visible = |mount: &&Mount| acl.as_ref().is_some_and(|acl| acl.sees(&mount.full_path()));
+    let (auth, secret): (Vec<_>, Vec<_>) =
+        core.mounts.of(&request.namespace).filter(visible).partition(|mount| mount.is_auth());
     let (auth, secret) = (described(auth.into_iter(), "auth/"), described(secret.into_iter(), ""));
     Ok(Answer::data(json!({ "auth": auth, "secret": secret })))
 }
@@ -115,7 +128,14 @@ fn described<'a>(mounts: impl Iterator<Item = &'a Mount>, prefix: &str) -> Map<S
 /// Tells about the mount that a path is below, to whoever may do anything there.
 fn preflight(core: &Core, request: &Request, path: &str) -> Outcome {
     let acl = acl(core, request)?;
-    let mount = core.mounts.find(path).filter(|mount| acl.sees(&mount.path)).ok_or_else(|| {
+    // A mount in a namespace below that of the request is looked for with the request's own in front of it twice.
+    let own = &request.namespace.path;
+    let (namespace, rest) = core.namespaces.resolve(own, path).unwrap_or_default();
+    let mount = core.mounts.find(&namespace, &rest).map(|mount| match mount.full_path() {
+        full if namespace == request.namespace => (mount, full, mount.path.clone()),
+        full => (mount, format!("{own}{full}"), full),
+    });
+    let (mount, _, path) = mount.filter(|(_, wanted, _)| acl.sees(wanted)).ok_or_else(|| {
         let path = path.trim_matches('/');
         let text = format!(
             "preflight capability check returned 403, please ensure client's policies grant access to path \"{path}/\""
@@ -123,7 +143,7 @@ fn preflight(core: &Core, request: &Request, path: &str) -> Outcome {
         Failure::new(403, text)
     })?;
     let mut data = mount.describe();
-    data["path"] = mount.path.clone().into();
+    data["path"] = path.into();
     Ok(Answer::data(data))
 }
 
@@ -131,32 +151,41 @@ fn mounts(core: &mut Core, request: &Request, at: &str, prefix: &str) -> Outcome
     let path = format!("{prefix}{}/", at.trim_matches('/'));
     match (request.operation, at) {
         (Operation::Read, "") => {
-            let own = core.mounts.iter().filter(|mount| mount.is_auth() == (prefix == "auth/"));
+            let own = core.mounts.of(&request.namespace).filter(|mount| mount.is_auth() == (prefix == "auth/"));
             Ok(Answer { injected: true, ..Answer::data(Value::Object(described(own, prefix))) })
         }
         (_, "") | (Operation::List, _) => Err(Failure::unsupported_operation()),
-        (Operation::Write, _) => core.mounts.enable(&path, request).map(|()| Answer::empty()),
+        (Operation::Write, _) => enable(core, &path, request),
         (Operation::Delete, _) => {
-            core.mounts.disable(&path);
+            core.mounts.disable(&request.namespace, &path);
             Ok(Answer::empty())
         }
         (Operation::Read, _) => {
-            let mount = core.mounts.iter().find(|mount| mount.path == path);
+            let mount = core.mounts.of(&request.namespace).find(|mount| mount.path == path);
             let mount = mount.ok_or_else(|| Failure::bad_request(format!("No secret engine mount at {at}/")))?;
             Ok(Answer { injected: true, ..Answer::data(mount.describe()) })
         }
     }
 }
 
+fn enable(core: &mut Core, path: &str, request: &Request) -> Outcome {
+    if let Some(namespace) = core.namespaces.taken(&request.namespace, path) {
+        return Err(Failure::bad_request(format!("existing mount at {namespace}")));
+    }
+    core.mounts.enable(path, request).map(|()| Answer::empty())
+}
+
 fn policies(core: &mut Core, request: &Request, name: &str) -> Outcome {
+    let namespace = &request.namespace;
     let name = name.trim_matches('/').to_lowercase();
     match request.operation {
         Operation::List => {
-            let names: Vec<_> = core.policies.names().into_iter().chain(["root"]).collect();
+            let names: Vec<_> =
+                core.policies.names(namespace).into_iter().chain(namespace.is_root().then_some("root")).collect();
             Ok(Answer::data(json!({ "keys": names })))
         }
         Operation::Read => {
-            let text = core.policies.text(&name).ok_or_else(Failure::not_found)?;
+            let text = core.policies.text(namespace, &name).ok_or_else(Failure::not_found)?;
             Ok(Answer::data(json!({ "name": name, "policy": text })))
         }
         Operation::Write => {
@@ -164,10 +193,10 @@ fn policies(core: &mut Core, request: &Request, name: &str) -> Outcome {
             if text.is_empty() {
                 return Err(Failure::bad_request("'policy' parameter not supplied or empty"));
             }
-            core.policies.write(&name, text).map(|()| Answer::empty())
+            core.policies.write(namespace, &name, text).map(|()| Answer::empty())
         }
         Operation::Delete => {
-            core.policies.delete(&name);
+            core.policies.delete(namespace, &name);
             Ok(Answer::empty())
         }
     }

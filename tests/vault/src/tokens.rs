@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use crate::clock::{self, DEFAULT_TTL};
 use crate::envelope::{Answer, Failure, Outcome};
+use crate::namespaces::Namespace;
 use crate::policy::Acl;
 use crate::request::{Operation, Request};
 
@@ -47,6 +48,8 @@ pub(crate) struct Grant {
     pub(crate) path: String,
     pub(crate) parent: Option<String>,
     pub(crate) entity_id: String,
+    /// Where it is at home.
+    pub(crate) namespace: Namespace,
 }
 
 impl Grant {
@@ -83,11 +86,11 @@ impl Token {
         let root = policies.iter().any(|name| name == "root");
         let ttl = lifetime(&grant, root);
         let (prefix, accessor) = match grant.kind {
-            Kind::Service => ("s.", new_accessor()),
+            Kind::Service => ("s.", new_accessor() + &grant.namespace.suffix()),
             Kind::Batch => ("b.", String::new()),
         };
         Self {
-            id: grant.id.clone().unwrap_or_else(|| new_id(prefix)),
+            id: grant.id.clone().unwrap_or_else(|| new_id(prefix)) + &grant.namespace.suffix(),
             policies,
             kind: grant.kind,
             accessor,
@@ -97,6 +100,11 @@ impl Token {
             expires: (!ttl.is_zero()).then(|| Instant::now() + ttl),
             grant,
         }
+    }
+
+    /// Where it is at home.
+    pub(crate) fn namespace(&self) -> &Namespace {
+        &self.grant.namespace
     }
 
     fn has_expired(&self) -> bool {
@@ -164,6 +172,9 @@ impl Token {
             "ttl": left.as_secs(),
             "type": self.kind.name(),
         });
+        if !self.grant.namespace.path.is_empty() {
+            data["namespace_path"] = self.grant.namespace.path.clone().into();
+        }
         if !self.grant.period.is_zero() {
             data["period"] = self.grant.period.as_secs().into();
         }
@@ -234,9 +245,19 @@ impl Tokens {
         }
     }
 
+    /// Ends those of a namespace.
+    pub(crate) fn clear(&mut self, namespace: &Namespace) {
+        self.0.retain(|_, token| token.namespace() != namespace);
+    }
+
     fn with_accessor(&self, accessor: &str) -> Option<&Token> {
         self.0.values().find(|token| token.accessor == accessor && !accessor.is_empty() && !token.has_expired())
     }
+}
+
+/// Whether a path is about the token that asks: such a request goes to the token's namespace, whatever its header says.
+pub(crate) fn is_self(path: &str) -> bool {
+    matches!(path, "auth/token/lookup-self" | "auth/token/renew-self" | "auth/token/revoke-self")
 }
 
 /// `auth/token/…`, asked by `caller`, whose use is already taken.
@@ -312,7 +333,7 @@ fn revoke(tokens: &mut Tokens, request: &Request) -> Outcome {
 }
 
 fn create(tokens: &mut Tokens, request: &Request, caller: &Token, acl: &Acl, orphan: bool) -> Outcome {
-    let powerful = acl.allows("sudo", "auth/token/create");
+    let powerful = acl.allows("sudo", &format!("{}auth/token/create", request.namespace.path));
     let grant = grant_from(request, caller, orphan || request.flag("no_parent") == Some(true));
     if !powerful && grant.parent.is_none() && !orphan {
         return Err(Failure::bad_request("root or sudo privileges required to create orphan token"));
@@ -343,6 +364,7 @@ fn grant_from(request: &Request, caller: &Token, orphan: bool) -> Grant {
         path: "auth/token/create".to_owned(),
         parent: (!orphan).then(|| caller.id.clone()),
         entity_id: String::new(),
+        namespace: request.namespace.clone(),
     }
 }
 

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::server::TlsStream;
 
 /// How a connection ends before its time.
@@ -18,20 +18,26 @@ pub(crate) enum Ending {
     Raw(Vec<u8>),
 }
 
-/// TCP, or TLS over it.
+/// TCP, TLS over it, or a socket of the file system.
 pub(crate) trait Socket: AsyncRead + AsyncWrite + Unpin + Send + 'static {
-    fn tcp(&self) -> &TcpStream;
+    fn options(&self) -> SockRef<'_>;
 }
 
 impl Socket for TcpStream {
-    fn tcp(&self) -> &TcpStream {
-        self
+    fn options(&self) -> SockRef<'_> {
+        SockRef::from(self)
+    }
+}
+
+impl Socket for UnixStream {
+    fn options(&self) -> SockRef<'_> {
+        SockRef::from(self)
     }
 }
 
 impl Socket for TlsStream<TcpStream> {
-    fn tcp(&self) -> &TcpStream {
-        self.get_ref().0
+    fn options(&self) -> SockRef<'_> {
+        SockRef::from(self.get_ref().0)
     }
 }
 
@@ -57,7 +63,7 @@ impl<S: Socket> Wire<S> {
     pub(crate) async fn end(mut self, ending: Ending) -> io::Result<()> {
         match ending {
             Ending::Close => Ok(()),
-            Ending::Reset => SockRef::from(self.socket().tcp()).set_linger(Some(std::time::Duration::ZERO)),
+            Ending::Reset => self.socket().options().set_linger(Some(std::time::Duration::ZERO)),
             Ending::Raw(bytes) => {
                 self.write_all(&bytes).await?;
                 self.shutdown().await

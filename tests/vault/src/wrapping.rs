@@ -7,11 +7,13 @@ use serde_json::{Value, json};
 
 use crate::clock;
 use crate::envelope::{Answer, Failure, Outcome, Rendered};
+use crate::namespaces::Namespace;
 use crate::request::Request;
 use crate::tokens::{new_accessor, new_id};
 
 struct Wrapped {
     creation_path: String,
+    namespace: Namespace,
     created: SystemTime,
     ttl: Duration,
     expires: Instant,
@@ -24,14 +26,32 @@ pub(crate) struct Wrapping(HashMap<String, Wrapped>);
 
 impl Wrapping {
     /// Puts an answer away and gives the one that goes out instead.
-    pub(crate) fn wrap(&mut self, path: &str, ttl: Duration, content: Rendered, accessor: Option<String>) -> Rendered {
-        let token = new_id("s.");
+    pub(crate) fn wrap(
+        &mut self,
+        request: &Request,
+        ttl: Duration,
+        content: Rendered,
+        accessor: Option<String>,
+    ) -> Rendered {
+        self.put(&request.path, &request.namespace, ttl, content, accessor)
+    }
+
+    fn put(
+        &mut self,
+        path: &str,
+        namespace: &Namespace,
+        ttl: Duration,
+        content: Rendered,
+        accessor: Option<String>,
+    ) -> Rendered {
+        let token = new_id("s.") + &namespace.suffix();
         let created = SystemTime::now();
-        let wrapped = Wrapped { creation_path: path.to_owned(), created, ttl, expires: Instant::now() + ttl, content };
+        let (creation_path, expires) = (path.to_owned(), Instant::now() + ttl);
+        let wrapped = Wrapped { creation_path, namespace: namespace.clone(), created, ttl, expires, content };
         self.0.insert(token.clone(), wrapped);
         let mut info = json!({
             "token": token,
-            "accessor": new_accessor(),
+            "accessor": new_accessor() + &namespace.suffix(),
             "ttl": ttl.as_secs(),
             "creation_time": clock::rfc3339(created),
             "creation_path": path,
@@ -80,7 +100,7 @@ impl Wrapping {
     /// `sys/wrapping/rewrap`: the same under another token, which looks as if it came from where the first one came from.
     pub(crate) fn rewrap(&mut self, request: &Request) -> Outcome {
         let wrapped = self.0.remove(&wanted(request)?).ok_or_else(invalid)?;
-        let rendered = self.wrap(&wrapped.creation_path, wrapped.ttl, wrapped.content, None);
+        let rendered = self.put(&wrapped.creation_path, &wrapped.namespace, wrapped.ttl, wrapped.content, None);
         Ok(Answer::verbatim(rendered.status, rendered.body))
     }
 }
