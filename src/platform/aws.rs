@@ -1,12 +1,12 @@
 //! Credentials of AWS, in the order in which AWS's own libraries look for them: environment, web identity, container,
 //! instance. Source: "Standardized credential providers", AWS SDKs and Tools Reference Guide.
 
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use reqwest::{Method, Url};
 use serde_json::Value;
 
+use crate::address::Address;
 use crate::credentials::read_file;
 use crate::error::{Code, Error};
 use crate::layers::Layers;
@@ -22,7 +22,7 @@ const CONTAINER: &str = "http://169.254.170.2";
 const INSTANCE: &str = "http://169.254.169.254";
 const INSTANCE_IPV6: &str = "http://[fd00:ec2::254]";
 /// Hosts that may be asked for credentials in clear, beside this machine: those of ECS and of EKS, on the link.
-const ON_LINK: [&str; 4] = ["169.254.170.2", "169.254.170.23", "fd00:ec2::23", "fe80:ec2::23"];
+const ON_LINK: [&str; 4] = ["169.254.170.2", "169.254.170.23", "[fd00:ec2::23]", "[fe80:ec2::23]"];
 
 const FROM_CONTAINER: &str = "the container's credentials (AWS)";
 const FROM_INSTANCE: &str = "the instance's credentials (AWS, IMDSv2)";
@@ -150,8 +150,9 @@ fn keys(layers: &Layers<'_>) -> Result<Option<Credentials>, Error> {
 /// They become parts of headers.
 fn check(credentials: &Credentials) -> Option<()> {
     let Credentials { access_key_id, secret_access_key, session_token } = credentials;
-    let all = [Some(access_key_id), Some(secret_access_key), session_token.as_ref()];
-    all.into_iter().flatten().all(|value| web::token(value).is_some()).then_some(())
+    web::token(access_key_id)?;
+    web::token(secret_access_key)?;
+    session_token.as_ref().is_none_or(|token| web::token(token).is_some()).then_some(())
 }
 
 fn web_identity(layers: &Layers<'_>) -> Result<Option<WebIdentity>, Error> {
@@ -200,9 +201,8 @@ fn container(layers: &Layers<'_>) -> Result<Option<Source>, Error> {
 }
 
 fn is_near(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
-    let is_loopback = host.parse().map_or(host == "localhost", |ip: IpAddr| ip.is_loopback());
-    is_loopback || ON_LINK.contains(&host)
+    let is_loopback = Address::parse(&url.origin().ascii_serialization()).is_ok_and(|server| server.is_loopback());
+    is_loopback || url.host_str().is_some_and(|host| ON_LINK.contains(&host))
 }
 
 fn instance(layers: &Layers<'_>) -> Result<Option<Source>, Error> {
@@ -229,11 +229,10 @@ impl Source {
             Source::Container { url, authorization } => of_container(client, url, authorization.as_ref())?,
             Source::Instance { server } => of_instance(client, server)?,
         };
-        let Credentials { secret_access_key, session_token, .. } = &credentials;
-        [Some(secret_access_key), session_token.as_ref()]
-            .into_iter()
-            .flatten()
-            .for_each(|key| client.redactor.add(key));
+        client.redactor.add(&credentials.secret_access_key);
+        if let Some(token) = &credentials.session_token {
+            client.redactor.add(token);
+        }
         Ok(credentials)
     }
 }
@@ -264,9 +263,13 @@ impl Authorization {
 }
 
 fn token_in(file: &Path, origin: &str) -> Result<Secret, Error> {
-    let bytes = read_file(file).map_err(|error| error.at(format!("{} ({origin})", file.display())))?;
-    let token = web::token(&Secret::from(bytes.to_vec()));
-    token.ok_or_else(|| Error::config(format!("{} ({origin}): no token in it", file.display())))
+    let at = format!("{} ({origin})", file.display());
+    match read_file(file) {
+        Ok(bytes) => {
+            web::token(&Secret::from(bytes.to_vec())).ok_or_else(|| Error::config(format!("{at}: no token in it")))
+        }
+        Err(error) => Err(error.at(at)),
+    }
 }
 
 /// IMDSv2: a token first, then the role's name, then its credentials.
