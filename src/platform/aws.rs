@@ -98,8 +98,8 @@ pub fn source(layers: &Layers<'_>) -> Result<Option<Source>, Error> {
 /// # Errors
 /// 78 for what is no region.
 pub fn region(layers: &Layers<'_>) -> Result<Option<String>, Error> {
-    let found = ["AWS_REGION", "AWS_DEFAULT_REGION"].into_iter().find_map(|name| Some((name, text(layers, name)?)));
-    found.map(|(name, region)| checked_region(&region, name)).transpose()
+    let found = first(layers, ["AWS_REGION", "AWS_DEFAULT_REGION"]);
+    found.map(|(name, region)| checked_region(region, name)).transpose()
 }
 
 /// A region's name, which becomes part of a host's.
@@ -126,9 +126,14 @@ fn raw<'a>(layers: &'a Layers<'_>, name: &str) -> Option<&'a Secret> {
     layers.raw(name).filter(|value| !has_reference(value.expose()))
 }
 
-fn text(layers: &Layers<'_>, name: &str) -> Option<String> {
+fn text<'a>(layers: &'a Layers<'_>, name: &str) -> Option<&'a str> {
     let text = raw(layers, name)?.expose_text()?.trim();
-    (!text.is_empty()).then(|| text.to_owned())
+    (!text.is_empty()).then_some(text)
+}
+
+/// The first of two variables that is set, with its name.
+fn first<'a>(layers: &'a Layers<'_>, names: [&'static str; 2]) -> Option<(&'static str, &'a str)> {
+    names.into_iter().find_map(|name| Some((name, text(layers, name)?)))
 }
 
 fn keys(layers: &Layers<'_>) -> Result<Option<Credentials>, Error> {
@@ -159,10 +164,15 @@ fn web_identity(layers: &Layers<'_>) -> Result<Option<WebIdentity>, Error> {
     let Some(token) = text(layers, "AWS_WEB_IDENTITY_TOKEN_FILE") else { return Ok(None) };
     let role = text(layers, "AWS_ROLE_ARN")
         .ok_or_else(|| Error::config("AWS_WEB_IDENTITY_TOKEN_FILE is set, and AWS_ROLE_ARN is not"))?;
-    let session = text(layers, "AWS_ROLE_SESSION_NAME").unwrap_or_else(|| "vault-exec".to_owned());
-    let endpoint = sts(layers)?;
+    let session = text(layers, "AWS_ROLE_SESSION_NAME").unwrap_or("vault-exec");
     let environment = layers.environment.iter().filter(|variable| is_about_network(variable)).cloned().collect();
-    Ok(Some(WebIdentity { endpoint, role, session, token: PathBuf::from(token), environment }))
+    Ok(Some(WebIdentity {
+        endpoint: sts(layers)?,
+        role: role.to_owned(),
+        session: session.to_owned(),
+        token: PathBuf::from(token),
+        environment,
+    }))
 }
 
 /// Proxies, and where the system's authorities are.
@@ -172,11 +182,11 @@ fn is_about_network(variable: &Variable) -> bool {
 }
 
 fn sts(layers: &Layers<'_>) -> Result<Url, Error> {
-    let set =
-        ["AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"].into_iter().find_map(|name| Some((name, text(layers, name)?)));
     let region = region(layers)?;
-    let (name, address) = set.unwrap_or_else(|| ("AWS_REGION", format!("https://{}/", sts_host(region.as_deref()))));
-    parsed(&address, name)
+    match first(layers, ["AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"]) {
+        Some((name, address)) => parsed(address, name),
+        None => parsed(&format!("https://{}/", sts_host(region.as_deref())), "AWS_REGION"),
+    }
 }
 
 fn parsed(address: &str, origin: &str) -> Result<Url, Error> {
@@ -188,7 +198,7 @@ fn container(layers: &Layers<'_>) -> Result<Option<Source>, Error> {
     const FULL: &str = "AWS_CONTAINER_CREDENTIALS_FULL_URI";
     let url = match (text(layers, "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"), text(layers, FULL)) {
         (Some(path), _) => parsed(&format!("{CONTAINER}/{}", path.trim_start_matches('/')), FULL)?,
-        (None, Some(address)) => parsed(&address, FULL)?,
+        (None, Some(address)) => parsed(address, FULL)?,
         (None, None) => return Ok(None),
     };
     if url.scheme() != "https" && !is_near(&url) {
@@ -213,8 +223,7 @@ fn instance(layers: &Layers<'_>) -> Result<Option<Source>, Error> {
     let is_ipv6 =
         text(layers, "AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE").is_some_and(|mode| mode.eq_ignore_ascii_case("ipv6"));
     let usual = if is_ipv6 { INSTANCE_IPV6 } else { INSTANCE };
-    let server = text(layers, SET).unwrap_or_else(|| usual.to_owned());
-    Ok(Some(Source::Instance { server: parsed(&server, SET)? }))
+    Ok(Some(Source::Instance { server: parsed(text(layers, SET).unwrap_or(usual), SET)? }))
 }
 
 impl Source {
@@ -277,7 +286,8 @@ fn of_instance(client: &Client, server: &Url) -> Result<Credentials, Error> {
     const WHERE: &str = "latest/meta-data/iam/security-credentials/";
     const HINT: &str = "has the instance an IAM role (instance profile)?";
     let ask = |method, path: &str, header: (&'static str, Secret)| {
-        let url = server.join(path).map_err(|_| Error::config("AWS_EC2_METADATA_SERVICE_ENDPOINT: not an address"))?;
+        let mut url = server.clone();
+        url.set_path(path);
         let ask = Ask { headers: vec![header], what: FROM_INSTANCE, hint: NO_INSTANCE, ..Ask::new(method, url) };
         web::ask(&client.patience, &Route::Direct, &ask)
     };
@@ -292,7 +302,7 @@ fn of_instance(client: &Client, server: &Url) -> Result<Credentials, Error> {
     let page = granted(ask(Method::GET, WHERE, header())?)?;
     let role = page.body.expose_text().and_then(|text| text.split_whitespace().next());
     let role = role.ok_or_else(|| nothing_in(FROM_INSTANCE, "role"))?;
-    let page = ask(Method::GET, &format!("{WHERE}{}", percent_encoded(role.as_bytes(), "-._~")), header())?;
+    let page = ask(Method::GET, &format!("{WHERE}{role}"), header())?;
     given(client, &page, FROM_INSTANCE, HINT)
 }
 
@@ -309,24 +319,20 @@ fn nothing_in(what: &str, thing: &str) -> Error {
 /// The credentials in the JSON of a metadata server.
 fn given(client: &Client, page: &Page, what: &str, hint: &str) -> Result<Credentials, Error> {
     let body: Value = serde_json::from_slice(page.body.expose()).unwrap_or_default();
-    let text = |name| body.get(name).and_then(Value::as_str);
+    let text = |name: &str| body.get(name).and_then(Value::as_str);
     if !page.is_success() {
         let code = text("Code").or_else(|| text("code")).unwrap_or_default();
         return Err(refused(client, page, code, what, hint));
     }
-    let part = |name| text(name).filter(|text| !text.is_empty()).map(Secret::from);
-    complete(part("AccessKeyId"), part("SecretAccessKey"), part("Token"), what)
+    complete(&|name| text(name).map(Secret::from), "Token", what)
 }
 
-fn complete(
-    access_key_id: Option<Secret>,
-    secret_access_key: Option<Secret>,
-    session_token: Option<Secret>,
-    what: &str,
-) -> Result<Credentials, Error> {
-    let (Some(access_key_id), Some(secret_access_key)) = (access_key_id, secret_access_key) else {
+/// Credentials whose parts an answer has under these names, and the session token under one of its own.
+fn complete(part: &dyn Fn(&str) -> Option<Secret>, token: &str, what: &str) -> Result<Credentials, Error> {
+    let (Some(access_key_id), Some(secret_access_key)) = (part("AccessKeyId"), part("SecretAccessKey")) else {
         return Err(nothing_in(what, "AccessKeyId and SecretAccessKey"));
     };
+    let session_token = part(token).filter(|token| !token.is_empty());
     let credentials = Credentials { access_key_id, secret_access_key, session_token };
     check(&credentials).ok_or_else(|| nothing_in(what, "usable key"))?;
     Ok(credentials)
@@ -358,8 +364,7 @@ impl WebIdentity {
             let words = ["Code", "Message"].map(|name| element(&page, name).unwrap_or_default()).join(": ");
             return Err(refused(client, &page, &words, FROM_IDENTITY, NOT_TRUSTED));
         }
-        let part = |name| element(&page, name).map(Secret::from);
-        complete(part("AccessKeyId"), part("SecretAccessKey"), part("SessionToken"), FROM_IDENTITY)
+        complete(&|name| element(&page, name).map(Secret::from), "SessionToken", FROM_IDENTITY)
     }
 }
 

@@ -134,6 +134,15 @@ fn an_instance_is_asked_for_a_token_the_role_and_its_keys() {
 }
 
 #[test]
+fn a_roles_name_may_have_every_sign_of_a_role() {
+    let target = target();
+    let account = Account::new(&target);
+    let server = ec2_metadata(Some("app+web=1,x.y@z-_"), &account.keys, "eu-central-1");
+    let run = instance(&account.keys).add_to(account.run()).env("AWS_EC2_METADATA_SERVICE_ENDPOINT", server.addr());
+    account.way.assert_in(&run);
+}
+
+#[test]
 fn the_first_source_that_the_environment_speaks_of_is_the_only_one() {
     let target = target();
     let account = Account::new(&target);
