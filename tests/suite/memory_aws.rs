@@ -6,8 +6,9 @@ use base64::engine::general_purpose::STANDARD;
 use test_vault::{AwsKeys, json};
 
 use crate::aws_account::{
-    AUTHORIZATION, Source, TOKEN, container, decoded, instance, signature, web_identity, with_keys,
+    AUTHORIZATION, Source, TOKEN, container, decoded, instance, signature, sources, web_identity, with_keys,
 };
+use crate::controls::control;
 use crate::launch::{Served, as_root};
 use crate::memory::frozen::Frozen;
 use crate::memory::{Credential, assert_clean_of, frozen_clean, left};
@@ -79,6 +80,23 @@ fn nothing_of_a_containers_keys_is_left() {
 #[test]
 fn nothing_of_an_instances_keys_is_left() {
     as_root("memory_aws::nothing_of_an_instances_keys_is_left", || nothing_is_left(instance));
+}
+
+#[test]
+fn the_search_finds_what_an_allocator_that_does_not_wipe_leaves_of_each() {
+    as_root("memory_aws::the_search_finds_what_an_allocator_that_does_not_wipe_leaves_of_each", || {
+        let keys = AwsKeys::of_role("app", "session");
+        let served = served(&keys, Served::https());
+        for source in sources(&keys) {
+            served.vault.clear();
+            let frozen = Frozen::start(&control("control_unwiped_heap"), &source.add_to(run(&served)));
+            let left = left(&frozen, &[credentials(&keys), signatures(&served)].concat());
+            for name in ["secret access key", "session token", "signature"] {
+                let is_found = left.iter().any(|found| found.contains(&format!("half of {name}:")));
+                assert!(is_found, "{}: {name} was not found: {left:#?}", source.name);
+            }
+        }
+    });
 }
 
 /// How often a value stands in the new environment, and in the block that the process was started with.
