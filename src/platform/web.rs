@@ -9,8 +9,10 @@ use reqwest::{Method, Url};
 
 use crate::address::Address;
 use crate::error::{Code, Error};
+use crate::path::percent_encoded;
 use crate::secret::{Secret, Variable};
 use crate::settings::TlsSettings;
+use crate::vault::answer::compact;
 use crate::vault::client::transport;
 use crate::vault::dns::Resolver;
 use crate::vault::failure;
@@ -75,6 +77,21 @@ impl Page {
     pub fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
     }
+
+    /// A refusal of `what` (77), with the server's own words where it has any. They are not redacted.
+    pub fn refused(&self, what: &str, words: &str) -> Error {
+        let words = if words.is_empty() { String::new() } else { format!(": {}", compact(words)) };
+        Error::new(Code::Refused, format!("{what}: status {}{words}", self.status))
+    }
+}
+
+/// The URL with a query of these names and values.
+#[must_use]
+pub fn with_query(mut url: Url, pairs: &[(&str, &str)]) -> Url {
+    let encoded = |text: &str| percent_encoded(text.as_bytes(), "-._~");
+    let pairs: Vec<String> = pairs.iter().map(|(name, value)| format!("{name}={}", encoded(value))).collect();
+    url.set_query(Some(&pairs.join("&")));
+    url
 }
 
 /// A token in a text: printable, without white space at its ends and in it.

@@ -159,7 +159,7 @@ fn words(status: u16, body: Option<&Value>) -> String {
 }
 
 /// Go's list of several errors has line breaks and tabs; one line and 500 characters are enough for a message.
-fn compact(text: &str) -> String {
+pub fn compact(text: &str) -> String {
     let words: Vec<&str> = text.split_whitespace().collect();
     words.join(" ").chars().take(500).collect()
 }

@@ -1,5 +1,7 @@
 //! The README says what is true: its examples are run, its tables are compared with the source.
 
+mod methods;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -120,6 +122,7 @@ impl Scene<'_> {
             // What another program was started with.
             (_, Some("before")) => {}
             (_, Some("after")) => self.start(block),
+            (_, Some(method)) if method.starts_with("for-") => {}
             (_, Some(file)) => fs::write(self.path(file), &block.text).expect("a file of the README"),
             ("sh", None) if self.has_cli => {
                 let ended = self.shell(&format!("set -e\n{}", block.text));
@@ -177,6 +180,9 @@ impl Scene<'_> {
         if script.contains("vault ") && self.has_cli {
             command.env("VAULT_TOKEN", self.target.root_token());
         }
+        if let Some(ca) = self.target.ca_file() {
+            command.env("VAULT_CACERT", ca);
+        }
         // An example that sets credentials gets no others.
         let has_credentials = ["VAULT_ROLE_ID_FILE=", "VAULT_TOKEN_FILE="].iter().any(|name| script.contains(name));
         if self.path("secret-id").is_file() && !has_credentials {
@@ -207,8 +213,8 @@ impl Scene<'_> {
                 operator.write(&format!("sys/mounts/{engine}"), json!({ "type": engine }));
                 Value::Null
             }
-            ["vault", "auth", "enable", "approle"] => {
-                operator.enable_approle("approle");
+            ["vault", "auth", "enable", method] => {
+                operator.write(&format!("sys/auth/{method}"), json!({ "type": method }));
                 Value::Null
             }
             ["vault", "read", path] => operator.read(path),
@@ -218,7 +224,9 @@ impl Scene<'_> {
             }
             ["vault", "write", path, pairs @ ..] => {
                 let pairs = pairs.iter().map(|pair| pair.split_once('=').expect("name=value"));
-                let body: Map<String, Value> = pairs.map(|(name, value)| (name.to_owned(), json!(value))).collect();
+                let read = |value: &str| value.strip_prefix('@').map_or_else(|| value.to_owned(), content);
+                let body: Map<String, Value> =
+                    pairs.map(|(name, value)| (name.to_owned(), json!(read(value)))).collect();
                 operator.write(path, Value::Object(body))
             }
             _ => panic!("not understood: {line}"),

@@ -58,9 +58,8 @@ fn prepare(layers: &Layers<'_>, settings: &Settings) -> Result<Way, Errors> {
 
 fn url(server: &str, path: &str, query: &[(&str, &str)]) -> Result<Url, Error> {
     let wrong = |_| Error::config("AZURE_POD_IDENTITY_AUTHORITY_HOST: not an address like http://169.254.169.254");
-    let mut url = Url::parse(&format!("{}/{path}", server.trim_end_matches('/'))).map_err(wrong)?;
-    url.query_pairs_mut().extend_pairs(query);
-    Ok(url)
+    let url = Url::parse(&format!("{}/{path}", server.trim_end_matches('/'))).map_err(wrong)?;
+    Ok(web::with_query(url, query))
 }
 
 impl Ask for Identity {
@@ -86,7 +85,8 @@ fn is_later(page: &Page) -> bool {
 fn token(page: &Page) -> Result<Secret, Error> {
     if !page.is_success() {
         let words = text(page, "/error_description").unwrap_or_default();
-        return Err(Error::new(Code::Refused, format!("{TOKEN}: status {}: {words}", page.status))
+        return Err(page
+            .refused(TOKEN, &words)
             .hint("has the machine a managed identity? With several of them AZURE_CLIENT_ID says which"));
     }
     let token = text(page, "/access_token").and_then(|token| web::token(&token.into()));
@@ -112,4 +112,15 @@ fn machine(page: &Page) -> Result<Map<String, Value>, Error> {
 fn text(page: &Page, pointer: &str) -> Option<String> {
     let body: Value = serde_json::from_slice(page.body.expose()).ok()?;
     body.pointer(pointer).and_then(Value::as_str).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_another_server_azures_own_is_asked() {
+        let url = url(SERVER, "metadata/instance", &[("a", "b c/ü")]).expect("a URL");
+        assert_eq!(url.as_str(), "http://169.254.169.254/metadata/instance?a=b%20c%2F%C3%BC");
+    }
 }

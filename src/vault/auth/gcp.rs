@@ -50,8 +50,7 @@ fn url(host: &str, role: &str) -> Result<Url, Error> {
         parsed.ok().filter(|url| url.as_str() == format!("http://{}/", url.authority()) && url.username().is_empty());
     let mut url = server.ok_or_else(|| Error::config("GCE_METADATA_HOST: not a host, or a host and a port"))?;
     url.set_path("computeMetadata/v1/instance/service-accounts/default/identity");
-    url.query_pairs_mut().append_pair("audience", &format!("http://vault/{role}")).append_pair("format", "full");
-    Ok(url)
+    Ok(web::with_query(url, &[("audience", &format!("http://vault/{role}")), ("format", "full")]))
 }
 
 impl Ask for Identity {
@@ -78,7 +77,8 @@ fn token(page: &Page) -> Result<Secret, Error> {
         return Err(Error::new(Code::Protocol, format!("{WHAT}: another server has answered")).hint(NOT_REACHED));
     }
     if !page.is_success() {
-        return Err(Error::new(Code::Refused, format!("{WHAT}: status {}", page.status))
+        return Err(page
+            .refused(WHAT, "")
             .hint("has the instance, or the pod's Kubernetes service account, a service account of Google's?"));
     }
     web::token(&page.body).ok_or_else(|| Error::new(Code::Protocol, format!("{WHAT}: no token in the answer")))
@@ -87,6 +87,14 @@ fn token(page: &Page) -> Result<Secret, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn without_another_host_googles_own_is_asked() {
+        let path = "computeMetadata/v1/instance/service-accounts/default/identity";
+        let query = "audience=http%3A%2F%2Fvault%2Fweb&format=full";
+        let url = url(SERVER, "web").expect("a URL");
+        assert_eq!(url.as_str(), format!("http://metadata.google.internal/{path}?{query}"));
+    }
 
     #[test]
     fn the_role_is_in_the_audience_and_nothing_in_it_gets_out() {

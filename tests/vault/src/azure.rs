@@ -1,21 +1,21 @@
 //! Azure, as HashiCorp's plugin does it. Its texts are those of the plugin's source; nothing real was compared.
 
-use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::azure_metadata::AzureMetadata;
 use crate::clock;
-use crate::envelope::{Answer, Failure, Outcome};
-use crate::grant::TokenSettings;
+use crate::configured::{self, Method};
+use crate::envelope::{Failure, Outcome};
+use crate::grant::{TokenSettings, set};
 use crate::jws;
-use crate::mounts::Engine;
-use crate::request::{Operation, Request};
+use crate::request::Request;
+use crate::roles::{Role, Roles};
 
-#[derive(Default)]
-struct Role {
+#[derive(Clone, Default)]
+pub(crate) struct AzureRole {
     principals: Vec<String>,
     subscriptions: Vec<String>,
     groups: Vec<String>,
@@ -24,43 +24,22 @@ struct Role {
     token: TokenSettings,
 }
 
+/// The tenant whose tokens are believed.
 #[derive(Default)]
-struct Config {
+pub(crate) struct Config {
     tenant: String,
     resource: String,
     public_key: String,
 }
 
-/// Roles, and the tenant whose tokens are believed.
-#[derive(Default)]
-pub(crate) struct Azure {
-    config: Config,
-    roles: BTreeMap<String, Role>,
-}
-
-impl Engine for Azure {
-    fn handle(&mut self, request: &Request) -> Outcome {
-        use Operation::Write;
-        let segments: Vec<&str> = request.path.split('/').collect();
-        match (segments.as_slice(), request.operation) {
-            (["login"], Write) => self.login(request),
-            (["login"], _) => Err(Failure::new(405, "unsupported operation")),
-            (["config"], Write) => {
-                let of = |key| text(request, key).to_owned();
-                let (tenant, resource) = (of("tenant_id"), of("resource"));
-                self.config = Config { tenant, resource, public_key: of("test_public_key") };
-                Ok(Answer::empty())
-            }
-            (["role", name], Write) => {
-                self.roles.insert(name.to_lowercase(), role(request)?);
-                Ok(Answer::empty())
-            }
-            _ => Err(Failure::unsupported_path()),
-        }
+impl configured::Config for Config {
+    fn from(request: &Request) -> Result<Self, Failure> {
+        let of = |key| text(request, key).to_owned();
+        Ok(Self { tenant: of("tenant_id"), resource: of("resource"), public_key: of("test_public_key") })
     }
 
-    fn is_login(&self, path: &str) -> bool {
-        path == "login"
+    fn describe(&self) -> Value {
+        json!({ "client_id": "", "environment": "", "resource": self.resource, "tenant_id": self.tenant })
     }
 }
 
@@ -68,34 +47,45 @@ fn text<'a>(request: &'a Request, key: &str) -> &'a str {
     request.text(key).unwrap_or_default()
 }
 
-fn role(request: &Request) -> Result<Role, Failure> {
-    let list = |key: &str| request.list(key).unwrap_or_default();
-    let mut role = Role {
-        principals: list("bound_service_principal_ids"),
-        subscriptions: list("bound_subscription_ids"),
-        groups: list("bound_resource_groups"),
-        scale_sets: list("bound_scale_sets"),
-        locations: list("bound_locations"),
-        token: TokenSettings::default(),
-    };
-    role.token.configure(request)?;
-    let bounds = [&role.principals, &role.subscriptions, &role.groups, &role.scale_sets, &role.locations];
-    if bounds.iter().all(|bound| bound.is_empty()) {
-        let text = "must have at least one bound constraint when creating/updating a role";
-        return Err(Failure::bad_request(text));
+impl Role for AzureRole {
+    fn configure(&mut self, request: &Request) -> Result<(), Failure> {
+        set(&mut self.principals, request.list("bound_service_principal_ids"));
+        set(&mut self.subscriptions, request.list("bound_subscription_ids"));
+        set(&mut self.groups, request.list("bound_resource_groups"));
+        set(&mut self.scale_sets, request.list("bound_scale_sets"));
+        set(&mut self.locations, request.list("bound_locations"));
+        self.token.configure(request)?;
+        let bounds = [&self.principals, &self.subscriptions, &self.groups, &self.scale_sets, &self.locations];
+        if bounds.iter().all(|bound| bound.is_empty()) {
+            let text = "must have at least one bound constraint when creating/updating a role";
+            return Err(Failure::bad_request(text));
+        }
+        Ok(())
     }
-    Ok(role)
+
+    fn describe(&self) -> Value {
+        self.token.describe_in(json!({
+            "bound_locations": self.locations, "bound_resource_groups": self.groups,
+            "bound_scale_sets": self.scale_sets, "bound_service_principal_ids": self.principals,
+            "bound_subscription_ids": self.subscriptions,
+        }))
+    }
 }
 
-impl Azure {
-    fn login(&self, request: &Request) -> Outcome {
+pub(crate) struct Azure;
+
+impl Method for Azure {
+    type Config = Config;
+    type Role = AzureRole;
+
+    fn login(config: Option<&Config>, roles: &Roles<AzureRole>, request: &Request) -> Outcome {
         let token = required(request, "jwt")?;
         let name = required(request, "role")?;
         let unknown = || Failure::bad_request(format!("invalid role name {name:?}"));
-        let role = self.roles.get(&name.to_lowercase()).ok_or_else(unknown)?;
+        let role = roles.get(name).ok_or_else(unknown)?;
         check_names(request)?;
         let failed = |text: String| Failure::new(500, text);
-        let claims = self.config.verified(token).map_err(failed)?;
+        let claims = config.unwrap_or(&Config::default()).verified(token).map_err(failed)?;
         role.check(&claims, request).map_err(failed)?;
         let mut metadata = Map::new();
         for key in ["role", "resource_group_name", "subscription_id"] {
@@ -172,7 +162,7 @@ fn has(bound: &[String], value: &str) -> bool {
     bound.iter().any(|item| item.eq_ignore_ascii_case(value))
 }
 
-impl Role {
+impl AzureRole {
     fn check(&self, claims: &Value, request: &Request) -> Result<(), String> {
         let principal = claims["oid"].as_str().unwrap_or_default();
         if self.principals.is_empty() {

@@ -1,19 +1,19 @@
 //! GCP, as HashiCorp's plugin does it. Its texts are those of the plugin's source; nothing real was compared.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
 use crate::clock;
-use crate::envelope::{Answer, Failure, Outcome};
-use crate::grant::TokenSettings;
+use crate::configured::{self, Method};
+use crate::envelope::{Failure, Outcome};
+use crate::grant::{TokenSettings, set};
 use crate::jws;
-use crate::mounts::Engine;
-use crate::request::{Operation, Request};
+use crate::request::Request;
+use crate::roles::{Role, Roles};
 
-#[derive(Default)]
-struct Role {
+#[derive(Clone)]
+pub(crate) struct GcpRole {
     kind: String,
     accounts: Vec<String>,
     projects: Vec<String>,
@@ -22,69 +22,72 @@ struct Role {
     token: TokenSettings,
 }
 
-/// Roles, and the key that stands for Google's.
+impl Default for GcpRole {
+    fn default() -> Self {
+        let (kind, lists) = (String::new(), Vec::new);
+        let (accounts, projects, zones) = (lists(), lists(), lists());
+        Self { kind, accounts, projects, zones, max_jwt_exp: Duration::from_mins(15), token: TokenSettings::default() }
+    }
+}
+
+/// The key that stands for Google's.
 #[derive(Default)]
-pub(crate) struct Gcp {
+pub(crate) struct Config {
     public_key: String,
-    roles: BTreeMap<String, Role>,
 }
 
-impl Engine for Gcp {
-    fn handle(&mut self, request: &Request) -> Outcome {
-        use Operation::Write;
-        let segments: Vec<&str> = request.path.split('/').collect();
-        match (segments.as_slice(), request.operation) {
-            (["login"], Write) => self.login(request),
-            (["login"], _) => Err(Failure::new(405, "unsupported operation")),
-            (["config"], Write) => {
-                request.text("test_public_key").unwrap_or_default().clone_into(&mut self.public_key);
-                Ok(Answer::empty())
+impl configured::Config for Config {
+    fn from(request: &Request) -> Result<Self, Failure> {
+        Ok(Self { public_key: request.text("test_public_key").unwrap_or_default().to_owned() })
+    }
+
+    fn describe(&self) -> Value {
+        json!({ "iam_alias": "role_id", "gce_alias": "role_id" })
+    }
+}
+
+impl Role for GcpRole {
+    fn configure(&mut self, request: &Request) -> Result<(), Failure> {
+        set(&mut self.kind, request.text("type").map(str::to_owned));
+        set(&mut self.accounts, request.list("bound_service_accounts"));
+        set(&mut self.projects, request.list("bound_projects"));
+        set(&mut self.zones, request.list("bound_zones"));
+        set(&mut self.max_jwt_exp, request.duration("max_jwt_exp"));
+        self.token.configure(request)?;
+        match self.kind.as_str() {
+            "" => Err(Failure::bad_request("role type cannot be empty")),
+            "iam" if self.accounts.is_empty() => {
+                Err(Failure::bad_request("IAM role type must have at least one service account"))
             }
-            (["role", name], Write) => {
-                self.roles.insert(name.to_lowercase(), role(request)?);
-                Ok(Answer::empty())
-            }
-            _ => Err(Failure::unsupported_path()),
+            "iam" | "gce" => Ok(()),
+            other => Err(Failure::bad_request(format!("role type '{other}' is invalid"))),
         }
     }
 
-    fn is_login(&self, path: &str) -> bool {
-        path == "login"
+    fn describe(&self) -> Value {
+        self.token.describe_in(json!({
+            "bound_projects": self.projects, "bound_service_accounts": self.accounts, "bound_zones": self.zones,
+            "max_jwt_exp": self.max_jwt_exp.as_secs(), "type": self.kind,
+        }))
     }
 }
 
-fn role(request: &Request) -> Result<Role, Failure> {
-    let list = |key: &str| request.list(key).unwrap_or_default();
-    let mut role = Role {
-        kind: request.text("type").unwrap_or_default().to_owned(),
-        accounts: list("bound_service_accounts"),
-        projects: list("bound_projects"),
-        zones: list("bound_zones"),
-        max_jwt_exp: request.duration("max_jwt_exp").unwrap_or(Duration::from_mins(15)),
-        token: TokenSettings::default(),
-    };
-    role.token.configure(request)?;
-    match role.kind.as_str() {
-        "" => Err(Failure::bad_request("role type cannot be empty")),
-        "iam" if role.accounts.is_empty() => {
-            Err(Failure::bad_request("IAM role type must have at least one service account"))
-        }
-        "iam" | "gce" => Ok(role),
-        other => Err(Failure::bad_request(format!("role type '{other}' is invalid"))),
-    }
-}
+pub(crate) struct Gcp;
 
-impl Gcp {
-    fn login(&self, request: &Request) -> Outcome {
+impl Method for Gcp {
+    type Config = Config;
+    type Role = GcpRole;
+
+    fn login(config: Option<&Config>, roles: &Roles<GcpRole>, request: &Request) -> Outcome {
         check_fields(request)?;
         let name = request.text("role").unwrap_or_default();
         if name.is_empty() {
             return Err(Failure::bad_request("role is required"));
         }
         let unknown = || Failure::bad_request(format!("role {name:?} not found"));
-        let role = self.roles.get(&name.to_lowercase()).ok_or_else(unknown)?;
+        let role = roles.get(name).ok_or_else(unknown)?;
         let token = request.text("jwt").ok_or_else(|| Failure::bad_request("jwt argument is required"))?;
-        let claims = self.verified(token).map_err(Failure::bad_request)?;
+        let claims = config.unwrap_or(&Config::default()).verified(token).map_err(Failure::bad_request)?;
         check_claims(&claims, name).map_err(Failure::bad_request)?;
         role.check(&claims).map_err(Failure::bad_request)?;
         let machine = &claims["google"]["compute_engine"];
@@ -98,7 +101,9 @@ impl Gcp {
         role.token.check_origin()?;
         role.token.login("", Value::Object(metadata))
     }
+}
 
+impl Config {
     fn verified(&self, token: &str) -> Result<Value, String> {
         match jws::read(token, &self.public_key) {
             None => Err("unable to parse signed JWT: go-jose/go-jose: compact JWS format must have three parts".into()),
@@ -139,7 +144,7 @@ fn check_claims(claims: &Value, role: &str) -> Result<(), String> {
     Ok(())
 }
 
-impl Role {
+impl GcpRole {
     fn check(&self, claims: &Value) -> Result<(), String> {
         if self.kind == "iam" { self.check_iam(claims) } else { self.check_gce(claims) }
     }

@@ -2,15 +2,15 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::envelope::{Answer, Failure, Outcome};
+use crate::configured::{self, Method};
+use crate::envelope::{Failure, Outcome};
 use crate::glob;
 use crate::grant::{TokenSettings, set};
 use crate::jws::{self, Claims, Expected};
-use crate::mounts::Engine;
-use crate::request::{Operation, Request};
+use crate::request::Request;
 use crate::roles::{Role, Roles};
 
-struct Config {
+pub(crate) struct Config {
     /// As they were written, and as what they say.
     pems: Vec<String>,
     keys: Vec<Vec<u8>>,
@@ -18,7 +18,7 @@ struct Config {
     default_role: String,
 }
 
-impl Config {
+impl configured::Config for Config {
     fn from(request: &Request) -> Result<Self, Failure> {
         let text = |key: &str| request.text(key).unwrap_or_default().to_owned();
         let pems = request.list("jwt_validation_pubkeys").unwrap_or_default();
@@ -45,7 +45,7 @@ impl Config {
 }
 
 #[derive(Clone, Default)]
-struct JwtRole {
+pub(crate) struct JwtRole {
     oidc: bool,
     audiences: Vec<String>,
     subject: String,
@@ -175,49 +175,21 @@ fn items(value: &Value) -> Vec<Value> {
     value.as_array().cloned().unwrap_or_else(|| vec![value.clone()])
 }
 
-#[derive(Default)]
-pub(crate) struct Jwt {
-    config: Option<Config>,
-    roles: Roles<JwtRole>,
-}
+pub(crate) struct Jwt;
 
-impl Engine for Jwt {
-    fn handle(&mut self, request: &Request) -> Outcome {
-        use Operation::{Read, Write};
-        match (request.path.split_once('/').unwrap_or((&request.path, "")), request.operation) {
-            (("login", ""), Write) => self.login(request),
-            (("login", ""), _) => Err(Failure::new(405, "unsupported operation")),
-            (("config", ""), Read) => {
-                self.config.as_ref().map(|config| Answer::data(config.describe())).ok_or_else(Failure::not_found)
-            }
-            (("config", ""), Write) => {
-                self.config = Some(Config::from(request)?);
-                Ok(Answer::empty())
-            }
-            (("role", name), _) => self.roles.handle(name, request),
-            _ => Err(Failure::unsupported_path()),
-        }
-    }
+impl Method for Jwt {
+    type Config = Config;
+    type Role = JwtRole;
 
-    fn is_login(&self, path: &str) -> bool {
-        path == "login"
-    }
-
-    fn exists(&self, path: &str) -> Option<bool> {
-        self.roles.exist("role/", path)
-    }
-}
-
-impl Jwt {
-    fn login(&self, request: &Request) -> Outcome {
-        let config = self.config.as_ref().ok_or_else(|| Failure::bad_request("could not load configuration"))?;
+    fn login(config: Option<&Config>, roles: &Roles<JwtRole>, request: &Request) -> Outcome {
+        let config = config.ok_or_else(|| Failure::bad_request("could not load configuration"))?;
         let name = request.text("role").filter(|name| !name.is_empty()).unwrap_or(&config.default_role);
         let name = name.to_lowercase();
         if name.is_empty() {
             return Err(Failure::bad_request("missing role"));
         }
         let missing = || Failure::bad_request(format!("role \"{name}\" could not be found"));
-        let role = self.roles.get(&name).ok_or_else(missing)?;
+        let role = roles.get(&name).ok_or_else(missing)?;
         if role.oidc {
             return Err(Failure::bad_request("role with oidc role_type is not allowed"));
         }

@@ -5,16 +5,16 @@ use std::net::TcpStream;
 
 use serde_json::{Value, json};
 
-use crate::envelope::{Answer, Failure, Outcome};
+use crate::configured::{self, Method};
+use crate::envelope::{Failure, Outcome};
 use crate::glob;
 use crate::grant::{TokenSettings, set};
 use crate::jws::{self, Claims, Expected, Jws};
-use crate::mounts::Engine;
-use crate::request::{Operation, Request};
+use crate::request::Request;
 use crate::roles::{Role, Roles};
 
 #[derive(Default)]
-struct Config {
+pub(crate) struct Config {
     host: String,
     ca_cert: String,
     reviewer_jwt: String,
@@ -25,7 +25,7 @@ struct Config {
     keys: Vec<Vec<u8>>,
 }
 
-impl Config {
+impl configured::Config for Config {
     fn from(request: &Request) -> Result<Self, Failure> {
         let text = |key: &str| request.text(key).unwrap_or_default().to_owned();
         let (host, ca_cert) = (text("kubernetes_host"), text("kubernetes_ca_cert"));
@@ -54,7 +54,9 @@ impl Config {
             "pem_keys": self.pems, "token_reviewer_jwt_set": !self.reviewer_jwt.is_empty(),
         })
     }
+}
 
+impl Config {
     /// Without keys the cluster alone looks at the signature.
     fn claims(&self, token: &str) -> Option<Claims> {
         if self.keys.is_empty() {
@@ -104,7 +106,7 @@ impl Account {
 }
 
 #[derive(Clone, Default)]
-struct KubernetesRole {
+pub(crate) struct KubernetesRole {
     names: Vec<String>,
     namespaces: Vec<String>,
     audience: String,
@@ -142,50 +144,22 @@ impl Role for KubernetesRole {
     }
 }
 
-#[derive(Default)]
-pub(crate) struct Kubernetes {
-    config: Option<Config>,
-    roles: Roles<KubernetesRole>,
-}
+pub(crate) struct Kubernetes;
 
-impl Engine for Kubernetes {
-    fn handle(&mut self, request: &Request) -> Outcome {
-        use Operation::{Read, Write};
-        match (request.path.split_once('/').unwrap_or((&request.path, "")), request.operation) {
-            (("login", ""), Write) => self.login(request),
-            (("login", ""), _) => Err(Failure::new(405, "unsupported operation")),
-            (("config", ""), Read) => {
-                self.config.as_ref().map(|config| Answer::data(config.describe())).ok_or_else(Failure::not_found)
-            }
-            (("config", ""), Write) => {
-                self.config = Some(Config::from(request)?);
-                Ok(Answer::empty())
-            }
-            (("role", name), _) => self.roles.handle(name, request),
-            _ => Err(Failure::unsupported_path()),
-        }
-    }
+impl Method for Kubernetes {
+    type Config = Config;
+    type Role = KubernetesRole;
 
-    fn is_login(&self, path: &str) -> bool {
-        path == "login"
-    }
-
-    fn exists(&self, path: &str) -> Option<bool> {
-        self.roles.exist("role/", path)
-    }
-}
-
-impl Kubernetes {
-    fn login(&self, request: &Request) -> Outcome {
+    fn login(config: Option<&Config>, roles: &Roles<KubernetesRole>, request: &Request) -> Outcome {
         let field = |key: &str| {
             let text = request.text(key).filter(|text| !text.is_empty());
             text.ok_or_else(|| Failure::bad_request(format!("missing {key}")))
         };
         let (name, token) = (field("role")?, field("jwt")?);
         let no_role = || Failure::bad_request(format!("invalid role name \"{name}\""));
-        let role = self.roles.get(name).ok_or_else(no_role)?;
+        let role = roles.get(name).ok_or_else(no_role)?;
         role.token.check_origin()?;
-        let config = self.config.as_ref().ok_or_else(|| Failure::new(500, "could not load backend configuration"))?;
+        let config = config.ok_or_else(|| Failure::new(500, "could not load backend configuration"))?;
         let claims = config.claims(token).ok_or_else(Failure::denied)?;
         let account = validated(config, role, &claims).map_err(|text| Failure::new(403, text))?;
         if account.uid.is_empty() {

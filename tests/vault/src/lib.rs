@@ -17,6 +17,7 @@ mod caller_identity;
 mod cert;
 mod client_ca;
 mod clock;
+mod configured;
 mod core;
 mod database;
 mod envelope;

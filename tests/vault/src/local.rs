@@ -38,18 +38,23 @@ pub struct LocalServer {
 impl LocalServer {
     /// Whatever is asked, the handler answers.
     pub fn start(handler: impl Fn(&Recorded) -> LocalAnswer + Send + Sync + 'static) -> Self {
-        Self::of(Arc::new(Service::new(Arc::new(Handler(handler)))), None)
+        Self::start_at(0, handler)
+    }
+
+    /// The same on this port: for a service that comes late.
+    pub fn start_at(port: u16, handler: impl Fn(&Recorded) -> LocalAnswer + Send + Sync + 'static) -> Self {
+        Self::of(Arc::new(Service::new(Arc::new(Handler(handler)))), port, None)
     }
 
     /// The same over TLS, on another port, and the files of its authority.
     pub fn over_tls(self) -> (Self, TlsFiles) {
         let (acceptor, files) = tls::prepare(tls::Settings::default());
-        (Self::of(self.service, Some(acceptor)), files)
+        (Self::of(self.service, 0, Some(acceptor)), files)
     }
 
-    fn of(service: Arc<Service>, tls: Option<TlsAcceptor>) -> Self {
+    fn of(service: Arc<Service>, port: u16, tls: Option<TlsAcceptor>) -> Self {
         let scheme = if tls.is_some() { "https" } else { "http" };
-        let (listener, address) = Listener::on_port(Ipv4Addr::LOCALHOST.into(), 0);
+        let (listener, address) = Listener::on_port(Ipv4Addr::LOCALHOST.into(), port);
         let running = Running::start(listener, tls, Arc::clone(&service));
         Self { service, scheme, address, _running: running }
     }

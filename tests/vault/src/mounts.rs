@@ -7,6 +7,7 @@ use crate::approle::AppRole;
 use crate::aws::Aws;
 use crate::azure::Azure;
 use crate::cert::Cert;
+use crate::configured::Configured;
 use crate::database::Database;
 use crate::envelope::{Failure, Outcome};
 use crate::gcp::Gcp;
@@ -51,11 +52,11 @@ pub(crate) fn engine(kind: &str, options: &Map<String, Value>) -> Option<Box<dyn
         ("cert", _) => Box::new(Cert::default()),
         ("aws", _) => Box::new(Aws::default()),
         ("database", _) => Box::new(Database::default()),
-        ("jwt", _) => Box::new(Jwt::default()),
-        ("kubernetes", _) => Box::new(Kubernetes::default()),
+        ("jwt", _) => Box::new(Configured::<Jwt>::default()),
+        ("kubernetes", _) => Box::new(Configured::<Kubernetes>::default()),
         ("ldap", _) => Box::new(Ldap::default()),
-        ("azure", _) => Box::new(Azure::default()),
-        ("gcp", _) => Box::new(Gcp::default()),
+        ("azure", _) => Box::new(Configured::<Azure>::default()),
+        ("gcp", _) => Box::new(Configured::<Gcp>::default()),
         ("pki", _) => Box::new(Pki::default()),
         ("transit", _) => Box::new(Transit::default()),
         ("userpass", _) => Box::new(UserPass::default()),

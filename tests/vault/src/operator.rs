@@ -196,6 +196,11 @@ impl Operator {
     pub fn enable_aws(&self, mount: &str, client: Value, known: &[&AwsKeys]) {
         self.write(&format!("sys/auth/{mount}"), json!({ "type": "aws" }));
         self.write(&format!("auth/{mount}/config/client"), client);
+        self.aws_knows(mount, known);
+    }
+
+    /// Keys that AWS knows, as far as the aws method at a mount can tell.
+    pub fn aws_knows(&self, mount: &str, known: &[&AwsKeys]) {
         for keys in known {
             let body = json!({
                 "secret_access_key": keys.secret_access_key,
