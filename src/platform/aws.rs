@@ -308,8 +308,7 @@ fn of_instance(client: &Client, server: &Url) -> Result<Credentials, Error> {
 
 /// A refusal in the platform's words, of which a credential may be one.
 fn refused(client: &Client, page: &Page, words: &str, what: &str, hint: &str) -> Error {
-    let message = format!("{what}: refused with status {} {words}", page.status);
-    Error::new(Code::Refused, client.redactor.clean(message.trim_end())).hint(hint)
+    page.refused(what, &client.redactor.clean(words)).hint(hint)
 }
 
 fn nothing_in(what: &str, thing: &str) -> Error {
@@ -361,8 +360,8 @@ impl WebIdentity {
         };
         let page = web::ask(&client.patience, &Route::Internet(&self.environment), &ask)?;
         if !page.is_success() {
-            let words = ["Code", "Message"].map(|name| element(&page, name).unwrap_or_default()).join(": ");
-            return Err(refused(client, &page, &words, FROM_IDENTITY, NOT_TRUSTED));
+            let words = ["Code", "Message"].map(|name| element(&page, name).unwrap_or_default()).join(" ");
+            return Err(refused(client, &page, words.trim(), FROM_IDENTITY, NOT_TRUSTED));
         }
         complete(&|name| element(&page, name).map(Secret::from), "SessionToken", FROM_IDENTITY)
     }

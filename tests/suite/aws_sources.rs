@@ -264,7 +264,7 @@ fn the_words_of_a_refusal_are_told() {
     account.assert_says_nothing(&run, &[TOKEN]);
     let source = container(&account.keys);
     source.file("authorization", "of-another");
-    assert_not_asked(&account, &source.add_to(account.run()), 77, &["status 403 AccessDeniedException"]);
+    assert_not_asked(&account, &source.add_to(account.run()), 77, &["status 403: AccessDeniedException"]);
 }
 
 /// A server that repeats what it was sent is not repeated.
@@ -275,7 +275,7 @@ fn a_refusal_that_quotes_the_authorization_is_not_shown_with_it() {
     let source = container(&account.keys);
     source.server.fault("GET /", Fault::answer(401, format!("{{\"code\":\"not {AUTHORIZATION}\"}}")));
     let run = source.add_to(account.run());
-    assert_not_asked(&account, &run, 77, &["status 401 not [redacted]"]);
+    assert_not_asked(&account, &run, 77, &["status 401: not [redacted]"]);
     account.assert_says_nothing(&run, &[AUTHORIZATION]);
 }
 
