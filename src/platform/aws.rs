@@ -263,22 +263,28 @@ fn of_container(client: &Client, url: &Url, authorization: Option<&Authorization
 }
 
 impl Authorization {
+    /// The value of the header, in which a scheme may stand before the token.
     fn token(&self) -> Result<Secret, Error> {
-        match self {
-            Authorization::Value(value) => Ok(value.clone()),
-            Authorization::File(file) => token_in(file, "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"),
-        }
+        let (value, at) = match self {
+            Authorization::Value(value) => (value.clone(), "AWS_CONTAINER_AUTHORIZATION_TOKEN".to_owned()),
+            Authorization::File(file) => content(file, "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")?,
+        };
+        let is_one = !value.is_empty() && value.expose().iter().all(|byte| matches!(byte, b' '..=b'~'));
+        if is_one { Ok(value) } else { Err(no_token(&at)) }
     }
 }
 
-fn token_in(file: &Path, origin: &str) -> Result<Secret, Error> {
+/// What is in a file, without white space at its ends, and what messages call the file.
+fn content(file: &Path, origin: &str) -> Result<(Secret, String), Error> {
     let at = format!("{} ({origin})", file.display());
     match read_file(file) {
-        Ok(bytes) => {
-            web::token(&Secret::from(bytes.to_vec())).ok_or_else(|| Error::config(format!("{at}: no token in it")))
-        }
+        Ok(bytes) => Ok((Secret::from(bytes.to_vec()).trimmed(), at)),
         Err(error) => Err(error.at(at)),
     }
+}
+
+fn no_token(at: &str) -> Error {
+    Error::config(format!("{at}: no token in it"))
 }
 
 /// IMDSv2: a token first, then the role's name, then its credentials.
@@ -340,7 +346,8 @@ fn complete(part: &dyn Fn(&str) -> Option<Secret>, token: &str, what: &str) -> R
 impl WebIdentity {
     /// <https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html>
     fn exchanged(&self, client: &Client) -> Result<Credentials, Error> {
-        let token = token_in(&self.token, "AWS_WEB_IDENTITY_TOKEN_FILE")?;
+        let (token, at) = content(&self.token, "AWS_WEB_IDENTITY_TOKEN_FILE")?;
+        let token = web::token(&token).ok_or_else(|| no_token(&at))?;
         client.redactor.add(&token);
         let encoded = |text: &[u8]| percent_encoded(text, "-._~");
         let body = Secret::from(format!(

@@ -117,6 +117,23 @@ fn a_container_without_an_authorization_sends_none() {
     assert_eq!(headers(&server.requests()[0]), ["accept", "host", "user-agent"]);
 }
 
+/// As AWS's own libraries take it: `Basic abcd`.
+#[test]
+fn an_authorization_may_have_its_scheme_before_it() {
+    let target = target();
+    let account = Account::new(&target);
+    let server = container_credentials("/credentials", Some("Basic YWJjZA=="), &account.keys);
+    let source = container(&account.keys);
+    source.file("authorization", "Basic YWJjZA==\n");
+    let uri = format!("{}/credentials", server.addr());
+    let run = source.add_to(account.run()).env("AWS_CONTAINER_CREDENTIALS_FULL_URI", uri);
+    account.way.assert_in(&run);
+    let run = run.without("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE");
+    account.way.assert_in(&run.clone().env("AWS_CONTAINER_AUTHORIZATION_TOKEN", "Basic YWJjZA=="));
+    let run = run.env("AWS_CONTAINER_AUTHORIZATION_TOKEN", "Basic\nX-Other: header");
+    assert_not_asked(&account, &run, 78, &["AWS_CONTAINER_AUTHORIZATION_TOKEN: no token in it"]);
+}
+
 #[test]
 fn an_instance_is_asked_for_a_token_the_role_and_its_keys() {
     let target = target();
@@ -216,7 +233,7 @@ fn a_file_without_a_token_stops_the_start() {
         (container, "authorization", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"),
     ] {
         let run = source.add_to(account.run());
-        for text in ["", " \n", "two words", "two\nlines"] {
+        for text in ["", " \n", "two\nlines", "\u{e4}"] {
             source.file(file, text);
             assert_not_asked(&account, &run, 78, &[name, "no token in it"]);
         }
