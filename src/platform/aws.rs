@@ -1,18 +1,19 @@
 //! Credentials of AWS, in the order in which AWS's own libraries look for them: environment, web identity, container,
 //! instance. Source: "Standardized credential providers", AWS SDKs and Tools Reference Guide.
 
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use reqwest::{Method, Url};
 use serde_json::Value;
 
+use crate::address::Address;
 use crate::credentials::read_file;
 use crate::error::{Code, Error};
 use crate::layers::Layers;
 use crate::path::percent_encoded;
 use crate::platform::sigv4::Credentials;
 use crate::platform::web::{self, Ask, Page, Route};
+use crate::reference::has_reference;
 use crate::secret::{Secret, Variable};
 use crate::vault::client::Client;
 
@@ -21,7 +22,7 @@ const CONTAINER: &str = "http://169.254.170.2";
 const INSTANCE: &str = "http://169.254.169.254";
 const INSTANCE_IPV6: &str = "http://[fd00:ec2::254]";
 /// Hosts that may be asked for credentials in clear, beside this machine: those of ECS and of EKS, on the link.
-const ON_LINK: [&str; 4] = ["169.254.170.2", "169.254.170.23", "fd00:ec2::23", "fe80:ec2::23"];
+const ON_LINK: [&str; 4] = ["169.254.170.2", "169.254.170.23", "[fd00:ec2::23]", "[fe80:ec2::23]"];
 
 const FROM_CONTAINER: &str = "the container's credentials (AWS)";
 const FROM_INSTANCE: &str = "the instance's credentials (AWS, IMDSv2)";
@@ -31,6 +32,8 @@ const NO_INSTANCE: &str = "there are no other credentials: no AWS_ACCESS_KEY_ID,
     (http-put-response-hop-limit)";
 const NO_CONTAINER: &str = "the address comes from AWS_CONTAINER_CREDENTIALS_RELATIVE_URI or _FULL_URI";
 const NO_STS: &str = "AWS's token service must be reached from here; AWS_ENDPOINT_URL_STS names another address for it";
+
+const NOT_TRUSTED: &str = "does the role in AWS_ROLE_ARN trust the issuer and the subject of the token?";
 
 /// Where credentials come from.
 #[derive(Debug)]
@@ -95,8 +98,8 @@ pub fn source(layers: &Layers<'_>) -> Result<Option<Source>, Error> {
 /// # Errors
 /// 78 for what is no region.
 pub fn region(layers: &Layers<'_>) -> Result<Option<String>, Error> {
-    let found = ["AWS_REGION", "AWS_DEFAULT_REGION"].into_iter().find_map(|name| Some((name, text(layers, name)?)));
-    found.map(|(name, region)| checked_region(&region, name)).transpose()
+    let found = first(layers, ["AWS_REGION", "AWS_DEFAULT_REGION"]);
+    found.map(|(name, region)| checked_region(region, name)).transpose()
 }
 
 /// A region's name, which becomes part of a host's.
@@ -118,13 +121,23 @@ pub fn sts_host(region: Option<&str>) -> String {
     }
 }
 
-fn text(layers: &Layers<'_>, name: &str) -> Option<String> {
-    let text = layers.raw(name)?.expose_text()?.trim();
-    (!text.is_empty()).then(|| text.to_owned())
+/// A variable's value, unless it is one that is yet to be fetched, for the application.
+fn raw<'a>(layers: &'a Layers<'_>, name: &str) -> Option<&'a Secret> {
+    layers.raw(name).filter(|value| !has_reference(value.expose()))
+}
+
+fn text<'a>(layers: &'a Layers<'_>, name: &str) -> Option<&'a str> {
+    let text = raw(layers, name)?.expose_text()?.trim();
+    (!text.is_empty()).then_some(text)
+}
+
+/// The first of two variables that is set, with its name.
+fn first<'a>(layers: &'a Layers<'_>, names: [&'static str; 2]) -> Option<(&'static str, &'a str)> {
+    names.into_iter().find_map(|name| Some((name, text(layers, name)?)))
 }
 
 fn keys(layers: &Layers<'_>) -> Result<Option<Credentials>, Error> {
-    let value = |name| layers.raw(name).map(Secret::trimmed);
+    let value = |name| raw(layers, name).map(Secret::trimmed);
     match (value("AWS_ACCESS_KEY_ID"), value("AWS_SECRET_ACCESS_KEY")) {
         (Some(access_key_id), Some(secret_access_key)) => {
             let session_token = value("AWS_SESSION_TOKEN");
@@ -142,18 +155,24 @@ fn keys(layers: &Layers<'_>) -> Result<Option<Credentials>, Error> {
 /// They become parts of headers.
 fn check(credentials: &Credentials) -> Option<()> {
     let Credentials { access_key_id, secret_access_key, session_token } = credentials;
-    let all = [Some(access_key_id), Some(secret_access_key), session_token.as_ref()];
-    all.into_iter().flatten().all(|value| web::token(value).is_some()).then_some(())
+    web::token(access_key_id)?;
+    web::token(secret_access_key)?;
+    session_token.as_ref().is_none_or(|token| web::token(token).is_some()).then_some(())
 }
 
 fn web_identity(layers: &Layers<'_>) -> Result<Option<WebIdentity>, Error> {
     let Some(token) = text(layers, "AWS_WEB_IDENTITY_TOKEN_FILE") else { return Ok(None) };
     let role = text(layers, "AWS_ROLE_ARN")
         .ok_or_else(|| Error::config("AWS_WEB_IDENTITY_TOKEN_FILE is set, and AWS_ROLE_ARN is not"))?;
-    let session = text(layers, "AWS_ROLE_SESSION_NAME").unwrap_or_else(|| "vault-exec".to_owned());
-    let endpoint = sts(layers)?;
+    let session = text(layers, "AWS_ROLE_SESSION_NAME").unwrap_or("vault-exec");
     let environment = layers.environment.iter().filter(|variable| is_about_network(variable)).cloned().collect();
-    Ok(Some(WebIdentity { endpoint, role, session, token: PathBuf::from(token), environment }))
+    Ok(Some(WebIdentity {
+        endpoint: sts(layers)?,
+        role: role.to_owned(),
+        session: session.to_owned(),
+        token: PathBuf::from(token),
+        environment,
+    }))
 }
 
 /// Proxies, and where the system's authorities are.
@@ -163,11 +182,11 @@ fn is_about_network(variable: &Variable) -> bool {
 }
 
 fn sts(layers: &Layers<'_>) -> Result<Url, Error> {
-    let set =
-        ["AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"].into_iter().find_map(|name| Some((name, text(layers, name)?)));
     let region = region(layers)?;
-    let (name, address) = set.unwrap_or_else(|| ("AWS_REGION", format!("https://{}/", sts_host(region.as_deref()))));
-    parsed(&address, name)
+    match first(layers, ["AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"]) {
+        Some((name, address)) => parsed(address, name),
+        None => parsed(&format!("https://{}/", sts_host(region.as_deref())), "AWS_REGION"),
+    }
 }
 
 fn parsed(address: &str, origin: &str) -> Result<Url, Error> {
@@ -179,7 +198,7 @@ fn container(layers: &Layers<'_>) -> Result<Option<Source>, Error> {
     const FULL: &str = "AWS_CONTAINER_CREDENTIALS_FULL_URI";
     let url = match (text(layers, "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"), text(layers, FULL)) {
         (Some(path), _) => parsed(&format!("{CONTAINER}/{}", path.trim_start_matches('/')), FULL)?,
-        (None, Some(address)) => parsed(&address, FULL)?,
+        (None, Some(address)) => parsed(address, FULL)?,
         (None, None) => return Ok(None),
     };
     if url.scheme() != "https" && !is_near(&url) {
@@ -187,14 +206,13 @@ fn container(layers: &Layers<'_>) -> Result<Option<Source>, Error> {
         return Err(error.hint("http:// is for this machine and for the addresses of ECS and EKS on the link"));
     }
     let file = text(layers, "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE").map(PathBuf::from).map(Authorization::File);
-    let value = || layers.raw("AWS_CONTAINER_AUTHORIZATION_TOKEN").map(|value| Authorization::Value(value.trimmed()));
+    let value = || raw(layers, "AWS_CONTAINER_AUTHORIZATION_TOKEN").map(|value| Authorization::Value(value.trimmed()));
     Ok(Some(Source::Container { url, authorization: file.or_else(value) }))
 }
 
 fn is_near(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
-    let is_loopback = host.parse().map_or(host == "localhost", |ip: IpAddr| ip.is_loopback());
-    is_loopback || ON_LINK.contains(&host)
+    let is_loopback = Address::parse(&url.origin().ascii_serialization()).is_ok_and(|server| server.is_loopback());
+    is_loopback || url.host_str().is_some_and(|host| ON_LINK.contains(&host))
 }
 
 fn instance(layers: &Layers<'_>) -> Result<Option<Source>, Error> {
@@ -205,8 +223,7 @@ fn instance(layers: &Layers<'_>) -> Result<Option<Source>, Error> {
     let is_ipv6 =
         text(layers, "AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE").is_some_and(|mode| mode.eq_ignore_ascii_case("ipv6"));
     let usual = if is_ipv6 { INSTANCE_IPV6 } else { INSTANCE };
-    let server = text(layers, SET).unwrap_or_else(|| usual.to_owned());
-    Ok(Some(Source::Instance { server: parsed(&server, SET)? }))
+    Ok(Some(Source::Instance { server: parsed(text(layers, SET).unwrap_or(usual), SET)? }))
 }
 
 impl Source {
@@ -221,36 +238,53 @@ impl Source {
             Source::Container { url, authorization } => of_container(client, url, authorization.as_ref())?,
             Source::Instance { server } => of_instance(client, server)?,
         };
-        let Credentials { secret_access_key, session_token, .. } = &credentials;
-        [Some(secret_access_key), session_token.as_ref()]
-            .into_iter()
-            .flatten()
-            .for_each(|key| client.redactor.add(key));
+        client.redactor.add(&credentials.secret_access_key);
+        if let Some(token) = &credentials.session_token {
+            client.redactor.add(token);
+        }
         Ok(credentials)
     }
 }
 
 fn of_container(client: &Client, url: &Url, authorization: Option<&Authorization>) -> Result<Credentials, Error> {
     let token = authorization.map(Authorization::token).transpose()?;
+    if let Some(token) = &token {
+        client.redactor.add(token);
+    }
     let headers = token.map(|token| ("Authorization", token)).into_iter().collect();
     let ask = Ask { headers, what: FROM_CONTAINER, hint: NO_CONTAINER, ..Ask::new(Method::GET, url.clone()) };
     let page = web::ask(&client.patience, &Route::Direct, &ask)?;
-    given(&page, FROM_CONTAINER, "is AWS_CONTAINER_AUTHORIZATION_TOKEN[_FILE] this container's, and has it a role?")
+    given(
+        client,
+        &page,
+        FROM_CONTAINER,
+        "is AWS_CONTAINER_AUTHORIZATION_TOKEN[_FILE] this container's, and has it a role?",
+    )
 }
 
 impl Authorization {
+    /// The value of the header, in which a scheme may stand before the token.
     fn token(&self) -> Result<Secret, Error> {
-        match self {
-            Authorization::Value(value) => Ok(value.clone()),
-            Authorization::File(file) => token_in(file, "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"),
-        }
+        let (value, at) = match self {
+            Authorization::Value(value) => (value.clone(), "AWS_CONTAINER_AUTHORIZATION_TOKEN".to_owned()),
+            Authorization::File(file) => content(file, "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")?,
+        };
+        let is_one = !value.is_empty() && value.expose().iter().all(|byte| matches!(byte, b' '..=b'~'));
+        if is_one { Ok(value) } else { Err(no_token(&at)) }
     }
 }
 
-fn token_in(file: &Path, origin: &str) -> Result<Secret, Error> {
-    let bytes = read_file(file).map_err(|error| error.at(format!("{} ({origin})", file.display())))?;
-    let token = web::token(&Secret::from(bytes.to_vec()));
-    token.ok_or_else(|| Error::config(format!("{} ({origin}): no token in it", file.display())))
+/// What is in a file, without white space at its ends, and what messages call the file.
+fn content(file: &Path, origin: &str) -> Result<(Secret, String), Error> {
+    let at = format!("{} ({origin})", file.display());
+    match read_file(file) {
+        Ok(bytes) => Ok((Secret::from(bytes.to_vec()).trimmed(), at)),
+        Err(error) => Err(error.at(at)),
+    }
+}
+
+fn no_token(at: &str) -> Error {
+    Error::config(format!("{at}: no token in it"))
 }
 
 /// IMDSv2: a token first, then the role's name, then its credentials.
@@ -258,26 +292,29 @@ fn of_instance(client: &Client, server: &Url) -> Result<Credentials, Error> {
     const WHERE: &str = "latest/meta-data/iam/security-credentials/";
     const HINT: &str = "has the instance an IAM role (instance profile)?";
     let ask = |method, path: &str, header: (&'static str, Secret)| {
-        let url = server.join(path).map_err(|_| Error::config("AWS_EC2_METADATA_SERVICE_ENDPOINT: not an address"))?;
+        let mut url = server.clone();
+        url.set_path(path);
         let ask = Ask { headers: vec![header], what: FROM_INSTANCE, hint: NO_INSTANCE, ..Ask::new(method, url) };
         web::ask(&client.patience, &Route::Direct, &ask)
     };
     let lifetime = ("X-aws-ec2-metadata-token-ttl-seconds", Secret::from("300"));
-    let page = granted(ask(Method::PUT, "latest/api/token", lifetime)?, FROM_INSTANCE, HINT)?;
+    let granted = |page: Page| {
+        if page.is_success() { Ok(page) } else { Err(refused(client, &page, "", FROM_INSTANCE, HINT)) }
+    };
+    let page = granted(ask(Method::PUT, "latest/api/token", lifetime)?)?;
     let token = web::token(&page.body).ok_or_else(|| nothing_in(FROM_INSTANCE, "token"))?;
+    client.redactor.add(&token);
     let header = || ("X-aws-ec2-metadata-token", token.clone());
-    let page = granted(ask(Method::GET, WHERE, header())?, FROM_INSTANCE, HINT)?;
+    let page = granted(ask(Method::GET, WHERE, header())?)?;
     let role = page.body.expose_text().and_then(|text| text.split_whitespace().next());
     let role = role.ok_or_else(|| nothing_in(FROM_INSTANCE, "role"))?;
-    let page = ask(Method::GET, &format!("{WHERE}{}", percent_encoded(role.as_bytes(), "-._~")), header())?;
-    given(&page, FROM_INSTANCE, HINT)
+    let page = ask(Method::GET, &format!("{WHERE}{role}"), header())?;
+    given(client, &page, FROM_INSTANCE, HINT)
 }
 
-fn granted(page: Page, what: &str, hint: &str) -> Result<Page, Error> {
-    if page.is_success() {
-        return Ok(page);
-    }
-    Err(Error::new(Code::Refused, format!("{what}: refused with status {}", page.status)).hint(hint))
+/// A refusal in the platform's words, of which a credential may be one.
+fn refused(client: &Client, page: &Page, words: &str, what: &str, hint: &str) -> Error {
+    page.refused(what, &client.redactor.clean(words)).hint(hint)
 }
 
 fn nothing_in(what: &str, thing: &str) -> Error {
@@ -285,26 +322,22 @@ fn nothing_in(what: &str, thing: &str) -> Error {
 }
 
 /// The credentials in the JSON of a metadata server.
-fn given(page: &Page, what: &str, hint: &str) -> Result<Credentials, Error> {
+fn given(client: &Client, page: &Page, what: &str, hint: &str) -> Result<Credentials, Error> {
     let body: Value = serde_json::from_slice(page.body.expose()).unwrap_or_default();
-    let text = |name| body.get(name).and_then(Value::as_str);
+    let text = |name: &str| body.get(name).and_then(Value::as_str);
     if !page.is_success() {
         let code = text("Code").or_else(|| text("code")).unwrap_or_default();
-        return Err(Error::new(Code::Refused, format!("{what}: refused with status {} {code}", page.status)).hint(hint));
+        return Err(refused(client, page, code, what, hint));
     }
-    let part = |name| text(name).filter(|text| !text.is_empty()).map(Secret::from);
-    complete(part("AccessKeyId"), part("SecretAccessKey"), part("Token"), what)
+    complete(&|name| text(name).map(Secret::from), "Token", what)
 }
 
-fn complete(
-    access_key_id: Option<Secret>,
-    secret_access_key: Option<Secret>,
-    session_token: Option<Secret>,
-    what: &str,
-) -> Result<Credentials, Error> {
-    let (Some(access_key_id), Some(secret_access_key)) = (access_key_id, secret_access_key) else {
+/// Credentials whose parts an answer has under these names, and the session token under one of its own.
+fn complete(part: &dyn Fn(&str) -> Option<Secret>, token: &str, what: &str) -> Result<Credentials, Error> {
+    let (Some(access_key_id), Some(secret_access_key)) = (part("AccessKeyId"), part("SecretAccessKey")) else {
         return Err(nothing_in(what, "AccessKeyId and SecretAccessKey"));
     };
+    let session_token = part(token).filter(|token| !token.is_empty());
     let credentials = Credentials { access_key_id, secret_access_key, session_token };
     check(&credentials).ok_or_else(|| nothing_in(what, "usable key"))?;
     Ok(credentials)
@@ -313,7 +346,8 @@ fn complete(
 impl WebIdentity {
     /// <https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html>
     fn exchanged(&self, client: &Client) -> Result<Credentials, Error> {
-        let token = token_in(&self.token, "AWS_WEB_IDENTITY_TOKEN_FILE")?;
+        let (token, at) = content(&self.token, "AWS_WEB_IDENTITY_TOKEN_FILE")?;
+        let token = web::token(&token).ok_or_else(|| no_token(&at))?;
         client.redactor.add(&token);
         let encoded = |text: &[u8]| percent_encoded(text, "-._~");
         let body = Secret::from(format!(
@@ -333,13 +367,10 @@ impl WebIdentity {
         };
         let page = web::ask(&client.patience, &Route::Internet(&self.environment), &ask)?;
         if !page.is_success() {
-            let words = ["Code", "Message"].map(|name| element(&page, name).unwrap_or_default());
-            let message = format!("{FROM_IDENTITY}: {} {} (status {})", words[0], words[1], page.status);
-            return Err(Error::new(Code::Refused, client.redactor.clean(&message))
-                .hint("does the role in AWS_ROLE_ARN trust the issuer and the subject of the token?"));
+            let words = ["Code", "Message"].map(|name| element(&page, name).unwrap_or_default()).join(" ");
+            return Err(refused(client, &page, words.trim(), FROM_IDENTITY, NOT_TRUSTED));
         }
-        let part = |name| element(&page, name).map(Secret::from);
-        complete(part("AccessKeyId"), part("SecretAccessKey"), part("SessionToken"), FROM_IDENTITY)
+        complete(&|name| element(&page, name).map(Secret::from), "SessionToken", FROM_IDENTITY)
     }
 }
 
@@ -350,4 +381,102 @@ fn element(page: &Page, name: &str) -> Option<String> {
     let (_, rest) = page.body.expose_text()?.split_once(&format!("<{name}>"))?;
     let (text, _) = rest.split_once(&format!("</{name}>"))?;
     Some(ESCAPED.iter().fold(text.trim().to_owned(), |text, (escaped, sign)| text.replace(escaped, sign)))
+}
+
+#[cfg(test)]
+mod tests {
+    use reqwest::header::HeaderMap;
+
+    use super::*;
+    use crate::cli::Options;
+
+    /// The address of the metadata that an environment speaks of, and the container's authorization.
+    fn asked(environment: &[(&str, &str)]) -> String {
+        let environment: Vec<Variable> = environment.iter().map(|(name, value)| Variable::new(*name, *value)).collect();
+        let layers = Layers { options: &Options::default(), environment: &environment, files: &[] };
+        match source(&layers).expect("what goes together") {
+            Some(Source::Container { url, authorization: None }) => url.to_string(),
+            Some(Source::Container { url, authorization: Some(Authorization::Value(_)) }) => format!("{url} value"),
+            Some(Source::Container { url, authorization: Some(Authorization::File(file)) }) => {
+                format!("{url} {}", file.display())
+            }
+            Some(Source::Instance { server }) => server.to_string(),
+            other => format!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_instance_is_asked_at_the_usual_address_or_where_it_is_said_to_be() {
+        let mode = ("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE", "IPv6");
+        let server = ("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://127.0.0.1:1");
+        assert_eq!(asked(&[]), "http://169.254.169.254/");
+        assert_eq!(asked(&[mode]), "http://[fd00:ec2::254]/");
+        assert_eq!(asked(&[mode, server]), "http://127.0.0.1:1/");
+        assert_eq!(asked(&[("AWS_EC2_METADATA_DISABLED", "True")]), "None");
+    }
+
+    #[test]
+    fn a_container_is_asked_at_its_path_or_else_at_its_address() {
+        let path = ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "/v2/credentials/0f?a=b");
+        let full = ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://169.254.170.23/v1/credentials");
+        let value = ("AWS_CONTAINER_AUTHORIZATION_TOKEN", "t");
+        let file = ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "/t");
+        assert_eq!(asked(&[value, file]), "http://169.254.169.254/");
+        assert_eq!(asked(&[full, path]), "http://169.254.170.2/v2/credentials/0f?a=b");
+        assert_eq!(asked(&[full, value]), "http://169.254.170.23/v1/credentials value");
+        assert_eq!(asked(&[full, value, file]), "http://169.254.170.23/v1/credentials /t");
+        // Nothing in a path makes another host of it.
+        for path in ["@192.0.2.1/", "//192.0.2.1/", "\\192.0.2.1", ":80@192.0.2.1"] {
+            let found = asked(&[("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", path)]);
+            assert!(found.starts_with("http://169.254.170.2/"), "{found}");
+        }
+    }
+
+    #[test]
+    fn in_clear_only_this_machine_and_the_link_are_near() {
+        let near = |address: &str| is_near(&Url::parse(address).expect("a URL"));
+        for address in ["127.0.0.1", "127.1.2.3:8080", "localhost", "LOCALHOST:1", "[::1]", "[fd00:ec2::23]"] {
+            assert!(near(&format!("http://{address}/")), "{address}");
+        }
+        for address in [
+            "169.254.169.254",
+            "192.0.2.1",
+            "localhost.example.com",
+            "127.0.0.1.example.com",
+            "127.0.0.1@192.0.2.1",
+            "[fd00:ec2::254]",
+            "[2001:db8::1]",
+        ] {
+            assert!(!near(&format!("http://{address}/")), "{address}");
+        }
+    }
+
+    #[test]
+    fn a_region_is_a_name_and_makes_a_host() {
+        assert_eq!(checked_region("EU-Central-1", "X"), Ok("eu-central-1".to_owned()));
+        for wrong in ["", "eu central-1", "a.b", "a/", "a@b", "a:1", "ü"] {
+            let error = checked_region(wrong, "X").expect_err(wrong);
+            assert_eq!((error.code.status(), error.message.as_str()), (78, "X: not a region"));
+        }
+        for (region, host) in [
+            (None, "sts.amazonaws.com"),
+            (Some("us-east-1"), "sts.amazonaws.com"),
+            (Some("us-gov-west-1"), "sts.us-gov-west-1.amazonaws.com"),
+            (Some("cn-north-1"), "sts.cn-north-1.amazonaws.com.cn"),
+        ] {
+            assert_eq!(sts_host(region), host);
+        }
+    }
+
+    #[test]
+    fn the_text_of_an_element_is_unescaped_once() {
+        let page = |xml: &str| Page { status: 200, headers: HeaderMap::new(), body: xml.into() };
+        let found = |xml: &str| element(&page(xml), "A").unwrap_or_else(|| "none".to_owned());
+        assert_eq!(found("<B>1</B><A> 2\n</A><A>3</A>"), "2");
+        assert_eq!(found("<A>&lt;&gt;&quot;&apos;&amp;</A>"), "<>\"'&");
+        assert_eq!(found("<A>&amp;lt;</A>"), "&lt;");
+        for xml in ["", "<A/>", "<A>1", "<AB>1</AB>", "</A><A>"] {
+            assert_eq!(found(xml), "none", "{xml}");
+        }
+    }
 }

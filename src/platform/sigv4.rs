@@ -3,7 +3,6 @@
 //! Source: "Create a signed AWS API request",
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/create-signed-request.html>.
 
-use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use ring::{digest, hmac};
@@ -64,49 +63,57 @@ pub fn sign(
     let parts = [day, scope.region, scope.service, "aws4_request"];
     let credential = parts.join("/");
     let content = hash(whole(request, &headers, &names).expose());
-    let signature = mac(
-        &derived(&credentials.secret_access_key, parts),
-        format!("{ALGORITHM}\n{time}\n{credential}\n{content}").as_bytes(),
-    );
-    let rest = format!("/{credential}, SignedHeaders={names}, Signature={}", hex(signature.expose()));
-    let start = format!("{ALGORITHM} Credential=");
-    let authorization = [start.as_bytes(), credentials.access_key_id.expose(), rest.as_bytes()].concat();
+    let text = [ALGORITHM, &time, &credential, &content].join("\n");
+    let signature = mac(&derived(&credentials.secret_access_key, parts), text.as_bytes());
+    let rest = ["/", &credential, ", SignedHeaders=", &names, ", Signature=", &hex(signature.expose())].concat();
+    let id = credentials.access_key_id.expose();
+    let authorization = [ALGORITHM.as_bytes(), b" Credential=", id, rest.as_bytes()].concat();
     added.push(("Authorization", Secret::from(authorization)));
     added
 }
 
 /// `20150830T123600Z`: RFC 3339 without its punctuation.
 fn compact(time: SystemTime) -> String {
-    humantime::format_rfc3339_seconds(time).to_string().replace(['-', ':'], "")
+    let mut text = humantime::format_rfc3339_seconds(time).to_string();
+    text.retain(|sign| sign.is_ascii_alphanumeric());
+    text
 }
 
 /// Names in lower case and in order; values with single spaces, those of the same name with commas between them.
-fn canonical(given: &[(&str, &str)], added: &[(&str, Secret)]) -> BTreeMap<String, Secret> {
-    let given = given.iter().map(|(name, value)| (*name, value.as_bytes()));
-    let added = added.iter().map(|(name, value)| (*name, value.expose()));
-    let mut headers = BTreeMap::<String, Secret>::new();
-    for (name, value) in given.chain(added) {
-        let words: Vec<&[u8]> = value.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).collect();
-        let value = words.join(&b' ');
-        let entry = headers.entry(name.to_ascii_lowercase()).or_default();
-        *entry = Secret::from(if entry.is_empty() { value } else { [entry.expose(), b",", &value].concat() });
+fn canonical(given: &[(&str, &str)], added: &[(&str, Secret)]) -> Vec<(String, Secret)> {
+    let mut headers = Vec::new();
+    for (name, value) in given {
+        put(&mut headers, name, value.as_bytes());
+    }
+    for (name, value) in added {
+        put(&mut headers, name, value.expose());
     }
     headers
 }
 
-fn names(headers: &BTreeMap<String, Secret>) -> String {
-    headers.keys().map(String::as_str).collect::<Vec<_>>().join(";")
+/// Headers are few: nothing is gained from a map.
+fn put(headers: &mut Vec<(String, Secret)>, name: &str, value: &[u8]) {
+    let name = name.to_ascii_lowercase();
+    let words: Vec<&[u8]> = value.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).collect();
+    let value = words.join(&b' ');
+    let at = headers.iter().position(|(known, _)| *known >= name).unwrap_or(headers.len());
+    match headers.get_mut(at) {
+        Some((known, values)) if *known == name => *values = Secret::from([values.expose(), b",", &value].concat()),
+        _ => headers.insert(at, (name, Secret::from(value))),
+    }
+}
+
+fn names(headers: &[(String, Secret)]) -> String {
+    headers.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(";")
 }
 
 /// The request in the one spelling that both sides hash.
-fn whole(request: &Request<'_>, headers: &BTreeMap<String, Secret>, names: &str) -> Secret {
-    let start = format!("{}\n{}\n{}\n", request.method, request.path, request.query);
-    let end = format!("\n{names}\n{}", hash(request.body));
-    let mut text = start.into_bytes();
+fn whole(request: &Request<'_>, headers: &[(String, Secret)], names: &str) -> Secret {
+    let mut text = [request.method, request.path, request.query, ""].join("\n").into_bytes();
     for (name, value) in headers {
         text.extend([name.as_bytes(), b":", value.expose(), b"\n"].concat());
     }
-    text.extend(end.into_bytes());
+    text.extend(["\n", names, "\n", &hash(request.body)].concat().into_bytes());
     Secret::from(text)
 }
 

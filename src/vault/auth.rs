@@ -12,7 +12,7 @@ mod none;
 mod token;
 mod userpass;
 
-use std::fmt::Debug;
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -90,7 +90,6 @@ pub struct Login {
 }
 
 /// What a login sends.
-#[derive(Debug)]
 enum Body {
     /// All of it is known before anything is asked.
     Ready(Secret),
@@ -98,9 +97,15 @@ enum Body {
     Asked(Box<dyn Ask>),
 }
 
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
 /// What a login sends, where something has to be asked for first: a secret id that is still wrapped, a token that says
 /// which machine this is.
-trait Ask: Debug {
+trait Ask {
     /// The body of the login.
     fn body(&self, client: &Client) -> Result<Secret, Error>;
 

@@ -5,6 +5,9 @@
 mod addresses;
 mod app;
 mod application_environment;
+mod aws;
+mod aws_account;
+mod aws_sources;
 mod azure;
 mod certificate;
 mod check;
@@ -35,6 +38,7 @@ mod logging;
 mod login;
 mod main_job;
 mod memory;
+mod memory_aws;
 mod memory_methods;
 mod metadata;
 mod methods;

@@ -55,7 +55,7 @@ pub(crate) fn left(frozen: &Frozen, credentials: &[Credential]) -> Vec<String> {
 
 /// No credential is left, none of the `others` either that the server has not seen.
 #[track_caller]
-fn frozen_clean(served: &Served, run: &Run, others: &[Credential]) -> Frozen {
+pub(crate) fn frozen_clean(served: &Served, run: &Run, others: &[Credential]) -> Frozen {
     let frozen = Frozen::start(&binary(), &run.clone().shell("echo $PASSWORD"));
     let left = left(&frozen, &[credentials(served), others.to_vec()].concat());
     assert!(left.is_empty(), "{left:#?}");

@@ -34,7 +34,12 @@ impl WayIn<'_> {
         run_at(self.target)
             .env("VAULT_AUTH_METHOD", self.method)
             .env("VAULT_AUTH_MOUNT", &self.mount)
-            .env("A", format!("vault:{}/app#user", self.kv))
+            .env("A", self.reference())
+    }
+
+    /// What stands for a part of the secret, `ada`.
+    pub(crate) fn reference(&self) -> String {
+        format!("vault:{}/app#user", self.kv)
     }
 
     /// The run logs in and gets the secret.

@@ -105,25 +105,31 @@ impl Identity {
     /// The login's body: the request to be sent, in parts that are each base64 of their text.
     fn signed(&self, credentials: &Credentials, now: SystemTime) -> Secret {
         let host = aws::sts_host(Some(&self.region));
-        let mut headers = vec![("Content-Type", FORM), ("Host", host.as_str())];
+        let mut headers = vec![("Content-Type", FORM)];
         headers.extend(self.server_id.as_deref().map(|id| ("X-Vault-AWS-IAM-Server-ID", id)));
+        let mut all = Map::new();
+        for (name, value) in &headers {
+            put(&mut all, name, value);
+        }
+        // Vault takes the host from the URL: among the headers it has no place.
+        headers.push(("Host", &host));
         let request =
             sigv4::Request { method: "POST", path: "/", query: "", headers: &headers, body: REQUEST.as_bytes() };
-        let added = sigv4::sign(&request, credentials, Scope { region: &self.region, service: "sts" }, now);
-        let all = headers.iter().map(|(name, value)| (*name, Some(*value)));
-        let all = all.chain(added.iter().map(|(name, value)| (*name, value.expose_text())));
-        // The host of a request is no header to Vault: it takes it from the URL.
-        let all = all.filter(|(name, _)| *name != "Host");
-        let all: Map<String, Value> = all.map(|(name, value)| (name.to_owned(), value.into())).collect();
-        let parts = [
-            ("iam_request_url", format!("https://{host}/")),
-            ("iam_request_body", REQUEST.to_owned()),
-            ("iam_request_headers", Value::Object(all).to_string()),
-        ];
-        let mut body: Map<String, Value> =
-            parts.into_iter().map(|(name, text)| (name.to_owned(), STANDARD.encode(text).into())).collect();
-        body.insert("iam_http_request_method".to_owned(), "POST".into());
-        body.extend(self.role.as_ref().map(|role| ("role".to_owned(), role.as_str().into())));
+        for (name, value) in sigv4::sign(&request, credentials, Scope { region: &self.region, service: "sts" }, now) {
+            put(&mut all, name, value.expose_text().unwrap_or_default());
+        }
+        let mut body = Map::new();
+        put(&mut body, "iam_http_request_method", "POST");
+        put(&mut body, "iam_request_url", &STANDARD.encode(format!("https://{host}/")));
+        put(&mut body, "iam_request_body", &STANDARD.encode(REQUEST));
+        put(&mut body, "iam_request_headers", &STANDARD.encode(Value::Object(all).to_string()));
+        if let Some(role) = &self.role {
+            put(&mut body, "role", role);
+        }
         Secret::from(Value::Object(body).to_string())
     }
+}
+
+fn put(object: &mut Map<String, Value>, name: &str, text: &str) {
+    object.insert(name.to_owned(), text.into());
 }

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::Response;
+use tokio_rustls::TlsAcceptor;
 
 use crate::fault::{Fault, Matcher};
 use crate::listen::{Listener, Running};
 use crate::record::Recorded;
 use crate::service::{Service, Site, made_up};
+use crate::tls::{self, TlsFiles};
 
 /// Status, headers and body. Without a `content-type` it is JSON.
 pub type LocalAnswer = (u16, Vec<(String, String)>, Vec<u8>);
@@ -27,6 +29,7 @@ impl<F: Fn(&Recorded) -> LocalAnswer + Send + Sync> Site for Handler<F> {
 /// Plain HTTP on a free port, which records what it is asked, misbehaves on request, and ends when it is dropped.
 pub struct LocalServer {
     service: Arc<Service>,
+    scheme: &'static str,
     address: SocketAddr,
     /// Ends with the rest.
     _running: Running,
@@ -40,15 +43,25 @@ impl LocalServer {
 
     /// The same on this port: for a service that comes late.
     pub fn start_at(port: u16, handler: impl Fn(&Recorded) -> LocalAnswer + Send + Sync + 'static) -> Self {
-        let service = Arc::new(Service::new(Arc::new(Handler(handler))));
+        Self::of(Arc::new(Service::new(Arc::new(Handler(handler)))), port, None)
+    }
+
+    /// The same over TLS, on another port, and the files of its authority.
+    pub fn over_tls(self) -> (Self, TlsFiles) {
+        let (acceptor, files) = tls::prepare(tls::Settings::default());
+        (Self::of(self.service, 0, Some(acceptor)), files)
+    }
+
+    fn of(service: Arc<Service>, port: u16, tls: Option<TlsAcceptor>) -> Self {
+        let scheme = if tls.is_some() { "https" } else { "http" };
         let (listener, address) = Listener::on_port(Ipv4Addr::LOCALHOST.into(), port);
-        let running = Running::start(listener, None, Arc::clone(&service));
-        Self { service, address, _running: running }
+        let running = Running::start(listener, tls, Arc::clone(&service));
+        Self { service, scheme, address, _running: running }
     }
 
     /// Its URL, without a slash at its end.
     pub fn addr(&self) -> String {
-        format!("http://{}", self.address)
+        format!("{}://{}", self.scheme, self.address)
     }
 
     /// All requests so far, in the order in which they arrived.
