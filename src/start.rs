@@ -15,6 +15,7 @@ use crate::error::{Code, Error, Errors};
 use crate::fetch::{self, Fetched};
 use crate::layers::{EnvFile, Layers, Sourced};
 use crate::plan::{self, Plan};
+use crate::platform::aws;
 use crate::process::exec::{self, Image};
 use crate::process::{block, harden, signals};
 use crate::secret::{Secret, Variable};
@@ -63,7 +64,7 @@ fn image(initial_block: Block) -> Result<Option<Image>, Errors> {
     let began = Instant::now();
     let environment = block::read();
     if initial_block == Block::Wiped {
-        block::wipe(plan::is_ours);
+        block::wipe(|name| plan::is_ours(name) || aws::is_key(name));
     }
     let invocation = cli::parse(std::env::args_os().skip(1).collect());
     let (task, options, command) = match invocation {

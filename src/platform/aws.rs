@@ -22,7 +22,7 @@ const CONTAINER: &str = "http://169.254.170.2";
 const INSTANCE: &str = "http://169.254.169.254";
 const INSTANCE_IPV6: &str = "http://[fd00:ec2::254]";
 /// Hosts that may be asked for credentials in clear, beside this machine: those of ECS and of EKS, on the link.
-const ON_LINK: [&str; 4] = ["169.254.170.2", "169.254.170.23", "[fd00:ec2::23]", "[fe80:ec2::23]"];
+const ON_LINK: [&str; 3] = ["169.254.170.2", "169.254.170.23", "[fd00:ec2::23]"];
 
 const FROM_CONTAINER: &str = "the container's credentials (AWS)";
 const FROM_INSTANCE: &str = "the instance's credentials (AWS, IMDSv2)";
@@ -74,6 +74,11 @@ pub struct WebIdentity {
     token: PathBuf,
     /// For its proxies.
     environment: Vec<Variable>,
+}
+
+/// Whether a variable of the environment holds a key or a token.
+pub fn is_key(name: &[u8]) -> bool {
+    matches!(name, b"AWS_SECRET_ACCESS_KEY" | b"AWS_SESSION_TOKEN" | b"AWS_CONTAINER_AUTHORIZATION_TOKEN")
 }
 
 /// The first source that the environment speaks of; the instance where it speaks of none, unless it is not to be asked.

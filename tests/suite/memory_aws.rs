@@ -99,16 +99,13 @@ fn the_search_finds_what_an_allocator_that_does_not_wipe_leaves_of_each() {
     });
 }
 
-/// How often a value stands in the new environment, and in the block that the process was started with.
+/// How often a value stands in the new environment, and how often elsewhere.
 fn places(frozen: &Frozen, value: &str) -> (usize, usize) {
     let environment = frozen.new_environment();
     let is_new = |address: u64| environment.iter().any(|string| string.contains(&address));
     let found = frozen.memory().find(value.as_bytes());
     let (new, other): (Vec<_>, Vec<_>) = found.into_iter().partition(|found| is_new(found.address));
-    let (block, other): (Vec<_>, Vec<_>) =
-        other.into_iter().partition(|found| format!("{found:?}").contains("[stack]"));
-    assert!(other.is_empty(), "{other:?}");
-    (new.len(), block.len())
+    (new.len(), other.len())
 }
 
 #[test]
@@ -122,7 +119,7 @@ fn keys_of_the_environment_are_left_in_that_of_the_application_only() {
                 let frozen = frozen_clean(&served, &run, &[]);
                 for value in [&keys.secret_access_key, keys.session_token.as_ref().expect("a token")] {
                     let (first, second) = value.split_at(value.len() / 2);
-                    assert_eq!([first, second].map(|half| places(&frozen, half)), [(new, 1); 2]);
+                    assert_eq!([first, second].map(|half| places(&frozen, half)), [(new, 0); 2]);
                 }
                 let left = left(&frozen, &signatures(&served));
                 assert!(left.is_empty(), "{left:#?}");
