@@ -6,6 +6,7 @@ use std::time::Duration;
 use reqwest::blocking::{Client as Http, Response};
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::{Method, Url};
+use serde_json::Value;
 
 use crate::address::Address;
 use crate::error::{Code, Error};
@@ -76,6 +77,18 @@ impl Page {
     /// Whether the status is 2xx.
     pub fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
+    }
+
+    /// What a refusal says: a description in JSON (RFC 6749, section 5.2), or a line of plain text. A page of HTML says
+    /// nothing.
+    pub fn words(&self) -> String {
+        let text = String::from_utf8_lossy(self.body.expose());
+        let Ok(json) = serde_json::from_str::<Value>(&text) else {
+            let line = text.trim_start().lines().next().unwrap_or_default();
+            return if line.starts_with('<') { String::new() } else { line.to_owned() };
+        };
+        let text = |name| json.get(name).and_then(Value::as_str);
+        text("error_description").or_else(|| text("error")).unwrap_or_default().to_owned()
     }
 
     /// A refusal of `what` (77), with the server's own words where it has any. They are not redacted.
@@ -150,10 +163,11 @@ fn judged(ask: &Ask<'_>, response: Response) -> Tried<Page> {
     let headers = response.headers().clone();
     let mut body = zeroize::Zeroizing::new(Vec::new());
     if response.take(LIMIT + 1).read_to_end(&mut body).is_err() {
-        return Tried::Again(Error::new(Code::Unavailable, "the answer broke off or did not end in time"), None);
+        let error = Error::new(Code::Unavailable, "the answer broke off or did not end in time");
+        return Tried::Again(error.hint(ask.hint), None);
     }
     if body.len() as u64 > LIMIT {
-        return Tried::Final(Error::new(Code::Protocol, "the answer has more than 1 MiB"));
+        return Tried::Final(Error::new(Code::Protocol, "the answer has more than 1 MiB").hint(ask.hint));
     }
     let page = Page { status, headers, body: Secret::from(std::mem::take(&mut *body)) };
     let failed = |code| Error::new(code, format!("status {status}")).hint(ask.hint);

@@ -172,7 +172,10 @@ fn a_service_that_is_being_updated_is_asked_again() {
 fn an_address_that_is_none_is_named_before_anything_is_asked() {
     let target = own();
     let machine = Machine::new(&target, AzureMetadata::start(), RESOURCE);
-    let run = machine.run().env("AZURE_POD_IDENTITY_AUTHORITY_HOST", "169.254.169.254");
-    run.fails(78, &["AZURE_POD_IDENTITY_AUTHORITY_HOST"]);
+    for addr in ["169.254.169.254", "ftp://a", "unix:///a", "http://user:s3cr3t@a", "http://a?x=y", "http://a#b"] {
+        let run = machine.run().env("AZURE_POD_IDENTITY_AUTHORITY_HOST", addr);
+        let ended = run.fails(78, &["AZURE_POD_IDENTITY_AUTHORITY_HOST"]);
+        assert!(!ended.stderr.contains("s3cr3t"), "{}", ended.stderr);
+    }
     assert_eq!(target.own().expect("ours").connections(), 0);
 }

@@ -100,12 +100,15 @@ fn a_machine_without_a_service_account_and_servers_that_are_not_googles_are_told
     let machine = Machine::new(&target, "web", json!({}));
     let without = GcpMetadata::without_service_account();
     let run = machine.run().env("GCE_METADATA_HOST", without.host());
-    run.fails(77, &["metadata server", "status 404", "service account"]);
+    run.fails(77, &["metadata server", "status 404", "Service account not enabled"]);
     let google = |status, body: &str| Fault::answer(status, body).with_header("metadata-flavor", "Google");
     for (fault, code, words) in [
         (Fault::answer(200, "a.b.c"), 76, "another server has answered"),
         (Fault::answer(403, "no"), 76, "another server has answered"),
-        (google(403, "no"), 77, "status 403"),
+        (google(403, "no"), 77, "status 403: no"),
+        (google(403, "<!DOCTYPE html>"), 77, "status 403\n"),
+        // The server of GKE does not name itself in the header where it refuses.
+        (Fault::answer(403, "GKE Metadata Server encountered an error: denied\n"), 77, "an error: denied"),
         (google(400, "no"), 77, "status 400"),
         (google(200, " \n"), 76, "no token in the answer"),
         (google(200, "<html>no</html> token"), 76, "no token in the answer"),

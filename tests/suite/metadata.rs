@@ -66,7 +66,7 @@ fn a_server_that_does_not_answer_ends_with_the_deadline_and_vault_is_not_asked()
     for fault in [Fault::Hang, Fault::Drip(Duration::from_millis(20)), Fault::Close] {
         metadata.server().fault_times(1, IDENTITY, fault);
         metadata.server().fault(IDENTITY, Fault::Hang);
-        run.fails(69, &["the identity token of this machine", metadata.server().addr().as_str(), "tr"]);
+        run.fails(69, &["the identity token of this machine", metadata.server().addr().as_str(), "GCE_METADATA_HOST"]);
     }
     assert_eq!(target.own().expect("ours").connections(), 0);
 }

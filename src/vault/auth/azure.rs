@@ -57,9 +57,17 @@ fn prepare(layers: &Layers<'_>, settings: &Settings) -> Result<Way, Errors> {
 }
 
 fn url(server: &str, path: &str, query: &[(&str, &str)]) -> Result<Url, Error> {
-    let wrong = |_| Error::config("AZURE_POD_IDENTITY_AUTHORITY_HOST: not an address like http://169.254.169.254");
-    let url = Url::parse(&format!("{}/{path}", server.trim_end_matches('/'))).map_err(wrong)?;
+    let server = Url::parse(server).ok().filter(is_server);
+    let wrong = || Error::config("AZURE_POD_IDENTITY_AUTHORITY_HOST: not an address like http://169.254.169.254");
+    let mut url = server.ok_or_else(wrong)?;
+    url.set_path(&format!("{}/{path}", url.path().trim_end_matches('/')));
     Ok(web::with_query(url, query))
+}
+
+/// Nothing but a place: messages show it, and it takes a path and a query.
+fn is_server(url: &Url) -> bool {
+    let is_place = url.query().is_none() && url.fragment().is_none();
+    matches!(url.scheme(), "http" | "https") && is_place && url.username().is_empty() && url.password().is_none()
 }
 
 impl Ask for Identity {
@@ -84,9 +92,8 @@ fn is_later(page: &Page) -> bool {
 
 fn token(page: &Page) -> Result<Secret, Error> {
     if !page.is_success() {
-        let words = text(page, "/error_description").unwrap_or_default();
         return Err(page
-            .refused(TOKEN, &words)
+            .refused(TOKEN, &page.words())
             .hint("has the machine a managed identity? With several of them AZURE_CLIENT_ID says which"));
     }
     let token = text(page, "/access_token").and_then(|token| web::token(&token.into()));

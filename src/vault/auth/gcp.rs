@@ -72,16 +72,21 @@ impl Ask for Identity {
 }
 
 fn token(page: &Page) -> Result<Secret, Error> {
-    let is_google = page.headers.get(FLAVOR.0).is_some_and(|flavor| flavor == FLAVOR.1);
-    if !is_google {
+    if !is_google(page) {
         return Err(Error::new(Code::Protocol, format!("{WHAT}: another server has answered")).hint(NOT_REACHED));
     }
     if !page.is_success() {
         return Err(page
-            .refused(WHAT, "")
+            .refused(WHAT, &page.words())
             .hint("has the instance, or the pod's Kubernetes service account, a service account of Google's?"));
     }
     web::token(&page.body).ok_or_else(|| Error::new(Code::Protocol, format!("{WHAT}: no token in the answer")))
+}
+
+/// The server of GKE sends the header only with what it gives: a refusal has its name in the text.
+fn is_google(page: &Page) -> bool {
+    let has_flavor = page.headers.get(FLAVOR.0).is_some_and(|flavor| flavor == FLAVOR.1);
+    has_flavor || (!page.is_success() && page.body.expose().starts_with(b"GKE Metadata Server"))
 }
 
 #[cfg(test)]

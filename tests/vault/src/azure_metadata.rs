@@ -12,7 +12,7 @@ use crate::fault::Fault;
 use crate::local::{LocalAnswer, LocalServer};
 use crate::operator::merged;
 use crate::record::Recorded;
-use crate::request::parse_query;
+use crate::request::parse_form;
 use crate::signer::JwtSigner;
 
 /// The service on a free port, with the key that Vault has to believe.
@@ -94,9 +94,9 @@ impl AzureMetadata {
 }
 
 fn answer(request: &Recorded, machine: Machine, signer: &JwtSigner) -> LocalAnswer {
-    let query = parse_query(&request.query);
+    let query = parse_form(&request.query);
     if request.header("metadata") != Some("true") || request.header("x-forwarded-for").is_some() {
-        return refused("Required metadata header not specified");
+        return unmarked(&request.path);
     }
     match (request.method.as_str(), request.path.as_str()) {
         ("GET", "/metadata/identity/oauth2/token") => token(&query, machine, signer),
@@ -140,6 +140,15 @@ fn instance(query: &BTreeMap<String, String>, machine: Machine) -> LocalAnswer {
             "vmId": AzureMetadata::VM_ID, "vmScaleSetName": machine.scale_set,
         }}),
     )
+}
+
+/// Without the header, or sent on by a proxy. The two services say it in their own ways.
+fn unmarked(path: &str) -> LocalAnswer {
+    let text = "Required metadata header not specified";
+    if path.starts_with("/metadata/identity/") {
+        return json_answer(400, &json!({ "error": "bad_request_102", "error_description": text }));
+    }
+    json_answer(400, &json!({ "error": format!("Bad request: . {text}") }))
 }
 
 fn refused(description: &str) -> LocalAnswer {

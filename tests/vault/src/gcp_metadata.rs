@@ -8,10 +8,11 @@ use serde_json::{Value, json};
 use crate::local::{LocalAnswer, LocalServer};
 use crate::operator::merged;
 use crate::record::Recorded;
-use crate::request::parse_query;
+use crate::request::parse_form;
 use crate::signer::JwtSigner;
 
 const ACCOUNTS: &str = "/computeMetadata/v1/instance/service-accounts/";
+const NO_ACCOUNT: &str = "Service account not enabled on this instance";
 
 /// A metadata server on a free port, with the key that Vault has to believe.
 pub struct GcpMetadata {
@@ -77,12 +78,15 @@ fn answer(request: &Recorded, account: bool, signer: &JwtSigner) -> LocalAnswer 
     if request.header("metadata-flavor") != Some("Google") {
         return text(403, "Missing Metadata-Flavor:Google header.");
     }
+    if !account && request.path.starts_with(ACCOUNTS) {
+        let body = json!({ "error": "invalid_request", "error_description": NO_ACCOUNT });
+        return text(404, &body.to_string());
+    }
     let name = request.path.strip_prefix(ACCOUNTS).and_then(|path| path.strip_suffix("/identity"));
-    if request.method != "GET" || !account || !name.is_some_and(|name| ["default", GcpMetadata::EMAIL].contains(&name))
-    {
+    if request.method != "GET" || !name.is_some_and(|name| ["default", GcpMetadata::EMAIL].contains(&name)) {
         return text(404, "Not Found");
     }
-    let query = parse_query(&request.query);
+    let query = parse_form(&request.query);
     match query.get("audience").filter(|audience| !audience.is_empty()) {
         None => text(400, "non-empty audience parameter required"),
         Some(audience) => {
