@@ -1,4 +1,4 @@
-//! Where the auth method `aws` finds credentials: in which order, with which requests, and what becomes of their failures.
+//! Where the auth method `aws` finds credentials: in which order, with which requests, and what becomes of failures.
 
 use std::time::Duration;
 

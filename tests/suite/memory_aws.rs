@@ -1,5 +1,5 @@
-//! The proof that nothing of a login with AWS is left in the process that becomes the application, but what the application
-//! has itself.
+//! The proof that nothing of a login with AWS is left in the process that becomes the application, but what the
+//! application has itself.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
