@@ -354,16 +354,9 @@ impl WebIdentity {
         let (token, at) = content(&self.token, "AWS_WEB_IDENTITY_TOKEN_FILE")?;
         let token = web::token(&token).ok_or_else(|| no_token(&at))?;
         client.redactor.add(&token);
-        let encoded = |text: &[u8]| percent_encoded(text, "-._~");
-        let body = Secret::from(format!(
-            "Action=AssumeRoleWithWebIdentity&Version=2011-06-15&RoleArn={}&RoleSessionName={}&WebIdentityToken={}",
-            encoded(self.role.as_bytes()),
-            encoded(self.session.as_bytes()),
-            encoded(token.expose()),
-        ));
         let ask = Ask {
             headers: vec![("Content-Type", "application/x-www-form-urlencoded; charset=utf-8".into())],
-            body: Some(body),
+            body: Some(self.form(&token)),
             // The identity provider has not answered AWS in time.
             is_later: |page| element(page, "Code").as_deref() == Some("IDPCommunicationError"),
             what: FROM_IDENTITY,
@@ -376,6 +369,16 @@ impl WebIdentity {
             return Err(refused(client, &page, words.trim(), FROM_IDENTITY, NOT_TRUSTED));
         }
         complete(&|name| element(&page, name).map(Secret::from), "SessionToken", FROM_IDENTITY)
+    }
+
+    fn form(&self, token: &Secret) -> Secret {
+        let encoded = |text: &[u8]| percent_encoded(text, "-._~");
+        Secret::from(format!(
+            "Action=AssumeRoleWithWebIdentity&Version=2011-06-15&RoleArn={}&RoleSessionName={}&WebIdentityToken={}",
+            encoded(self.role.as_bytes()),
+            encoded(self.session.as_bytes()),
+            encoded(token.expose()),
+        ))
     }
 }
 
