@@ -106,8 +106,11 @@ fn machine(page: &Page) -> Result<Map<String, Value>, Error> {
     let name = field("vmScaleSetName").map(|name| ("vmss_name", name)).or_else(|| Some(("vm_name", field("name")?)));
     match (field("subscriptionId"), field("resourceGroupName"), name) {
         (Some(subscription), Some(group), Some((kind, name))) if page.is_success() => {
-            let fields = [("subscription_id", subscription), ("resource_group_name", group), (kind, name)];
-            Ok(fields.into_iter().map(|(name, text)| (name.to_owned(), text.into())).collect())
+            let mut fields = Map::new();
+            for (name, text) in [("subscription_id", subscription), ("resource_group_name", group), (kind, name)] {
+                fields.insert(name.to_owned(), text.into());
+            }
+            Ok(fields)
         }
         _ => {
             let without = "no name, resource group and subscription of a machine in the answer";

@@ -44,7 +44,9 @@ pub(super) fn login(settings: &Settings, presented: Presented) -> Result<Login, 
 
 /// The body of such a login, with what a method sends beside.
 pub(super) fn body(role: Option<&str>, jwt: &Secret, mut fields: Map<String, Value>) -> Secret {
-    fields.extend(role.map(|role| ("role".to_owned(), role.into())));
+    if let Some(role) = role {
+        fields.insert("role".to_owned(), role.into());
+    }
     fields.insert("jwt".to_owned(), jwt.expose_text().into());
     Secret::from(Value::Object(fields).to_string())
 }
