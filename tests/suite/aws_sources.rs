@@ -1,5 +1,6 @@
 //! Where the auth method `aws` finds credentials: in which order, with which requests, and what becomes of failures.
 
+use std::thread;
 use std::time::Duration;
 
 use reqwest::header::HeaderName;
@@ -368,17 +369,26 @@ fn a_late_answer_is_awaited() {
 fn a_platform_that_does_not_answer_is_given_up_at_the_deadline() {
     let target = target();
     let account = Account::new(&target);
-    for fault in [Fault::Hang, Fault::Reset, Fault::Close, Fault::answer(503, "")] {
-        for (source, first) in sources_and_first(&account.keys) {
-            source.server.fault(first, fault.clone());
-            let hint = match source.name {
-                "web identity" => "AWS_ENDPOINT_URL_STS",
-                "container" => "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
-                _ => "http-put-response-hop-limit",
-            };
-            assert_not_asked(&account, &soon(source.add_to(account.run())), 69, &[hint, &source.server.addr()]);
+    // All of them wait for their deadlines at the same time.
+    thread::scope(|scope| {
+        for fault in [Fault::Hang, Fault::Reset, Fault::Close, Fault::answer(503, "")] {
+            for (source, first) in sources_and_first(&account.keys) {
+                source.server.fault(first, fault.clone());
+                let hint = match source.name {
+                    "web identity" => "AWS_ENDPOINT_URL_STS",
+                    "container" => "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+                    _ => "http-put-response-hop-limit",
+                };
+                let run = soon(source.add_to(account.run()));
+                let account = &account;
+                scope.spawn(move || {
+                    assert_not_asked(account, &run, 69, &[hint, &source.server.addr()]);
+                    // With its files, which the start has to find.
+                    drop(source);
+                });
+            }
         }
-    }
+    });
 }
 
 #[test]
