@@ -23,7 +23,7 @@ const NAME: &str = "vault-exec";
     example = "VAULT_ADDR=https://vault:8200 VAULT_ROLE_ID=… VAULT_SECRET_ID_FILE=/run/secret-id DB_PASSWORD=vault:secret/app#password {command_name} -- python app.py"
 )]
 struct Parsed {
-    /// server: http(s)://host[:port][/prefix] (VAULT_ADDR)
+    /// server: http(s)://host[:port][/prefix] or unix:///path (VAULT_ADDR)
     #[argh(option)]
     addr: Option<String>,
     /// namespace for login and secrets (VAULT_NAMESPACE)
