@@ -21,7 +21,7 @@ use frozen::Frozen;
 pub(crate) type Credential = (&'static str, Vec<u8>);
 
 /// The credentials of a start, as the server saw them in requests, and those that a start could have used instead.
-fn credentials(served: &Served) -> Vec<Credential> {
+pub(crate) fn credentials(served: &Served) -> Vec<Credential> {
     let text = |name, text: &str| (name, text.as_bytes().to_vec());
     let mut credentials =
         vec![text("role id", &served.role_id), text("secret id", &served.secret_id), text("token", &served.token)];

@@ -4,12 +4,12 @@ use std::fs;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use test_vault::{ClientCa, ClientCertificate, JwtSigner, KubernetesApi, json};
+use test_vault::{AzureMetadata, ClientCa, ClientCertificate, GcpMetadata, JwtSigner, KubernetesApi, Recorded, json};
 
 use crate::controls::control;
 use crate::launch::{Served, as_root};
 use crate::memory::frozen::Frozen;
-use crate::memory::{Credential, assert_clean_of, left};
+use crate::memory::{Credential, assert_clean, assert_clean_of, credentials, left};
 use crate::support::{Run, directory};
 
 const PASSWORD: &str = "the password of a user, which nobody else has: 8d1f0c";
@@ -111,6 +111,50 @@ fn nothing_of_a_client_certificates_key_is_left() {
     });
 }
 
+/// Nothing is left of the only JWT that a metadata server has given, as Vault has seen it, nor of Vault's token.
+fn assert_clean_and_logged_in(served: &Served, run: &Run) {
+    assert_clean(served, run);
+    let is_login = |request: &&Recorded| request.path.ends_with("/login") && request.json()["jwt"].is_string();
+    let login = served.vault.requests().iter().find(is_login).and_then(|login| login.status);
+    assert_eq!(login, Some(200), "no JWT was searched for");
+}
+
+/// A run on a machine of Google's, which logs in.
+fn google(served: &Served, metadata: &GcpMetadata) -> Run {
+    let operator = served.vault.operator();
+    operator.enable_gcp("gcp", metadata);
+    operator.gcp_role("gcp", "app", allowed());
+    let run = served.at().env("VAULT_AUTH_METHOD", "gcp").env("GCE_METADATA_HOST", metadata.host());
+    run.option("--role=app")
+}
+
+#[test]
+fn nothing_of_an_identity_of_google_is_left() {
+    as_root("memory_methods::nothing_of_an_identity_of_google_is_left", || {
+        for served in [Served::http(), Served::https()] {
+            let metadata = GcpMetadata::start();
+            assert_clean_and_logged_in(&served, &google(&served, &metadata));
+        }
+    });
+}
+
+#[test]
+fn nothing_of_a_managed_identitys_token_is_left() {
+    as_root("memory_methods::nothing_of_a_managed_identitys_token_is_left", || {
+        for served in [Served::http(), Served::https()] {
+            let (metadata, operator) = (AzureMetadata::start(), served.vault.operator());
+            operator.enable_azure("azure", &metadata, "https://management.azure.com/");
+            let bounds = json!({
+                "token_policies": ["app"], "bound_subscription_ids": [AzureMetadata::SUBSCRIPTION],
+            });
+            operator.azure_role("azure", "app", bounds);
+            let run = served.at().env("VAULT_AUTH_METHOD", "azure");
+            let run = run.env("AZURE_POD_IDENTITY_AUTHORITY_HOST", metadata.addr());
+            assert_clean_and_logged_in(&served, &run.option("--role=app"));
+        }
+    });
+}
+
 #[test]
 fn the_search_finds_what_the_methods_leave_without_the_wiping() {
     as_root("memory_methods::the_search_finds_what_the_methods_leave_without_the_wiping", || {
@@ -124,5 +168,16 @@ fn the_search_finds_what_the_methods_leave_without_the_wiping() {
         let run = served.at().env("VAULT_AUTH_METHOD", "userpass").env("VAULT_USERNAME", "ada");
         let frozen = Frozen::start(&control("control_unwiped_block"), &run.env("VAULT_PASSWORD", PASSWORD));
         assert!(!left(&frozen, &bytes("password", PASSWORD)).is_empty(), "nothing of the password was found");
+    });
+}
+
+#[test]
+fn the_search_finds_an_identity_without_the_wiping() {
+    as_root("memory_methods::the_search_finds_an_identity_without_the_wiping", || {
+        let (served, metadata) = (Served::http(), GcpMetadata::start());
+        let run = google(&served, &metadata);
+        let frozen = Frozen::start(&control("control_unwiped_heap"), &run);
+        let left = left(&frozen, &credentials(&served));
+        assert!(left.iter().any(|found| found.contains("half of JWT")), "{left:#?}");
     });
 }

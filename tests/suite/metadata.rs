@@ -1,155 +1,103 @@
-//! What is asked before the login of a cloud: metadata servers that are slow, ill, away or late, and proxies.
+//! What the tests of auth methods with a metadata server need: what it was asked, how it fails, and what is said then.
 
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use test_vault::{AzureMetadata, Fault, GcpMetadata, LocalServer, Target, TestVault, json};
+use test_vault::{Fault, LatePort, LocalServer, Recorded};
 
-use crate::launch::{Served, as_root};
-use crate::memory::assert_clean_of;
 use crate::support::{Ended, Run};
 use crate::ways_in::WayIn;
 
-const IDENTITY: &str = "/computeMetadata/v1/instance/service-accounts/default/identity";
-
-/// A machine of Google's at the Vault of a test.
-struct Machine<'a> {
-    way: WayIn<'a>,
-    metadata: GcpMetadata,
-    run: Run,
+/// A request was this line with this header, and had nothing in it that such a server must not get.
+#[track_caller]
+pub(crate) fn assert_asked(request: &Recorded, line: &str, (name, value): (&str, &str)) {
+    assert_eq!((request.line().as_str(), request.header(name)), (line, Some(value)));
+    let mut names: Vec<&str> = request.headers.keys().map(AsRef::as_ref).collect();
+    names.retain(|other| !["accept", "host", "user-agent", name].contains(other));
+    assert_eq!(names, Vec::<&str>::new());
+    assert!(request.body.is_empty());
 }
 
-fn machine(target: &Target) -> Machine<'_> {
-    let (way, metadata) = (WayIn::new(target, "gcp"), GcpMetadata::start());
-    target.operator().enable_gcp(&way.mount, &metadata);
-    target.operator().gcp_role(&way.mount, "web", way.role(json!({})));
-    let run = way.run().env("VAULT_ROLE", "web").env("GCE_METADATA_HOST", metadata.host());
-    Machine { way, metadata, run }
+/// Looks at all cases, each of which waits for a deadline, at the same time.
+pub(crate) fn all_at_once<T: Send>(cases: impl IntoIterator<Item = T>, look: impl Fn(T) + Sync) {
+    std::thread::scope(|scope| {
+        for case in cases {
+            scope.spawn(|| look(case));
+        }
+    });
 }
 
-fn own() -> Target {
-    TestVault::start().into()
-}
-
-#[test]
-fn a_server_that_fails_for_now_is_asked_again() {
-    let target = own();
-    let Machine { way, metadata, run } = machine(&target);
-    for fault in [
-        Fault::rate_limited(Some("0")),
-        Fault::internal_error(),
-        Fault::bad_gateway(),
+/// What is over after it has come a few times.
+pub(crate) fn passing() -> Vec<Fault> {
+    vec![
+        Fault::answer(429, "").with_header("retry-after", "0"),
+        Fault::answer(500, "{}"),
+        Fault::answer(503, "<html></html>").with_header("content-type", "text/html"),
         Fault::Close,
         Fault::Reset,
         Fault::Truncate,
-    ] {
-        metadata.server().fault_times(2, IDENTITY, fault);
-        way.assert_in(&run);
+    ]
+}
+
+/// Nothing was got from the metadata server: within the deadline it is said what was asked, where and how often, and
+/// Vault is asked for nothing.
+#[track_caller]
+pub(crate) fn assert_not_reached(way: &WayIn<'_>, run: &Run, parts: &[&str]) {
+    let vault = way.target.own().expect("a server of our own");
+    vault.clear();
+    let began = Instant::now();
+    let ended = run.clone().env("VAULT_EXEC_TIMEOUT", "2s").fails(69, parts);
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}: {}", began.elapsed(), ended.stderr);
+    assert!(ended.stderr.contains("1 try in") || ended.stderr.contains(" tries in"), "{}", ended.stderr);
+    assert_eq!(vault.connections(), 0);
+}
+
+/// The metadata server's answer ends the start with this code, without another try and without a word to Vault.
+#[track_caller]
+pub(crate) fn assert_final(way: &WayIn<'_>, run: &Run, server: &LocalServer, code: i32, parts: &[&str]) -> Ended {
+    let vault = way.target.own().expect("a server of our own");
+    vault.clear();
+    let before = server.requests().len();
+    let ended = run.fails(code, parts);
+    let lines = server.lines().split_off(before);
+    let mut different = lines.clone();
+    different.dedup();
+    assert_eq!(lines, different, "it was asked again");
+    assert_eq!(vault.connections(), 0);
+    ended
+}
+
+/// Of the claims and of the signature of a JWT nothing is said at the highest level.
+#[track_caller]
+pub(crate) fn assert_says_nothing_of_jwt(run: &Run, jwt: &str) {
+    let ended = run.clone().option("--log-level=trace").marker().end();
+    let said = format!("{}{}", ended.text(), ended.stderr);
+    assert!(ended.stderr.contains("auth method"), "{said}");
+    for part in jwt.split('.').skip(1) {
+        let (first, second) = part.split_at(part.len() / 2);
+        assert!(second.len() > 5 && !said.contains(first) && !said.contains(second), "{said}");
     }
 }
 
-#[test]
-fn the_time_that_a_server_asks_for_is_given_as_far_as_the_deadline_goes() {
-    let target = own();
-    let Machine { way, metadata, run } = machine(&target);
-    metadata.server().fault(IDENTITY, Fault::rate_limited(Some("3600")));
-    run.env("VAULT_EXEC_TIMEOUT", "30s").fails(69, &["metadata server", "status 429", "1 try"]);
-    assert_eq!(way.logins().len(), 0);
-}
-
-#[test]
-fn a_server_that_does_not_answer_ends_with_the_deadline_and_vault_is_not_asked() {
-    let target = own();
-    let Machine { metadata, run, .. } = machine(&target);
-    let run = run.env("VAULT_EXEC_TIMEOUT", "400ms");
-    for fault in [Fault::Hang, Fault::Drip(Duration::from_millis(20)), Fault::Close] {
-        metadata.server().fault_times(1, IDENTITY, fault);
-        metadata.server().fault(IDENTITY, Fault::Hang);
-        run.fails(69, &["the identity token of this machine", metadata.server().addr().as_str(), "GCE_METADATA_HOST"]);
-    }
-    assert_eq!(target.own().expect("ours").connections(), 0);
-}
-
-#[test]
-fn an_answer_that_is_too_large_or_leads_elsewhere_is_none() {
-    let target = own();
-    let Machine { metadata, run, .. } = machine(&target);
-    metadata.server().fault_times(1, IDENTITY, Fault::answer(200, vec![b'a'; 10 << 20]));
-    run.fails(76, &["more than 1 MiB"]);
-    let elsewhere = LocalServer::start(|_| (200, Vec::new(), b"a.b.c".to_vec()));
-    metadata.server().fault_times(1, IDENTITY, Fault::redirect(&elsewhere.addr()));
-    run.fails(76, &["status 307"]);
-    assert_eq!(elsewhere.requests().len(), 0);
-    metadata.server().fault_times(1, IDENTITY, Fault::Raw(b"not HTTP at all\r\n\r\n".to_vec()));
-    run.fails(76, &["not HTTP"]);
-    assert_eq!(target.own().expect("ours").connections(), 0);
-}
-
-#[test]
-fn a_server_that_comes_late_is_waited_for() {
-    let target = own();
-    let Machine { way, run, .. } = machine(&target);
-    let port = TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("bound").port();
-    let metadata = GcpMetadata::start();
-    target
-        .operator()
-        .write(&format!("auth/{}/config", way.mount), json!({ "test_public_key": metadata.signer().public_key() }));
-    let run = run.env("GCE_METADATA_HOST", format!("127.0.0.1:{port}")).marker();
-    let mut child = run.spawn();
+/// A start that begins before its metadata server is there; it gets this host and port of it.
+#[track_caller]
+pub(crate) fn starts_before(server: &str, run: impl FnOnce(&str) -> Run) {
+    let port = LatePort::new();
+    let mut child = run(&port.host()).marker().spawn();
     let mut stderr = BufReader::new(child.stderr.take().expect("piped"));
     let mut line = String::new();
     stderr.read_line(&mut line).expect("a line");
-    assert!(line.contains("metadata server") && line.contains("trying again"), "{line}");
-    let jwt = metadata.identity("http://vault/web", json!({}));
-    let headers = vec![("metadata-flavor".to_owned(), "Google".to_owned())];
-    let server = LocalServer::start_at(port, move |_| (200, headers.clone(), jwt.clone().into_bytes()));
+    assert!(line.contains("trying again"), "{line}");
+    port.open(server);
     let ended = Ended::of(child.wait_with_output().expect("it ends"));
-    assert!(ended.started(), "{line}");
-    assert_eq!(server.requests().len(), 1);
+    assert!(ended.code == Some(0) && ended.started(), "{ended:?}");
 }
 
-/// The documentation's range (RFC 5737): nobody answers there.
-const NOBODY: &str = "192.0.2.1";
-
-#[test]
-fn no_metadata_server_is_asked_through_a_proxy() {
-    let target = own();
-    let proxy = LocalServer::start(|_| (200, Vec::new(), b"a.b.c".to_vec()));
-    let through = |run: Run| {
-        ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY", "all_proxy", "VAULT_PROXY_ADDR", "VAULT_HTTP_PROXY"]
-            .into_iter()
-            .fold(run, |run, name| run.env(name, proxy.addr()))
-            .env("VAULT_EXEC_TIMEOUT", "300ms")
-    };
-    let gcp = machine(&target).run.env("GCE_METADATA_HOST", NOBODY);
-    through(gcp).fails(69, &["Google's metadata server", NOBODY, "GCE_METADATA_HOST"]);
-    let run = WayIn::new(&target, "azure").run().env("VAULT_ROLE", "web");
-    let azure = run.env("AZURE_POD_IDENTITY_AUTHORITY_HOST", format!("http://{NOBODY}"));
-    through(azure).fails(69, &["Azure's instance metadata service", NOBODY]);
-    let run = WayIn::new(&target, "aws").run();
-    let instance = run.env("AWS_EC2_METADATA_SERVICE_ENDPOINT", format!("http://{NOBODY}"));
-    through(instance).fails(69, &["the instance's credentials", NOBODY, "hop limit"]);
-    assert_eq!(proxy.requests().len(), 0);
-}
-
-#[test]
-fn nothing_of_an_identity_token_is_left() {
-    as_root("metadata::nothing_of_an_identity_token_is_left", || {
-        for served in [Served::http(), Served::https()] {
-            let (operator, allowed) = (served.vault.operator(), json!({ "token_policies": ["app"] }));
-            let (google, azure) = (GcpMetadata::start(), AzureMetadata::start());
-            operator.enable_gcp("gcp", &google);
-            operator.gcp_role("gcp", "app", allowed.clone());
-            operator.enable_azure("azure", &azure, "https://management.azure.com/");
-            operator.azure_role("azure", "app", allowed);
-            let run = served.at().option("--role=app");
-            let gcp = run.clone().env("VAULT_AUTH_METHOD", "gcp").env("GCE_METADATA_HOST", google.host());
-            assert_clean_of(&served, &gcp, &[]);
-            let azure = run.env("VAULT_AUTH_METHOD", "azure").env("AZURE_POD_IDENTITY_AUTHORITY_HOST", azure.addr());
-            assert_clean_of(&served, &azure, &[]);
-            let tokens = served.vault.requests().iter().filter(|request| request.json()["jwt"].is_string()).count();
-            assert_eq!(tokens, 2, "the tokens that were searched for");
-        }
-    });
+/// With every variable that names a proxy, none is asked for a metadata server that is elsewhere and does not answer.
+#[track_caller]
+pub(crate) fn assert_asks_no_proxy(way: &WayIn<'_>, run: &Run, host: &str) {
+    let proxy = LocalServer::start(|_| (502, Vec::new(), Vec::new()));
+    let names = ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy", "VAULT_PROXY_ADDR", "VAULT_HTTP_PROXY"];
+    all_at_once(names, |name| assert_not_reached(way, &run.clone().env(name, proxy.addr()), &[host]));
+    assert_eq!(proxy.lines(), Vec::<String>::new());
 }

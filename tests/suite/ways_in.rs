@@ -94,10 +94,3 @@ pub(crate) fn assert_says_nothing_of(run: &Run, credential: &str) {
     let said = format!("{}{}", ended.text(), ended.stderr);
     assert!(ended.stderr.contains("auth method") && !said.contains(half), "{said}");
 }
-
-/// The names of all headers, in the order of the alphabet.
-pub(crate) fn header_names(request: &Recorded) -> Vec<&str> {
-    let mut names: Vec<&str> = request.headers.keys().map(reqwest::header::HeaderName::as_str).collect();
-    names.sort_unstable();
-    names
-}

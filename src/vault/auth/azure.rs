@@ -102,21 +102,22 @@ fn token(page: &Page) -> Result<Secret, Error> {
 
 /// What Vault compares with the token: a machine of a scale set goes by the set's name.
 fn machine(page: &Page) -> Result<Map<String, Value>, Error> {
+    if !page.is_success() {
+        return Err(page.refused(MACHINE, &page.words()).hint(NOT_REACHED));
+    }
     let field = |name: &str| text(page, &format!("/compute/{name}")).filter(|text| !text.is_empty());
     let name = field("vmScaleSetName").map(|name| ("vmss_name", name)).or_else(|| Some(("vm_name", field("name")?)));
-    match (field("subscriptionId"), field("resourceGroupName"), name) {
-        (Some(subscription), Some(group), Some((kind, name))) if page.is_success() => {
-            let mut fields = Map::new();
-            for (name, text) in [("subscription_id", subscription), ("resource_group_name", group), (kind, name)] {
-                fields.insert(name.to_owned(), text.into());
-            }
-            Ok(fields)
-        }
-        _ => {
-            let without = "no name, resource group and subscription of a machine in the answer";
-            Err(Error::new(Code::Protocol, format!("{MACHINE}: {without} (status {})", page.status)).hint(NOT_REACHED))
-        }
+    let (Some(subscription), Some(group), Some((kind, name))) =
+        (field("subscriptionId"), field("resourceGroupName"), name)
+    else {
+        let without = "no name, resource group and subscription of a machine in the answer";
+        return Err(Error::new(Code::Protocol, format!("{MACHINE}: {without}")).hint(NOT_REACHED));
+    };
+    let mut fields = Map::new();
+    for (name, text) in [("subscription_id", subscription), ("resource_group_name", group), (kind, name)] {
+        fields.insert(name.to_owned(), text.into());
     }
+    Ok(fields)
 }
 
 fn text(page: &Page, pointer: &str) -> Option<String> {

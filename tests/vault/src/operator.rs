@@ -307,6 +307,11 @@ impl Operator {
     /// be given a key.
     pub fn enable_azure(&self, mount: &str, metadata: &AzureMetadata, resource: &str) {
         self.write(&format!("sys/auth/{mount}"), json!({ "type": "azure" }));
+        self.azure_config(mount, metadata, resource);
+    }
+
+    /// The resource, and who signs, of such a mount.
+    pub fn azure_config(&self, mount: &str, metadata: &AzureMetadata, resource: &str) {
         let key = metadata.signer().public_key();
         let config = json!({ "tenant_id": AzureMetadata::TENANT, "resource": resource, "test_public_key": key });
         self.write(&format!("auth/{mount}/config"), config);
