@@ -34,6 +34,7 @@ mod jwt;
 mod kubernetes;
 mod launch;
 mod leases;
+mod link_local;
 mod logging;
 mod login;
 mod main_job;

@@ -18,8 +18,13 @@ impl Default for LatePort {
 impl LatePort {
     /// A free port.
     pub fn new() -> Self {
+        Self::on((Ipv4Addr::LOCALHOST, 0).into())
+    }
+
+    /// This one.
+    pub fn on(address: SocketAddr) -> Self {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-        socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).expect("a free port");
+        socket.bind(&address.into()).expect("a free port");
         Self(socket)
     }
 
