@@ -186,7 +186,6 @@ fn an_answer_that_is_not_googles_ends_the_start() {
         (google("two words"), "no token"),
         (google("t\u{f6}ken"), "no token"),
         (google(&"a".repeat(10_000_000)), "more than 1 MiB"),
-        (Fault::redirect("http://127.0.0.1:1/"), "307"),
         (Fault::Raw(b"SSH-2.0-x\r\n".to_vec()), "not HTTP"),
     ] {
         server.fault_times(1, PATH, fault);
@@ -213,6 +212,27 @@ fn the_time_that_the_metadata_server_asks_for_is_waited() {
     let began = Instant::now();
     instance.way.assert_in(&instance.run());
     assert!(began.elapsed() >= Duration::from_secs(1));
+}
+
+#[test]
+fn a_time_beyond_the_deadline_is_not_waited() {
+    let target = ours();
+    let instance = Instance::new(&target);
+    let fault = Fault::answer(429, "").with_header("retry-after", "3600");
+    instance.metadata.server().fault(PATH, fault);
+    let run = instance.run().env("VAULT_EXEC_TIMEOUT", "50s");
+    run.fails(69, &["the identity token of this machine", "status 429", "1 try in"]);
+    assert_eq!(target.own().expect("ours").connections(), 0);
+}
+
+#[test]
+fn a_redirect_is_not_followed() {
+    let target = ours();
+    let (instance, elsewhere) = (Instance::new(&target), GcpMetadata::start());
+    let server = instance.metadata.server();
+    server.fault_times(1, PATH, Fault::redirect(&format!("http://{}{PATH}", elsewhere.host())));
+    assert_final(&instance.way, &instance.run(), server, 76, &["Google's metadata server", "status 307"]);
+    assert_eq!(elsewhere.server().lines(), Vec::<String>::new());
 }
 
 #[test]

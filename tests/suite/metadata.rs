@@ -47,7 +47,8 @@ pub(crate) fn assert_not_reached(way: &WayIn<'_>, run: &Run, parts: &[&str]) {
     vault.clear();
     let began = Instant::now();
     let ended = run.clone().env("VAULT_EXEC_TIMEOUT", "2s").fails(69, parts);
-    assert!(began.elapsed() < Duration::from_secs(15), "{:?}: {}", began.elapsed(), ended.stderr);
+    // The usual deadline is a minute.
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}: {}", began.elapsed(), ended.stderr);
     assert!(ended.stderr.contains("1 try in") || ended.stderr.contains(" tries in"), "{}", ended.stderr);
     assert_eq!(vault.connections(), 0);
 }
