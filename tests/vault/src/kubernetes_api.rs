@@ -1,25 +1,24 @@
 //! As much of a Kubernetes cluster's API as Vault asks: whether a service account's token is good.
 
 use std::collections::HashSet;
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::jws::{self, Expected};
+use crate::local::LocalServer;
 use crate::operator::merged;
+use crate::record::Recorded;
 use crate::signer::JwtSigner;
 
-const REVIEWS: &str = "POST /apis/authentication.k8s.io/v1/tokenreviews ";
+const REVIEWS: &str = "POST /apis/authentication.k8s.io/v1/tokenreviews";
 /// Whom tokens are for that are for nobody else.
 const AUDIENCE: &str = "https://kubernetes.default.svc.cluster.local";
 
 /// A cluster that signs tokens of service accounts and reviews them, over plain HTTP on a free port.
 pub struct KubernetesApi {
-    address: SocketAddr,
+    server: LocalServer,
     state: Arc<State>,
 }
 
@@ -29,24 +28,20 @@ struct State {
 }
 
 impl KubernetesApi {
-    /// Listens when this returns, until the process ends.
+    /// Listens when this returns.
     pub fn start() -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-        let address = listener.local_addr().expect("a bound socket's address");
         let state = Arc::new(State { signer: JwtSigner::new(), deleted: Mutex::default() });
         let serving = Arc::clone(&state);
-        thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                // Who asks may have gone.
-                let _ = serving.serve(stream);
-            }
+        let server = LocalServer::start(move |request| {
+            let (status, answer) = serving.answer(request);
+            (status, Vec::new(), answer.to_string().into_bytes())
         });
-        Self { address, state }
+        Self { server, state }
     }
 
     /// What goes into `kubernetes_host`.
     pub fn addr(&self) -> String {
-        format!("http://{}", self.address)
+        self.server.addr()
     }
 
     /// Who signs the tokens.
@@ -82,37 +77,17 @@ fn uid(namespace: &str, name: &str) -> String {
 }
 
 impl State {
-    fn serve(&self, stream: TcpStream) -> io::Result<()> {
-        let mut reader = BufReader::new(stream);
-        let (mut line, mut header, mut length, mut bearer) = (String::new(), String::new(), 0, String::new());
-        reader.read_line(&mut line)?;
-        while reader.read_line(&mut header)? > 2 {
-            let (name, value) = header.split_once(':').unwrap_or_default();
-            match name.to_lowercase().as_str() {
-                "content-length" => length = value.trim().parse().unwrap_or(0),
-                "authorization" => value.trim().trim_start_matches("Bearer ").clone_into(&mut bearer),
-                _ => {}
-            }
-            header.clear();
-        }
-        let mut body = vec![0; length];
-        reader.read_exact(&mut body)?;
-        let (status, answer) = self.answer(&line, &bearer, &serde_json::from_slice(&body).unwrap_or_default());
-        let answer = answer.to_string();
-        let head = "Content-Type: application/json\r\nConnection: close";
-        write!(reader.get_mut(), "HTTP/1.1 {status}\r\n{head}\r\nContent-Length: {}\r\n\r\n{answer}", answer.len())
-    }
-
-    fn answer(&self, line: &str, bearer: &str, review: &Value) -> (&'static str, Value) {
+    fn answer(&self, request: &Recorded) -> (u16, Value) {
         let failure = |code: u16| json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code });
-        if !line.starts_with(REVIEWS) {
-            return ("404 Not Found", failure(404));
+        if request.line() != REVIEWS {
+            return (404, failure(404));
         }
-        if self.claims(bearer).is_none() {
-            return ("401 Unauthorized", failure(401));
+        let bearer = request.header("authorization").and_then(|value| value.strip_prefix("Bearer "));
+        if bearer.and_then(|bearer| self.claims(bearer)).is_none() {
+            return (401, failure(401));
         }
-        let status = self.review(&review["spec"]);
-        ("201 Created", json!({ "kind": "TokenReview", "apiVersion": "authentication.k8s.io/v1", "status": status }))
+        let status = self.review(&request.json()["spec"]);
+        (201, json!({ "kind": "TokenReview", "apiVersion": "authentication.k8s.io/v1", "status": status }))
     }
 
     fn review(&self, spec: &Value) -> Value {
