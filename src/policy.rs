@@ -9,7 +9,7 @@ use crate::path::Path;
 use crate::plan::{Plan, Request};
 use crate::reference::Ask;
 use crate::settings::{Revoke, Settings};
-use crate::vault::mounts;
+use crate::vault::{auth, mounts};
 
 /// What may be done at a path.
 #[derive(Debug, PartialEq, Eq)]
@@ -117,6 +117,9 @@ fn hcl(rules: &[Rule], is_for_login: bool, settings: &Settings) -> String {
     text.push_str(&home(is_for_login, settings));
     for rule in rules {
         block(&mut text, rule);
+    }
+    if settings.auth_method.as_deref() == Some(auth::WITHOUT_LOGIN) {
+        return text;
     }
     text.push_str("\n# For vault-exec itself. The default policy has it too, and the application starts without it.\n");
     if settings.revoke != Revoke::Never {
@@ -240,5 +243,7 @@ mod tests {
     fn the_token_is_not_allowed_what_it_will_not_do() {
         assert!(policy(&[], &[]).expect("a policy").contains("revoke-self"));
         assert!(!policy(&[("revoke", "false")], &[]).expect("a policy").contains("revoke-self"));
+        // The token is an Agent's, and not ours to revoke or to ask about.
+        assert!(!policy(&[("auth-method", "none")], &[]).expect("a policy").contains("-self"));
     }
 }

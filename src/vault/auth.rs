@@ -53,6 +53,9 @@ pub const METHODS: &[&Method] = &[
     &none::METHOD,
 ];
 
+/// The method that is none.
+pub const WITHOUT_LOGIN: &str = "none";
+
 /// The first of them are inferred from what is set.
 const INFERRED: usize = 3;
 

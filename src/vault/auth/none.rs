@@ -6,7 +6,7 @@ use crate::layers::Layers;
 use crate::settings::{Revoke, Settings};
 
 pub(super) const METHOD: Method = Method {
-    name: "none",
+    name: super::WITHOUT_LOGIN,
     needs: "an Agent or a Proxy at the address that adds its own token",
     reads: &["VAULT_AGENT_ADDR", "VAULT_ADDR"],
     prepare,
