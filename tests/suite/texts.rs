@@ -26,7 +26,7 @@ fn assert_value(run: &Run, value: &str) {
 
 /// What a server of our own was asked.
 fn lines(target: &Target) -> Vec<String> {
-    target.own().map(TestVault::lines).unwrap_or_default()
+    target.own().map(|vault| vault.lines()).unwrap_or_default()
 }
 
 fn clear(target: &Target) {

@@ -51,7 +51,7 @@ impl Scene<'_> {
 
     /// The requests to a server of our own.
     fn lines(&self) -> Vec<String> {
-        self.target.own().map(TestVault::lines).unwrap_or_default()
+        self.target.own().map(|vault| vault.lines()).unwrap_or_default()
     }
 
     /// What was asked of a server of our own is exactly this; each line may end in `…`.
@@ -434,7 +434,7 @@ fn no_credential_is_shown_at_any_level_of_the_log() {
         let ended = scene.with(&token).option("--log-level=trace").marker().end();
         assert!(ended.started() && ended.stderr.contains("sys/wrapping/unwrap"), "{}", ended.stderr);
         let mut secrets = vec![token, scene.role.role_id.clone()];
-        for request in target.own().map(TestVault::requests).unwrap_or_default() {
+        for request in target.own().map(|vault| vault.requests()).unwrap_or_default() {
             secrets.extend(request.json()["secret_id"].as_str().map(str::to_owned));
             secrets.extend(request.token().map(str::to_owned));
         }

@@ -59,6 +59,7 @@ mod tls;
 mod tokens;
 mod transit;
 mod userpass;
+mod watched;
 mod wire;
 mod wrapping;
 
@@ -82,3 +83,4 @@ pub use signer::JwtSigner;
 pub use sts::{WebIdentity, sts, sts_error};
 pub use target::{Target, on_every_https_vault, on_every_vault, on_every_vault_with_database};
 pub use tls::{Certificate, TlsFiles, Versions};
+pub use watched::Watched;

@@ -1,26 +1,23 @@
 //! A server of our own.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::Deref;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::api::Api;
 use crate::core::{Core, Flavour};
-use crate::fault::{Fault, Matcher};
-use crate::listen::{Listener, Running};
+use crate::listen::Listener;
 use crate::operator::Operator;
-use crate::record::Recorded;
 use crate::service::{Service, Site};
 use crate::tls::{self, Certificate, Settings, TlsFiles, Versions};
+use crate::watched::Watched;
 
 /// A Vault on a port of its own, which ends when it is dropped.
 pub struct TestVault {
     api: Arc<Api>,
-    service: Arc<Service>,
-    /// Ends with the rest.
-    _running: Running,
+    watched: Watched,
     place: Place,
     prefix: String,
     files: Option<TlsFiles>,
@@ -142,8 +139,8 @@ impl Builder {
         core.sealed = self.sealed;
         let api = Arc::new(Api::new(core, self.prefix.clone()));
         let service = Arc::new(Service::new(Arc::clone(&api) as Arc<dyn Site>));
-        let running = Running::start(listener, acceptor, Arc::clone(&service));
-        TestVault { api, service, _running: running, place, prefix: self.prefix, files }
+        let watched = Watched::start(listener, acceptor, service);
+        TestVault { api, watched, place, prefix: self.prefix, files }
     }
 }
 
@@ -214,50 +211,12 @@ impl TestVault {
     pub fn operator(&self) -> Operator {
         Operator::direct(Arc::clone(&self.api))
     }
+}
 
-    /// All requests since the start or the last [`clear`](Self::clear), in the order in which they arrived.
-    pub fn requests(&self) -> Vec<Recorded> {
-        self.service.log.requests()
-    }
+impl Deref for TestVault {
+    type Target = Watched;
 
-    /// The same as lines: `GET /v1/secret/data/app`.
-    pub fn lines(&self) -> Vec<String> {
-        self.requests().iter().map(Recorded::line).collect()
-    }
-
-    /// How many TCP connections were accepted, those included on which nothing was asked.
-    pub fn connections(&self) -> usize {
-        self.service.log.connections()
-    }
-
-    /// The name that each TLS handshake asked for (SNI), if any, in their order.
-    pub fn server_names(&self) -> Vec<Option<String>> {
-        self.service.log.server_names()
-    }
-
-    /// Forgets requests and connections so far.
-    pub fn clear(&self) {
-        self.service.log.clear();
-    }
-
-    /// Waits until the requests are as wanted, and says whether they were before the time was up. It looks again whenever a request
-    /// arrives or is answered.
-    pub fn wait_for(&self, wanted: impl FnMut(&[Recorded]) -> bool, timeout: Duration) -> bool {
-        self.service.log.wait_for(wanted, timeout)
-    }
-
-    /// Misbehaves for every request that matches.
-    pub fn fault(&self, matcher: impl Into<Matcher>, fault: Fault) {
-        self.service.faults.plan(matcher.into(), fault, None);
-    }
-
-    /// Misbehaves for the next `times` requests that match. Several plans for the same requests take their turns.
-    pub fn fault_times(&self, times: usize, matcher: impl Into<Matcher>, fault: Fault) {
-        self.service.faults.plan(matcher.into(), fault, Some(times));
-    }
-
-    /// Behaves again.
-    pub fn clear_faults(&self) {
-        self.service.faults.clear();
+    fn deref(&self) -> &Watched {
+        &self.watched
     }
 }
