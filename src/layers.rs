@@ -5,6 +5,7 @@ use std::ffi::OsStr;
 use crate::cli::Options;
 use crate::error::Error;
 use crate::hand_on;
+use crate::reference;
 use crate::secret::{Secret, Variable};
 use crate::units;
 
@@ -121,6 +122,18 @@ impl Layers<'_> {
             .chain(files)
             .find_map(|variables| filled(variables, name))
             .map(|found| &found.value)
+    }
+
+    /// A variable that a platform sets, such as `AWS_REGION`. One with a reference in it is yet to be fetched, and for the
+    /// application alone.
+    pub fn of_platform(&self, name: &str) -> Option<&Secret> {
+        self.raw(name).filter(|value| !reference::has_reference(value.expose()))
+    }
+
+    /// The same as text, without white space at its ends.
+    pub fn text_of_platform(&self, name: &str) -> Option<&str> {
+        let text = self.of_platform(name)?.expose_text()?.trim();
+        (!text.is_empty()).then_some(text)
     }
 
     /// The first answer of `look` to the variables of a layer and the words behind a variable's name for it.

@@ -12,8 +12,7 @@ use crate::error::{Code, Error};
 use crate::layers::Layers;
 use crate::path::percent_encoded;
 use crate::platform::sigv4::Credentials;
-use crate::platform::web::{self, Ask, Page, Route};
-use crate::reference::has_reference;
+use crate::platform::web::{self, Ask, Page, Route, Web};
 use crate::secret::{Secret, Variable};
 use crate::vault::client::Client;
 
@@ -126,23 +125,13 @@ pub fn sts_host(region: Option<&str>) -> String {
     }
 }
 
-/// A variable's value, unless it is one that is yet to be fetched, for the application.
-fn raw<'a>(layers: &'a Layers<'_>, name: &str) -> Option<&'a Secret> {
-    layers.raw(name).filter(|value| !has_reference(value.expose()))
-}
-
-fn text<'a>(layers: &'a Layers<'_>, name: &str) -> Option<&'a str> {
-    let text = raw(layers, name)?.expose_text()?.trim();
-    (!text.is_empty()).then_some(text)
-}
-
 /// The first of two variables that is set, with its name.
 fn first<'a>(layers: &'a Layers<'_>, names: [&'static str; 2]) -> Option<(&'static str, &'a str)> {
-    names.into_iter().find_map(|name| Some((name, text(layers, name)?)))
+    names.into_iter().find_map(|name| Some((name, layers.text_of_platform(name)?)))
 }
 
 fn keys(layers: &Layers<'_>) -> Result<Option<Credentials>, Error> {
-    let value = |name| raw(layers, name).map(Secret::trimmed);
+    let value = |name| layers.of_platform(name).map(Secret::trimmed);
     match (value("AWS_ACCESS_KEY_ID"), value("AWS_SECRET_ACCESS_KEY")) {
         (Some(access_key_id), Some(secret_access_key)) => {
             let session_token = value("AWS_SESSION_TOKEN");
@@ -166,10 +155,11 @@ fn check(credentials: &Credentials) -> Option<()> {
 }
 
 fn web_identity(layers: &Layers<'_>) -> Result<Option<WebIdentity>, Error> {
-    let Some(token) = text(layers, "AWS_WEB_IDENTITY_TOKEN_FILE") else { return Ok(None) };
-    let role = text(layers, "AWS_ROLE_ARN")
+    let Some(token) = layers.text_of_platform("AWS_WEB_IDENTITY_TOKEN_FILE") else { return Ok(None) };
+    let role = layers
+        .text_of_platform("AWS_ROLE_ARN")
         .ok_or_else(|| Error::config("AWS_WEB_IDENTITY_TOKEN_FILE is set, and AWS_ROLE_ARN is not"))?;
-    let session = text(layers, "AWS_ROLE_SESSION_NAME").unwrap_or("vault-exec");
+    let session = layers.text_of_platform("AWS_ROLE_SESSION_NAME").unwrap_or("vault-exec");
     let environment = layers.environment.iter().filter(|variable| is_about_network(variable)).cloned().collect();
     Ok(Some(WebIdentity {
         endpoint: sts(layers)?,
@@ -189,29 +179,27 @@ fn is_about_network(variable: &Variable) -> bool {
 fn sts(layers: &Layers<'_>) -> Result<Url, Error> {
     let region = region(layers)?;
     match first(layers, ["AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"]) {
-        Some((name, address)) => parsed(address, name),
-        None => parsed(&format!("https://{}/", sts_host(region.as_deref())), "AWS_REGION"),
+        Some((name, address)) => web::server(address, name),
+        None => web::server(&format!("https://{}/", sts_host(region.as_deref())), "AWS_REGION"),
     }
 }
 
-fn parsed(address: &str, origin: &str) -> Result<Url, Error> {
-    let url = Url::parse(address).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
-    url.ok_or_else(|| Error::config(format!("{origin}: neither http:// nor https://")))
-}
-
 fn container(layers: &Layers<'_>) -> Result<Option<Source>, Error> {
+    const RELATIVE: &str = "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI";
     const FULL: &str = "AWS_CONTAINER_CREDENTIALS_FULL_URI";
-    let url = match (text(layers, "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"), text(layers, FULL)) {
-        (Some(path), _) => parsed(&format!("{CONTAINER}/{}", path.trim_start_matches('/')), FULL)?,
-        (None, Some(address)) => parsed(address, FULL)?,
+    let url = match (layers.text_of_platform(RELATIVE), layers.text_of_platform(FULL)) {
+        (Some(path), _) => web::address(&format!("{CONTAINER}/{}", path.trim_start_matches('/')), RELATIVE)?,
+        (None, Some(address)) => web::address(address, FULL)?,
         (None, None) => return Ok(None),
     };
     if url.scheme() != "https" && !is_near(&url) {
         let error = Error::config(format!("{FULL}: credentials in clear from another machine"));
         return Err(error.hint("http:// is for this machine and for the addresses of ECS and EKS on the link"));
     }
-    let file = text(layers, "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE").map(PathBuf::from).map(Authorization::File);
-    let value = || raw(layers, "AWS_CONTAINER_AUTHORIZATION_TOKEN").map(|value| Authorization::Value(value.trimmed()));
+    let file =
+        layers.text_of_platform("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE").map(PathBuf::from).map(Authorization::File);
+    let value =
+        || layers.of_platform("AWS_CONTAINER_AUTHORIZATION_TOKEN").map(|value| Authorization::Value(value.trimmed()));
     Ok(Some(Source::Container { url, authorization: file.or_else(value) }))
 }
 
@@ -222,20 +210,21 @@ fn is_near(url: &Url) -> bool {
 
 fn instance(layers: &Layers<'_>) -> Result<Option<Source>, Error> {
     const SET: &str = "AWS_EC2_METADATA_SERVICE_ENDPOINT";
-    if text(layers, "AWS_EC2_METADATA_DISABLED").is_some_and(|text| text.eq_ignore_ascii_case("true")) {
+    if layers.text_of_platform("AWS_EC2_METADATA_DISABLED").is_some_and(|text| text.eq_ignore_ascii_case("true")) {
         return Ok(None);
     }
-    let is_ipv6 =
-        text(layers, "AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE").is_some_and(|mode| mode.eq_ignore_ascii_case("ipv6"));
+    let is_ipv6 = layers
+        .text_of_platform("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE")
+        .is_some_and(|mode| mode.eq_ignore_ascii_case("ipv6"));
     let usual = if is_ipv6 { INSTANCE_IPV6 } else { INSTANCE };
-    Ok(Some(Source::Instance { server: parsed(text(layers, SET).unwrap_or(usual), SET)? }))
+    Ok(Some(Source::Instance { server: web::server(layers.text_of_platform(SET).unwrap_or(usual), SET)? }))
 }
 
 impl Source {
     /// The credentials themselves, which no message shows from now on.
     ///
     /// # Errors
-    /// 77 where they are refused, 76 for an answer without them, and what [`web::ask`] fails of.
+    /// 77 where they are refused, 76 for an answer without them, and what [`Web::ask`] fails of.
     pub fn credentials(&self, client: &Client) -> Result<Credentials, Error> {
         let credentials = match self {
             Source::Keys(keys) => keys.clone(),
@@ -243,9 +232,9 @@ impl Source {
             Source::Container { url, authorization } => of_container(client, url, authorization.as_ref())?,
             Source::Instance { server } => of_instance(client, server)?,
         };
-        client.redactor.add(&credentials.secret_access_key);
+        client.redactor().add(&credentials.secret_access_key);
         if let Some(token) = &credentials.session_token {
-            client.redactor.add(token);
+            client.redactor().add(token);
         }
         Ok(credentials)
     }
@@ -254,11 +243,11 @@ impl Source {
 fn of_container(client: &Client, url: &Url, authorization: Option<&Authorization>) -> Result<Credentials, Error> {
     let token = authorization.map(Authorization::token).transpose()?;
     if let Some(token) = &token {
-        client.redactor.add(token);
+        client.redactor().add(token);
     }
     let headers = token.map(|token| ("Authorization", token)).into_iter().collect();
     let ask = Ask { headers, what: FROM_CONTAINER, hint: NO_CONTAINER, ..Ask::new(Method::GET, url.clone()) };
-    let page = web::ask(&client.patience, &Route::Direct, &ask)?;
+    let page = web::with(&client.patience, &Route::Direct, url, |web| web.ask(&ask))?;
     given(
         client,
         &page,
@@ -294,13 +283,17 @@ fn no_token(at: &str) -> Error {
 
 /// IMDSv2: a token first, then the role's name, then its credentials.
 fn of_instance(client: &Client, server: &Url) -> Result<Credentials, Error> {
+    web::with(&client.patience, &Route::Direct, server, |web| with_token(client, web, server))
+}
+
+fn with_token(client: &Client, web: &Web<'_>, server: &Url) -> Result<Credentials, Error> {
     const WHERE: &str = "latest/meta-data/iam/security-credentials/";
     const HINT: &str = "has the instance an IAM role (instance profile)?";
     let ask = |method, path: &str, header: (&'static str, Secret)| {
         let mut url = server.clone();
         url.set_path(path);
         let ask = Ask { headers: vec![header], what: FROM_INSTANCE, hint: NO_INSTANCE, ..Ask::new(method, url) };
-        web::ask(&client.patience, &Route::Direct, &ask)
+        web.ask(&ask)
     };
     let lifetime = ("X-aws-ec2-metadata-token-ttl-seconds", Secret::from("300"));
     let granted = |page: Page| {
@@ -308,7 +301,7 @@ fn of_instance(client: &Client, server: &Url) -> Result<Credentials, Error> {
     };
     let page = granted(ask(Method::PUT, "latest/api/token", lifetime)?)?;
     let token = web::token(&page.body).ok_or_else(|| nothing_in(FROM_INSTANCE, "token"))?;
-    client.redactor.add(&token);
+    client.redactor().add(&token);
     let header = || ("X-aws-ec2-metadata-token", token.clone());
     let page = granted(ask(Method::GET, WHERE, header())?)?;
     let role = page.body.expose_text().and_then(|text| text.split_whitespace().next());
@@ -319,7 +312,7 @@ fn of_instance(client: &Client, server: &Url) -> Result<Credentials, Error> {
 
 /// A refusal in the platform's words, of which a credential may be one.
 fn refused(client: &Client, page: &Page, words: &str, what: &str, hint: &str) -> Error {
-    page.refused(what, &client.redactor.clean(words)).hint(hint)
+    page.refused(what, &client.redactor().clean(words)).hint(hint)
 }
 
 fn nothing_in(what: &str, thing: &str) -> Error {
@@ -353,7 +346,7 @@ impl WebIdentity {
     fn exchanged(&self, client: &Client) -> Result<Credentials, Error> {
         let (token, at) = content(&self.token, "AWS_WEB_IDENTITY_TOKEN_FILE")?;
         let token = web::token(&token).ok_or_else(|| no_token(&at))?;
-        client.redactor.add(&token);
+        client.redactor().add(&token);
         let ask = Ask {
             headers: vec![("Content-Type", "application/x-www-form-urlencoded; charset=utf-8".into())],
             body: Some(self.form(&token)),
@@ -363,7 +356,8 @@ impl WebIdentity {
             hint: NO_STS,
             ..Ask::new(Method::POST, self.endpoint.clone())
         };
-        let page = web::ask(&client.patience, &Route::Internet(&self.environment), &ask)?;
+        let route = Route::Internet(&self.environment);
+        let page = web::with(&client.patience, &route, &self.endpoint, |web| web.ask(&ask))?;
         if !page.is_success() {
             let words = ["Code", "Message"].map(|name| element(&page, name).unwrap_or_default()).join(" ");
             return Err(refused(client, &page, words.trim(), FROM_IDENTITY, NOT_TRUSTED));

@@ -1,6 +1,5 @@
 //! One request to a platform: to a metadata server, which is asked directly, or to a token service of a cloud.
 
-use std::io::Read;
 use std::time::Duration;
 
 use reqwest::blocking::{Client as Http, Response};
@@ -13,8 +12,8 @@ use crate::error::{Code, Error};
 use crate::path::percent_encoded;
 use crate::secret::{Secret, Variable};
 use crate::settings::TlsSettings;
-use crate::vault::answer::compact;
-use crate::vault::client::transport;
+use crate::vault::answer::{compact, seconds};
+use crate::vault::client::{body, transport};
 use crate::vault::dns::Resolver;
 use crate::vault::failure;
 use crate::vault::proxy::{self, Chosen};
@@ -114,19 +113,62 @@ pub fn token(text: &Secret) -> Option<Secret> {
     is_token.then_some(token)
 }
 
-/// Asks until there is an answer, or until the deadline.
+/// The address of a server, and perhaps a path and a query, that a variable has. Messages show the server.
 ///
 /// # Errors
-/// 69 where the server was not reached or not ready, 76 where something else answered, 78 for a proxy that is none.
-pub fn ask(patience: &Patience, route: &Route<'_>, ask: &Ask<'_>) -> Result<Page, Error> {
-    let http = http(route, &ask.url)?;
-    let at = ask.url.origin().ascii_serialization();
-    let page = patience.persist(ask.what, &at, false, || attempt(&http, ask, patience.left()));
-    if page.is_err() {
+/// 78, with the name of the variable, for what is neither http nor https, and for credentials in it.
+pub fn address(text: &str, origin: &str) -> Result<Url, Error> {
+    let is_one = |url: &Url| {
+        let has_credentials = !url.username().is_empty() || url.password().is_some();
+        matches!(url.scheme(), "http" | "https") && !has_credentials && url.fragment().is_none()
+    };
+    let wrong = || Error::config(format!("{origin}: not an address like http://169.254.169.254"));
+    Url::parse(text).ok().filter(is_one).ok_or_else(wrong)
+}
+
+/// The same without a query.
+///
+/// # Errors
+/// As above.
+pub fn server(text: &str, origin: &str) -> Result<Url, Error> {
+    let url = address(text, origin)?;
+    if url.query().is_some() { Err(Error::config(format!("{origin}: a `?` in the address"))) } else { Ok(url) }
+}
+
+/// A platform's server and the connection to it.
+pub struct Web<'a> {
+    http: Http,
+    patience: &'a Patience,
+}
+
+/// Does `work` with the server of a URL, over one connection as far as the server keeps it; it is closed afterwards.
+///
+/// # Errors
+/// 78 for a proxy that is none, and what `work` fails of.
+pub fn with<T>(
+    patience: &Patience,
+    route: &Route<'_>,
+    url: &Url,
+    work: impl FnOnce(&Web<'_>) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let web = Web { http: http(route, url)?, patience };
+    let done = work(&web);
+    if done.is_err() {
         // The process ends with this: waiting for the client's thread would only delay it.
-        std::mem::forget(http);
+        std::mem::forget(web);
     }
-    page
+    done
+}
+
+impl Web<'_> {
+    /// Asks until there is an answer, or until the deadline.
+    ///
+    /// # Errors
+    /// 69 where the server was not reached or not ready, 76 where something else answered.
+    pub fn ask(&self, ask: &Ask<'_>) -> Result<Page, Error> {
+        let at = ask.url.origin().ascii_serialization();
+        self.patience.persist(ask.what, &at, false, || attempt(&self.http, ask, self.patience.left()))
+    }
 }
 
 fn http(route: &Route<'_>, url: &Url) -> Result<Http, Error> {
@@ -158,17 +200,16 @@ fn attempt(http: &Http, ask: &Ask<'_>, left: Duration) -> Tried<Page> {
     }
 }
 
-fn judged(ask: &Ask<'_>, response: Response) -> Tried<Page> {
+fn judged(ask: &Ask<'_>, mut response: Response) -> Tried<Page> {
     let status = response.status().as_u16();
-    let headers = response.headers().clone();
-    let mut body = zeroize::Zeroizing::new(Vec::new());
-    if response.take(LIMIT + 1).read_to_end(&mut body).is_err() {
-        let error = Error::new(Code::Unavailable, "the answer broke off or did not end in time");
-        return Tried::Again(error.hint(ask.hint), None);
-    }
-    if body.len() as u64 > LIMIT {
-        return Tried::Final(Error::new(Code::Protocol, "the answer has more than 1 MiB").hint(ask.hint));
-    }
+    let mut body = match body(&mut response, LIMIT) {
+        Ok(Some(body)) => body,
+        Ok(None) => {
+            return Tried::Final(Error::new(Code::Protocol, "the answer has more than 1 MiB").hint(ask.hint));
+        }
+        Err(error) => return Tried::Again(error.hint(ask.hint), None),
+    };
+    let headers = std::mem::take(response.headers_mut());
     let page = Page { status, headers, body: Secret::from(std::mem::take(&mut *body)) };
     let failed = |code| Error::new(code, format!("status {status}")).hint(ask.hint);
     match status {
@@ -182,5 +223,5 @@ fn judged(ask: &Ask<'_>, response: Response) -> Tried<Page> {
 }
 
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
+    seconds(headers.get(RETRY_AFTER)?.to_str().ok()?)
 }

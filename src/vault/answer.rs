@@ -168,9 +168,13 @@ fn texts<'a>(body: &'a Value, name: &str) -> Vec<&'a str> {
     body.get(name).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect()
 }
 
-/// `Retry-After` in seconds, which is the only form that Vault sends (RFC 9110, 10.2.3).
 fn wait(raw: &Raw<'_>) -> Option<Duration> {
-    raw.retry_after?.trim().parse().ok().map(Duration::from_secs)
+    seconds(raw.retry_after?)
+}
+
+/// `Retry-After` in seconds, which is the only form that Vault sends (RFC 9110, 10.2.3).
+pub fn seconds(retry_after: &str) -> Option<Duration> {
+    retry_after.trim().parse().ok().map(Duration::from_secs)
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ use serde_json::Value;
 use crate::credentials::{self, Loaded, Located};
 use crate::error::{Code, Error, Errors};
 use crate::layers::Layers;
+use crate::path::Path;
 use crate::secret::Secret;
 use crate::settings::Settings;
 use crate::vault::answer::Answer;
@@ -207,7 +208,7 @@ fn names(methods: &[&Method]) -> String {
 pub fn enter(client: &Client, way: Way) -> Result<Session, Error> {
     match way {
         Way::Given(Given { token, files }) => {
-            client.redactor.add(&token);
+            client.redactor().add(&token);
             Ok(Session { files, ..Session::of(Some(token)) })
         }
         Way::Added => Ok(Session::of(None)),
@@ -223,7 +224,7 @@ impl Session {
 }
 
 fn log_in(client: &Client, login: &Login) -> Result<Session, Error> {
-    login.credentials.iter().for_each(|credential| client.redactor.add(credential));
+    login.credentials.iter().for_each(|credential| client.redactor().add(credential));
     match &login.body {
         Body::Ready(body) => send(client, login, body),
         Body::Asked(ask) => {
@@ -251,10 +252,10 @@ fn send(client: &Client, login: &Login, body: &Secret) -> Result<Session, Error>
         return Err(Error { code: Code::Refused, ..refused }.hint(login.hint));
     }
     for warning in answer.warnings() {
-        log::info!("{what}: {}", client.redactor.clean(warning));
+        log::info!("{what}: {}", client.redactor().clean(warning));
     }
     let session = session(&answer, login.files.clone()).map_err(|error| error.at(what))?;
-    session.token.iter().for_each(|token| client.redactor.add(token));
+    session.token.iter().for_each(|token| client.redactor().add(token));
     Ok(session)
 }
 
@@ -341,12 +342,18 @@ fn check_text(loaded: &Loaded) -> Result<(), Error> {
     }
 }
 
-/// The mount of a method as messages have it, and the path of its endpoint.
-fn endpoint(settings: &Settings, method: &str) -> (String, String) {
-    match &settings.auth_mount {
-        Some(mount) => (mount.to_string(), format!("auth/{}/login", mount.encoded())),
-        None => (method.to_owned(), format!("auth/{method}/login")),
+impl Login {
+    /// At the method's mount, without credentials that are known by now.
+    fn new(settings: &Settings, method: &Method, body: Body, hint: &'static str) -> Login {
+        let mount = mount(settings, method);
+        let endpoint = format!("auth/{}/login", mount.encoded());
+        Login { endpoint, mount: mount.to_string(), body, credentials: Vec::new(), files: Vec::new(), hint }
     }
+}
+
+/// Where a method is mounted.
+fn mount(settings: &Settings, method: &Method) -> Path {
+    settings.auth_mount.clone().unwrap_or_else(|| Path::constant(method.name))
 }
 
 #[cfg(test)]

@@ -81,8 +81,6 @@ pub struct Client {
     is_http2: AtomicBool,
     /// The deadline, and how often something is tried.
     pub patience: Patience,
-    /// Knows the credentials that no message may show.
-    pub redactor: Arc<Redactor>,
 }
 
 /// Whether a request may be sent again when it is not known what became of it.
@@ -172,7 +170,6 @@ impl Client {
         let (target, resolver) = target(&address, alias);
         let (proxy, origin) = proxy.map(|Chosen { proxy, origin }| (proxy, origin)).unzip();
         let http = transport(tls, resolver, proxy, address.socket())?;
-        let redactor = Arc::new(Redactor::default());
         Ok(Client {
             http,
             target,
@@ -181,8 +178,7 @@ impl Client {
             namespace,
             is_connected: AtomicBool::new(false),
             is_http2: AtomicBool::new(false),
-            patience: Patience::new(deadline, max_retries, redactor.clone()),
-            redactor,
+            patience: Patience::new(deadline, max_retries),
             address,
             adds_token,
         })
@@ -201,7 +197,8 @@ impl Client {
     /// An answer with a status of 4xx as an error: 66 for 404, else 77.
     pub fn refused(&self, answer: &Answer, what: &str) -> Error {
         let code = if answer.status == 404 { Code::Missing } else { Code::Refused };
-        let error = Error::new(code, self.redactor.clean(&format!("{what}: {} ({})", answer.refusal(), self.address)));
+        let error =
+            Error::new(code, self.redactor().clean(&format!("{what}: {} ({})", answer.refusal(), self.address)));
         match answer.status {
             403 if self.adds_token => error.hint(NO_TOKEN),
             403 if answer.refuses_token() => error.hint(BAD_TOKEN),
@@ -217,7 +214,12 @@ impl Client {
     /// Names the request, the status and the server in what an answer was found to mean.
     pub fn placed(&self, error: Error, what: &str, status: u16) -> Error {
         let message = format!("{what}: {} (status {status}, {})", error.message, self.address);
-        Error { message: self.redactor.clean(&message), ..error }
+        Error { message: self.redactor().clean(&message), ..error }
+    }
+
+    /// Knows the credentials that no message may show.
+    pub fn redactor(&self) -> &Redactor {
+        &self.patience.redactor
     }
 
     /// The namespace of the secrets.
@@ -356,7 +358,7 @@ pub fn transport(
 fn judged(request: &Request<'_>, mut response: Response) -> Outcome {
     let status = response.status().as_u16();
     let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let bytes = match body(&mut response) {
+    let bytes = match body(&mut response, LIMIT) {
         Ok(Some(bytes)) => bytes,
         Ok(None) => return Outcome::Final(Error::new(Code::Protocol, "the answer has more than 4 MiB")),
         Err(error) => return unknown(request, error),
@@ -398,13 +400,16 @@ fn redirected(response: &Response, from: &Url) -> Option<Result<Url, Error>> {
     })
 }
 
-/// The body, or `None` where it is larger than any answer.
-fn body(response: &mut Response) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
-    let expected = response.content_length().filter(|length| *length <= LIMIT).unwrap_or(4096);
+/// The body, or `None` where it has more than `limit` bytes.
+///
+/// # Errors
+/// 69 where it did not come whole.
+pub fn body(response: &mut Response, limit: u64) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
+    let expected = response.content_length().filter(|length| *length <= limit).unwrap_or(4096);
     let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(expected).unwrap_or(4096)));
-    let read = response.take(LIMIT + 1).read_to_end(&mut bytes);
+    let read = response.take(limit + 1).read_to_end(&mut bytes);
     match read {
-        Ok(_) if bytes.len() as u64 > LIMIT => Ok(None),
+        Ok(_) if bytes.len() as u64 > limit => Ok(None),
         Ok(_) => Ok(Some(bytes)),
         Err(error) => {
             let timed_out = failure::find::<reqwest::Error>(&error).is_some_and(reqwest::Error::is_timeout);

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -61,13 +61,14 @@ pub struct Patience {
     /// Tries after the first one; `None` is until the deadline.
     max_retries: Option<u32>,
     pace: Pace,
-    redactor: Arc<Redactor>,
+    /// Knows the credentials that no message may show.
+    pub redactor: Redactor,
 }
 
 impl Patience {
     /// Until the deadline, or until `max_retries` tries after the first one have failed.
-    pub fn new(deadline: Deadline, max_retries: Option<u32>, redactor: Arc<Redactor>) -> Patience {
-        Patience { deadline, max_retries, pace: Pace::default(), redactor }
+    pub fn new(deadline: Deadline, max_retries: Option<u32>) -> Patience {
+        Patience { deadline, max_retries, pace: Pace::default(), redactor: Redactor::default() }
     }
 
     /// The time until the deadline.

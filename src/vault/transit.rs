@@ -52,7 +52,7 @@ fn results(answer: &Answer, wanted: usize) -> Option<Vec<&Value>> {
 fn plaintext(client: &Client, path: &Path, result: &Value) -> Result<Secret, Error> {
     let text = |name| result.get(name).and_then(Value::as_str);
     if let Some(refusal) = text("error").filter(|refusal| !refusal.is_empty()) {
-        let message = format!("{path}: {}", client.redactor.clean(refusal));
+        let message = format!("{path}: {}", client.redactor().clean(refusal));
         return Err(Error::new(Code::Refused, message)
             .hint("was it made with this key (VAULT_TRANSIT_KEY_ID), and is it whole?"));
     }

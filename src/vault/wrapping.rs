@@ -39,12 +39,12 @@ impl Wrapped {
     /// id is in it; and what [`Client::send`] fails of.
     pub fn secret_id(&self, client: &Client) -> Result<Secret, Error> {
         let path = self.look_up(client)?;
-        log::debug!("the wrapping token was made at {}", client.redactor.clean(&path));
+        log::debug!("the wrapping token was made at {}", client.redactor().clean(&path));
         if !is_made_for(&path, &self.mount, self.role.as_deref()) {
             return Err(self.misplaced(client, &path));
         }
         let secret_id = self.unwrap(client)?;
-        client.redactor.add(&secret_id);
+        client.redactor().add(&secret_id);
         Ok(secret_id)
     }
 
@@ -108,7 +108,7 @@ impl Wrapped {
              found {found}",
             self.origin
         );
-        Error::new(Code::Refused, client.redactor.clean(&message)).hint(MISPLACED)
+        Error::new(Code::Refused, client.redactor().clean(&message)).hint(MISPLACED)
     }
 }
 

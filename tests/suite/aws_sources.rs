@@ -204,22 +204,32 @@ fn variables_that_do_not_go_together_stop_the_start() {
         (bare.clone().env("AWS_WEB_IDENTITY_TOKEN_FILE", "/none"), "AWS_ROLE_ARN is not"),
         (full("http://192.0.2.1/x"), "credentials in clear from another machine"),
         (full("http://127.0.0.1.example.com/x"), "credentials in clear from another machine"),
-        (full("http://localhost@192.0.2.1/x"), "credentials in clear from another machine"),
-        (full("ftp://127.0.0.1/x"), "AWS_CONTAINER_CREDENTIALS_FULL_URI: neither http"),
-        (full("no address"), "AWS_CONTAINER_CREDENTIALS_FULL_URI: neither http"),
+        (full("http://localhost@192.0.2.1/x"), "AWS_CONTAINER_CREDENTIALS_FULL_URI: not an address"),
+        (full("http://u:s3cret@127.0.0.1/x"), "AWS_CONTAINER_CREDENTIALS_FULL_URI: not an address"),
+        (full("ftp://127.0.0.1/x"), "AWS_CONTAINER_CREDENTIALS_FULL_URI: not an address"),
+        (full("no address"), "AWS_CONTAINER_CREDENTIALS_FULL_URI: not an address"),
         (bare.clone(), "AWS_EC2_METADATA_DISABLED is true"),
         (bare.clone().env("AWS_EC2_METADATA_DISABLED", "TRUE"), "AWS_EC2_METADATA_DISABLED is true"),
         (
             instance(&account.keys).add_to(bare.clone()).env("AWS_EC2_METADATA_SERVICE_ENDPOINT", "metadata"),
-            "AWS_EC2_METADATA_SERVICE_ENDPOINT: neither http",
+            "AWS_EC2_METADATA_SERVICE_ENDPOINT: not an address",
         ),
         (
             web_identity(&account.keys).add_to(bare.clone()).env("AWS_ENDPOINT_URL_STS", "sts"),
-            "AWS_ENDPOINT_URL_STS: neither http",
+            "AWS_ENDPOINT_URL_STS: not an address",
+        ),
+        (
+            web_identity(&account.keys).add_to(bare.clone()).env("AWS_ENDPOINT_URL_STS", "http://u:s3cret@127.0.0.1"),
+            "AWS_ENDPOINT_URL_STS: not an address",
+        ),
+        (
+            web_identity(&account.keys).add_to(bare.clone()).env("AWS_ENDPOINT_URL_STS", "http://127.0.0.1/?a=b"),
+            "AWS_ENDPOINT_URL_STS: a `?` in the address",
         ),
         (web_identity(&account.keys).add_to(bare.clone()).env("AWS_REGION", "no/region"), "AWS_REGION: not a region"),
     ] {
-        run.fails(78, &[words]);
+        let ended = run.fails(78, &[words]);
+        assert!(!ended.stderr.contains("s3cret"), "{}", ended.stderr);
         assert_eq!(target.own().expect("ours").lines(), Vec::<String>::new(), "{words}");
     }
 }

@@ -306,6 +306,24 @@ fn no_proxy_is_asked_for_a_token() {
 }
 
 #[test]
+fn a_reference_is_for_the_application_and_no_setting_of_the_platform() {
+    let target = ours();
+    let machine = Machine::new(&target);
+    let lines = || machine.metadata.server().lines();
+    machine.way.assert_in(&machine.run().env("AZURE_CLIENT_ID", machine.way.reference()));
+    assert!(lines().len() == 2 && !lines()[0].contains("client_id"), "{:?}", lines());
+}
+
+/// Both requests go over one connection.
+#[test]
+fn the_metadata_service_is_connected_to_once() {
+    let target = ours();
+    let machine = Machine::new(&target);
+    machine.way.assert_in(&machine.run());
+    assert_eq!(machine.metadata.server().connections(), 1);
+}
+
+#[test]
 fn an_address_that_is_none_is_named() {
     let target = ours();
     let machine = Machine::new(&target);

@@ -74,7 +74,7 @@ fn a_name_may_have_every_sign() {
         target.own().expect("ours").clear();
     }
     let way = ldap(&target, "ada");
-    for name in [".", ".."] {
+    for name in [".", "..", "a\nb", "a\u{7f}"] {
         as_user(&way, name).fails(78, &["VAULT_USERNAME"]);
     }
     assert_eq!(way.logins().len(), 0);

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Ask, Body, Login, Method, Way, check_text, check_token, endpoint, incomplete};
+use super::{Ask, Body, Login, Method, Way, check_text, check_token, incomplete, mount};
 use crate::credentials::{self, Loaded, Located};
 use crate::error::{Error, Errors};
 use crate::layers::Layers;
@@ -69,7 +69,6 @@ fn proof(layers: &Layers<'_>) -> Result<Option<Proof>, Error> {
 }
 
 fn login(settings: &Settings, role_id: Loaded, proof: Option<Proof>) -> Result<Login, Error> {
-    let (mount, endpoint) = endpoint(settings, METHOD.name);
     check_text(&role_id)?;
     let (body, given) = match proof {
         None => (Body::Ready(body(&role_id.value, None)), None),
@@ -79,7 +78,8 @@ fn login(settings: &Settings, role_id: Loaded, proof: Option<Proof>) -> Result<L
         }
         Some(Proof::Wrapped(token)) => {
             check_token(&token.value).map_err(|error| error.at(&token.origin))?;
-            let wrapped = Wrapped::new(token.value.clone(), token.origin.clone(), mount.clone(), settings.role.clone());
+            let (mount, role) = (mount(settings, &METHOD).to_string(), settings.role.clone());
+            let wrapped = Wrapped::new(token.value.clone(), token.origin.clone(), mount, role);
             (Body::Asked(Box::new(Unwrapping { role_id: role_id.value.clone(), secret_id: wrapped })), Some(token))
         }
     };
@@ -88,7 +88,7 @@ fn login(settings: &Settings, role_id: Loaded, proof: Option<Proof>) -> Result<L
         credentials.push(loaded.value);
         files.extend(loaded.file);
     }
-    Ok(Login { endpoint, mount, body, credentials, files, hint: HINT })
+    Ok(Login { credentials, files, ..Login::new(settings, &METHOD, body, HINT) })
 }
 
 /// A role id with a secret id that is still to be unwrapped.

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
-use super::{Ask, Body, Login, Method, Way, endpoint, incomplete};
+use super::{Ask, Body, Login, Method, Way, incomplete};
 use crate::error::{Error, Errors};
 use crate::layers::Layers;
 use crate::platform::aws::{self, Source};
@@ -57,13 +57,9 @@ fn prepare(layers: &Layers<'_>, settings: &Settings) -> Result<Way, Errors> {
     let region = errors.keep(region(layers, settings));
     let server_id = errors.keep(server_id(settings));
     let source = errors.keep(source(layers));
-    errors.or(())?;
-    let (Some(region), Some(server_id), Some(source)) = (region, server_id, source) else {
-        return Err(Errors::default());
-    };
-    let (mount, endpoint) = endpoint(settings, METHOD.name);
+    let (Some(region), Some(server_id), Some(source)) = (region, server_id, source) else { return Err(errors) };
     let body = Body::Asked(Box::new(Identity { role: settings.role.clone(), region, server_id, source }));
-    Ok(Way::Login(Login { endpoint, mount, body, credentials: Vec::new(), files: Vec::new(), hint: HINT }))
+    Ok(Way::Login(Login::new(settings, &METHOD, body, HINT)))
 }
 
 fn source(layers: &Layers<'_>) -> Result<Source, Error> {

@@ -3,10 +3,10 @@
 use reqwest::{Method as Http, Url};
 use serde_json::{Map, Value};
 
-use super::{Ask, Body, Login, Method, Way, endpoint, jwt, role};
+use super::{Ask, Body, Login, Method, Way, jwt, role};
 use crate::error::{Code, Error, Errors};
 use crate::layers::Layers;
-use crate::platform::web::{self, Page, Route};
+use crate::platform::web::{self, Page, Route, Web};
 use crate::secret::Secret;
 use crate::settings::Settings;
 use crate::vault::client::Client;
@@ -14,18 +14,13 @@ use crate::vault::client::Client;
 pub(super) const METHOD: Method = Method {
     name: "azure",
     needs: "VAULT_ROLE and Azure's instance metadata service",
-    reads: &[
-        "VAULT_ROLE",
-        "VAULT_AUTH_MOUNT",
-        "VAULT_AZURE_RESOURCE",
-        "AZURE_CLIENT_ID",
-        "AZURE_POD_IDENTITY_AUTHORITY_HOST",
-    ],
+    reads: &["VAULT_ROLE", "VAULT_AUTH_MOUNT", "VAULT_AZURE_RESOURCE", "AZURE_CLIENT_ID", HOST],
     prepare,
 };
 
 const HINT: &str = "does the role allow this identity, its subscription and resource group, and is VAULT_AZURE_RESOURCE the \
     resource of the mount's configuration? The mount may be another (VAULT_AUTH_MOUNT)";
+const HOST: &str = "AZURE_POD_IDENTITY_AUTHORITY_HOST";
 /// The address of the service on every machine of Azure's.
 const SERVER: &str = "http://169.254.169.254";
 /// What Vault is configured with in its documentation.
@@ -33,6 +28,7 @@ const RESOURCE: &str = "https://management.azure.com/";
 const TOKEN: &str = "the token of the managed identity, from Azure's instance metadata service";
 const MACHINE: &str = "which machine this is, from Azure's instance metadata service";
 const NOT_REACHED: &str = "does this run on a virtual machine of Azure's, and may the container reach 169.254.169.254?";
+
 /// <https://learn.microsoft.com/azure/virtual-machines/instance-metadata-service>
 #[derive(Debug)]
 struct Identity {
@@ -43,46 +39,37 @@ struct Identity {
 
 fn prepare(layers: &Layers<'_>, settings: &Settings) -> Result<Way, Errors> {
     let role = role(&METHOD, settings)?;
-    let variable = |name| layers.raw(name).and_then(Secret::expose_text).map(str::trim);
-    let server = variable("AZURE_POD_IDENTITY_AUTHORITY_HOST").unwrap_or(SERVER);
+    let server = layers.text_of_platform(HOST).unwrap_or(SERVER);
     let resource = settings.azure_resource.as_deref().unwrap_or(RESOURCE);
     let mut query = vec![("api-version", "2018-02-01"), ("resource", resource)];
     // One of several identities, as Azure's own libraries are told of it.
-    query.extend(variable("AZURE_CLIENT_ID").map(|id| ("client_id", id)));
+    query.extend(layers.text_of_platform("AZURE_CLIENT_ID").map(|id| ("client_id", id)));
     let token = url(server, "metadata/identity/oauth2/token", &query)?;
     let machine = url(server, "metadata/instance", &[("api-version", "2021-02-01"), ("format", "json")])?;
-    let (mount, endpoint) = endpoint(settings, METHOD.name);
     let body = Body::Asked(Box::new(Identity { role, token, machine }));
-    Ok(Way::Login(Login { endpoint, mount, body, credentials: Vec::new(), files: Vec::new(), hint: HINT }))
+    Ok(Way::Login(Login::new(settings, &METHOD, body, HINT)))
 }
 
 fn url(server: &str, path: &str, query: &[(&str, &str)]) -> Result<Url, Error> {
-    let server = Url::parse(server).ok().filter(is_server);
-    let wrong = || Error::config("AZURE_POD_IDENTITY_AUTHORITY_HOST: not an address like http://169.254.169.254");
-    let mut url = server.ok_or_else(wrong)?;
+    let mut url = web::server(server, HOST)?;
     url.set_path(&format!("{}/{path}", url.path().trim_end_matches('/')));
     Ok(web::with_query(url, query))
 }
 
-/// Nothing but a place: messages show it, and it takes a path and a query.
-fn is_server(url: &Url) -> bool {
-    let is_place = url.query().is_none() && url.fragment().is_none();
-    matches!(url.scheme(), "http" | "https") && is_place && url.username().is_empty() && url.password().is_none()
-}
-
 impl Ask for Identity {
     fn body(&self, client: &Client) -> Result<Secret, Error> {
-        let jwt = token(&get(client, &self.token, TOKEN)?)?;
-        client.redactor.add(&jwt);
-        let machine = machine(&get(client, &self.machine, MACHINE)?)?;
+        let (jwt, machine) = web::with(&client.patience, &Route::Direct, &self.token, |web| {
+            let jwt = token(&get(web, &self.token, TOKEN)?)?;
+            client.redactor().add(&jwt);
+            Ok((jwt, machine(&get(web, &self.machine, MACHINE)?)?))
+        })?;
         Ok(jwt::body(Some(&self.role), &jwt, machine))
     }
 }
 
-fn get(client: &Client, url: &Url, what: &str) -> Result<Page, Error> {
+fn get(web: &Web<'_>, url: &Url, what: &str) -> Result<Page, Error> {
     let headers = vec![("Metadata", "true".into())];
-    let ask = web::Ask { headers, is_later, what, hint: NOT_REACHED, ..web::Ask::new(Http::GET, url.clone()) };
-    web::ask(&client.patience, &Route::Direct, &ask)
+    web.ask(&web::Ask { headers, is_later, what, hint: NOT_REACHED, ..web::Ask::new(Http::GET, url.clone()) })
 }
 
 /// The service answers so while it is being updated, or is not ready yet.
@@ -96,7 +83,8 @@ fn token(page: &Page) -> Result<Secret, Error> {
             .refused(TOKEN, &page.words())
             .hint("has the machine a managed identity? With several of them AZURE_CLIENT_ID says which"));
     }
-    let token = text(page, "/access_token").and_then(|token| web::token(&token.into()));
+    let answer = answer(page);
+    let token = answer.get("access_token").and_then(Value::as_str).and_then(|token| web::token(&token.into()));
     token.ok_or_else(|| Error::new(Code::Protocol, format!("{TOKEN}: no access_token in the answer")))
 }
 
@@ -105,7 +93,8 @@ fn machine(page: &Page) -> Result<Map<String, Value>, Error> {
     if !page.is_success() {
         return Err(page.refused(MACHINE, &page.words()).hint(NOT_REACHED));
     }
-    let field = |name: &str| text(page, &format!("/compute/{name}")).filter(|text| !text.is_empty());
+    let answer = answer(page);
+    let field = |name: &str| answer.get("compute")?.get(name)?.as_str().filter(|text| !text.is_empty());
     let name = field("vmScaleSetName").map(|name| ("vmss_name", name)).or_else(|| Some(("vm_name", field("name")?)));
     let (Some(subscription), Some(group), Some((kind, name))) =
         (field("subscriptionId"), field("resourceGroupName"), name)
@@ -120,9 +109,9 @@ fn machine(page: &Page) -> Result<Map<String, Value>, Error> {
     Ok(fields)
 }
 
-fn text(page: &Page, pointer: &str) -> Option<String> {
-    let body: Value = serde_json::from_slice(page.body.expose()).ok()?;
-    body.pointer(pointer).and_then(Value::as_str).map(str::to_owned)
+/// Null where it is no JSON.
+fn answer(page: &Page) -> Value {
+    serde_json::from_slice(page.body.expose()).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -2,8 +2,7 @@
 
 use serde_json::json;
 
-use super::{Body, Login, Method, Way, endpoint, incomplete};
-use crate::address::Address;
+use super::{Body, Login, Method, Way, incomplete};
 use crate::error::{Error, Errors};
 use crate::layers::Layers;
 use crate::secret::Secret;
@@ -23,13 +22,12 @@ fn prepare(_layers: &Layers<'_>, settings: &Settings) -> Result<Way, Errors> {
     if settings.tls.client.is_none() {
         return Err(incomplete(&METHOD, "client certificate").into());
     }
-    if settings.address.as_ref().is_some_and(|address| !Address::is_https(address)) {
+    if settings.address.as_ref().is_some_and(|address| !address.is_https()) {
         return Err(Error::config("the auth method cert, and an address that is not https")
             .hint("the client certificate is shown in the TLS handshake")
             .into());
     }
-    let (mount, endpoint) = endpoint(settings, METHOD.name);
     let body = settings.role.as_ref().map_or_else(|| json!({}), |role| json!({ "name": role }));
     let body = Body::Ready(Secret::from(body.to_string()));
-    Ok(Way::Login(Login { endpoint, mount, body, credentials: Vec::new(), files: Vec::new(), hint: HINT }))
+    Ok(Way::Login(Login::new(settings, &METHOD, body, HINT)))
 }

@@ -3,7 +3,7 @@
 use reqwest::{Method as Http, Url};
 use serde_json::Map;
 
-use super::{Ask, Body, Login, Method, Way, endpoint, jwt, role};
+use super::{Ask, Body, Login, Method, Way, jwt, role};
 use crate::error::{Code, Error, Errors};
 use crate::layers::Layers;
 use crate::platform::web::{self, Page, Route};
@@ -14,7 +14,7 @@ use crate::vault::client::Client;
 pub(super) const METHOD: Method = Method {
     name: "gcp",
     needs: "VAULT_ROLE, which is of type gce, and Google's metadata server",
-    reads: &["VAULT_ROLE", "VAULT_AUTH_MOUNT", "GCE_METADATA_HOST"],
+    reads: &["VAULT_ROLE", "VAULT_AUTH_MOUNT", HOST],
     prepare,
 };
 
@@ -22,6 +22,7 @@ const HINT: &str = "does the role (type gce) allow this service account, project
     another (VAULT_AUTH_MOUNT)";
 /// The name of the metadata server, which every instance knows; GKE's answers by it too.
 const SERVER: &str = "metadata.google.internal";
+const HOST: &str = "GCE_METADATA_HOST";
 const WHAT: &str = "the identity token of this machine, from Google's metadata server";
 const NOT_REACHED: &str = "does this run on Google Cloud? GCE_METADATA_HOST names another host for its metadata server";
 /// Whoever asks must send it, and it tells Google's server from any other.
@@ -36,37 +37,29 @@ struct Identity {
 
 fn prepare(layers: &Layers<'_>, settings: &Settings) -> Result<Way, Errors> {
     let role = role(&METHOD, settings)?;
-    let host = layers.raw("GCE_METADATA_HOST").and_then(Secret::expose_text).map_or(SERVER, str::trim);
+    let host = layers.text_of_platform(HOST).unwrap_or(SERVER);
     let url = url(host, &role)?;
-    let (mount, endpoint) = endpoint(settings, METHOD.name);
     let body = Body::Asked(Box::new(Identity { role, url }));
-    Ok(Way::Login(Login { endpoint, mount, body, credentials: Vec::new(), files: Vec::new(), hint: HINT }))
+    Ok(Way::Login(Login::new(settings, &METHOD, body, HINT)))
 }
 
 /// The audience is what Vault looks for at the end of the token's: `vault/<role>`.
 fn url(host: &str, role: &str) -> Result<Url, Error> {
-    let parsed = Url::parse(&format!("http://{host}"));
-    let server =
-        parsed.ok().filter(|url| url.as_str() == format!("http://{}/", url.authority()) && url.username().is_empty());
-    let mut url = server.ok_or_else(|| Error::config("GCE_METADATA_HOST: not a host, or a host and a port"))?;
+    let mut url = web::server(&format!("http://{host}"), HOST)?;
+    if url.path() != "/" {
+        return Err(Error::config(format!("{HOST}: not a host, or a host and a port")));
+    }
     url.set_path("computeMetadata/v1/instance/service-accounts/default/identity");
     Ok(web::with_query(url, &[("audience", &format!("http://vault/{role}")), ("format", "full")]))
 }
 
 impl Ask for Identity {
     fn body(&self, client: &Client) -> Result<Secret, Error> {
-        let page = web::ask(
-            &client.patience,
-            &Route::Direct,
-            &web::Ask {
-                headers: vec![(FLAVOR.0, FLAVOR.1.into())],
-                what: WHAT,
-                hint: NOT_REACHED,
-                ..web::Ask::new(Http::GET, self.url.clone())
-            },
-        )?;
+        let headers = vec![(FLAVOR.0, FLAVOR.1.into())];
+        let ask = web::Ask { headers, what: WHAT, hint: NOT_REACHED, ..web::Ask::new(Http::GET, self.url.clone()) };
+        let page = web::with(&client.patience, &Route::Direct, &self.url, |web| web.ask(&ask))?;
         let jwt = token(&page)?;
-        client.redactor.add(&jwt);
+        client.redactor().add(&jwt);
         Ok(jwt::body(Some(&self.role), &jwt, Map::new()))
     }
 }

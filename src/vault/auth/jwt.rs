@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{Body, Login, Method, Way, check_text, endpoint, incomplete};
+use super::{Body, Login, Method, Way, check_text, incomplete};
 use crate::credentials::{self, Loaded, Located};
 use crate::error::{Error, Errors};
 use crate::layers::Layers;
@@ -37,9 +37,9 @@ fn prepare(layers: &Layers<'_>, settings: &Settings) -> Result<Way, Errors> {
 pub(super) fn login(settings: &Settings, presented: Presented) -> Result<Login, Error> {
     let Presented { method, role, jwt, hint } = presented;
     check_text(&jwt)?;
-    let (mount, endpoint) = endpoint(settings, method.name);
     let body = Body::Ready(body(role.as_deref(), &jwt.value, Map::new()));
-    Ok(Login { endpoint, mount, body, credentials: vec![jwt.value], files: jwt.file.into_iter().collect(), hint })
+    let (credentials, files) = (vec![jwt.value], jwt.file.into_iter().collect());
+    Ok(Login { credentials, files, ..Login::new(settings, method, body, hint) })
 }
 
 /// The body of such a login, with what a method sends beside.

@@ -27,8 +27,7 @@ fn prepare(layers: &Layers<'_>, settings: &Settings) -> Result<Way, Errors> {
     let mut errors = Errors::default();
     let role = errors.keep(role(&METHOD, settings));
     let jwt = errors.keep(jwt(layers, settings));
-    errors.or(())?;
-    let (Some(role), Some(jwt)) = (role, jwt) else { return Err(Errors::default()) };
+    let (Some(role), Some(jwt)) = (role, jwt) else { return Err(errors) };
     Ok(Way::Login(login(settings, Presented { method: &METHOD, role: Some(role), jwt, hint: HINT })?))
 }
 

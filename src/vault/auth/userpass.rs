@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Body, Login, Method, Way, check_text, endpoint, incomplete};
+use super::{Body, Login, Method, Way, check_text, incomplete};
 use crate::credentials::{self, Loaded, Located};
 use crate::error::{Error, Errors};
 use crate::layers::Layers;
@@ -30,19 +30,21 @@ pub(super) fn prepare(
     let mut errors = Errors::default();
     let user = errors.keep(user(method, settings));
     let password = errors.keep(password(method, layers));
-    errors.or(())?;
-    let (mount, endpoint) = endpoint(settings, method.name);
-    let (Some(user), Some(Loaded { value, file, .. })) = (user, password) else { return Err(Errors::default()) };
+    let (Some(user), Some(Loaded { value, file, .. })) = (user, password) else { return Err(errors) };
     let body = Body::Ready(Secret::from(json!({ "password": value.expose_text() }).to_string()));
-    let (endpoint, files) = (format!("{endpoint}/{user}"), file.into_iter().collect());
-    Ok(Way::Login(Login { endpoint, mount, body, credentials: vec![value], files, hint }))
+    let login = Login::new(settings, method, body, hint);
+    let (endpoint, files) = (format!("{}/{user}", login.endpoint), file.into_iter().collect());
+    Ok(Way::Login(Login { endpoint, credentials: vec![value], files, ..login }))
 }
 
-/// The name as one segment of a path; a URL parser takes dots for a way up, however they are written.
+/// The name as one segment of a path: a URL parser takes dots for a way up, however they are written, and Vault has no
+/// path with a control character.
 fn user(method: &Method, settings: &Settings) -> Result<String, Error> {
     match settings.username.as_deref() {
         None => Err(incomplete(method, "user name")),
-        Some("." | "..") => Err(Error::config("VAULT_USERNAME: not a name that a path can have")),
+        Some(name) if matches!(name, "." | "..") || name.contains(char::is_control) => {
+            Err(Error::config("VAULT_USERNAME: not a name that a path can have"))
+        }
         Some(name) => Ok(percent_encoded(name.as_bytes(), "-._~")),
     }
 }
