@@ -25,6 +25,7 @@ mod contract_pki;
 mod contract_transit;
 mod controls;
 mod exec;
+mod far;
 mod from_path;
 mod gcp;
 mod grammar;

@@ -35,7 +35,7 @@ pub struct Builder {
     tls: Option<Settings>,
     prefix: String,
     port: u16,
-    ipv6: bool,
+    ip: Option<IpAddr>,
     socket: Option<PathBuf>,
     flavour: Flavour,
     sealed: bool,
@@ -93,8 +93,14 @@ impl Builder {
 
     /// Listens on `[::1]`.
     #[must_use]
-    pub fn ipv6(mut self) -> Self {
-        self.ipv6 = true;
+    pub fn ipv6(self) -> Self {
+        self.ip(Ipv6Addr::LOCALHOST.into())
+    }
+
+    /// Listens on this address, and has it in its certificate: that of a host in a namespace of the test's own.
+    #[must_use]
+    pub fn ip(mut self, ip: IpAddr) -> Self {
+        self.ip = Some(ip);
         self
     }
 
@@ -112,8 +118,7 @@ impl Builder {
             let listener = UnixListener::bind(path).expect("a socket");
             return (Listener::Socket(listener), Place::Socket(path.clone()));
         }
-        let ip: IpAddr = if self.ipv6 { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() };
-        let (listener, address) = Listener::on_port(ip, self.port);
+        let (listener, address) = Listener::on_port(self.ip.unwrap_or(Ipv4Addr::LOCALHOST.into()), self.port);
         (listener, Place::Port(address))
     }
 
@@ -134,7 +139,7 @@ impl Builder {
     /// Starts it; it accepts connections when this returns.
     pub fn start(self) -> TestVault {
         let (listener, place) = self.bind();
-        let (acceptor, files) = self.tls.map(tls::prepare).unzip();
+        let (acceptor, files) = self.tls.map(|tls| tls::prepare(Settings { ip: self.ip, ..tls })).unzip();
         let mut core = Core::new(self.flavour);
         core.sealed = self.sealed;
         let api = Arc::new(Api::new(core, self.prefix.clone()));

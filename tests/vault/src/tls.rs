@@ -1,12 +1,13 @@
 //! Certificates and TLS settings for the server.
 
 use std::fs;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-    KeyUsagePurpose, date_time_ymd,
+    KeyUsagePurpose, SanType, date_time_ymd,
 };
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
@@ -107,6 +108,8 @@ pub(crate) struct Settings {
     pub(crate) versions: Versions,
     pub(crate) client_certificate: bool,
     pub(crate) http1_only: bool,
+    /// An address that the certificate is for, beside those of this machine.
+    pub(crate) ip: Option<IpAddr>,
 }
 
 /// A certificate with its key, both as PEM.
@@ -118,7 +121,7 @@ struct Pair {
 /// Makes the certificates and what accepts connections with them.
 pub(crate) fn prepare(settings: Settings) -> (TlsAcceptor, TlsFiles) {
     let ca = issuer();
-    let server = server_pair(settings.certificate, &ca);
+    let server = server_pair(settings.certificate, settings.ip, &ca);
     let client = signed(&client_params(), &ca);
     let trusted = match settings.certificate {
         Certificate::OwnCa | Certificate::WrongName | Certificate::Expired => ca.pem(),
@@ -165,8 +168,9 @@ fn client_params() -> CertificateParams {
     params
 }
 
-fn server_pair(certificate: Certificate, ca: &CertifiedIssuer<'_, KeyPair>) -> Pair {
+fn server_pair(certificate: Certificate, ip: Option<IpAddr>, ca: &CertifiedIssuer<'_, KeyPair>) -> Pair {
     let mut params = server_params(&["localhost", "127.0.0.1", "::1"]);
+    params.subject_alt_names.extend(ip.map(SanType::IpAddress));
     if matches!(certificate, Certificate::Expired | Certificate::SelfSignedExpired | Certificate::SelfSignedCaExpired) {
         params.not_after = date_time_ymd(2020, 2, 1);
     }

@@ -1,0 +1,119 @@
+//! Round trips of a start over a network, counted where the packets pass: handshakes and TCP's windows among them.
+
+use std::time::{Duration, Instant};
+
+use test_vault::{Builder, Far, Operator, Side, Target, TestVault, json};
+
+use crate::app::{as_role, kv, reading, role};
+use crate::launch::{as_root, eventually, not_run};
+use crate::support::{Run, run_at};
+
+/// Long enough for all that a program sends at once to be under way before the first answer is there, also on a busy
+/// machine.
+const ROUND_TRIP: Duration = Duration::from_millis(100);
+
+/// Runs a test on two hosts that are a round trip apart.
+fn on_a_network(name: &str, test: impl FnOnce(&Far)) {
+    as_root(name, || match Far::new(ROUND_TRIP) {
+        Ok(far) => test(&far),
+        Err(error) => not_run(name, format!("no network of its own: {error}")),
+    });
+}
+
+/// A Vault on the other host.
+fn vault(far: &Far, builder: Builder) -> Target {
+    far.on(Side::Far, || builder.ip(Far::address(Side::Far)).start()).into()
+}
+
+/// What there is to read: a mount with secrets of this size, and a role.
+struct Setting {
+    target: Target,
+    run: Run,
+    mount: String,
+}
+
+impl Setting {
+    fn new(target: Target, secrets: usize, size: usize) -> Setting {
+        let mount = kv(&target, 2);
+        let put = |operator: Operator, number| {
+            operator.kv_put(&mount, 2, &format!("s{number}"), json!({ "k": "v".repeat(size) }));
+        };
+        (0..secrets).for_each(|number| put(target.operator(), number));
+        let role = role(&target, &reading(&mount), json!({}));
+        let run = as_role(&target, &role);
+        Setting { target, run, mount }
+    }
+
+    /// A start that reads this many of them, each at `path` below the mount.
+    fn reading(&self, secrets: usize, path: &str) -> Run {
+        let name = |number| format!("S{number}");
+        let reference = |number| format!("vault:{}/{path}s{number}#k", self.mount);
+        (0..secrets).fold(self.run.clone(), |run, number| run.env(name(number), reference(number)))
+    }
+}
+
+/// The round trips of a start, which has to work and to take as long as they do.
+#[track_caller]
+fn round_trips(far: &Far, run: &Run) -> u32 {
+    far.reset();
+    let began = Instant::now();
+    let ended = far.on(Side::Near, || run.clone().marker().end());
+    let took = began.elapsed();
+    assert!(ended.started(), "{}", ended.stderr);
+    let trips = eventually("the end of the connection", || far.round_trips());
+    assert!(took >= ROUND_TRIP * trips, "{took:?} for {trips} round trips");
+    trips
+}
+
+#[test]
+fn a_start_over_tls_takes_four_round_trips_however_many_secrets() {
+    on_a_network("far::a_start_over_tls_takes_four_round_trips_however_many_secrets", |far| {
+        let setting = Setting::new(vault(far, TestVault::builder().https()), 50, 8);
+        // TCP, TLS, login, reads. 20 answers of 400 bytes are within the 10 segments that TCP sends at first (RFC 6928).
+        for secrets in [1, 20] {
+            let run = setting.reading(secrets, "data/");
+            assert_eq!(round_trips(far, &run.clone().option("--revoke=false")), 4, "{secrets}");
+            assert_eq!(round_trips(far, &run), 5, "{secrets}: one more to revoke");
+            let run = setting.reading(secrets, "").option("--revoke=false");
+            assert_eq!(round_trips(far, &run), 5, "{secrets}: one more to find the versions out");
+            assert_eq!(round_trips(far, &run.option("--kv-version=2")), 4, "{secrets}: none where they are set");
+        }
+    });
+}
+
+#[test]
+fn answers_beyond_the_first_window_of_tcp_take_one_round_trip_for_each_doubling_of_it() {
+    let name = "far::answers_beyond_the_first_window_of_tcp_take_one_round_trip_for_each_doubling_of_it";
+    on_a_network(name, |far| {
+        let setting = Setting::new(vault(far, TestVault::builder().https()), 50, 200);
+        // 50 answers are 28 kB: after the answers to handshake and login the window has some 18 kB, then twice as much.
+        let run = setting.reading(50, "data/").option("--revoke=false");
+        assert_eq!(round_trips(far, &run), 5);
+        assert_eq!(setting.target.own().expect("own").connections(), 1);
+    });
+}
+
+#[test]
+fn a_token_saves_the_login_and_http_the_handshake_of_tls() {
+    on_a_network("far::a_token_saves_the_login_and_http_the_handshake_of_tls", |far| {
+        for (builder, login, token) in [(TestVault::builder().https(), 4, 3), (TestVault::builder(), 3, 2)] {
+            let setting = Setting::new(vault(far, builder), 1, 8);
+            let run = setting.reading(1, "data/").option("--revoke=false");
+            assert_eq!(round_trips(far, &run), login);
+            let given = run_at(&setting.target).env("VAULT_TOKEN", setting.target.root_token());
+            assert_eq!(round_trips(far, &given.env("S0", format!("vault:{}/data/s0#k", setting.mount))), token);
+        }
+    });
+}
+
+#[test]
+fn over_http_1_1_reads_wait_for_connections_and_for_one_another() {
+    on_a_network("far::over_http_1_1_reads_wait_for_connections_and_for_one_another", |far| {
+        let setting = Setting::new(vault(far, TestVault::builder()), 50, 8);
+        // TCP and login; then eight connections, seven of them new, with a request at a time on each.
+        for (secrets, trips) in [(1, 3..=3), (8, 4..=4), (50, 9..=10)] {
+            let found = round_trips(far, &setting.reading(secrets, "data/").option("--revoke=false"));
+            assert!(trips.contains(&found), "{secrets}: {found}");
+        }
+    });
+}
