@@ -1,6 +1,8 @@
 //! TLS: which certificates are trusted, and which one is shown.
 
+use std::collections::HashSet;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -111,27 +113,41 @@ fn certificates(pem: &[u8], place: &str) -> Result<Vec<CertificateDer<'static>>,
     }
 }
 
-/// Every certificate in the files below a directory; files without one are passed over.
+/// Every certificate in the files below a directory that the user named; files without one are passed over.
 fn certificates_below(directory: &Sourced) -> Result<Vec<CertificateDer<'static>>, Error> {
-    let mut found = Vec::new();
-    let mut left = vec![PathBuf::from(directory.text()?)];
-    while let Some(next) = left.pop() {
-        let entries = fs::read_dir(&next)
-            .map_err(|error| Error::config(format!("{}: {}: {error}", directory.origin, next.display())))?;
-        for entry in entries.flatten() {
-            // Links to directories are not followed, as Vault's own client does not: they may lead round in circles.
-            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                left.push(entry.path());
-            } else if entry.path().is_file() {
-                let bytes = read_file(&entry.path()).unwrap_or_default();
-                found.extend(CertificateDer::pem_slice_iter(&bytes).flatten());
-            }
-        }
-    }
+    let files = files_below(Path::new(directory.text()?))
+        .map_err(|(next, error)| Error::config(format!("{}: {}: {error}", directory.origin, next.display())))?;
+    let found: Vec<_> = files.iter().flat_map(|file| certificates_of(file)).collect();
     if found.is_empty() {
         return Err(Error::config(format!("{}: no certificate in any file of the directory", place(directory))));
     }
     Ok(found)
+}
+
+/// The certificates that can be read in a file.
+fn certificates_of(file: &Path) -> Vec<CertificateDer<'static>> {
+    CertificateDer::pem_slice_iter(&read_file(file).unwrap_or_default()).flatten().collect()
+}
+
+/// Each file below a directory once: one that links to each certificate by its hash, as `openssl rehash` makes it, has
+/// most of them several times.
+fn files_below(directory: &Path) -> Result<Vec<PathBuf>, (PathBuf, std::io::Error)> {
+    let mut files = Vec::new();
+    let mut seen = HashSet::new();
+    let mut left = vec![directory.to_owned()];
+    while let Some(next) = left.pop() {
+        let entries = fs::read_dir(&next).map_err(|error| (next, error))?;
+        for entry in entries.flatten() {
+            // Links to directories are not followed, as Vault's own client does not: they may lead round in circles.
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                left.push(entry.path());
+                continue;
+            }
+            let found = fs::metadata(entry.path()).ok().filter(fs::Metadata::is_file);
+            files.extend(found.filter(|found| seen.insert((found.dev(), found.ino()))).map(|_| entry.path()));
+        }
+    }
+    Ok(files)
 }
 
 fn key_in(file: &Sourced) -> Result<PrivateKeyDer<'static>, Error> {
@@ -173,6 +189,15 @@ struct Bundle {
     directory: Option<PathBuf>,
 }
 
+impl Bundle {
+    /// What cannot be read in it is passed over: whether the rest is enough, the handshake shows.
+    fn certificates(&self) -> Vec<CertificateDer<'static>> {
+        let directory = self.directory.as_deref().and_then(|directory| files_below(directory).ok());
+        let files = self.file.iter().cloned().chain(directory.into_iter().flatten());
+        files.flat_map(|file| certificates_of(&file)).collect()
+    }
+}
+
 /// Verifies the server's certificate as the webpki does, with three differences: the name may be another than the URL's;
 /// a certificate that is identical to a configured one is accepted although it is an authority's (a self-signed one is,
 /// in most development set-ups); and nothing is verified where the user said so.
@@ -195,8 +220,7 @@ impl Verifier {
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(self.configured.iter().cloned());
         if let Some(bundle) = &self.system {
-            let found = rustls_native_certs::load_certs_from_paths(bundle.file.as_deref(), bundle.directory.as_deref());
-            roots.add_parsable_certificates(found.certs);
+            roots.add_parsable_certificates(bundle.certificates());
         }
         WebPkiServerVerifier::builder_with_provider(Arc::new(roots), self.provider.clone())
             .build()

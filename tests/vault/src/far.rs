@@ -24,8 +24,8 @@ use nix::sys::time::TimeSpec;
 /// Addresses for documentation (RFC 5737): nobody else's.
 const ADDRESSES: [Ipv4Addr; 2] = [Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(192, 0, 2, 2)];
 const DEVICE: &CStr = c"far0";
-/// An IPv4 packet of the largest size.
-const PACKET: usize = 65_535;
+/// The devices' MTU, in bytes: no packet is larger.
+const PACKET: usize = 1500;
 /// How long the cable sleeps at most before it looks whether it is still wanted.
 const LOOK: Duration = Duration::from_millis(50);
 

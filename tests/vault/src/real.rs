@@ -2,7 +2,7 @@
 
 use std::env;
 use std::fs::{self, File};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{self, Command, ExitStatus, Stdio};
@@ -20,7 +20,6 @@ use uuid::Uuid;
 use crate::operator::Operator;
 
 const STARTUP: Duration = Duration::from_mins(1);
-const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// `bao` or `vault` in dev mode. There is one for each scheme, which all tests of a process share, and which ends with the process.
 pub struct RealVault {
@@ -34,21 +33,22 @@ impl RealVault {
     /// The one that speaks plain HTTP, if there is a binary on the `PATH`.
     pub fn http() -> Option<&'static Self> {
         static SHARED: OnceLock<Option<RealVault>> = OnceLock::new();
-        SHARED.get_or_init(|| Some(Self::start(&binary()?, LOCAL, false))).as_ref()
+        SHARED.get_or_init(|| Some(Self::start(&binary()?, Ipv4Addr::LOCALHOST, false))).as_ref()
     }
 
     /// The one that speaks HTTPS, if there is a binary on the `PATH`.
     pub fn https() -> Option<&'static Self> {
         static SHARED: OnceLock<Option<RealVault>> = OnceLock::new();
-        SHARED.get_or_init(|| Some(Self::start(&binary()?, LOCAL, true))).as_ref()
+        SHARED.get_or_init(|| Some(Self::start(&binary()?, Ipv4Addr::LOCALHOST, true))).as_ref()
     }
 
-    /// One of its own that speaks HTTPS at an address of this thread's network, if there is a binary on the `PATH`. It ends with the process.
-    pub fn at(ip: IpAddr) -> Option<Self> {
-        Some(Self::start(&binary()?, ip, true))
+    /// One of its own that speaks HTTPS at every address of this thread's network, if there is a binary on the `PATH`: for a network of the
+    /// test's own. Its certificate is for `localhost`.
+    pub fn on_every_address() -> Option<Self> {
+        Some(Self::start(&binary()?, Ipv4Addr::UNSPECIFIED, true))
     }
 
-    /// What goes into `VAULT_ADDR`.
+    /// What goes into `VAULT_ADDR` on its own host.
     pub fn addr(&self) -> &str {
         &self.addr
     }
@@ -73,24 +73,21 @@ impl RealVault {
         Operator::http(&self.addr, &self.root_token, self.ca())
     }
 
-    fn start(binary: &Path, ip: IpAddr, tls: bool) -> Self {
+    fn start(binary: &Path, ip: Ipv4Addr, tls: bool) -> Self {
         let port = free_port();
         let root_token = format!("root-{}", Uuid::new_v4().simple());
         let home = home("real-vault-");
         let mut command = command(binary, &home, (ip, port).into(), &root_token);
         if tls {
-            command
-                .arg("-dev-tls")
-                .arg(format!("-dev-tls-cert-dir={}", home.display()))
-                .arg(format!("-dev-tls-san={ip}"));
+            command.arg("-dev-tls").arg(format!("-dev-tls-cert-dir={}", home.display()));
         }
         let log = home.join("log");
         keep_running(command, &log, Signal::SIGKILL);
         let scheme = if tls { "https" } else { "http" };
-        let addr = format!("{scheme}://{}", SocketAddr::new(ip, port));
+        let addr = format!("{scheme}://127.0.0.1:{port}");
         let ca = tls.then(|| home.join("vault-ca.pem"));
         let mut real = Self { addr, root_token, ca, version: String::new() };
-        wait_until_ready((ip, port).into(), &log, || real.operator());
+        wait_until_ready(port, &log, || real.operator());
         let version = real.operator().read("sys/seal-status")["version"].as_str().unwrap_or_default().to_owned();
         real.version = version;
         real
@@ -163,9 +160,11 @@ pub(crate) fn keep_running(mut command: Command, log: &Path, end: Signal) -> Pid
 }
 
 /// The last thing that dev mode does is to mount `secret/`.
-fn wait_until_ready(address: SocketAddr, log: &Path, operator: impl Fn() -> Operator) {
+fn wait_until_ready(port: u16, log: &Path, operator: impl Fn() -> Operator) {
     let deadline = Instant::now() + STARTUP;
-    let is_ready = || TcpStream::connect(address).is_ok() && operator().succeeds("sys/internal/ui/mounts/secret");
+    let is_ready = || {
+        TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok() && operator().succeeds("sys/internal/ui/mounts/secret")
+    };
     while !is_ready() {
         let said = fs::read_to_string(log).unwrap_or_default();
         assert!(Instant::now() < deadline, "the real server is not ready:\n{said}");
