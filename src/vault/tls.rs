@@ -124,9 +124,9 @@ fn certificates_below(directory: &Sourced) -> Result<Vec<CertificateDer<'static>
     Ok(found)
 }
 
-/// The certificates that can be read in a file.
+/// The certificates that can be read in a file. They are public, so nothing of it is wiped with care: a bundle is large.
 fn certificates_of(file: &Path) -> Vec<CertificateDer<'static>> {
-    CertificateDer::pem_slice_iter(&read_file(file).unwrap_or_default()).flatten().collect()
+    CertificateDer::pem_slice_iter(&fs::read(file).unwrap_or_default()).flatten().collect()
 }
 
 /// Each file below a directory once: one that links to each certificate by its hash, as `openssl rehash` makes it, has
