@@ -1,0 +1,98 @@
+//! What is measured: a login with AppRole, some reads, and a program that does nothing.
+
+use std::path::PathBuf;
+
+use test_vault::{Target, json};
+
+use crate::timing::Rival;
+
+/// The application.
+pub(crate) const NOTHING: &str = "/bin/true";
+
+pub(crate) fn binary() -> PathBuf {
+    std::env::var_os("VAULT_EXEC_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_vault-exec").into()).into()
+}
+
+/// A role on a server, and secrets that it may read.
+pub(crate) struct Job {
+    pub(crate) addr: String,
+    pub(crate) ca: Option<String>,
+    /// The name in the server's certificate, where that is not the address's.
+    pub(crate) server_name: Option<String>,
+    pub(crate) token: String,
+    role_id: String,
+    secret_id: String,
+    auth: String,
+    pub(crate) mount: String,
+}
+
+impl Job {
+    /// Sets up `paths` secrets with `keys` keys each: `k0`, `k1` and so on.
+    pub(crate) fn new(target: &Target, paths: usize, keys: usize) -> Job {
+        let operator = target.operator();
+        let [mount, auth] = ["kv", "approle"].map(|name| target.unique(name));
+        operator.enable_kv(&mount, 2);
+        let data: serde_json::Map<_, _> = (0..keys).map(|key| (format!("k{key}"), "s3cret".into())).collect();
+        for path in 0..paths {
+            operator.kv_put(&mount, 2, &format!("s{path}"), json!(data));
+        }
+        operator.policy(&mount, &format!("path \"{mount}/*\" {{ capabilities = [\"read\"] }}"));
+        operator.enable_approle(&auth);
+        operator.approle_role(&auth, "app", json!({ "token_policies": mount }));
+        Job {
+            addr: target.addr(),
+            ca: target.ca_file().map(|file| file.display().to_string()),
+            server_name: None,
+            token: target.root_token(),
+            role_id: operator.role_id(&auth, "app"),
+            secret_id: operator.secret_id(&auth, "app", json!({})),
+            auth,
+            mount,
+        }
+    }
+
+    /// A start with this many references to this many paths, written with `data` or without.
+    pub(crate) fn start(&self, references: usize, paths: usize, data: &str, revoke: &str) -> Rival {
+        let words = [binary().display().to_string().as_str(), "--revoke", revoke, "--", NOTHING].map(String::from);
+        let mut environment: Vec<(String, String)> = [
+            ("VAULT_ADDR", &self.addr),
+            ("VAULT_ROLE_ID", &self.role_id),
+            ("VAULT_SECRET_ID", &self.secret_id),
+            ("VAULT_AUTH_MOUNT", &self.auth),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.clone()))
+        .into();
+        environment.extend(self.ca.iter().map(|ca| ("VAULT_CACERT".to_owned(), ca.clone())));
+        environment.extend(self.server_name.iter().map(|name| ("VAULT_TLS_SERVER_NAME".to_owned(), name.clone())));
+        environment.extend((0..references).map(|number| {
+            let reference = format!("vault:{}/{data}s{}#k{}", self.mount, number % paths, number / paths);
+            (format!("S{number}"), reference)
+        }));
+        Rival { words: words.into(), environment }
+    }
+
+    /// curl, making the same requests over one connection. It has to be given a token, as it cannot take it out of an answer.
+    pub(crate) fn curl(&self, secrets: usize) -> Rival {
+        let login = json!({ "role_id": self.role_id, "secret_id": self.secret_id }).to_string();
+        let mut words = vec!["curl".to_owned()];
+        self.ask(&mut words, &["--data", &login], &format!("auth/{}/login", self.auth));
+        let token = format!("X-Vault-Token: {}", self.token);
+        for secret in 0..secrets {
+            words.push("--next".to_owned());
+            self.ask(&mut words, &["--header", &token], &format!("{}/data/s{secret}", self.mount));
+        }
+        Rival { words, environment: Vec::new() }
+    }
+
+    fn ask(&self, words: &mut Vec<String>, options: &[&str], path: &str) {
+        words.extend(["--silent", "--fail", "--output", "/dev/null"].map(String::from));
+        words.extend(self.ca.iter().flat_map(|ca| ["--cacert".to_owned(), ca.clone()]));
+        words.extend(options.iter().map(ToString::to_string));
+        words.push(format!("{}/v1/{path}", self.addr));
+    }
+
+    /// Files and settings of other tools need the credentials too.
+    pub(crate) fn approle(&self) -> (&str, &str, &str) {
+        (&self.auth, &self.role_id, &self.secret_id)
+    }
+}

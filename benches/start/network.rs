@@ -1,0 +1,79 @@
+//! A start over a network with 20 ms for the way there and back: how many round trips it takes, and what it costs beyond.
+
+use std::time::{Duration, Instant};
+
+use test_vault::{Far, RealVault, Side, Target, TestVault};
+
+use crate::job::Job;
+use crate::table::{ms, table};
+use crate::timing::{Rival, median};
+
+const ROUND_TRIP: Duration = Duration::from_millis(20);
+const RUNS: usize = 20;
+const SECRETS: usize = 50;
+
+pub(crate) fn run() -> String {
+    let far = match Far::new(ROUND_TRIP) {
+        Ok(far) => far,
+        Err(error) => return format!("not run: no network of its own: {error}\n"),
+    };
+    let mut rows = rows(&far, "test server", &own(&far));
+    match real(&far) {
+        Some((name, job)) => rows.extend(self::rows(&far, &name, &job)),
+        None => rows.push(vec!["not run: no bao or vault on the PATH".to_owned()]),
+    }
+    let title = "A start over a network with a round-trip time of 20 ms, TLS 1.3 and HTTP/2";
+    table(title, &["server", "", "round trips", "time", "beyond the round trips"], &rows)
+}
+
+fn own(far: &Far) -> Job {
+    let vault = far.on(Side::Far, || TestVault::builder().https().ip(Far::address(Side::Far)).start());
+    // It lives as long as the bench.
+    Job::new(Box::leak(Box::new(Target::from(vault))), SECRETS, 1)
+}
+
+/// A real server on the other host. Its certificate is for `localhost`.
+fn real(far: &Far) -> Option<(String, Job)> {
+    far.on(Side::Far, || {
+        let real: &'static RealVault = Box::leak(Box::new(RealVault::on_every_address()?));
+        let mut job = Job::new(&Target::from(real), SECRETS, 1);
+        job.addr = real.addr().replace("127.0.0.1", &Far::address(Side::Far).to_string());
+        job.server_name = Some("localhost".to_owned());
+        Some((format!("real server {}", real.version()), job))
+    })
+}
+
+fn rows(far: &Far, server: &str, job: &Job) -> Vec<Vec<String>> {
+    [
+        ("1 secret", 1, "data/", "false"),
+        ("50 secrets", SECRETS, "data/", "false"),
+        ("1 secret, version to be found out", 1, "", "false"),
+        ("1 secret, token revoked", 1, "data/", "true"),
+        ("50 secrets, version to be found out, token revoked", SECRETS, "", "true"),
+    ]
+    .map(|(what, secrets, data, revoke)| row(far, server, what, &job.start(secrets, secrets, data, revoke)))
+    .into()
+}
+
+fn row(far: &Far, server: &str, what: &str, start: &Rival) -> Vec<String> {
+    let runs: Vec<(u32, f64)> = (0..RUNS).map(|_| once(far, start)).collect();
+    let trips = median(runs.iter().map(|(trips, _)| f64::from(*trips)).collect());
+    let time = median(runs.iter().map(|(_, time)| *time).collect());
+    let beyond = time - trips * ROUND_TRIP.as_secs_f64() * 1000.0;
+    vec![server.to_owned(), what.to_owned(), format!("{trips:.0}"), ms(time), ms(beyond)]
+}
+
+/// The round trips of a start, and its time in milliseconds.
+fn once(far: &Far, start: &Rival) -> (u32, f64) {
+    far.reset();
+    let took = far.on(Side::Near, || start.time());
+    let began = Instant::now();
+    let trips = loop {
+        match far.round_trips() {
+            Some(trips) => break trips,
+            None => assert!(began.elapsed() < Duration::from_secs(5), "no connection was closed"),
+        }
+        std::thread::yield_now();
+    };
+    (trips, took.as_secs_f64() * 1000.0)
+}
