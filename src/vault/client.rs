@@ -1,15 +1,12 @@
 //! One request to Vault: within the deadline, repeated where it may be, with an answer that is Vault's or an error.
 
 use std::io::Read;
-use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use reqwest::blocking::{Client as Http, RequestBuilder, Response};
+use reqwest::blocking::{RequestBuilder, Response};
 use reqwest::header::{HeaderValue, LOCATION, RETRY_AFTER};
-use reqwest::redirect::Policy;
-use reqwest::{Method, Proxy, Url, Version};
+use reqwest::{Method, Url, Version};
 use rustls::ClientConfig;
 use zeroize::Zeroizing;
 
@@ -20,13 +17,12 @@ use crate::namespace;
 use crate::secret::Secret;
 use crate::vault::answer::{Answer, Raw, Verdict, judge};
 use crate::vault::dns::Resolver;
-use crate::vault::failure;
+use crate::vault::failure::{self, Failure};
 use crate::vault::proxy::Chosen;
 use crate::vault::redact::Redactor;
 use crate::vault::retry::{Patience, Tried};
+use crate::vault::transport::Transport;
 
-/// DNS, TCP and TLS take at most this much of one try.
-const CONNECT: Duration = Duration::from_secs(5);
 /// The largest answer.
 const LIMIT: u64 = 4 << 20;
 /// Parallel requests over HTTP/1.1, each on a connection of its own.
@@ -68,7 +64,7 @@ pub struct Connection {
 
 /// A client of one server.
 pub struct Client {
-    http: Http,
+    transport: Transport,
     /// The address that requests go to: the user's, or one with the name for the handshake in it.
     target: Address,
     address: Address,
@@ -169,9 +165,9 @@ impl Client {
         let auth_namespace = auth_namespace.map(|name| namespace_header(name, "VAULT_AUTH_NAMESPACE")).transpose()?;
         let (target, resolver) = target(&address, alias);
         let (proxy, origin) = proxy.map(|Chosen { proxy, origin }| (proxy, origin)).unzip();
-        let http = transport(tls, resolver, proxy, address.socket())?;
+        let transport = Transport::new(tls, resolver, proxy, address.socket())?;
         Ok(Client {
-            http,
+            transport,
             target,
             proxy: origin,
             auth_namespace,
@@ -298,8 +294,8 @@ impl Client {
 
     fn exchange(&self, request: &Request<'_>, url: Url) -> Result<Response, Outcome> {
         log::trace!("{} /v1/{}", request.method, request.path);
-        let response = self.prepare(request, url).map_err(Outcome::Final)?.send();
-        let response = response.map_err(|error| lost(request, &error, self.address.socket().is_some()))?;
+        let prepared = self.prepare(request, url).map_err(Outcome::Final)?;
+        let response = self.transport.send(prepared).map_err(|failure| lost(request, failure))?;
         self.is_connected.store(true, Ordering::Relaxed);
         self.is_http2.store(response.version() == Version::HTTP_2, Ordering::Relaxed);
         Ok(response)
@@ -307,7 +303,7 @@ impl Client {
 
     fn prepare(&self, request: &Request<'_>, url: Url) -> Result<RequestBuilder, Error> {
         let limit = if let Repeat::Never(limit) = request.repeat { limit } else { Duration::MAX };
-        let mut builder = self.http.request(request.method.clone(), url).timeout(self.patience.left().min(limit));
+        let mut builder = self.transport.request(request.method.clone(), url, self.patience.left().min(limit));
         builder = builder.header("X-Vault-Request", "true");
         if let Some(token) = request.token {
             builder = builder.header("X-Vault-Token", token_header(token)?);
@@ -325,34 +321,6 @@ impl Client {
         }
         Ok(builder)
     }
-}
-
-/// The HTTP library, set up as every connection of ours needs it; `socket` is one to talk to instead of the network.
-///
-/// # Errors
-/// 70 where the library fails.
-pub fn transport(
-    tls: ClientConfig,
-    resolver: Resolver,
-    proxy: Option<Proxy>,
-    socket: Option<&Path>,
-) -> Result<Http, Error> {
-    let mut builder = Http::builder()
-        .user_agent("vault-exec")
-        .redirect(Policy::none())
-        .referer(false)
-        .timeout(None)
-        .connect_timeout(CONNECT)
-        .tls_backend_preconfigured(tls)
-        .dns_resolver(Arc::new(resolver))
-        .no_proxy();
-    if let Some(proxy) = proxy {
-        builder = builder.proxy(proxy);
-    }
-    if let Some(socket) = socket {
-        builder = builder.unix_socket(socket);
-    }
-    builder.build().map_err(|error| Error::new(Code::Internal, format!("the HTTP client: {error}")))
 }
 
 fn judged(request: &Request<'_>, mut response: Response) -> Outcome {
@@ -419,8 +387,7 @@ pub fn body(response: &mut Response, limit: u64) -> Result<Option<Zeroizing<Vec<
     }
 }
 
-fn lost(request: &Request<'_>, error: &reqwest::Error, is_socket: bool) -> Outcome {
-    let failure = failure::understand(error, is_socket);
+fn lost(request: &Request<'_>, failure: Failure) -> Outcome {
     if !failure.may_pass {
         return Outcome::Final(failure.error);
     }

@@ -18,14 +18,16 @@ pub struct Failure {
     pub was_sent: bool,
 }
 
-/// Understands the failure of a try, over a socket or the network. The URL is never part of it.
-pub fn understand(failure: &reqwest::Error, is_socket: bool) -> Failure {
-    let was_sent = !failure.is_connect();
+/// Understands the failure of a try, over a socket or the network, which may have waited for its connection. The URL is
+/// never part of it.
+pub fn understand(failure: &reqwest::Error, is_awaited: bool, is_socket: bool) -> Failure {
+    let cause = root(failure).to_string();
+    let is_unconnected = is_awaited || failure.is_connect();
+    let was_sent = !(is_unconnected || was_not_looked_at(failure, &cause));
     if let Some(tls) = find::<rustls::Error>(failure) {
         let (error, may_pass) = tls_failure(tls);
         return Failure { error, may_pass, was_sent };
     }
-    let cause = root(failure).to_string();
     // HTTP/2 hands on the text of a failure only.
     if cause.contains("received fatal alert") {
         return Failure { error: alerted(&cause), may_pass: false, was_sent };
@@ -35,29 +37,41 @@ pub fn understand(failure: &reqwest::Error, is_socket: bool) -> Failure {
         let error = error.hint("where the server speaks TLS on this port, use https:// in the address");
         return Failure { error, may_pass: false, was_sent };
     }
-    let error = Error::new(Code::Unavailable, words(failure, &cause));
-    let error = if is_socket { with_socket_hint(error, failure) } else { with_hint(error, failure) };
+    let error = Error::new(Code::Unavailable, words(failure, &cause, is_unconnected));
+    let error = if is_socket { with_socket_hint(error, failure) } else { with_hint(error, failure, is_unconnected) };
     Failure { error, may_pass: true, was_sent }
 }
 
-fn words(failure: &reqwest::Error, cause: &str) -> String {
+/// The connection ended before the request was written, or HTTP/2 says that it was not looked at (RFC 9113, 8.7): with the
+/// stream's refusal, or with a farewell (GOAWAY) to streams up to an earlier one.
+fn was_not_looked_at(failure: &reqwest::Error, cause: &str) -> bool {
+    find::<hyper::Error>(failure).is_some_and(hyper::Error::is_canceled)
+        || cause.starts_with("stream error received: refused stream")
+        || cause.starts_with("connection error received: ")
+}
+
+fn words(failure: &reqwest::Error, cause: &str, is_unconnected: bool) -> String {
     match failure {
-        _ if failure.is_timeout() && failure.is_connect() => "no connection in time".to_owned(),
+        _ if failure.is_timeout() && is_unconnected => "no connection in time".to_owned(),
         _ if failure.is_timeout() => "no answer in time".to_owned(),
-        _ if failure.is_connect() => cause.to_owned(),
+        _ if is_unconnected => cause.to_owned(),
         _ => format!("the connection was lost ({cause})"),
     }
 }
 
-fn with_hint(error: Error, failure: &reqwest::Error) -> Error {
+fn with_hint(error: Error, failure: &reqwest::Error, is_unconnected: bool) -> Error {
     if failure.is_dns() {
         return error.hint("the name of the server in VAULT_ADDR has no address here");
     }
-    if failure.is_connect() {
+    if failure.is_timeout() && is_unconnected {
+        return error
+            .hint("is VAULT_ADDR its address as seen from this container, and does no firewall drop what is sent?");
+    }
+    if is_unconnected {
         return error.hint("is Vault running, and is VAULT_ADDR its address as seen from this container?");
     }
     if failure.is_timeout() {
-        return error;
+        return error.hint("something listens there and does not answer: is it Vault, and is it well?");
     }
     error.hint(
         "is it Vault that listens there? A server that wants a client certificate (VAULT_CLIENT_CERT) may end a \

@@ -26,6 +26,7 @@ mod contract_transit;
 mod controls;
 mod exec;
 mod far;
+mod faults;
 mod from_path;
 mod gcp;
 mod grammar;

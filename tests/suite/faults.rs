@@ -1,0 +1,138 @@
+//! The fault matrix: whatever goes wrong with whichever request, over http and https, ends with the right code, the right
+//! words and in time, uses no credential twice, and starts the application exactly where it should.
+
+mod answers;
+mod connections;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use test_vault::{Recorded, TestVault};
+
+use crate::launch::Served;
+use crate::support::{Ended, Run};
+
+/// The deadline of starts that run into it.
+const SHORT: Duration = Duration::from_secs(2);
+/// How much longer than it should a start may take on a busy machine.
+const SLACK: Duration = Duration::from_secs(15);
+/// How many starts of a table run at once: most of them wait.
+const AT_ONCE: usize = 12;
+
+/// The requests of a start that logs in with AppRole and reads one secret, in their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Login,
+    Preflight,
+    Read,
+    Revoke,
+}
+
+const PHASES: [Phase; 4] = [Phase::Login, Phase::Preflight, Phase::Read, Phase::Revoke];
+
+impl Phase {
+    fn method(self) -> &'static str {
+        if matches!(self, Phase::Login | Phase::Revoke) { "POST" } else { "GET" }
+    }
+
+    fn path(self) -> &'static str {
+        match self {
+            Phase::Login => "/v1/auth/approle/login",
+            Phase::Preflight => "/v1/sys/internal/ui/mounts",
+            Phase::Read => "/v1/secret/data/app",
+            Phase::Revoke => "/v1/auth/token/revoke-self",
+        }
+    }
+
+    /// What messages call it.
+    fn what(self) -> &'static str {
+        match self {
+            Phase::Login => "login at auth/approle",
+            Phase::Preflight => "finding out the mounts (sys/internal/ui/mounts",
+            Phase::Read => "PASSWORD: secret/data/app",
+            Phase::Revoke => "the token is not revoked: auth/token/revoke-self",
+        }
+    }
+
+    /// How many requests there were of it.
+    fn count(self, vault: &TestVault) -> usize {
+        vault.requests().iter().filter(|request| self.is(request)).count()
+    }
+
+    fn is(self, request: &Recorded) -> bool {
+        request.method == self.method() && request.path.starts_with(self.path())
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Transport {
+    Http,
+    /// TLS with HTTP/2.
+    Https,
+    /// TLS with HTTP/1.1.
+    Https1,
+}
+
+impl Transport {
+    fn serve(self) -> Served {
+        match self {
+            Transport::Http => Served::http(),
+            Transport::Https => Served::https(),
+            Transport::Https1 => Served::by(TestVault::builder().https().http1_only()),
+        }
+    }
+}
+
+/// How a start ended, and when.
+struct Outcome {
+    ended: Ended,
+    took: Duration,
+}
+
+/// Runs what prints a marker where it is started, and gives it this much time.
+fn outcome(run: Run, timeout: Duration) -> Outcome {
+    let run = run.env("VAULT_EXEC_TIMEOUT", format!("{}ms", timeout.as_millis())).env("VAULT_EXEC_LOG", "info");
+    let began = Instant::now();
+    Outcome { ended: run.marker().end(), took: began.elapsed() }
+}
+
+impl Outcome {
+    /// It ended between these times, the later of which may be missed by some seconds.
+    fn took(&self, least: Duration, most: Duration, case: &str) {
+        assert!(self.took >= least && self.took < most + SLACK, "{case}: {:?}: {}", self.took, self.ended.stderr);
+    }
+
+    fn failed(&self, code: i32, words: &[&str], case: &str) {
+        assert_eq!(self.ended.code, Some(code), "{case}: {}", self.ended.stderr);
+        assert_eq!(self.ended.text(), "", "{case}: the application was started");
+        self.said(words, case);
+    }
+
+    /// The application runs, and nobody was bothered with what went wrong on the way.
+    fn started(&self, words: &[&str], case: &str) {
+        assert!(self.ended.started() && self.ended.code == Some(0), "{case}: {}", self.ended.stderr);
+        assert!(!self.ended.stderr.contains("warn: ") && !self.ended.stderr.contains("error: "), "{case}");
+        self.said(words, case);
+    }
+
+    fn said(&self, words: &[&str], case: &str) {
+        for word in words {
+            assert!(self.ended.stderr.contains(word), "{case}: no {word:?} in: {}", self.ended.stderr);
+        }
+    }
+}
+
+/// Checks every row of a table, many at once.
+fn check_all<T: Sync>(rows: &[T], check: impl Fn(&T) + Sync) {
+    let next = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                while let Some(row) = rows.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    check(row);
+                }
+            });
+        }
+    });
+}
