@@ -345,7 +345,7 @@ fn target(address: &Address, alias: Option<String>) -> (Address, Resolver) {
     match renamed {
         Some((target, alias)) => {
             let real = address.host().trim_start_matches('[').trim_end_matches(']').to_owned();
-            (target, Resolver { alias: Some((alias, real)) })
+            (target, Resolver::with_alias(alias, real))
         }
         None => (address.clone(), Resolver::default()),
     }

@@ -18,12 +18,25 @@ pub struct Failure {
     pub was_sent: bool,
 }
 
-/// Understands the failure of a try, over a socket or the network, which may have waited for its connection. The URL is
-/// never part of it.
-pub fn understand(failure: &reqwest::Error, is_awaited: bool, is_socket: bool) -> Failure {
+/// What a try waits for, one after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Awaited {
+    /// The server's address.
+    Name,
+    /// TCP, and TLS.
+    Connection,
+    /// The answer.
+    Answer,
+}
+
+/// Understands the failure of a try, over a socket or the network; where it ran out of time, it was while that was awaited.
+/// The URL is never part of it.
+pub fn understand(failure: &reqwest::Error, awaited: Awaited, is_socket: bool) -> Failure {
     let cause = root(failure).to_string();
-    let is_unconnected = is_awaited || failure.is_connect();
-    let was_sent = !(is_unconnected || was_not_looked_at(failure, &cause));
+    if failure.is_timeout() {
+        return Failure { error: late(awaited), may_pass: true, was_sent: awaited == Awaited::Answer };
+    }
+    let was_sent = !(failure.is_connect() || was_not_looked_at(failure, &cause));
     if let Some(tls) = find::<rustls::Error>(failure) {
         let (error, may_pass) = tls_failure(tls);
         return Failure { error, may_pass, was_sent };
@@ -37,9 +50,26 @@ pub fn understand(failure: &reqwest::Error, is_awaited: bool, is_socket: bool) -
         let error = error.hint("where the server speaks TLS on this port, use https:// in the address");
         return Failure { error, may_pass: false, was_sent };
     }
-    let error = Error::new(Code::Unavailable, words(failure, &cause, is_unconnected));
-    let error = if is_socket { with_socket_hint(error, failure) } else { with_hint(error, failure, is_unconnected) };
+    let error = Error::new(Code::Unavailable, words(failure, &cause));
+    let error = if is_socket { with_socket_hint(error, failure) } else { with_hint(error, failure) };
     Failure { error, may_pass: true, was_sent }
+}
+
+fn late(awaited: Awaited) -> Error {
+    let (words, hint) = match awaited {
+        Awaited::Name => (
+            "no name server has answered in time",
+            "do the name servers in this container's /etc/resolv.conf answer, and is the name in VAULT_ADDR right?",
+        ),
+        Awaited::Connection => (
+            "no connection in time",
+            "is VAULT_ADDR its address as seen from this container, and does no firewall drop what is sent?",
+        ),
+        Awaited::Answer => {
+            ("no answer in time", "something listens there and does not answer: is it Vault, and is it well?")
+        }
+    };
+    Error::new(Code::Unavailable, words).hint(hint)
 }
 
 /// The connection ended before the request was written, or HTTP/2 says that it was not looked at (RFC 9113, 8.7): with the
@@ -50,28 +80,16 @@ fn was_not_looked_at(failure: &reqwest::Error, cause: &str) -> bool {
         || cause.starts_with("connection error received: ")
 }
 
-fn words(failure: &reqwest::Error, cause: &str, is_unconnected: bool) -> String {
-    match failure {
-        _ if failure.is_timeout() && is_unconnected => "no connection in time".to_owned(),
-        _ if failure.is_timeout() => "no answer in time".to_owned(),
-        _ if is_unconnected => cause.to_owned(),
-        _ => format!("the connection was lost ({cause})"),
-    }
+fn words(failure: &reqwest::Error, cause: &str) -> String {
+    if failure.is_connect() { cause.to_owned() } else { format!("the connection was lost ({cause})") }
 }
 
-fn with_hint(error: Error, failure: &reqwest::Error, is_unconnected: bool) -> Error {
+fn with_hint(error: Error, failure: &reqwest::Error) -> Error {
     if failure.is_dns() {
         return error.hint("the name of the server in VAULT_ADDR has no address here");
     }
-    if failure.is_timeout() && is_unconnected {
-        return error
-            .hint("is VAULT_ADDR its address as seen from this container, and does no firewall drop what is sent?");
-    }
-    if is_unconnected {
+    if failure.is_connect() {
         return error.hint("is Vault running, and is VAULT_ADDR its address as seen from this container?");
-    }
-    if failure.is_timeout() {
-        return error.hint("something listens there and does not answer: is it Vault, and is it well?");
     }
     error.hint(
         "is it Vault that listens there? A server that wants a client certificate (VAULT_CLIENT_CERT) may end a \

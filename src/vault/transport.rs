@@ -10,9 +10,9 @@ use reqwest::{Method, Proxy, Url, retry};
 use rustls::ClientConfig;
 
 use crate::error::{Code, Error};
-use crate::vault::connections::Connections;
+use crate::vault::connections::{Connections, Count};
 use crate::vault::dns::Resolver;
-use crate::vault::failure::{self, Failure};
+use crate::vault::failure::{self, Awaited, Failure};
 
 /// DNS, TCP and TLS take at most this much of one try.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -21,6 +21,7 @@ const CONNECT: Duration = Duration::from_secs(5);
 pub struct Transport {
     http: Http,
     connections: Connections,
+    resolver: Resolver,
     is_socket: bool,
 }
 
@@ -46,7 +47,7 @@ impl Transport {
             .connect_timeout(CONNECT)
             .connector_layer(connections.clone())
             .tls_backend_preconfigured(tls)
-            .dns_resolver(Arc::new(resolver))
+            .dns_resolver(Arc::new(resolver.clone()))
             .no_proxy();
         if let Some(proxy) = proxy {
             builder = builder.proxy(proxy);
@@ -56,7 +57,7 @@ impl Transport {
         }
         let http = builder.build();
         let http = http.map_err(|error| Error::new(Code::Internal, format!("the HTTP client: {error}")))?;
-        Ok(Transport { http, connections, is_socket: socket.is_some() })
+        Ok(Transport { http, connections, resolver, is_socket: socket.is_some() })
     }
 
     /// A request to be sent within this time, to the end of its answer.
@@ -70,9 +71,15 @@ impl Transport {
     /// Why there is no answer to it.
     pub fn send(&self, request: RequestBuilder) -> Result<Response, Failure> {
         let before = self.connections.count();
-        request.send().map_err(|error| {
-            let is_awaited = error.is_timeout() && self.connections.is_awaited_since(before);
-            failure::understand(&error, is_awaited, self.is_socket)
-        })
+        request.send().map_err(|error| failure::understand(&error, self.awaited(before), self.is_socket))
+    }
+
+    /// What a request that has run out of time, and was begun then, has waited for.
+    fn awaited(&self, then: Count) -> Awaited {
+        match self.connections.is_awaited_since(then) {
+            true if self.resolver.is_waiting() => Awaited::Name,
+            true => Awaited::Connection,
+            false => Awaited::Answer,
+        }
     }
 }

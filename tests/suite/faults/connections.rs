@@ -17,6 +17,8 @@ struct Case {
     is_final: [bool; 2],
 }
 
+const SSH: Shut = Shut::Answered(b"SSH-2.0-OpenSSH_9.9\r\n");
+
 /// Over http a closed or reset connection is one on which the request was.
 const CASES: &[Case] = &[
     Case { shut: Shut::Refused, words: ["refused", "refused"], is_final: [false, false] },
@@ -24,7 +26,7 @@ const CASES: &[Case] = &[
     Case { shut: Shut::Silent, words: ["no answer in time", "no connection in time"], is_final: [false, false] },
     Case { shut: Shut::Closed, words: ["the connection was lost", "handshake"], is_final: [false, false] },
     Case { shut: Shut::Reset, words: ["the connection was lost", "reset"], is_final: [false, false] },
-    Case { shut: Shut::Garbage, words: ["the answer is not HTTP", "does not speak TLS"], is_final: [true, true] },
+    Case { shut: SSH, words: ["the answer is not HTTP", "does not speak TLS"], is_final: [true, true] },
 ];
 
 struct Row {
@@ -70,7 +72,7 @@ fn check(Row { case, phase, transport }: &Row) {
             outcome.took(Duration::ZERO, SHORT, &name);
         }
         _ => {
-            let code = if column == 0 && case.shut == Shut::Garbage { 76 } else { 69 };
+            let code = if column == 0 && case.shut == SSH { 76 } else { 69 };
             outcome.failed(code, &[], &name);
             outcome.took(if is_final { Duration::ZERO } else { SHORT }, SHORT, &name);
         }

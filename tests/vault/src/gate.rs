@@ -2,7 +2,7 @@
 //!
 //! It looks into nothing, so that it is the same for http and https.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
@@ -24,8 +24,8 @@ pub enum Shut {
     Closed,
     /// It is reset once something has been read from it.
     Reset,
-    /// It gets a line of SSH in answer to what was read from it, and is closed.
-    Garbage,
+    /// It gets these bytes in answer to what was read from it, and is closed.
+    Answered(&'static [u8]),
 }
 
 /// A port of this machine, open for some connections.
@@ -38,7 +38,12 @@ pub struct Gate {
 impl Gate {
     /// The first `passes` connections go on to the server at `to`.
     pub fn new(to: SocketAddr, passes: usize, then: Shut) -> Self {
-        let holder = bound((Ipv4Addr::LOCALHOST, 0).into());
+        Self::at((Ipv4Addr::LOCALHOST, 0).into(), to, passes, then)
+    }
+
+    /// The same at this address.
+    pub fn at(address: SocketAddr, to: SocketAddr, passes: usize, then: Shut) -> Self {
+        let holder = bound(address);
         let gate = Self { holder, to };
         let listener = gate.listen();
         if passes == 0 {
@@ -68,7 +73,7 @@ impl Gate {
 }
 
 fn bound(address: SocketAddr) -> Socket {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).expect("a socket");
     socket.set_reuse_address(true).expect("an option of sockets");
     socket.bind(&address.into()).expect("a free port");
     socket
@@ -106,7 +111,7 @@ fn shut(listener: Socket, then: Shut) {
         Shut::Dropped => fill(listener),
         // The descriptor stays open for as long as the tests run.
         Shut::Silent => std::mem::forget(listener),
-        Shut::Closed | Shut::Reset | Shut::Garbage => {
+        Shut::Closed | Shut::Reset | Shut::Answered(_) => {
             thread::spawn(move || TcpListener::from(listener).incoming().for_each(|stream| turn_away(stream, then)));
         }
     }
@@ -128,7 +133,7 @@ fn turn_away(stream: std::io::Result<TcpStream>, then: Shut) {
     let _ = stream.read(&mut [0; 16 << 10]);
     match then {
         Shut::Reset => SockRef::from(&stream).set_linger(Some(Duration::ZERO)).expect("an option of sockets"),
-        Shut::Garbage => drop(std::io::Write::write_all(&mut stream, b"SSH-2.0-OpenSSH_9.9\r\n")),
+        Shut::Answered(bytes) => drop(stream.write_all(bytes)),
         _ => {}
     }
 }
