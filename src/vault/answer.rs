@@ -65,6 +65,7 @@ pub fn judge(raw: &Raw<'_>) -> Verdict {
         (400, Some(body)) if is_upgrading(&body) => {
             Verdict::NotDone { error: unavailable(raw, Some(&body)), wait: None }
         }
+        (407, _) => Verdict::Final(not_through_proxy()),
         (404, Some(body)) if texts(&body, "errors").contains(&"namespace not found") => {
             Verdict::Final(Error::config(words(404, Some(&body))))
         }
@@ -133,13 +134,21 @@ fn is_upgrading(body: &Value) -> bool {
 
 fn unavailable(raw: &Raw<'_>, body: Option<&Value>) -> Error {
     let patience = wait(raw).map(|wait| format!("; it is to be asked again in {}", shown(wait))).unwrap_or_default();
-    let error = Error::new(Code::Unavailable, format!("{}{patience}", words(raw.status, body)));
-    match raw.status {
-        503 if texts(body.unwrap_or(&Value::Null), "errors").iter().any(|text| text.contains("sealed")) => {
-            error.hint("unseal it, or wait for it with a longer --timeout")
-        }
-        429 => error.hint("it takes fewer starts at once, a higher quota, or a longer --timeout"),
-        _ => error,
+    let errors = body.map(|body| texts(body, "errors")).unwrap_or_default();
+    Error::new(Code::Unavailable, format!("{}{patience}", words(raw.status, body))).hint(remedy(raw.status, &errors))
+}
+
+/// What to do about a server that is not ready.
+fn remedy(status: u16, errors: &[&str]) -> &'static str {
+    let says = |part: &str| errors.iter().any(|text| text.contains(part));
+    match status {
+        412 => "the node has not got yet what another one has: it catches up, or is cut off",
+        429 => "it takes fewer starts at once, a higher quota, or a longer --timeout",
+        501 => "has Vault been initialized, and is it Vault that answers there?",
+        503 if says("sealed") => "unseal it, or wait for it with a longer --timeout",
+        503 if says("no active Vault instance") => "the cluster elects a leader, or too few of its nodes are up",
+        _ if errors.is_empty() => "a load balancer answers like this where no Vault behind it is ready",
+        _ => "Vault's own log says more",
     }
 }
 
@@ -151,6 +160,12 @@ fn not_vaults(raw: &Raw<'_>, what: &str) -> Error {
     error.hint(
         "is the address that of Vault's API, and is it Vault that answers there, not a load balancer or a login page?",
     )
+}
+
+/// A proxy has not let a request through.
+pub fn not_through_proxy() -> Error {
+    Error::new(Code::Unavailable, "the proxy wants credentials, or others (status 407)")
+        .hint("they go into its URL: http://user:password@proxy.example.com:3128.")
 }
 
 fn words(status: u16, body: Option<&Value>) -> String {
@@ -206,6 +221,8 @@ mod tests {
             (404, "<html>", "final 76"),
             (404, "", "final 76"),
             (403, r#"{"message":"x"}"#, "final 76"),
+            (407, "<html>", "final 69"),
+            (407, errors, "final 69"),
             (400, "Client sent an HTTP request to an HTTPS server.\n", "final 76"),
             (400, r#"{"errors":["Upgrading from non-versioned to versioned data. This"]}"#, "not done 69"),
             (412, errors, "not done 69"),
@@ -225,6 +242,22 @@ mod tests {
     fn a_body_that_nests_too_deep_is_no_answer_of_vaults() {
         let deep = "[".repeat(100_000);
         assert_eq!(judged(200, &deep), "final 76");
+    }
+
+    #[test]
+    fn a_server_that_is_not_ready_is_said_to_need_something() {
+        for (status, errors, part) in [
+            (412, &["required index state not present"][..], "catches up"),
+            (429, &["rate limit quota exceeded"], "quota"),
+            (500, &["internal error"], "log"),
+            (501, &[], "initialized"),
+            (502, &[], "load balancer"),
+            (503, &[], "load balancer"),
+            (503, &["Vault is sealed"], "unseal"),
+            (503, &["no active Vault instance found"], "leader"),
+        ] {
+            assert!(remedy(status, errors).contains(part), "{status} {errors:?}");
+        }
     }
 
     #[test]

@@ -246,7 +246,8 @@ fn send(client: &Client, login: &Login, body: &Secret) -> Result<Session, Error>
         ..Request::new(Http::POST, login.endpoint.as_str())
     });
     // Some methods answer a refusal with a status of 500.
-    let answer = answer.map_err(|error| if error.hint.is_none() { error.hint(login.hint) } else { error })?;
+    let answer =
+        answer.map_err(|error| if error.message.contains("status 500: ") { error.also(login.hint) } else { error })?;
     if !answer.is_success() {
         let refused = client.refused(&answer, &what);
         return Err(Error { code: Code::Refused, ..refused }.hint(login.hint));

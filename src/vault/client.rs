@@ -37,6 +37,10 @@ const ELSEWHERE: &str = "a token is good for its own namespace and those below i
 const NO_TOKEN: &str = "does the Agent or Proxy at the address add its own token (auto_auth, and use_auto_auth_token \
     in api_proxy), and does a policy of that token allow it?";
 
+const NO_DETOUR: &str = "put the address of Vault itself into VAULT_ADDR";
+const REDIRECTED: &str =
+    "a standby redirects to the api_addr of the active node: is it right, and reachable from this container?";
+
 /// How Vault says that it has no lease for the last use of a token.
 pub const WITHHELD: &str = "token had one use left, so leased credentials were immediately revoked";
 
@@ -271,14 +275,15 @@ impl Client {
     /// One hop, as a standby asks for: the same method, body and token.
     fn follow(&self, request: &Request<'_>, url: &Url) -> Outcome {
         log::debug!("{}: redirected to {}", request.what, url.host_str().unwrap_or_default());
-        match self.exchange(request, url.clone()) {
+        let outcome = match self.exchange(request, url.clone()) {
             Err(outcome) => outcome,
-            Ok(response) if redirected(&response, url).is_some() => Outcome::Final(
-                Error::new(Code::Protocol, "redirected more than once")
-                    .hint("put the address of Vault itself into VAULT_ADDR"),
-            ),
+            Ok(response) if redirected(&response, url).is_some() => {
+                Outcome::Final(Error::new(Code::Protocol, "redirected more than once").hint(NO_DETOUR))
+            }
             Ok(response) => self.judged(request, response),
-        }
+        };
+        outcome
+            .map_err(|error| error.at(format!("redirected to {}", url.origin().ascii_serialization())).also(REDIRECTED))
     }
 
     fn judged(&self, request: &Request<'_>, response: Response) -> Outcome {
@@ -328,7 +333,7 @@ fn judged(request: &Request<'_>, mut response: Response) -> Outcome {
     let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let bytes = match body(&mut response, LIMIT) {
         Ok(Some(bytes)) => bytes,
-        Ok(None) => return Outcome::Final(Error::new(Code::Protocol, "the answer has more than 4 MiB")),
+        Ok(None) => return Outcome::Final(too_large()),
         Err(error) => return unknown(request, error),
     };
     match judge(&Raw { status, retry_after: retry_after.as_deref(), bytes: &bytes }) {
@@ -360,9 +365,10 @@ fn redirected(response: &Response, from: &Url) -> Option<Result<Url, Error>> {
     let next = location.and_then(|location| from.join(location).ok());
     let next = next.filter(|next| matches!(next.scheme(), "http" | "https"));
     Some(match next {
-        None => Err(Error::new(Code::Protocol, "a redirect to nowhere")),
+        None => Err(Error::new(Code::Protocol, "a redirect to nowhere").hint(NO_DETOUR)),
         Some(next) if from.scheme() == "https" && next.scheme() != "https" => {
-            Err(Error::new(Code::Protocol, "a redirect from https to http, which would send the token in clear"))
+            Err(Error::new(Code::Protocol, "a redirect from https to http, which would send the token in clear")
+                .hint("a standby redirects to the api_addr of the active node: it must begin with https://"))
         }
         Some(next) => Ok(next),
     })
@@ -381,10 +387,23 @@ pub fn body(response: &mut Response, limit: u64) -> Result<Option<Zeroizing<Vec<
         Ok(_) => Ok(Some(bytes)),
         Err(error) => {
             let timed_out = failure::find::<reqwest::Error>(&error).is_some_and(reqwest::Error::is_timeout);
-            let words = if timed_out { "the answer did not end in time" } else { "the answer broke off" };
-            Err(Error::new(Code::Unavailable, words))
+            Err(if timed_out { too_slow() } else { broken_off() })
         }
     }
+}
+
+fn too_large() -> Error {
+    Error::new(Code::Protocol, "the answer has more than 4 MiB").hint("is it Vault that answers there?")
+}
+
+fn too_slow() -> Error {
+    Error::new(Code::Unavailable, "the answer did not end in time")
+        .hint("it comes slowly: is what is in between overloaded? A longer --timeout may help")
+}
+
+fn broken_off() -> Error {
+    Error::new(Code::Unavailable, "the answer broke off")
+        .hint("was the server stopped, or does a load balancer, a proxy or a firewall in between end connections?")
 }
 
 fn lost(request: &Request<'_>, failure: Failure) -> Outcome {

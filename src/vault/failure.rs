@@ -6,6 +6,12 @@ use std::io::{self, ErrorKind};
 use rustls::{AlertDescription, CertificateError, InvalidMessage};
 
 use crate::error::{Code, Error};
+use crate::vault::answer::not_through_proxy;
+
+/// How the HTTP library begins what it says of a proxy that it asked for a tunnel.
+const TUNNEL: &str = "tunnel error: ";
+/// What it says of the status 407.
+const PROXY_WANTS_CREDENTIALS: &str = "tunnel error: proxy authorization required";
 
 /// Why a try got no answer.
 #[derive(Debug)]
@@ -45,14 +51,30 @@ pub fn understand(failure: &reqwest::Error, awaited: Awaited, is_socket: bool) -
     if cause.contains("received fatal alert") {
         return Failure { error: alerted(&cause), may_pass: false, was_sent };
     }
-    if find::<hyper::Error>(failure).is_some_and(hyper::Error::is_parse) {
-        let error = Error::new(Code::Protocol, format!("the answer is not HTTP ({cause})"));
-        let error = error.hint("where the server speaks TLS on this port, use https:// in the address");
-        return Failure { error, may_pass: false, was_sent };
+    if is_not_http(failure, &cause) {
+        return Failure { error: not_http(failure, &cause), may_pass: false, was_sent };
+    }
+    if cause == PROXY_WANTS_CREDENTIALS {
+        return Failure { error: not_through_proxy(), may_pass: false, was_sent };
     }
     let error = Error::new(Code::Unavailable, words(failure, &cause));
     let error = if is_socket { with_socket_hint(error, failure) } else { with_hint(error, failure) };
     Failure { error, may_pass: true, was_sent }
+}
+
+/// HTTP/2 says of what it cannot read that it has detected an error.
+fn is_not_http(failure: &reqwest::Error, cause: &str) -> bool {
+    find::<hyper::Error>(failure).is_some_and(hyper::Error::is_parse)
+        || cause.starts_with("connection error detected: ")
+}
+
+fn not_http(failure: &reqwest::Error, cause: &str) -> Error {
+    let is_https = failure.url().is_some_and(|url| url.scheme() == "https");
+    Error::new(Code::Protocol, format!("the answer is not HTTP ({cause})")).hint(if is_https {
+        "is it Vault that listens there?"
+    } else {
+        "where the server speaks TLS on this port, use https:// in the address"
+    })
 }
 
 fn late(awaited: Awaited) -> Error {
@@ -81,12 +103,21 @@ fn was_not_looked_at(failure: &reqwest::Error, cause: &str) -> bool {
 }
 
 fn words(failure: &reqwest::Error, cause: &str) -> String {
-    if failure.is_connect() { cause.to_owned() } else { format!("the connection was lost ({cause})") }
+    // rustls explains itself with a link.
+    let cause = cause.split(": https://").next().unwrap_or_default();
+    match failure {
+        _ if cause.starts_with(TUNNEL) => format!("the proxy makes no tunnel to the server ({cause})"),
+        _ if failure.is_connect() => cause.to_owned(),
+        _ => format!("the connection was lost ({cause})"),
+    }
 }
 
 fn with_hint(error: Error, failure: &reqwest::Error) -> Error {
     if failure.is_dns() {
         return error.hint("the name of the server in VAULT_ADDR has no address here");
+    }
+    if error.message.contains(TUNNEL) {
+        return error.hint("does it let CONNECT through to this server and port, and reach it itself?");
     }
     if failure.is_connect() {
         return error.hint("is Vault running, and is VAULT_ADDR its address as seen from this container?");

@@ -6,8 +6,6 @@ mod connections;
 mod handshakes;
 mod names;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use test_vault::{Recorded, TestVault};
@@ -19,8 +17,6 @@ use crate::support::{Ended, Run};
 const SHORT: Duration = Duration::from_secs(3);
 /// How much longer than it should a start may take on a busy machine.
 const SLACK: Duration = Duration::from_secs(15);
-/// How many starts of a table run at once: most of them wait.
-const AT_ONCE: usize = 24;
 
 /// The requests of a start that logs in with AppRole and reads one secret, in their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,6 +105,11 @@ impl Outcome {
         assert_eq!(self.ended.code, Some(code), "{case}: {}", self.ended.stderr);
         assert_eq!(self.ended.text(), "", "{case}: the application was started");
         self.said(words, case);
+        // What to do about it; and what to do about wrong credentials is not said of anything else.
+        self.said(&["\nvault-exec:   "], case);
+        let speaks_of_role = self.ended.stderr.contains("is the role id right");
+        assert!(!speaks_of_role || self.ended.stderr.contains("status 500"), "{case}: {}", self.ended.stderr);
+        assert!(!self.ended.stderr.contains("docs.rs"), "{case}: {}", self.ended.stderr);
     }
 
     /// The application runs, and nobody was bothered with what went wrong on the way.
@@ -123,18 +124,4 @@ impl Outcome {
             assert!(self.ended.stderr.contains(word), "{case}: no {word:?} in: {}", self.ended.stderr);
         }
     }
-}
-
-/// Checks every row of a table, many at once.
-pub(crate) fn check_all<T: Sync>(rows: &[T], check: impl Fn(&T) + Sync) {
-    let next = AtomicUsize::new(0);
-    thread::scope(|scope| {
-        for _ in 0..AT_ONCE {
-            scope.spawn(|| {
-                while let Some(row) = rows.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    check(row);
-                }
-            });
-        }
-    });
 }

@@ -431,16 +431,42 @@ fn a_proxy_is_used_for_another_machine() {
     assert!(own_asked.recv().is_ok() && other_asked.try_recv().is_err(), "Vault's own proxy goes first");
 }
 
+/// A run that needs a tunnel through this proxy.
+fn through_tunnel(run: &Run, proxy: &str) -> Run {
+    let run = run.clone().env("VAULT_ADDR", "https://vault.test:8200").env("VAULT_SKIP_VERIFY", "1");
+    run.env("HTTPS_PROXY", format!("http://user:p4ssw0rd@{proxy}")).env("HTTP_PROXY", "http://127.0.0.1:9")
+}
+
+/// A proxy answers like this also where the server cannot be reached yet, which it says in no way that all of them share.
 #[test]
-fn a_proxy_makes_a_tunnel_for_https() {
+fn a_proxy_that_makes_no_tunnel_is_asked_until_the_deadline() {
     let (_vault, run) = ready();
-    let (addr, asked) = proxy("HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
-    let run = run.env("VAULT_ADDR", "https://vault.test:8200").env("VAULT_SKIP_VERIFY", "1");
-    run.env("HTTPS_PROXY", format!("http://user:p4ssw0rd@{addr}"))
-        .env("HTTP_PROXY", "http://127.0.0.1:9")
-        .fails(69, &["tunnel"]);
-    let head = asked.recv().expect("it was asked");
-    assert!(head.starts_with("CONNECT vault.test:8200 HTTP/1.1\r\n"), "{head}");
+    for status in ["403 Forbidden", "502 Bad Gateway", "503 Service Unavailable"] {
+        let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+        let (addr, asked) = proxy(answer.leak());
+        let ended = fails_at_the_deadline(
+            &through_tunnel(&run, &addr),
+            &["vault.test:8200", "the proxy makes no tunnel", "CONNECT", "HTTPS_PROXY", " tries in "],
+        );
+        assert!(!ended.stderr.contains("p4ssw0rd"), "{}", ended.stderr);
+        let head = asked.recv().expect("it was asked");
+        assert!(head.starts_with("CONNECT vault.test:8200 HTTP/1.1\r\n"), "{head}");
+    }
+}
+
+#[test]
+fn a_proxy_that_wants_other_credentials_is_asked_once() {
+    const ANSWER: &str =
+        "HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 6\r\nconnection: close\r\n\r\n<html>";
+    let (_vault, run) = ready();
+    let (addr, asked) = proxy(ANSWER);
+    let plain = run.clone().env("VAULT_ADDR", "http://vault.test:8200").env("HTTP_PROXY", format!("http://{addr}"));
+    for run in [through_tunnel(&run, &addr), plain] {
+        let words = ["the proxy wants credentials, or others", "user:password@", "_PROXY", "1 try in "];
+        let ended = fails_at_once(&run, 69, &words);
+        assert!(!ended.stderr.contains("p4ssw0rd"), "{}", ended.stderr);
+        assert!(asked.recv().is_ok() && asked.try_recv().is_err());
+    }
 }
 
 #[test]

@@ -5,9 +5,8 @@ use std::time::{Duration, Instant};
 use test_vault::{Fault, Gate, Matcher, Shut, TestVault, json};
 
 use crate::app::reading_one;
-use crate::faults::check_all;
 use crate::launch::Served;
-use crate::support::{Ended, Run};
+use crate::support::{Ended, Run, all_at_once};
 
 const LOGIN: &str = "POST /v1/auth/approle/login";
 const READ: &str = "GET /v1/secret/";
@@ -35,7 +34,7 @@ fn every_request_carries_the_time_that_is_left() {
 
 #[test]
 fn a_connection_takes_at_most_five_seconds_of_one_try() {
-    check_all(&["http", "https"], |&scheme| {
+    all_at_once(["http", "https"], |scheme| {
         let served = if scheme == "http" { Served::http() } else { Served::https() };
         // The first connection is not made, over https not to its end.
         let shut = if scheme == "http" { Shut::Dropped } else { Shut::Silent };
@@ -75,8 +74,8 @@ fn reading(served: &Served, secrets: usize) -> Run {
 
 #[test]
 fn many_reads_that_fail_together_are_one_line_in_ten_seconds() {
-    check_all(&[Served::http(), Served::https()], |served| {
-        let run = reading(served, 64);
+    all_at_once([Served::http(), Served::https()], |served| {
+        let run = reading(&served, 64);
         served.vault.fault_times(64, READ, Fault::internal_error());
         let ended = run.option("--timeout=60s").marker().end();
         assert!(ended.started(), "{}", ended.stderr);
@@ -118,6 +117,19 @@ fn the_message_says_how_often_and_for_how_long_was_tried() {
     let (ended, _) = timed(&served.with_approle().option("--timeout=2s"));
     let tries = count(&served.vault, READ);
     assert!(ended.stderr.contains(&format!(", {tries} tries in 2")), "{tries}: {}", ended.stderr);
+}
+
+/// The last try begins when there is hardly any time left.
+#[test]
+fn a_try_that_the_deadline_cuts_short_does_not_hide_what_is_wrong() {
+    all_at_once([LOGIN, READ], |phase| {
+        let served = Served::http();
+        served.vault.fault_times(1, phase, Fault::sealed());
+        served.vault.fault(phase, Fault::Hang);
+        let words = ["no answer in time", "the try before: status 503: Vault is sealed", "2 tries in ", "unseal it"];
+        let ended = served.with_approle().option("--timeout=2s").fails(69, &words);
+        assert_eq!(ended.stderr.contains("it may have been done"), phase == LOGIN, "{}", ended.stderr);
+    });
 }
 
 #[test]
@@ -187,7 +199,7 @@ const FIRST_STREAM: u32 = 1;
 
 #[test]
 fn a_login_that_http_2_refused_is_repeated_as_one_that_was_not_sent() {
-    check_all(&[Fault::refused_stream(FIRST_STREAM), Fault::go_away(0)], |fault| {
+    all_at_once([Fault::refused_stream(FIRST_STREAM), Fault::go_away(0)], |fault| {
         let served = Served::https();
         served.vault.fault_times(4, LOGIN, fault.clone());
         let ended = served.with_approle().marker().end();
@@ -218,6 +230,19 @@ fn a_server_that_says_goodbye_is_asked_again_over_another_connection() {
     let ended = served.with_approle().marker().end();
     assert!(ended.started(), "{}", ended.stderr);
     assert_eq!((count(&served.vault, LOGIN), count(&served.vault, READ)), (1, 2));
+}
+
+#[test]
+fn an_answer_ends_at_four_mebibytes() {
+    const MOST: usize = 4 << 20;
+    for (length, code) in [(MOST, 0), (MOST + 1, 76)] {
+        let served = Served::http();
+        let mut body = json!({ "data": { "password": "p" } }).to_string();
+        body.push_str(&" ".repeat(length - body.len()));
+        served.vault.fault(READ, Fault::answer(200, body));
+        let ended = served.with_approle().marker().end();
+        assert_eq!(ended.code, Some(code), "{length}: {}", ended.stderr);
+    }
 }
 
 #[test]

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use test_vault::Fault;
 
-use super::{Outcome, PHASES, Phase, SHORT, Transport, check_all, outcome};
+use super::{Outcome, PHASES, Phase, SHORT, Transport, outcome};
 use crate::launch::Served;
+use crate::support::all_at_once;
 
 /// Enough for every start that does not wait for its deadline.
 const LONG: Duration = Duration::from_secs(60);
@@ -31,8 +32,7 @@ struct Case {
     fault: fn(&str) -> Fault,
     end: End,
     words: &'static [&'static str],
-    /// Bytes of HTTP/1.1.
-    is_raw: bool,
+    transports: &'static [Transport],
 }
 
 impl Case {
@@ -47,11 +47,17 @@ impl Case {
 }
 
 const fn case(name: &'static str, end: End, words: &'static [&'static str], fault: fn(&str) -> Fault) -> Case {
-    Case { name, fault, end, words, is_raw: false }
+    Case { name, fault, end, words, transports: &[Transport::Http, Transport::Https] }
 }
 
+/// Bytes of HTTP/1.1.
 const fn raw(name: &'static str, end: End, words: &'static [&'static str], fault: fn(&str) -> Fault) -> Case {
-    Case { name, fault, end, words, is_raw: true }
+    Case { name, fault, end, words, transports: &[Transport::Http, Transport::Https1] }
+}
+
+/// Bytes in place of frames of HTTP/2.
+const fn unframed(name: &'static str, end: End, words: &'static [&'static str], fault: fn(&str) -> Fault) -> Case {
+    Case { name, fault, end, words, transports: &[Transport::Https] }
 }
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -106,6 +112,10 @@ const CASES: &[Case] = &[
     }),
     raw("another protocol", End::Final(76), NOT_HTTP, |_| Fault::Raw("SSH-2.0-OpenSSH_9.9\r\n".into())),
     raw("bytes", End::Final(76), NOT_HTTP, |_| Fault::Raw(b"\0\x01\xfe\xff\r\n\r\n".to_vec())),
+    unframed("bytes where frames should be", End::Final(76), NOT_HTTP, |_| {
+        Fault::Raw(b"SSH-2.0-OpenSSH_9.9\r\n".to_vec())
+    }),
+    unframed("HTTP/1.1 where HTTP/2 should be", End::Final(76), NOT_HTTP, |_| Fault::Raw(HEAD.into())),
     case("HTML with 502", End::Unknown, &["status 502"], |_| Fault::bad_gateway()),
     case("HTML with 503", End::NotDone, &["status 503"], |_| {
         Fault::answer(503, "<html>503 Service Unavailable</html>").with_header("content-type", "text/html")
@@ -144,11 +154,8 @@ struct Row {
 }
 
 fn rows(phase: Phase) -> Vec<Row> {
-    let transports = |case: &Case| match case.is_raw {
-        true => [Transport::Http, Transport::Https1],
-        false => [Transport::Http, Transport::Https],
-    };
-    CASES.iter().flat_map(|case| transports(case).map(|transport| Row { case, phase, transport })).collect()
+    let of = |case: &'static Case| case.transports.iter().map(move |&transport| Row { case, phase, transport });
+    CASES.iter().flat_map(of).collect()
 }
 
 fn check(row: &Row) {
@@ -212,20 +219,20 @@ fn revoked_in_vain(outcome: &Outcome, served: &Served, Row { case, transport, ..
 
 #[test]
 fn whatever_becomes_of_a_login() {
-    check_all(&rows(Phase::Login), check);
+    all_at_once(&rows(Phase::Login), check);
 }
 
 #[test]
 fn whatever_becomes_of_the_question_for_the_mounts() {
-    check_all(&rows(Phase::Preflight), check);
+    all_at_once(&rows(Phase::Preflight), check);
 }
 
 #[test]
 fn whatever_becomes_of_a_read() {
-    check_all(&rows(Phase::Read), check);
+    all_at_once(&rows(Phase::Read), check);
 }
 
 #[test]
 fn whatever_becomes_of_a_revocation() {
-    check_all(&rows(Phase::Revoke), check);
+    all_at_once(&rows(Phase::Revoke), check);
 }

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use test_vault::{Fault, Gate, Matcher, Shut};
 
-use super::{PHASES, Phase, SHORT, Transport, check_all, outcome};
+use super::{PHASES, Phase, SHORT, Transport, outcome};
 use crate::launch::Served;
+use crate::support::all_at_once;
 
 struct Case {
     shut: Shut,
@@ -85,7 +86,7 @@ fn check(Row { case, phase, transport }: &Row) {
 
 #[test]
 fn whatever_becomes_of_a_connection() {
-    check_all(&rows(), check);
+    all_at_once(&rows(), check);
 }
 
 #[test]
@@ -95,7 +96,7 @@ fn a_server_that_dies_and_comes_back_in_time_is_waited_for_at_any_request() {
         .into_iter()
         .flat_map(|phase| transports.map(|transport| (phase, transport)))
         .collect();
-    check_all(&rows, |(phase, transport)| {
+    all_at_once(&rows, |(phase, transport)| {
         let (served, gate) = behind_gate(*transport, *phase, Shut::Refused);
         let run = served.with_approle().env("VAULT_ADDR", address(&served, &gate)).env("VAULT_EXEC_TIMEOUT", "60s");
         let mut child = run.marker().spawn();

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use test_vault::{Builder, Certificate, Gate, Shut, TestVault, Versions};
 
-use super::{PHASES, check_all, outcome};
+use super::{PHASES, outcome};
 use crate::launch::Served;
+use crate::support::all_at_once;
 
 /// Whom the client trusts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +77,7 @@ fn whatever_is_wrong_with_a_handshake() {
     let versions = [Versions::Tls12, Versions::Tls13];
     let ways = versions.into_iter().flat_map(|version| [(version, false), (version, true)]);
     let rows: Vec<_> = ways.flat_map(|(version, http1)| CASES.iter().map(move |case| (case, version, http1))).collect();
-    check_all(&rows, check);
+    all_at_once(&rows, check);
 }
 
 /// What a server says that speaks TLS 1.1 and less: a fatal alert, `protocol_version` (RFC 5246, 7.2).

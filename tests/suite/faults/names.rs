@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use test_vault::{Gate, Names, Shut, name_server};
 
-use super::{Phase, SHORT, Transport, check_all, outcome};
+use super::{Phase, SHORT, Transport, outcome};
 use crate::own_network::alone;
-use crate::support::Run;
+use crate::support::{Run, all_at_once};
 
 /// Nothing that is sent there arrives anywhere: it is routed to this machine, which has another address.
 const DEAD: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 9, 9, 9));
@@ -95,7 +95,7 @@ fn whatever_becomes_of_a_name() {
         });
         let rows: Vec<_> =
             CASES.iter().flat_map(|case| [Transport::Http, Transport::Https].map(|each| (case, each))).collect();
-        check_all(&rows, check);
+        all_at_once(&rows, check);
     });
 }
 
