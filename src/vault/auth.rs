@@ -28,6 +28,8 @@ use crate::settings::Settings;
 use crate::vault::answer::Answer;
 use crate::vault::client::{Client, Request, Space};
 
+const NO_LOGIN: &str = "is it Vault that answers there, and is the auth method mounted where VAULT_AUTH_MOUNT says?";
+
 /// An auth method: one file, and one row in [`METHODS`].
 pub struct Method {
     /// Its name, which is also its default mount's.
@@ -255,7 +257,7 @@ fn send(client: &Client, login: &Login, body: &Secret) -> Result<Session, Error>
     for warning in answer.warnings() {
         log::info!("{what}: {}", client.redactor().clean(warning));
     }
-    let session = session(&answer, login.files.clone()).map_err(|error| error.at(what))?;
+    let session = session(&answer, login.files.clone()).map_err(|error| client.placed(error, &what, answer.status))?;
     session.token.iter().for_each(|token| client.redactor().add(token));
     Ok(session)
 }
@@ -286,7 +288,7 @@ fn without_auth(answer: &Answer) -> Error {
             "something between here and Vault asks for response wrapping (X-Vault-Wrap-TTL), which is not for logins",
         );
     }
-    Error::new(Code::Protocol, "an answer to a login without a token in it")
+    Error::new(Code::Protocol, "an answer to a login without a token in it").hint(NO_LOGIN)
 }
 
 fn without_token(auth: &Value) -> Error {
@@ -295,7 +297,7 @@ fn without_token(auth: &Value) -> Error {
             Error::new(Code::Refused, format!("the login wants a second factor (MFA{})", mfa(requirement)))
                 .hint("a container has none: exempt the mount, or the role's entity, from the login enforcement")
         }
-        None => Error::new(Code::Protocol, "an answer to a login with an empty token"),
+        None => Error::new(Code::Protocol, "an answer to a login with an empty token").hint(NO_LOGIN),
     }
 }
 

@@ -8,10 +8,10 @@ mod names;
 
 use std::time::{Duration, Instant};
 
-use test_vault::{Recorded, TestVault};
+use test_vault::{Fault, Recorded, TestVault};
 
 use crate::launch::Served;
-use crate::support::{Ended, Run};
+use crate::support::{Ended, Run, once_it_tries_again};
 
 /// The deadline of starts that run into it.
 const SHORT: Duration = Duration::from_secs(3);
@@ -51,6 +51,11 @@ impl Phase {
             Phase::Read => "PASSWORD: secret/data/app",
             Phase::Revoke => "the token is not revoked: auth/token/revoke-self",
         }
+    }
+
+    /// Lets all of its requests fail.
+    fn fault(self, vault: &TestVault, fault: Fault) {
+        vault.fault(&*format!("{} {}", self.method(), self.path()), fault);
     }
 
     /// How many requests there were of it.
@@ -123,5 +128,16 @@ impl Outcome {
         for word in words {
             assert!(self.ended.stderr.contains(word), "{case}: no {word:?} in: {}", self.ended.stderr);
         }
+    }
+}
+
+/// A start that fails at a request goes on once that is repaired, and makes every other request once.
+fn goes_on(run: Run, phase: Phase, served: &Served, repair: impl FnOnce(), case: &str) {
+    let ended = once_it_tries_again(run.env("VAULT_EXEC_TIMEOUT", "60s").marker().spawn(), repair);
+    assert!(ended.started() && ended.code == Some(0), "{case}: {}", ended.stderr);
+    let what = phase.what().trim_start_matches("PASSWORD: ");
+    assert!(ended.stderr.starts_with(&format!("vault-exec: warn: {what}")), "{case}: {}", ended.stderr);
+    for each in PHASES.into_iter().filter(|each| *each != phase) {
+        assert_eq!(each.count(&served.vault), 1, "{case}: {:?}", served.vault.lines());
     }
 }

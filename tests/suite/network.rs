@@ -1,6 +1,6 @@
 //! What it does where the server cannot be reached, does not answer, or something else answers.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc;
 use std::thread;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use test_vault::{Fault, Flavour, Target, TestVault, json};
 
 use crate::app::{as_role, reading as reading_of, reading_one, role};
-use crate::support::{Ended, Run, run};
+use crate::support::{Ended, Run, once_it_tries_again, run};
 
 /// A server with one secret, and a run that reads it in at most two seconds.
 fn ready() -> (TestVault, Run) {
@@ -96,8 +96,9 @@ fn a_server_that_comes_up_late_is_waited_for() {
         .env("VAULT_EXEC_TIMEOUT", "30s")
         .env("A", "vault:secret/data/app#k");
     let child = run.spawn();
-    let late = waiting_for_a_warning(child, || {
-        let late = Target::from(TestVault::builder().port(port).start());
+    let mut late = None;
+    waiting_for_a_warning(child, || {
+        let late = late.insert(Target::from(TestVault::builder().port(port).start()));
         late.operator().kv_put("secret", 2, "app", json!({"k": "v"}));
         late.operator().enable_approle(&app.mount);
         late.operator().policy("p", "path \"secret/data/app\" { capabilities = [\"read\"] }");
@@ -105,28 +106,17 @@ fn a_server_that_comes_up_late_is_waited_for() {
         let path = format!("auth/{}/role/app", app.mount);
         late.operator().write(&format!("{path}/role-id"), json!({ "role_id": app.role_id }));
         late.operator().write(&format!("{path}/custom-secret-id"), json!({ "secret_id": app.secret_id }));
-        late
     });
-    let lines = late.own().expect("own").lines();
+    let lines = late.expect("it came").own().expect("own").lines();
     let logins = lines.iter().filter(|line| line.ends_with("/login")).count();
     assert_eq!(logins, 1, "a login that could not be sent is repeated: {lines:?}");
 }
 
-/// Does something once the run has said that it tries again, and sees it end well.
-fn waiting_for_a_warning<T>(mut child: std::process::Child, then: impl FnOnce() -> T) -> T {
-    let mut stderr = BufReader::new(child.stderr.take().expect("piped"));
-    let mut line = String::new();
-    while !line.contains("trying again") {
-        line.clear();
-        assert!(stderr.read_line(&mut line).expect("a line") > 0, "it ended without trying again");
-    }
-    let result = then();
-    let mut rest = String::new();
-    stderr.read_to_string(&mut rest).expect("UTF-8");
-    let output = child.wait_with_output().expect("it ends");
-    assert!(output.status.success(), "{rest}");
-    assert!(output.stdout.windows(4).any(|part| part == b"A=v\0"), "{output:?}");
-    result
+/// The run ends well where this is done once it has said that it tries again.
+fn waiting_for_a_warning(child: std::process::Child, then: impl FnOnce()) {
+    let ended = once_it_tries_again(child, then);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(ended.text().split('\0').any(|entry| entry == "A=v"), "{}", ended.text());
 }
 
 #[test]

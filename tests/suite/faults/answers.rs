@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use test_vault::Fault;
 
-use super::{Outcome, PHASES, Phase, SHORT, Transport, outcome};
+use super::{Outcome, PHASES, Phase, SHORT, Transport, goes_on, outcome};
 use crate::launch::Served;
 use crate::support::all_at_once;
 
@@ -55,8 +55,8 @@ const fn raw(name: &'static str, end: End, words: &'static [&'static str], fault
     Case { name, fault, end, words, transports: &[Transport::Http, Transport::Https1] }
 }
 
-/// Bytes in place of frames of HTTP/2.
-const fn unframed(name: &'static str, end: End, words: &'static [&'static str], fault: fn(&str) -> Fault) -> Case {
+/// Over TLS with HTTP/2 only.
+const fn secure(name: &'static str, end: End, words: &'static [&'static str], fault: fn(&str) -> Fault) -> Case {
     Case { name, fault, end, words, transports: &[Transport::Https] }
 }
 
@@ -112,10 +112,10 @@ const CASES: &[Case] = &[
     }),
     raw("another protocol", End::Final(76), NOT_HTTP, |_| Fault::Raw("SSH-2.0-OpenSSH_9.9\r\n".into())),
     raw("bytes", End::Final(76), NOT_HTTP, |_| Fault::Raw(b"\0\x01\xfe\xff\r\n\r\n".to_vec())),
-    unframed("bytes where frames should be", End::Final(76), NOT_HTTP, |_| {
+    secure("bytes where frames should be", End::Final(76), NOT_HTTP, |_| {
         Fault::Raw(b"SSH-2.0-OpenSSH_9.9\r\n".to_vec())
     }),
-    unframed("HTTP/1.1 where HTTP/2 should be", End::Final(76), NOT_HTTP, |_| Fault::Raw(HEAD.into())),
+    secure("HTTP/1.1 where HTTP/2 should be", End::Final(76), NOT_HTTP, |_| Fault::Raw(HEAD.into())),
     case("HTML with 502", End::Unknown, &["status 502"], |_| Fault::bad_gateway()),
     case("HTML with 503", End::NotDone, &["status 503"], |_| {
         Fault::answer(503, "<html>503 Service Unavailable</html>").with_header("content-type", "text/html")
@@ -131,6 +131,9 @@ const CASES: &[Case] = &[
     }),
     case("a redirect to another scheme", End::Final(76), &["a redirect to nowhere"], |_| {
         Fault::redirect("ftp://127.0.0.1/")
+    }),
+    secure("a redirect to http", End::Final(76), &["from https to http", "api_addr"], |path| {
+        Fault::redirect(&format!("http://127.0.0.1:1{path}"))
     }),
     case("a redirect without a target", End::Final(76), &["a redirect to nowhere"], |_| Fault::answer(307, "")),
     case("a redirect to where nobody listens", End::NotDone, &["refused"], |_| {
@@ -162,7 +165,7 @@ fn check(row: &Row) {
     let Row { case, phase, transport } = row;
     let name = format!("{} at {phase:?} over {transport:?}", case.name);
     let served = transport.serve();
-    served.vault.fault(&*format!("{} {}", phase.method(), phase.path()), (case.fault)(phase.path()));
+    phase.fault(&served.vault, (case.fault)(phase.path()));
     let end = match case.end {
         // A login is not repeated where it may have been done.
         End::Unknown if *phase == Phase::Login => End::Final(69),
@@ -235,4 +238,42 @@ fn whatever_becomes_of_a_read() {
 #[test]
 fn whatever_becomes_of_a_revocation() {
     all_at_once(&rows(Phase::Revoke), check);
+}
+
+const BOTH: [Transport; 2] = [Transport::Http, Transport::Https];
+
+/// What there is to say of it depends on what was asked for.
+#[test]
+fn whatever_becomes_of_json_in_another_shape() {
+    let rows = [
+        (Phase::Login, 76, &["login at auth/approle: ", "without a token in it (status 200, "][..]),
+        // Whoever does not tell the mounts is not asked for them any more: the path is read as it is written.
+        (Phase::Preflight, 77, &["PASSWORD: secret/app: status 403", "cannot see what is mounted there", "data/"]),
+        (Phase::Read, 76, &["PASSWORD: secret/data/app: ", "status 200"]),
+    ];
+    all_at_once(rows.into_iter().flat_map(|row| BOTH.map(|transport| (row, transport))), |(row, transport)| {
+        let (phase, code, words) = row;
+        let served = transport.serve();
+        phase.fault(&served.vault, Fault::wrong_shape());
+        let outcome = outcome(served.with_approle(), LONG);
+        outcome.failed(code, words, &format!("{phase:?} over {transport:?}"));
+        outcome.took(Duration::ZERO, Duration::from_secs(5), "");
+        assert_eq!(Phase::Login.count(&served.vault), 1);
+    });
+    all_at_once(BOTH, |transport| {
+        let served = transport.serve();
+        Phase::Revoke.fault(&served.vault, Fault::wrong_shape());
+        outcome(served.with_approle(), LONG).started(&[], "a revocation needs no answer but the status");
+    });
+}
+
+#[test]
+fn a_server_that_is_sealed_and_unsealed_in_time_is_waited_for_at_any_request() {
+    let rows = PHASES.into_iter().filter(|phase| *phase != Phase::Revoke);
+    all_at_once(rows.flat_map(|phase| BOTH.map(|transport| (phase, transport))), |(phase, transport)| {
+        let served = transport.serve();
+        phase.fault(&served.vault, Fault::sealed());
+        let case = format!("{phase:?} over {transport:?}");
+        goes_on(served.with_approle(), phase, &served, || served.vault.clear_faults(), &case);
+    });
 }
