@@ -15,6 +15,12 @@ use crate::support::{Ended, Run, once_it_tries_again};
 
 /// The deadline of starts that run into it.
 const SHORT: Duration = Duration::from_secs(3);
+/// Enough for every start that does not.
+const LONG: Duration = Duration::from_mins(1);
+/// What is said at once is said in this time.
+const AT_ONCE: Duration = Duration::from_secs(5);
+/// A revocation is one try of at most this.
+const REVOCATION: Duration = Duration::from_secs(2);
 /// How much longer than it should a start may take on a busy machine.
 const SLACK: Duration = Duration::from_secs(15);
 

@@ -4,14 +4,9 @@ use std::time::Duration;
 
 use test_vault::Fault;
 
-use super::{Outcome, PHASES, Phase, SHORT, Transport, goes_on, outcome};
+use super::{AT_ONCE, LONG, Outcome, PHASES, Phase, REVOCATION, SHORT, Transport, goes_on, outcome};
 use crate::launch::Served;
 use crate::support::all_at_once;
-
-/// Enough for every start that does not wait for its deadline.
-const LONG: Duration = Duration::from_secs(60);
-/// A revocation is one try of at most this.
-const REVOCATION: Duration = Duration::from_secs(2);
 
 /// What comes of a fault that stays.
 #[derive(Clone, Copy, Debug)]
@@ -183,7 +178,7 @@ fn check(row: &Row) {
 
 fn failed(outcome: &Outcome, served: &Served, Row { case, phase, .. }: &Row, end: End, name: &str) {
     let (code, least, most) = match end {
-        End::Final(code) => (code, Duration::ZERO, Duration::from_secs(5)),
+        End::Final(code) => (code, Duration::ZERO, AT_ONCE),
         _ => (69, SHORT, SHORT),
     };
     outcome.failed(code, &[phase.what(), &served.vault.addr()], name);
@@ -257,7 +252,7 @@ fn whatever_becomes_of_json_in_another_shape() {
         phase.fault(&served.vault, Fault::wrong_shape());
         let outcome = outcome(served.with_approle(), LONG);
         outcome.failed(code, words, &format!("{phase:?} over {transport:?}"));
-        outcome.took(Duration::ZERO, Duration::from_secs(5), "");
+        outcome.took(Duration::ZERO, AT_ONCE, "JSON");
         assert_eq!(Phase::Login.count(&served.vault), 1);
     });
     all_at_once(BOTH, |transport| {

@@ -5,28 +5,51 @@ use std::time::Duration;
 
 use test_vault::{Fault, Gate, Matcher, Shut};
 
-use super::{PHASES, Phase, SHORT, Transport, goes_on, outcome};
+use super::{LONG, PHASES, Phase, REVOCATION, SHORT, Transport, goes_on, outcome};
 use crate::launch::Served;
 use crate::support::all_at_once;
 
+/// What becomes of a connection that is not let through.
 struct Case {
     shut: Shut,
-    /// What is said over http and over https.
-    words: [&'static str; 2],
-    /// What is shut at once, and not when the time is up: over http, and over https, where it is within the handshake.
-    is_final: [bool; 2],
+    http: Said,
+    https: Said,
+}
+
+/// How it shows.
+#[derive(Clone, Copy)]
+struct Said {
+    /// Whether it is said at once, and not when the time is up, and with which code.
+    end: Result<(), i32>,
+    /// Whether the request may have been on its way: a login ends at once then.
+    was_sent: bool,
+    words: &'static str,
+}
+
+/// It is tried until the deadline, whatever the request is.
+const fn tried(words: &'static str) -> Said {
+    Said { end: Ok(()), was_sent: false, words }
+}
+
+/// The same, unless it is a login.
+const fn lost(words: &'static str) -> Said {
+    Said { end: Ok(()), was_sent: true, words }
+}
+
+const fn at_once(code: i32, words: &'static str) -> Said {
+    Said { end: Err(code), was_sent: false, words }
 }
 
 const SSH: Shut = Shut::Answered(b"SSH-2.0-OpenSSH_9.9\r\n");
 
-/// Over http a closed or reset connection is one on which the request was.
 const CASES: &[Case] = &[
-    Case { shut: Shut::Refused, words: ["refused", "refused"], is_final: [false, false] },
-    Case { shut: Shut::Dropped, words: ["no connection in time", "no connection in time"], is_final: [false, false] },
-    Case { shut: Shut::Silent, words: ["no answer in time", "no connection in time"], is_final: [false, false] },
-    Case { shut: Shut::Closed, words: ["the connection was lost", "handshake"], is_final: [false, false] },
-    Case { shut: Shut::Reset, words: ["the connection was lost", "reset"], is_final: [false, false] },
-    Case { shut: SSH, words: ["the answer is not HTTP", "does not speak TLS"], is_final: [true, true] },
+    Case { shut: Shut::Refused, http: tried("refused"), https: tried("refused") },
+    Case { shut: Shut::Dropped, http: tried("no connection in time"), https: tried("no connection in time") },
+    // It is there that a handshake waits.
+    Case { shut: Shut::Silent, http: tried("no answer in time"), https: tried("no connection in time") },
+    Case { shut: Shut::Closed, http: lost("the connection was lost"), https: tried("handshake") },
+    Case { shut: Shut::Reset, http: lost("the connection was lost"), https: tried("reset") },
+    Case { shut: SSH, http: at_once(76, "the answer is not HTTP"), https: at_once(69, "does not speak TLS") },
 ];
 
 struct Row {
@@ -58,24 +81,17 @@ fn check(Row { case, phase, transport }: &Row) {
     let name = format!("{:?} at {phase:?} over {transport:?}", case.shut);
     let (served, gate) = behind_gate(*transport, *phase, case.shut);
     let address = address(&served, &gate);
-    let column = usize::from(*transport != Transport::Http);
-    // A login that is on its way is not repeated.
-    let is_sent = *transport == Transport::Http && matches!(case.shut, Shut::Closed | Shut::Reset);
-    let is_final = case.is_final[column] || (is_sent && *phase == Phase::Login);
-    let timeout = if is_final { Duration::from_secs(60) } else { SHORT };
-    let timeout = if *phase == Phase::Revoke { Duration::from_secs(60) } else { timeout };
+    let said = if *transport == Transport::Http { case.http } else { case.https };
+    let is_final = said.end.is_err() || (said.was_sent && *phase == Phase::Login);
+    let timeout = if is_final || *phase == Phase::Revoke { LONG } else { SHORT };
     let outcome = outcome(served.with_approle().env("VAULT_ADDR", &address), timeout);
-    outcome.said(&[phase.what(), case.words[column], &address], &name);
-    match phase {
-        Phase::Revoke => {
-            outcome.started(&[], &name);
-            outcome.took(Duration::ZERO, SHORT, &name);
-        }
-        _ => {
-            let code = if column == 0 && case.shut == SSH { 76 } else { 69 };
-            outcome.failed(code, &[], &name);
-            outcome.took(if is_final { Duration::ZERO } else { SHORT }, SHORT, &name);
-        }
+    outcome.said(&[phase.what(), said.words, &address], &name);
+    if *phase == Phase::Revoke {
+        outcome.started(&[], &name);
+        outcome.took(Duration::ZERO, REVOCATION, &name);
+    } else {
+        outcome.failed(said.end.err().unwrap_or(69), &[], &name);
+        outcome.took(if is_final { Duration::ZERO } else { SHORT }, SHORT, &name);
     }
     for each in PHASES {
         let passed = PHASES.iter().take_while(|before| *before != phase).any(|before| *before == each);

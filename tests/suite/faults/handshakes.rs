@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use test_vault::{Builder, Certificate, Gate, Shut, TestVault, Versions};
 
-use super::{PHASES, outcome};
+use super::{AT_ONCE, LONG, PHASES, outcome};
 use crate::launch::Served;
 use crate::support::all_at_once;
 
@@ -62,12 +62,12 @@ fn check((case, versions, http1): &(&Case, Versions, bool)) {
         Trust::Server => run,
         Trust::Other => run.env("VAULT_CACERT", other.vault.tls().expect("https").ca()),
     };
-    let outcome = outcome(run, Duration::from_secs(60));
+    let outcome = outcome(run, LONG);
     outcome.failed(69, &["login at auth/approle: ", &served.vault.addr()], &name);
     outcome.said(case.words, &name);
     if case.is_known_at_once || *versions == Versions::Tls12 || *http1 {
         outcome.said(&["1 try in "], &name);
-        outcome.took(Duration::ZERO, Duration::from_secs(5), &name);
+        outcome.took(Duration::ZERO, AT_ONCE, &name);
     }
     assert!(PHASES.iter().all(|phase| phase.count(&served.vault) == 0), "{name}: {:?}", served.vault.lines());
 }
@@ -91,8 +91,8 @@ fn a_server_without_a_version_or_cipher_in_common_is_understood() {
         let served = Served::https();
         let gate = Gate::new(served.vault.socket_addr(), 0, alert);
         let run = served.with_approle().env("VAULT_ADDR", format!("https://{}", gate.socket_addr()));
-        let outcome = outcome(run, Duration::from_secs(60));
+        let outcome = outcome(run, LONG);
         outcome.failed(69, &["no common TLS version or cipher", "TLS 1.2", "1 try in "], "an alert");
-        outcome.took(Duration::ZERO, Duration::from_secs(5), "an alert");
+        outcome.took(Duration::ZERO, AT_ONCE, "an alert");
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use test_vault::{Gate, Names, Shut, name_server};
 
-use super::{Phase, SHORT, Transport, outcome};
+use super::{LONG, Phase, SHORT, Transport, outcome};
 use crate::own_network::alone;
 use crate::support::{Run, all_at_once};
 
@@ -20,7 +20,6 @@ const CLOSED: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 9));
 const NOWHERE: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 9));
 const HERE_6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
 
-const LONG: Duration = Duration::from_secs(60);
 /// DNS, TCP and TLS take at most this much of one try.
 const CONNECT: Duration = Duration::from_secs(5);
 
