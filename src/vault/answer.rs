@@ -7,6 +7,15 @@ use serde_json::Value;
 use crate::deadline::shown;
 use crate::error::{Code, Error};
 
+/// What a node says that is not the one to be asked.
+const NOT_READY: [&str; 5] =
+    ["Vault is sealed", NO_LEADER, NO_ACTIVE_NODE, "node is not active", "Vault is in standby mode"];
+const NO_LEADER: &str = "no active Vault instance found";
+const NO_ACTIVE_NODE: &str = "local node not active but active cluster node not found";
+
+/// The remedy for what Vault's own words do not tell.
+pub const UNCLEAR: &str = "Vault's own log says more";
+
 /// An answer that is Vault's: JSON, or nothing, with a status that speaks of the request itself.
 #[derive(Debug)]
 pub struct Answer {
@@ -73,6 +82,9 @@ pub fn judge(raw: &Raw<'_>) -> Verdict {
             Verdict::Answered(Answer { status: raw.status, body: Body(body) })
         }
         (400..500, _) => Verdict::Final(not_vaults(raw, "does not have the form of Vault's errors")),
+        (500..600, Some(body)) if is_not_ready(&body) => {
+            Verdict::NotDone { error: unavailable(raw, Some(&body)), wait: wait(raw) }
+        }
         (501, body) => Verdict::Final(unavailable(raw, body.as_ref())),
         (500..600, body) => Verdict::Unknown(unavailable(raw, body.as_ref())),
         (_, _) => Verdict::Final(not_vaults(raw, "has a status that Vault does not use")),
@@ -127,6 +139,12 @@ fn has_errors(body: &Value) -> bool {
     body.get("errors").is_some_and(Value::is_array) || body.get("data").is_some()
 }
 
+/// A node that is sealed or on standby has done nothing, whatever status it says so with; 500 is one of them. The texts are
+/// compared to the letter, for one of a method's own is a refusal.
+fn is_not_ready(body: &Value) -> bool {
+    texts(body, "errors").iter().any(|text| NOT_READY.contains(text))
+}
+
 /// Just after a KV mount was upgraded to version 2 it answers so for a moment.
 fn is_upgrading(body: &Value) -> bool {
     texts(body, "errors").iter().any(|text| text.starts_with("Upgrading from non-versioned to versioned data"))
@@ -140,15 +158,16 @@ fn unavailable(raw: &Raw<'_>, body: Option<&Value>) -> Error {
 
 /// What to do about a server that is not ready.
 fn remedy(status: u16, errors: &[&str]) -> &'static str {
-    let says = |part: &str| errors.iter().any(|text| text.contains(part));
     match status {
         412 => "the node has not got yet what another one has: it catches up, or is cut off",
         429 => "it takes fewer starts at once, a higher quota, or a longer --timeout",
         501 => "has Vault been initialized, and is it Vault that answers there?",
-        503 if says("sealed") => "unseal it, or wait for it with a longer --timeout",
-        503 if says("no active Vault instance") => "the cluster elects a leader, or too few of its nodes are up",
+        _ if errors.iter().any(|text| text.contains("sealed")) => "unseal it, or wait for it with a longer --timeout",
+        _ if errors.iter().any(|text| NOT_READY.contains(text)) => {
+            "the cluster elects a leader, or too few of its nodes are up"
+        }
         _ if errors.is_empty() => "a load balancer answers like this where no Vault behind it is ready",
-        _ => "Vault's own log says more",
+        _ => UNCLEAR,
     }
 }
 
@@ -232,6 +251,8 @@ mod tests {
             (500, errors, "unknown 69"),
             (502, "<html>", "unknown 69"),
             (501, errors, "final 69"),
+            (500, r#"{"errors":["local node not active but active cluster node not found"]}"#, "not done 69"),
+            (500, r#"{"errors":["the user's account is not active"]}"#, "unknown 69"),
             (304, "", "final 76"),
         ] {
             assert_eq!(judged(status, body), expected, "{status} {body}");
@@ -254,7 +275,8 @@ mod tests {
             (502, &[], "load balancer"),
             (503, &[], "load balancer"),
             (503, &["Vault is sealed"], "unseal"),
-            (503, &["no active Vault instance found"], "leader"),
+            (503, &[NO_LEADER], "leader"),
+            (500, &[NO_ACTIVE_NODE], "leader"),
         ] {
             assert!(remedy(status, errors).contains(part), "{status} {errors:?}");
         }

@@ -25,7 +25,7 @@ use crate::layers::Layers;
 use crate::path::Path;
 use crate::secret::Secret;
 use crate::settings::Settings;
-use crate::vault::answer::Answer;
+use crate::vault::answer::{Answer, UNCLEAR};
 use crate::vault::client::{Client, Request, Space};
 
 const NO_LOGIN: &str = "is it Vault that answers there, and is the auth method mounted where VAULT_AUTH_MOUNT says?";
@@ -249,7 +249,7 @@ fn send(client: &Client, login: &Login, body: &Secret) -> Result<Session, Error>
     });
     // Some methods answer a refusal with a status of 500.
     let answer =
-        answer.map_err(|error| if error.message.contains("status 500: ") { error.also(login.hint) } else { error })?;
+        answer.map_err(|error| if error.hint.as_deref() == Some(UNCLEAR) { error.also(login.hint) } else { error })?;
     if !answer.is_success() {
         let refused = client.refused(&answer, &what);
         return Err(Error { code: Code::Refused, ..refused }.hint(login.hint));

@@ -136,6 +136,9 @@ const CASES: &[Case] = &[
     }),
     case("sealed", End::NotDone, &["status 503: Vault is sealed", "unseal"], |_| Fault::sealed()),
     case("a standby without a leader", End::NotDone, &["no active Vault instance found"], |_| Fault::no_leader()),
+    case("a standby that finds no active node", End::NotDone, &["status 500: local node not active", "leader"], |_| {
+        Fault::error(500, "local node not active but active cluster node not found")
+    }),
     case("a standby that lags behind", End::NotDone, &["status 412"], |_| Fault::lagging()),
     case("a rate limit", End::NotDone, &["status 429", "quota"], |_| Fault::rate_limited(None)),
     case("a rate limit beyond the deadline", End::Final(69), &["asked again in 90 s", "quota"], |_| {
