@@ -298,6 +298,9 @@ impl Client {
     }
 
     fn exchange(&self, request: &Request<'_>, url: Url) -> Result<Response, Outcome> {
+        if self.patience.left().is_zero() {
+            return Err(Outcome::Again(too_late(), None));
+        }
         log::trace!("{} /v1/{}", request.method, request.path);
         let prepared = self.prepare(request, url).map_err(Outcome::Final)?;
         let response = self.transport.send(prepared).map_err(|failure| lost(request, failure))?;
@@ -390,6 +393,10 @@ pub fn body(response: &mut Response, limit: u64) -> Result<Option<Zeroizing<Vec<
             Err(if timed_out { too_slow() } else { broken_off() })
         }
     }
+}
+
+fn too_late() -> Error {
+    Error::new(Code::Unavailable, "the time was up before it was sent").hint("a longer --timeout gives it some")
 }
 
 fn too_large() -> Error {

@@ -2,9 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use test_vault::{Fault, Gate, Matcher, Shut, TestVault, json};
+use test_vault::{Fault, Gate, Shut, TestVault, json};
 
-use crate::app::reading_one;
 use crate::launch::Served;
 use crate::support::{Ended, Run, all_at_once};
 
@@ -247,10 +246,16 @@ fn an_answer_ends_at_four_mebibytes() {
 }
 
 #[test]
-fn nothing_waits_for_a_deadline_that_has_passed() {
-    let vault = TestVault::start();
-    vault.fault(Matcher::any(), Fault::internal_error());
-    let (ended, took) = timed(&reading_one(&vault).option("--timeout=1ms"));
+fn what_comes_after_the_deadline_is_not_sent() {
+    let served = Served::http();
+    served.vault.fault(READ, Fault::Hang);
+    let run = served.with_approle().option("--timeout=1s").option("--log-level=info");
+    run.fails(
+        69,
+        &["no answer in time", "info: the token is not revoked: auth/token/revoke-self: the time was up before"],
+    );
+    assert_eq!(served.vault.lines().last().map(String::as_str), Some("GET /v1/secret/data/app"));
+    let (ended, took) = timed(&served.with_approle().option("--timeout=0s"));
     assert_eq!(ended.code, Some(69), "{}", ended.stderr);
-    assert!(took < Duration::from_secs(10), "{took:?}");
+    assert!(ended.stderr.contains("the time was up before it was sent") && took < Duration::from_secs(10), "{took:?}");
 }
