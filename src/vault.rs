@@ -3,6 +3,7 @@
 pub mod answer;
 pub mod auth;
 pub mod client;
+pub mod connections;
 pub mod dns;
 pub mod failure;
 pub mod kv;
@@ -14,4 +15,5 @@ pub mod retry;
 pub mod revoke;
 pub mod tls;
 pub mod transit;
+pub mod transport;
 pub mod wrapping;

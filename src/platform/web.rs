@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use reqwest::blocking::{Client as Http, Response};
+use reqwest::blocking::Response;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::{Method, Url};
 use serde_json::Value;
@@ -13,12 +13,12 @@ use crate::path::percent_encoded;
 use crate::secret::{Secret, Variable};
 use crate::settings::TlsSettings;
 use crate::vault::answer::{compact, seconds};
-use crate::vault::client::{body, transport};
+use crate::vault::client::body;
 use crate::vault::dns::Resolver;
-use crate::vault::failure;
 use crate::vault::proxy::{self, Chosen};
 use crate::vault::retry::{Patience, Tried};
 use crate::vault::tls;
+use crate::vault::transport::Transport;
 
 /// The longest answer; a token has a few thousand bytes.
 const LIMIT: u64 = 1 << 20;
@@ -137,7 +137,7 @@ pub fn server(text: &str, origin: &str) -> Result<Url, Error> {
 
 /// A platform's server and the connection to it.
 pub struct Web<'a> {
-    http: Http,
+    transport: Transport,
     patience: &'a Patience,
 }
 
@@ -151,7 +151,7 @@ pub fn with<T>(
     url: &Url,
     work: impl FnOnce(&Web<'_>) -> Result<T, Error>,
 ) -> Result<T, Error> {
-    let web = Web { http: http(route, url)?, patience };
+    let web = Web { transport: transport(route, url)?, patience };
     let done = work(&web);
     if done.is_err() {
         // The process ends with this: waiting for the client's thread would only delay it.
@@ -167,11 +167,11 @@ impl Web<'_> {
     /// 69 where the server was not reached or not ready, 76 where something else answered.
     pub fn ask(&self, ask: &Ask<'_>) -> Result<Page, Error> {
         let at = ask.url.origin().ascii_serialization();
-        self.patience.persist(ask.what, &at, false, || attempt(&self.http, ask, self.patience.left()))
+        self.patience.persist(ask.what, &at, false, || attempt(&self.transport, ask, self.patience.left()))
     }
 }
 
-fn http(route: &Route<'_>, url: &Url) -> Result<Http, Error> {
+fn transport(route: &Route<'_>, url: &Url) -> Result<Transport, Error> {
     let environment: &[Variable] = if let Route::Internet(environment) = route { environment } else { &[] };
     let is_https = url.scheme() == "https";
     let proxy = match route {
@@ -179,21 +179,20 @@ fn http(route: &Route<'_>, url: &Url) -> Result<Http, Error> {
         Route::Internet(environment) => proxy::choose(&Address::parse(url.as_str())?, None, environment)?,
     };
     let tls = tls::configure(&TlsSettings::default(), is_https, environment)?;
-    transport(tls, Resolver::default(), proxy.map(|Chosen { proxy, .. }| proxy), None)
+    Transport::new(tls, Resolver::default(), proxy.map(|Chosen { proxy, .. }| proxy), None)
 }
 
-fn attempt(http: &Http, ask: &Ask<'_>, left: Duration) -> Tried<Page> {
-    let mut request = http.request(ask.method.clone(), ask.url.clone()).timeout(left.min(TRY));
+fn attempt(transport: &Transport, ask: &Ask<'_>, left: Duration) -> Tried<Page> {
+    let mut request = transport.request(ask.method.clone(), ask.url.clone(), left.min(TRY));
     for (name, value) in &ask.headers {
         request = request.header(*name, value.expose());
     }
     if let Some(body) = &ask.body {
         request = request.body(body.expose().to_vec());
     }
-    match request.send() {
+    match transport.send(request) {
         Ok(response) => judged(ask, response),
-        Err(error) => {
-            let failure = failure::understand(&error, false);
+        Err(failure) => {
             let error = Error { hint: Some(ask.hint.to_owned()), ..failure.error };
             if failure.may_pass { Tried::Again(error, None) } else { Tried::Final(error) }
         }

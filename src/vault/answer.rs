@@ -7,6 +7,15 @@ use serde_json::Value;
 use crate::deadline::shown;
 use crate::error::{Code, Error};
 
+/// What a node says that is not the one to be asked.
+const NOT_READY: [&str; 5] =
+    ["Vault is sealed", NO_LEADER, NO_ACTIVE_NODE, "node is not active", "Vault is in standby mode"];
+const NO_LEADER: &str = "no active Vault instance found";
+const NO_ACTIVE_NODE: &str = "local node not active but active cluster node not found";
+
+/// The remedy for what Vault's own words do not tell.
+pub const UNCLEAR: &str = "Vault's own log says more";
+
 /// An answer that is Vault's: JSON, or nothing, with a status that speaks of the request itself.
 #[derive(Debug)]
 pub struct Answer {
@@ -65,6 +74,7 @@ pub fn judge(raw: &Raw<'_>) -> Verdict {
         (400, Some(body)) if is_upgrading(&body) => {
             Verdict::NotDone { error: unavailable(raw, Some(&body)), wait: None }
         }
+        (407, _) => Verdict::Final(not_through_proxy()),
         (404, Some(body)) if texts(&body, "errors").contains(&"namespace not found") => {
             Verdict::Final(Error::config(words(404, Some(&body))))
         }
@@ -72,6 +82,9 @@ pub fn judge(raw: &Raw<'_>) -> Verdict {
             Verdict::Answered(Answer { status: raw.status, body: Body(body) })
         }
         (400..500, _) => Verdict::Final(not_vaults(raw, "does not have the form of Vault's errors")),
+        (500..600, Some(body)) if is_not_ready(&body) => {
+            Verdict::NotDone { error: unavailable(raw, Some(&body)), wait: wait(raw) }
+        }
         (501, body) => Verdict::Final(unavailable(raw, body.as_ref())),
         (500..600, body) => Verdict::Unknown(unavailable(raw, body.as_ref())),
         (_, _) => Verdict::Final(not_vaults(raw, "has a status that Vault does not use")),
@@ -126,6 +139,12 @@ fn has_errors(body: &Value) -> bool {
     body.get("errors").is_some_and(Value::is_array) || body.get("data").is_some()
 }
 
+/// A node that is sealed or on standby has done nothing, whatever status it says so with; 500 is one of them. The texts are
+/// compared to the letter, for one of a method's own is a refusal.
+fn is_not_ready(body: &Value) -> bool {
+    texts(body, "errors").iter().any(|text| NOT_READY.contains(text))
+}
+
 /// Just after a KV mount was upgraded to version 2 it answers so for a moment.
 fn is_upgrading(body: &Value) -> bool {
     texts(body, "errors").iter().any(|text| text.starts_with("Upgrading from non-versioned to versioned data"))
@@ -133,13 +152,22 @@ fn is_upgrading(body: &Value) -> bool {
 
 fn unavailable(raw: &Raw<'_>, body: Option<&Value>) -> Error {
     let patience = wait(raw).map(|wait| format!("; it is to be asked again in {}", shown(wait))).unwrap_or_default();
-    let error = Error::new(Code::Unavailable, format!("{}{patience}", words(raw.status, body)));
-    match raw.status {
-        503 if texts(body.unwrap_or(&Value::Null), "errors").iter().any(|text| text.contains("sealed")) => {
-            error.hint("unseal it, or wait for it with a longer --timeout")
+    let errors = body.map(|body| texts(body, "errors")).unwrap_or_default();
+    Error::new(Code::Unavailable, format!("{}{patience}", words(raw.status, body))).hint(remedy(raw.status, &errors))
+}
+
+/// What to do about a server that is not ready.
+fn remedy(status: u16, errors: &[&str]) -> &'static str {
+    match status {
+        412 => "the node has not got yet what another one has: it catches up, or is cut off",
+        429 => "it takes fewer starts at once, a higher quota, or a longer --timeout",
+        501 => "has Vault been initialized, and is it Vault that answers there?",
+        _ if errors.iter().any(|text| text.contains("sealed")) => "unseal it, or wait for it with a longer --timeout",
+        _ if errors.iter().any(|text| NOT_READY.contains(text)) => {
+            "the cluster elects a leader, or too few of its nodes are up"
         }
-        429 => error.hint("it takes fewer starts at once, a higher quota, or a longer --timeout"),
-        _ => error,
+        _ if errors.is_empty() => "a load balancer answers like this where no Vault behind it is ready",
+        _ => UNCLEAR,
     }
 }
 
@@ -151,6 +179,12 @@ fn not_vaults(raw: &Raw<'_>, what: &str) -> Error {
     error.hint(
         "is the address that of Vault's API, and is it Vault that answers there, not a load balancer or a login page?",
     )
+}
+
+/// A proxy has not let a request through.
+pub fn not_through_proxy() -> Error {
+    Error::new(Code::Unavailable, "the proxy wants credentials, or others (status 407)")
+        .hint("they go into its URL: http://user:password@proxy.example.com:3128.")
 }
 
 fn words(status: u16, body: Option<&Value>) -> String {
@@ -206,6 +240,8 @@ mod tests {
             (404, "<html>", "final 76"),
             (404, "", "final 76"),
             (403, r#"{"message":"x"}"#, "final 76"),
+            (407, "<html>", "final 69"),
+            (407, errors, "final 69"),
             (400, "Client sent an HTTP request to an HTTPS server.\n", "final 76"),
             (400, r#"{"errors":["Upgrading from non-versioned to versioned data. This"]}"#, "not done 69"),
             (412, errors, "not done 69"),
@@ -215,6 +251,8 @@ mod tests {
             (500, errors, "unknown 69"),
             (502, "<html>", "unknown 69"),
             (501, errors, "final 69"),
+            (500, r#"{"errors":["local node not active but active cluster node not found"]}"#, "not done 69"),
+            (500, r#"{"errors":["the user's account is not active"]}"#, "unknown 69"),
             (304, "", "final 76"),
         ] {
             assert_eq!(judged(status, body), expected, "{status} {body}");
@@ -225,6 +263,23 @@ mod tests {
     fn a_body_that_nests_too_deep_is_no_answer_of_vaults() {
         let deep = "[".repeat(100_000);
         assert_eq!(judged(200, &deep), "final 76");
+    }
+
+    #[test]
+    fn a_server_that_is_not_ready_is_said_to_need_something() {
+        for (status, errors, part) in [
+            (412, &["required index state not present"][..], "catches up"),
+            (429, &["rate limit quota exceeded"], "quota"),
+            (500, &["internal error"], "log"),
+            (501, &[], "initialized"),
+            (502, &[], "load balancer"),
+            (503, &[], "load balancer"),
+            (503, &["Vault is sealed"], "unseal"),
+            (503, &[NO_LEADER], "leader"),
+            (500, &[NO_ACTIVE_NODE], "leader"),
+        ] {
+            assert!(remedy(status, errors).contains(part), "{status} {errors:?}");
+        }
     }
 
     #[test]

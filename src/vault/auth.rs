@@ -25,8 +25,10 @@ use crate::layers::Layers;
 use crate::path::Path;
 use crate::secret::Secret;
 use crate::settings::Settings;
-use crate::vault::answer::Answer;
+use crate::vault::answer::{Answer, UNCLEAR};
 use crate::vault::client::{Client, Request, Space};
+
+const NO_LOGIN: &str = "is it Vault that answers there, and is the auth method mounted where VAULT_AUTH_MOUNT says?";
 
 /// An auth method: one file, and one row in [`METHODS`].
 pub struct Method {
@@ -246,7 +248,8 @@ fn send(client: &Client, login: &Login, body: &Secret) -> Result<Session, Error>
         ..Request::new(Http::POST, login.endpoint.as_str())
     });
     // Some methods answer a refusal with a status of 500.
-    let answer = answer.map_err(|error| if error.hint.is_none() { error.hint(login.hint) } else { error })?;
+    let answer =
+        answer.map_err(|error| if error.hint.as_deref() == Some(UNCLEAR) { error.also(login.hint) } else { error })?;
     if !answer.is_success() {
         let refused = client.refused(&answer, &what);
         return Err(Error { code: Code::Refused, ..refused }.hint(login.hint));
@@ -254,7 +257,7 @@ fn send(client: &Client, login: &Login, body: &Secret) -> Result<Session, Error>
     for warning in answer.warnings() {
         log::info!("{what}: {}", client.redactor().clean(warning));
     }
-    let session = session(&answer, login.files.clone()).map_err(|error| error.at(what))?;
+    let session = session(&answer, login.files.clone()).map_err(|error| client.placed(error, &what, answer.status))?;
     session.token.iter().for_each(|token| client.redactor().add(token));
     Ok(session)
 }
@@ -285,7 +288,7 @@ fn without_auth(answer: &Answer) -> Error {
             "something between here and Vault asks for response wrapping (X-Vault-Wrap-TTL), which is not for logins",
         );
     }
-    Error::new(Code::Protocol, "an answer to a login without a token in it")
+    Error::new(Code::Protocol, "an answer to a login without a token in it").hint(NO_LOGIN)
 }
 
 fn without_token(auth: &Value) -> Error {
@@ -294,7 +297,7 @@ fn without_token(auth: &Value) -> Error {
             Error::new(Code::Refused, format!("the login wants a second factor (MFA{})", mfa(requirement)))
                 .hint("a container has none: exempt the mount, or the role's entity, from the login enforcement")
         }
-        None => Error::new(Code::Protocol, "an answer to a login with an empty token"),
+        None => Error::new(Code::Protocol, "an answer to a login with an empty token").hint(NO_LOGIN),
     }
 }
 

@@ -1,15 +1,12 @@
 //! One request to Vault: within the deadline, repeated where it may be, with an answer that is Vault's or an error.
 
 use std::io::Read;
-use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use reqwest::blocking::{Client as Http, RequestBuilder, Response};
+use reqwest::blocking::{RequestBuilder, Response};
 use reqwest::header::{HeaderValue, LOCATION, RETRY_AFTER};
-use reqwest::redirect::Policy;
-use reqwest::{Method, Proxy, Url, Version};
+use reqwest::{Method, Url, Version};
 use rustls::ClientConfig;
 use zeroize::Zeroizing;
 
@@ -20,13 +17,12 @@ use crate::namespace;
 use crate::secret::Secret;
 use crate::vault::answer::{Answer, Raw, Verdict, judge};
 use crate::vault::dns::Resolver;
-use crate::vault::failure;
+use crate::vault::failure::{self, Failure};
 use crate::vault::proxy::Chosen;
 use crate::vault::redact::Redactor;
 use crate::vault::retry::{Patience, Tried};
+use crate::vault::transport::Transport;
 
-/// DNS, TCP and TLS take at most this much of one try.
-const CONNECT: Duration = Duration::from_secs(5);
 /// The largest answer.
 const LIMIT: u64 = 4 << 20;
 /// Parallel requests over HTTP/1.1, each on a connection of its own.
@@ -40,6 +36,10 @@ const ELSEWHERE: &str = "a token is good for its own namespace and those below i
 
 const NO_TOKEN: &str = "does the Agent or Proxy at the address add its own token (auto_auth, and use_auto_auth_token \
     in api_proxy), and does a policy of that token allow it?";
+
+const NO_DETOUR: &str = "put the address of Vault itself into VAULT_ADDR";
+const REDIRECTED: &str =
+    "a standby redirects to the api_addr of the active node: is it right, and reachable from this container?";
 
 /// How Vault says that it has no lease for the last use of a token.
 pub const WITHHELD: &str = "token had one use left, so leased credentials were immediately revoked";
@@ -68,7 +68,7 @@ pub struct Connection {
 
 /// A client of one server.
 pub struct Client {
-    http: Http,
+    transport: Transport,
     /// The address that requests go to: the user's, or one with the name for the handshake in it.
     target: Address,
     address: Address,
@@ -169,9 +169,9 @@ impl Client {
         let auth_namespace = auth_namespace.map(|name| namespace_header(name, "VAULT_AUTH_NAMESPACE")).transpose()?;
         let (target, resolver) = target(&address, alias);
         let (proxy, origin) = proxy.map(|Chosen { proxy, origin }| (proxy, origin)).unzip();
-        let http = transport(tls, resolver, proxy, address.socket())?;
+        let transport = Transport::new(tls, resolver, proxy, address.socket())?;
         Ok(Client {
-            http,
+            transport,
             target,
             proxy: origin,
             auth_namespace,
@@ -275,14 +275,15 @@ impl Client {
     /// One hop, as a standby asks for: the same method, body and token.
     fn follow(&self, request: &Request<'_>, url: &Url) -> Outcome {
         log::debug!("{}: redirected to {}", request.what, url.host_str().unwrap_or_default());
-        match self.exchange(request, url.clone()) {
+        let outcome = match self.exchange(request, url.clone()) {
             Err(outcome) => outcome,
-            Ok(response) if redirected(&response, url).is_some() => Outcome::Final(
-                Error::new(Code::Protocol, "redirected more than once")
-                    .hint("put the address of Vault itself into VAULT_ADDR"),
-            ),
+            Ok(response) if redirected(&response, url).is_some() => {
+                Outcome::Final(Error::new(Code::Protocol, "redirected more than once").hint(NO_DETOUR))
+            }
             Ok(response) => self.judged(request, response),
-        }
+        };
+        outcome
+            .map_err(|error| error.at(format!("redirected to {}", url.origin().ascii_serialization())).also(REDIRECTED))
     }
 
     fn judged(&self, request: &Request<'_>, response: Response) -> Outcome {
@@ -297,9 +298,12 @@ impl Client {
     }
 
     fn exchange(&self, request: &Request<'_>, url: Url) -> Result<Response, Outcome> {
+        if self.patience.left().is_zero() {
+            return Err(Outcome::Again(too_late(), None));
+        }
         log::trace!("{} /v1/{}", request.method, request.path);
-        let response = self.prepare(request, url).map_err(Outcome::Final)?.send();
-        let response = response.map_err(|error| lost(request, &error, self.address.socket().is_some()))?;
+        let prepared = self.prepare(request, url).map_err(Outcome::Final)?;
+        let response = self.transport.send(prepared).map_err(|failure| lost(request, failure))?;
         self.is_connected.store(true, Ordering::Relaxed);
         self.is_http2.store(response.version() == Version::HTTP_2, Ordering::Relaxed);
         Ok(response)
@@ -307,7 +311,7 @@ impl Client {
 
     fn prepare(&self, request: &Request<'_>, url: Url) -> Result<RequestBuilder, Error> {
         let limit = if let Repeat::Never(limit) = request.repeat { limit } else { Duration::MAX };
-        let mut builder = self.http.request(request.method.clone(), url).timeout(self.patience.left().min(limit));
+        let mut builder = self.transport.request(request.method.clone(), url, self.patience.left().min(limit));
         builder = builder.header("X-Vault-Request", "true");
         if let Some(token) = request.token {
             builder = builder.header("X-Vault-Token", token_header(token)?);
@@ -327,40 +331,12 @@ impl Client {
     }
 }
 
-/// The HTTP library, set up as every connection of ours needs it; `socket` is one to talk to instead of the network.
-///
-/// # Errors
-/// 70 where the library fails.
-pub fn transport(
-    tls: ClientConfig,
-    resolver: Resolver,
-    proxy: Option<Proxy>,
-    socket: Option<&Path>,
-) -> Result<Http, Error> {
-    let mut builder = Http::builder()
-        .user_agent("vault-exec")
-        .redirect(Policy::none())
-        .referer(false)
-        .timeout(None)
-        .connect_timeout(CONNECT)
-        .tls_backend_preconfigured(tls)
-        .dns_resolver(Arc::new(resolver))
-        .no_proxy();
-    if let Some(proxy) = proxy {
-        builder = builder.proxy(proxy);
-    }
-    if let Some(socket) = socket {
-        builder = builder.unix_socket(socket);
-    }
-    builder.build().map_err(|error| Error::new(Code::Internal, format!("the HTTP client: {error}")))
-}
-
 fn judged(request: &Request<'_>, mut response: Response) -> Outcome {
     let status = response.status().as_u16();
     let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let bytes = match body(&mut response, LIMIT) {
         Ok(Some(bytes)) => bytes,
-        Ok(None) => return Outcome::Final(Error::new(Code::Protocol, "the answer has more than 4 MiB")),
+        Ok(None) => return Outcome::Final(too_large()),
         Err(error) => return unknown(request, error),
     };
     match judge(&Raw { status, retry_after: retry_after.as_deref(), bytes: &bytes }) {
@@ -377,7 +353,7 @@ fn target(address: &Address, alias: Option<String>) -> (Address, Resolver) {
     match renamed {
         Some((target, alias)) => {
             let real = address.host().trim_start_matches('[').trim_end_matches(']').to_owned();
-            (target, Resolver { alias: Some((alias, real)) })
+            (target, Resolver::with_alias(alias, real))
         }
         None => (address.clone(), Resolver::default()),
     }
@@ -392,9 +368,10 @@ fn redirected(response: &Response, from: &Url) -> Option<Result<Url, Error>> {
     let next = location.and_then(|location| from.join(location).ok());
     let next = next.filter(|next| matches!(next.scheme(), "http" | "https"));
     Some(match next {
-        None => Err(Error::new(Code::Protocol, "a redirect to nowhere")),
+        None => Err(Error::new(Code::Protocol, "a redirect to nowhere").hint(NO_DETOUR)),
         Some(next) if from.scheme() == "https" && next.scheme() != "https" => {
-            Err(Error::new(Code::Protocol, "a redirect from https to http, which would send the token in clear"))
+            Err(Error::new(Code::Protocol, "a redirect from https to http, which would send the token in clear")
+                .hint("a standby redirects to the api_addr of the active node: it must begin with https://"))
         }
         Some(next) => Ok(next),
     })
@@ -413,14 +390,30 @@ pub fn body(response: &mut Response, limit: u64) -> Result<Option<Zeroizing<Vec<
         Ok(_) => Ok(Some(bytes)),
         Err(error) => {
             let timed_out = failure::find::<reqwest::Error>(&error).is_some_and(reqwest::Error::is_timeout);
-            let words = if timed_out { "the answer did not end in time" } else { "the answer broke off" };
-            Err(Error::new(Code::Unavailable, words))
+            Err(if timed_out { too_slow() } else { broken_off() })
         }
     }
 }
 
-fn lost(request: &Request<'_>, error: &reqwest::Error, is_socket: bool) -> Outcome {
-    let failure = failure::understand(error, is_socket);
+fn too_late() -> Error {
+    Error::new(Code::Unavailable, "the time was up before it was sent").hint("a longer --timeout gives it some")
+}
+
+fn too_large() -> Error {
+    Error::new(Code::Protocol, "the answer has more than 4 MiB").hint("is it Vault that answers there?")
+}
+
+fn too_slow() -> Error {
+    Error::new(Code::Unavailable, "the answer did not end in time")
+        .hint("it comes slowly: is what is in between overloaded? A longer --timeout may help")
+}
+
+fn broken_off() -> Error {
+    Error::new(Code::Unavailable, "the answer broke off")
+        .hint("was the server stopped, or does a load balancer, a proxy or a firewall in between end connections?")
+}
+
+fn lost(request: &Request<'_>, failure: Failure) -> Outcome {
     if !failure.may_pass {
         return Outcome::Final(failure.error);
     }

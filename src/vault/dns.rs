@@ -3,18 +3,69 @@
 //! `getaddrinfo` cannot be interrupted. On a thread of its own, a resolver that hangs delays neither the end of the process
 //! nor the client's drop before exec.
 
+use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use tokio::sync::oneshot;
+use tokio::sync::watch;
+
+/// What the C library says of a name, once it has said something.
+type Said = Option<Result<Vec<SocketAddr>, String>>;
 
 /// Asks the C library. A name can stand for another one: so `VAULT_TLS_SERVER_NAME` gets into the handshake, which takes
 /// its name from the URL, while the connection goes to the address.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Resolver {
     /// The name in the URL, and the name whose addresses are used.
-    pub alias: Option<(String, String)>,
+    alias: Option<(String, String)>,
+    under_way: Arc<Mutex<Option<Lookup>>>,
+}
+
+/// A lookup whose result nobody has had yet.
+#[derive(Clone, Debug)]
+struct Lookup {
+    name: String,
+    said: watch::Receiver<Said>,
+}
+
+impl Resolver {
+    /// One for which a name in a URL stands for another one.
+    pub fn with_alias(alias: String, real: String) -> Resolver {
+        Resolver { alias: Some((alias, real)), ..Resolver::default() }
+    }
+
+    /// Whether the C library has been asked and has not answered.
+    pub fn is_waiting(&self) -> bool {
+        self.under_way().as_ref().is_some_and(|lookup| lookup.said.borrow().is_none())
+    }
+
+    fn under_way(&self) -> MutexGuard<'_, Option<Lookup>> {
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The lookup that is under way, or a new one. A name server that is dead costs glibc as much time as one try has: the
+    /// next try must not begin anew.
+    fn look_up(&self, name: String) -> io::Result<watch::Receiver<Said>> {
+        let mut under_way = self.under_way();
+        if let Some(lookup) = under_way.as_ref().filter(|lookup| lookup.name == name) {
+            return Ok(lookup.said.clone());
+        }
+        let said = ask(name.clone())?;
+        *under_way = Some(Lookup { name, said: said.clone() });
+        Ok(said)
+    }
+}
+
+fn ask(name: String) -> io::Result<watch::Receiver<Said>> {
+    let (sender, receiver) = watch::channel(None);
+    thread::Builder::new().spawn(move || {
+        let found = (name.as_str(), 0).to_socket_addrs().map(Iterator::collect);
+        // Nobody listens any more where the client is gone.
+        let _ = sender.send(Some(found.map_err(|error| error.to_string())));
+    })?;
+    Ok(receiver)
 }
 
 impl Resolve for Resolver {
@@ -23,14 +74,12 @@ impl Resolve for Resolver {
             Some((alias, real)) if alias.eq_ignore_ascii_case(name.as_str()) => real.clone(),
             _ => name.as_str().to_owned(),
         };
-        let (sender, receiver) = oneshot::channel();
-        let started = thread::Builder::new().spawn(move || {
-            // Nobody listens any more where the try was given up.
-            let _ = sender.send((name.as_str(), 0).to_socket_addrs().map(Iterator::collect::<Vec<SocketAddr>>));
-        });
+        let resolver = self.clone();
         Box::pin(async move {
-            started?;
-            let addresses = receiver.await??;
+            let mut said = resolver.look_up(name)?;
+            let found = said.wait_for(Option::is_some).await?.clone();
+            *resolver.under_way() = None;
+            let addresses = found.unwrap_or(Ok(Vec::new())).map_err(io::Error::other)?;
             Ok(Box::new(addresses.into_iter()) as Addrs)
         })
     }

@@ -6,6 +6,12 @@ use std::io::{self, ErrorKind};
 use rustls::{AlertDescription, CertificateError, InvalidMessage};
 
 use crate::error::{Code, Error};
+use crate::vault::answer::not_through_proxy;
+
+/// How the HTTP library begins what it says of a proxy that it asked for a tunnel.
+const TUNNEL: &str = "tunnel error: ";
+/// What it says of the status 407.
+const PROXY_WANTS_CREDENTIALS: &str = "tunnel error: proxy authorization required";
 
 /// Why a try got no answer.
 #[derive(Debug)]
@@ -18,32 +24,89 @@ pub struct Failure {
     pub was_sent: bool,
 }
 
-/// Understands the failure of a try, over a socket or the network. The URL is never part of it.
-pub fn understand(failure: &reqwest::Error, is_socket: bool) -> Failure {
-    let was_sent = !failure.is_connect();
+/// What a try waits for, one after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Awaited {
+    /// The server's address.
+    Name,
+    /// TCP, and TLS.
+    Connection,
+    /// The answer.
+    Answer,
+}
+
+/// Understands the failure of a try, over a socket or the network; where it ran out of time, it was while that was awaited.
+/// The URL is never part of it.
+pub fn understand(failure: &reqwest::Error, awaited: Awaited, is_socket: bool) -> Failure {
+    let cause = root(failure).to_string();
+    if failure.is_timeout() {
+        return Failure { error: late(awaited), may_pass: true, was_sent: awaited == Awaited::Answer };
+    }
+    let was_sent = !(failure.is_connect() || was_not_looked_at(failure, &cause));
     if let Some(tls) = find::<rustls::Error>(failure) {
         let (error, may_pass) = tls_failure(tls);
         return Failure { error, may_pass, was_sent };
     }
-    let cause = root(failure).to_string();
     // HTTP/2 hands on the text of a failure only.
     if cause.contains("received fatal alert") {
         return Failure { error: alerted(&cause), may_pass: false, was_sent };
     }
-    if find::<hyper::Error>(failure).is_some_and(hyper::Error::is_parse) {
-        let error = Error::new(Code::Protocol, format!("the answer is not HTTP ({cause})"));
-        let error = error.hint("where the server speaks TLS on this port, use https:// in the address");
-        return Failure { error, may_pass: false, was_sent };
+    if is_not_http(failure, &cause) {
+        return Failure { error: not_http(failure, &cause), may_pass: false, was_sent };
+    }
+    if cause == PROXY_WANTS_CREDENTIALS {
+        return Failure { error: not_through_proxy(), may_pass: false, was_sent };
     }
     let error = Error::new(Code::Unavailable, words(failure, &cause));
     let error = if is_socket { with_socket_hint(error, failure) } else { with_hint(error, failure) };
     Failure { error, may_pass: true, was_sent }
 }
 
+/// HTTP/2 says of what it cannot read that it has detected an error.
+fn is_not_http(failure: &reqwest::Error, cause: &str) -> bool {
+    find::<hyper::Error>(failure).is_some_and(hyper::Error::is_parse)
+        || cause.starts_with("connection error detected: ")
+}
+
+fn not_http(failure: &reqwest::Error, cause: &str) -> Error {
+    let is_https = failure.url().is_some_and(|url| url.scheme() == "https");
+    Error::new(Code::Protocol, format!("the answer is not HTTP ({cause})")).hint(if is_https {
+        "is it Vault that listens there?"
+    } else {
+        "where the server speaks TLS on this port, use https:// in the address"
+    })
+}
+
+fn late(awaited: Awaited) -> Error {
+    let (words, hint) = match awaited {
+        Awaited::Name => (
+            "no name server has answered in time",
+            "do the name servers in this container's /etc/resolv.conf answer, and is the name in VAULT_ADDR right?",
+        ),
+        Awaited::Connection => (
+            "no connection in time",
+            "is VAULT_ADDR its address as seen from this container, and does no firewall drop what is sent?",
+        ),
+        Awaited::Answer => {
+            ("no answer in time", "something listens there and does not answer: is it Vault, and is it well?")
+        }
+    };
+    Error::new(Code::Unavailable, words).hint(hint)
+}
+
+/// The connection ended before the request was written, or HTTP/2 says that it was not looked at (RFC 9113, 8.7): with the
+/// stream's refusal, or with a farewell (GOAWAY) to streams up to an earlier one.
+fn was_not_looked_at(failure: &reqwest::Error, cause: &str) -> bool {
+    find::<hyper::Error>(failure).is_some_and(hyper::Error::is_canceled)
+        || cause.starts_with("stream error received: refused stream")
+        || cause.starts_with("connection error received: ")
+}
+
 fn words(failure: &reqwest::Error, cause: &str) -> String {
+    // rustls explains itself with a link.
+    let cause = cause.split(": https://").next().unwrap_or_default();
     match failure {
-        _ if failure.is_timeout() && failure.is_connect() => "no connection in time".to_owned(),
-        _ if failure.is_timeout() => "no answer in time".to_owned(),
+        _ if cause.starts_with(TUNNEL) => format!("the proxy makes no tunnel to the server ({cause})"),
         _ if failure.is_connect() => cause.to_owned(),
         _ => format!("the connection was lost ({cause})"),
     }
@@ -53,11 +116,11 @@ fn with_hint(error: Error, failure: &reqwest::Error) -> Error {
     if failure.is_dns() {
         return error.hint("the name of the server in VAULT_ADDR has no address here");
     }
+    if error.message.contains(TUNNEL) {
+        return error.hint("does it let CONNECT through to this server and port, and reach it itself?");
+    }
     if failure.is_connect() {
         return error.hint("is Vault running, and is VAULT_ADDR its address as seen from this container?");
-    }
-    if failure.is_timeout() {
-        return error;
     }
     error.hint(
         "is it Vault that listens there? A server that wants a client certificate (VAULT_CLIENT_CERT) may end a \

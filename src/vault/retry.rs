@@ -34,10 +34,14 @@ pub struct Pace(Mutex<Option<Instant>>);
 impl Pace {
     /// Whether a line is due now.
     pub fn due(&self) -> bool {
+        self.due_at(Instant::now())
+    }
+
+    fn due_at(&self, now: Instant) -> bool {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = last.is_none_or(|last| last.elapsed() >= BETWEEN_LINES);
+        let due = last.is_none_or(|last| now.saturating_duration_since(last) >= BETWEEN_LINES);
         if due {
-            *last = Some(Instant::now());
+            *last = Some(now);
         }
         due
     }
@@ -52,6 +56,18 @@ pub enum Tried<T> {
     Again(Error, Option<Duration>),
     /// Trying again is no use, or not allowed.
     Final(Error),
+}
+
+impl<T> Tried<T> {
+    /// The same with another error, if there is one.
+    #[must_use]
+    pub fn map_err(self, change: impl FnOnce(Error) -> Error) -> Tried<T> {
+        match self {
+            Tried::Done(answer) => Tried::Done(answer),
+            Tried::Again(error, wait) => Tried::Again(change(error), wait),
+            Tried::Final(error) => Tried::Final(change(error)),
+        }
+    }
 }
 
 /// How long and how often something is tried.
@@ -87,10 +103,12 @@ impl Patience {
         is_single: bool,
         attempt: impl Fn() -> Tried<T>,
     ) -> Result<T, Error> {
-        let mut tries = 0;
+        let (mut tries, mut before) = (0, None);
         loop {
             let outcome = attempt();
             tries += 1;
+            let outcome =
+                if self.left().is_zero() { outcome.map_err(|error| cut(error, before.take())) } else { outcome };
             let (error, wait) = match outcome {
                 Tried::Done(answer) => return Ok(answer),
                 Tried::Final(error) => return Err(self.report(error, what, at, tries)),
@@ -99,6 +117,7 @@ impl Patience {
             if is_single || self.pause(&error, wait, what, tries).is_none() {
                 return Err(self.report(error, what, at, tries));
             }
+            before = Some(error);
         }
     }
 
@@ -128,6 +147,16 @@ impl Patience {
     }
 }
 
+/// A try that the deadline has cut short says less than the one before: that says what is wrong.
+fn cut(error: Error, before: Option<Error>) -> Error {
+    match before {
+        Some(before) if before.message != error.message => {
+            Error { message: format!("{}; the try before: {}", error.message, before.message), ..before }
+        }
+        _ => error,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -148,8 +177,10 @@ mod tests {
     }
 
     #[test]
-    fn the_second_line_is_not_due_at_once() {
-        let pace = Pace::default();
-        assert_eq!((pace.due(), pace.due()), (true, false));
+    fn the_first_line_is_due_at_once_and_then_one_in_ten_seconds() {
+        let (pace, start) = (Pace::default(), Instant::now());
+        let due =
+            [0, 1, 9_999, 10_000, 10_001, 19_999, 25_000].map(|ms| pace.due_at(start + Duration::from_millis(ms)));
+        assert_eq!(due, [true, false, false, true, false, false, true]);
     }
 }

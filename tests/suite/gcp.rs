@@ -6,10 +6,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use test_vault::{Fault, GcpMetadata, LatePort, Target, TestVault, Value, json};
 
 use crate::metadata::{
-    all_at_once, assert_asked, assert_asks_no_proxy, assert_final, assert_not_reached, assert_says_nothing_of_jwt,
-    passing, starts_before,
+    assert_asked, assert_asks_no_proxy, assert_final, assert_not_reached, assert_says_nothing_of_jwt, passing,
+    starts_before,
 };
-use crate::support::{Run, directory};
+use crate::support::{Run, all_at_once, directory};
 use crate::ways_in::WayIn;
 
 const PATH: &str = "/computeMetadata/v1/instance/service-accounts/default/identity";

@@ -1,49 +1,21 @@
 //! The addresses of the clouds' own metadata servers, which are asked where nobody says otherwise: in a network of its
 //! own, a test can be there.
 
-use std::fs;
 use std::net::SocketAddr;
-use std::process::Command;
 
 use test_vault::{AwsKeys, AzureMetadata, GcpMetadata, LatePort, LocalServer, Target, TestVault, ec2_metadata, json};
 
-use crate::launch::{as_root, not_run, works};
-use crate::support::directory;
+use crate::own_network;
 use crate::ways_in::WayIn;
 
 /// Where all three clouds have theirs.
 const ADDRESS: &str = "169.254.169.254";
-/// What a test finds in its environment that is there already.
-const THERE: &str = "TEST_IS_IN_A_NETWORK_OF_ITS_OWN";
 
-/// Runs a test where the loopback interface is all there is, and has the clouds' address, which is Google's name, too:
-/// the test `name`, and nothing else, runs there once more.
+/// Runs a test where the loopback interface has the clouds' address, which is Google's name, too.
 fn alone(name: &str, test: impl FnOnce()) {
-    if std::env::var_os(THERE).is_some() {
-        return test();
-    }
-    as_root(name, || {
-        if !works(Command::new("ip").arg("-V")) || !works(Command::new("unshare").args(["-n", "-m", "true"])) {
-            return not_run(name, "no ip (iproute2), or no network of its own");
-        }
-        let directory = directory();
-        let hosts = directory.path().join("hosts");
-        fs::write(&hosts, format!("127.0.0.1 localhost\n{ADDRESS} metadata.google.internal\n")).expect("a file");
-        let script = format!(
-            "ip link set lo up && ip address add {ADDRESS}/32 dev lo && mount --bind {} /etc/hosts && \
-            exec \"$0\" --exact {name}",
-            hosts.display()
-        );
-        let mut command = Command::new("unshare");
-        command
-            .env(THERE, "1")
-            .args(["-n", "-m", "sh", "-c", &script])
-            .arg(std::env::current_exe().expect("the tests"));
-        let output = command.output().expect("unshare runs");
-        let shown = String::from_utf8_lossy(&output.stdout);
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success() && shown.contains("1 passed"), "{shown}{stderr}");
-    });
+    let hosts = format!("127.0.0.1 localhost\n{ADDRESS} metadata.google.internal\n");
+    let address = format!("ip address add {ADDRESS}/32 dev lo");
+    own_network::alone(name, &[&address], &[("/etc/hosts", &hosts)], test);
 }
 
 /// The server of a test is at the clouds' address, for good.

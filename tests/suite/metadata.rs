@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use test_vault::{Fault, LatePort, LocalServer, Recorded};
 
-use crate::support::{Ended, Run};
+use crate::support::{Ended, Run, all_at_once};
 use crate::ways_in::WayIn;
 
 /// A request was this line with this header, and had nothing in it that such a server must not get.
@@ -16,15 +16,6 @@ pub(crate) fn assert_asked(request: &Recorded, line: &str, (name, value): (&str,
     names.retain(|other| !["accept", "host", "user-agent", name].contains(other));
     assert_eq!(names, Vec::<&str>::new());
     assert!(request.body.is_empty());
-}
-
-/// Looks at all cases, each of which waits for a deadline, at the same time.
-pub(crate) fn all_at_once<T: Send>(cases: impl IntoIterator<Item = T>, look: impl Fn(T) + Sync) {
-    std::thread::scope(|scope| {
-        for case in cases {
-            scope.spawn(|| look(case));
-        }
-    });
 }
 
 /// What is over after it has come a few times.

@@ -1,6 +1,6 @@
 //! What it does where the server cannot be reached, does not answer, or something else answers.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc;
 use std::thread;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use test_vault::{Fault, Flavour, Target, TestVault, json};
 
 use crate::app::{as_role, reading as reading_of, reading_one, role};
-use crate::support::{Ended, Run, run};
+use crate::support::{Ended, Run, once_it_tries_again, run};
 
 /// A server with one secret, and a run that reads it in at most two seconds.
 fn ready() -> (TestVault, Run) {
@@ -96,8 +96,9 @@ fn a_server_that_comes_up_late_is_waited_for() {
         .env("VAULT_EXEC_TIMEOUT", "30s")
         .env("A", "vault:secret/data/app#k");
     let child = run.spawn();
-    let late = waiting_for_a_warning(child, || {
-        let late = Target::from(TestVault::builder().port(port).start());
+    let mut late = None;
+    waiting_for_a_warning(child, || {
+        let late = late.insert(Target::from(TestVault::builder().port(port).start()));
         late.operator().kv_put("secret", 2, "app", json!({"k": "v"}));
         late.operator().enable_approle(&app.mount);
         late.operator().policy("p", "path \"secret/data/app\" { capabilities = [\"read\"] }");
@@ -105,28 +106,17 @@ fn a_server_that_comes_up_late_is_waited_for() {
         let path = format!("auth/{}/role/app", app.mount);
         late.operator().write(&format!("{path}/role-id"), json!({ "role_id": app.role_id }));
         late.operator().write(&format!("{path}/custom-secret-id"), json!({ "secret_id": app.secret_id }));
-        late
     });
-    let lines = late.own().expect("own").lines();
+    let lines = late.expect("it came").own().expect("own").lines();
     let logins = lines.iter().filter(|line| line.ends_with("/login")).count();
     assert_eq!(logins, 1, "a login that could not be sent is repeated: {lines:?}");
 }
 
-/// Does something once the run has said that it tries again, and sees it end well.
-fn waiting_for_a_warning<T>(mut child: std::process::Child, then: impl FnOnce() -> T) -> T {
-    let mut stderr = BufReader::new(child.stderr.take().expect("piped"));
-    let mut line = String::new();
-    while !line.contains("trying again") {
-        line.clear();
-        assert!(stderr.read_line(&mut line).expect("a line") > 0, "it ended without trying again");
-    }
-    let result = then();
-    let mut rest = String::new();
-    stderr.read_to_string(&mut rest).expect("UTF-8");
-    let output = child.wait_with_output().expect("it ends");
-    assert!(output.status.success(), "{rest}");
-    assert!(output.stdout.windows(4).any(|part| part == b"A=v\0"), "{output:?}");
-    result
+/// The run ends well where this is done once it has said that it tries again.
+fn waiting_for_a_warning(child: std::process::Child, then: impl FnOnce()) {
+    let ended = once_it_tries_again(child, then);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(ended.text().split('\0').any(|entry| entry == "A=v"), "{}", ended.text());
 }
 
 #[test]
@@ -431,16 +421,42 @@ fn a_proxy_is_used_for_another_machine() {
     assert!(own_asked.recv().is_ok() && other_asked.try_recv().is_err(), "Vault's own proxy goes first");
 }
 
+/// A run that needs a tunnel through this proxy.
+fn through_tunnel(run: &Run, proxy: &str) -> Run {
+    let run = run.clone().env("VAULT_ADDR", "https://vault.test:8200").env("VAULT_SKIP_VERIFY", "1");
+    run.env("HTTPS_PROXY", format!("http://user:p4ssw0rd@{proxy}")).env("HTTP_PROXY", "http://127.0.0.1:9")
+}
+
+/// A proxy answers like this also where the server cannot be reached yet, which it says in no way that all of them share.
 #[test]
-fn a_proxy_makes_a_tunnel_for_https() {
+fn a_proxy_that_makes_no_tunnel_is_asked_until_the_deadline() {
     let (_vault, run) = ready();
-    let (addr, asked) = proxy("HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
-    let run = run.env("VAULT_ADDR", "https://vault.test:8200").env("VAULT_SKIP_VERIFY", "1");
-    run.env("HTTPS_PROXY", format!("http://user:p4ssw0rd@{addr}"))
-        .env("HTTP_PROXY", "http://127.0.0.1:9")
-        .fails(69, &["tunnel"]);
-    let head = asked.recv().expect("it was asked");
-    assert!(head.starts_with("CONNECT vault.test:8200 HTTP/1.1\r\n"), "{head}");
+    for status in ["403 Forbidden", "502 Bad Gateway", "503 Service Unavailable"] {
+        let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+        let (addr, asked) = proxy(answer.leak());
+        let ended = fails_at_the_deadline(
+            &through_tunnel(&run, &addr),
+            &["vault.test:8200", "the proxy makes no tunnel", "CONNECT", "HTTPS_PROXY", " tries in "],
+        );
+        assert!(!ended.stderr.contains("p4ssw0rd"), "{}", ended.stderr);
+        let head = asked.recv().expect("it was asked");
+        assert!(head.starts_with("CONNECT vault.test:8200 HTTP/1.1\r\n"), "{head}");
+    }
+}
+
+#[test]
+fn a_proxy_that_wants_other_credentials_is_asked_once() {
+    const ANSWER: &str =
+        "HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 6\r\nconnection: close\r\n\r\n<html>";
+    let (_vault, run) = ready();
+    let (addr, asked) = proxy(ANSWER);
+    let plain = run.clone().env("VAULT_ADDR", "http://vault.test:8200").env("HTTP_PROXY", format!("http://{addr}"));
+    for run in [through_tunnel(&run, &addr), plain] {
+        let words = ["the proxy wants credentials, or others", "user:password@", "_PROXY", "1 try in "];
+        let ended = fails_at_once(&run, 69, &words);
+        assert!(!ended.stderr.contains("p4ssw0rd"), "{}", ended.stderr);
+        assert!(asked.recv().is_ok() && asked.try_recv().is_err());
+    }
 }
 
 #[test]

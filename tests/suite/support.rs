@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::io::Write;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 
 use test_vault::Target;
 
@@ -183,6 +185,34 @@ pub(crate) fn added(run: &Run) -> BTreeMap<String, String> {
 /// Names and values, as [`added`] has them.
 pub(crate) fn pairs(wanted: &[(&str, &str)]) -> BTreeMap<String, String> {
     wanted.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+/// Does something once a run has said that it tries again, which is the first thing that it may say, and waits for its end.
+pub(crate) fn once_it_tries_again(mut child: Child, then: impl FnOnce()) -> Ended {
+    let mut stderr = BufReader::new(child.stderr.take().expect("piped"));
+    let mut said = String::new();
+    stderr.read_line(&mut said).expect("a line");
+    assert!(said.contains("trying again"), "{said}");
+    then();
+    stderr.read_to_string(&mut said).expect("UTF-8");
+    let ended = Ended::of(child.wait_with_output().expect("it ends"));
+    Ended { stderr: said, ..ended }
+}
+
+/// Looks at every case, many at once: most of them wait.
+pub(crate) fn all_at_once<T: Send>(cases: impl IntoIterator<Item = T>, look: impl Fn(T) + Sync) {
+    const MOST: usize = 24;
+    let cases = Mutex::new(cases.into_iter().collect::<Vec<T>>().into_iter());
+    let next = || cases.lock().unwrap_or_else(PoisonError::into_inner).next();
+    thread::scope(|scope| {
+        for _ in 0..MOST {
+            scope.spawn(|| {
+                while let Some(case) = next() {
+                    look(case);
+                }
+            });
+        }
+    });
 }
 
 /// A directory of its own for a test, removed when it goes.

@@ -33,8 +33,14 @@ pub enum Fault {
     Drip(Duration),
     /// Answers 200 with a body that never ends.
     Endless,
+    /// Does as asked, and says that the connection ends with this answer (HTTP/1.1).
+    LastOfConnection,
     /// Puts these bytes on the connection (under TLS, where there is TLS) in place of HTTP, and closes it.
     Raw(Vec<u8>),
+    /// The same, and resets it (RST).
+    RawReset(Vec<u8>),
+    /// The same as `Raw`, with a pause after each byte.
+    RawDrip(Vec<u8>, Duration),
 }
 
 impl Fault {
@@ -99,10 +105,29 @@ impl Fault {
         Self::answer(200, r#"{"request_id":"","data":{"#)
     }
 
+    /// The HTTP/2 frame in which a server says that it has not looked at a stream, and never will (RFC 9113, 8.7).
+    pub fn refused_stream(stream: u32) -> Self {
+        const REFUSED_STREAM: u32 = 7;
+        Self::Raw(frame(3, stream, &[REFUSED_STREAM]))
+    }
+
+    /// The HTTP/2 frame in which a server says goodbye: streams after `last` were not looked at (RFC 9113, 6.8).
+    pub fn go_away(last: u32) -> Self {
+        const NO_ERROR: u32 = 0;
+        Self::Raw(frame(7, 0, &[last, NO_ERROR]))
+    }
+
     /// 200 with JSON that is no answer of Vault's.
     pub fn wrong_shape() -> Self {
         Self::answer(200, r#"["not","an","envelope"]"#)
     }
+}
+
+/// A frame of HTTP/2 without flags (RFC 9113, 4.1).
+fn frame(kind: u8, stream: u32, payload: &[u32]) -> Vec<u8> {
+    let length = u8::try_from(payload.len() * 4).expect("a short frame");
+    let payload = payload.iter().flat_map(|number| number.to_be_bytes());
+    [0, 0, length, kind, 0].into_iter().chain(stream.to_be_bytes()).chain(payload).collect()
 }
 
 /// Which requests a fault is for: a method, or any; and what the path begins with, `/v1/` included.

@@ -1,7 +1,7 @@
 //! A server that comes up late: a port that is taken, and closed until it is opened.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::thread;
 
 use socket2::{Domain, Socket, Type};
@@ -48,8 +48,8 @@ impl LatePort {
     }
 }
 
-/// Sends on what comes; a side that has gone ends it.
-fn forward(from: &TcpStream, to: &TcpStream) {
+/// Sends on what comes, and then its end; a side that has gone ends it.
+pub(crate) fn forward(from: &TcpStream, to: &TcpStream) {
     let (mut from, mut to) = (from.try_clone().expect("a socket"), to.try_clone().expect("a socket"));
-    thread::spawn(move || io::copy(&mut from, &mut to));
+    thread::spawn(move || io::copy(&mut from, &mut to).and_then(|_| to.shutdown(Shutdown::Write)));
 }

@@ -12,7 +12,7 @@ use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::Response;
 use hyper::body::Incoming;
-use hyper::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use tokio::sync::mpsc;
 
@@ -87,7 +87,10 @@ impl Service {
             Fault::Hang => pending().await,
             Fault::Close => visit.end(Ending::Close).await,
             Fault::Reset => visit.end(Ending::Reset).await,
+            Fault::LastOfConnection => last_of_connection(whole(self.site.answer(request))),
             Fault::Raw(bytes) => visit.end(Ending::Raw(bytes)).await,
+            Fault::RawReset(bytes) => visit.end(Ending::RawReset(bytes)).await,
+            Fault::RawDrip(bytes, pause) => visit.end(Ending::RawDrip(bytes, pause)).await,
             Fault::LoseAnswer => {
                 self.site.answer(request);
                 visit.end(Ending::Reset).await
@@ -133,6 +136,11 @@ fn full(body: Vec<u8>) -> Body {
 /// An answer as it should be.
 fn whole(answer: Response<Vec<u8>>) -> Response<Body> {
     answer.map(|body| if body.len() > CHUNKED_FROM { chunked(body) } else { full(body) })
+}
+
+fn last_of_connection(mut answer: Response<Body>) -> Response<Body> {
+    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    answer
 }
 
 /// A body that `fill` sends piece by piece.

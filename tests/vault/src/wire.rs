@@ -4,6 +4,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
@@ -16,6 +17,8 @@ pub(crate) enum Ending {
     Close,
     Reset,
     Raw(Vec<u8>),
+    RawReset(Vec<u8>),
+    RawDrip(Vec<u8>, Duration),
 }
 
 /// TCP, TLS over it, or a socket of the file system.
@@ -63,12 +66,30 @@ impl<S: Socket> Wire<S> {
     pub(crate) async fn end(mut self, ending: Ending) -> io::Result<()> {
         match ending {
             Ending::Close => Ok(()),
-            Ending::Reset => self.socket().options().set_linger(Some(std::time::Duration::ZERO)),
+            Ending::Reset => self.reset(),
             Ending::Raw(bytes) => {
                 self.write_all(&bytes).await?;
                 self.shutdown().await
             }
+            Ending::RawReset(bytes) => {
+                self.write_all(&bytes).await?;
+                self.flush().await?;
+                self.reset()
+            }
+            Ending::RawDrip(bytes, pause) => {
+                for byte in bytes {
+                    self.write_all(&[byte]).await?;
+                    self.flush().await?;
+                    tokio::time::sleep(pause).await;
+                }
+                self.shutdown().await
+            }
         }
+    }
+
+    /// The end of the connection, soon, will be an RST.
+    fn reset(&self) -> io::Result<()> {
+        self.socket().options().set_linger(Some(Duration::ZERO))
     }
 }
 
