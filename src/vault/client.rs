@@ -1,6 +1,6 @@
 //! One request to Vault: within the deadline, repeated where it may be, with an answer that is Vault's or an error.
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -150,7 +150,7 @@ impl Client {
     /// Makes a client; nothing is sent yet.
     ///
     /// # Errors
-    /// 78 for a namespace or a server name that cannot be sent, 70 where the HTTP library fails.
+    /// 78 for a namespace or a server name that cannot be sent, and what [`transport`] fails of.
     pub fn new(connection: Connection) -> Result<Client, Error> {
         let Connection {
             address,
@@ -330,7 +330,7 @@ impl Client {
 /// The HTTP library, set up as every connection of ours needs it; `socket` is one to talk to instead of the network.
 ///
 /// # Errors
-/// 70 where the library fails.
+/// 69 where the kernel gives no thread or descriptor, 70 where the library fails.
 pub fn transport(
     tls: ClientConfig,
     resolver: Resolver,
@@ -352,7 +352,19 @@ pub fn transport(
     if let Some(socket) = socket {
         builder = builder.unix_socket(socket);
     }
-    builder.build().map_err(|error| Error::new(Code::Internal, format!("the HTTP client: {error}")))
+    builder.build().map_err(|error| unbuilt(&error))
+}
+
+/// The library begins with a thread and a few descriptors: the kernel may refuse both, which is no bug.
+fn unbuilt(error: &reqwest::Error) -> Error {
+    let message = format!("the HTTP client: {}", failure::root(error));
+    match failure::find::<io::Error>(error) {
+        Some(_) => Error::new(Code::Unavailable, message).hint(
+            "is there a limit on the container's processes, open files or memory? vault-exec takes a few threads, about \
+             ten descriptors and 8 MB",
+        ),
+        None => Error::new(Code::Internal, message),
+    }
 }
 
 fn judged(request: &Request<'_>, mut response: Response) -> Outcome {

@@ -83,7 +83,7 @@ fn with_socket_hint(error: Error, failure: &reqwest::Error) -> Error {
 }
 
 /// The innermost error.
-fn root<'a>(error: &'a (dyn StdError + 'static)) -> &'a (dyn StdError + 'static) {
+pub fn root<'a>(error: &'a (dyn StdError + 'static)) -> &'a (dyn StdError + 'static) {
     std::iter::successors(Some(error), |error| below(*error)).last().unwrap_or(error)
 }
 

@@ -1,5 +1,9 @@
-//! The grammars of values and of secrets files: any value there is, spelled and read again.
+//! The grammars of values, files and settings: anything there is, spelled and read again.
 
+mod env_file;
+mod files;
+mod secrets_file;
+mod settings;
 mod spelling;
 
 use proptest::collection::vec;
@@ -11,7 +15,6 @@ use vault_exec::import::Keys;
 use vault_exec::path::Path;
 use vault_exec::reference::{Ask, Body, Piece, Reference, Selector, Value, has_reference, is_reference, parse};
 use vault_exec::secret::Secret;
-use vault_exec::secrets_file;
 use vault_exec::template::{Filter, Template};
 
 use spelling::{spelled, spelled_reference};
@@ -28,7 +31,7 @@ const TOKENS: [&str; 40] = [
 const LINES: [&str; 4] = ["\n", "VERSION 2\n", "MOUNT a\n", "a#b\n"];
 
 /// The same cases on every run, and no file beside the sources: what explores is `fuzz/`.
-fn cases() -> ProptestConfig {
+pub(crate) fn cases() -> ProptestConfig {
     ProptestConfig {
         cases: 512,
         failure_persistence: None,
@@ -374,25 +377,13 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_a_secrets_file_or_errors_with_their_lines(
-        parts in vec(prop_oneof![any_bytes(), select(&LINES[..]).prop_map(Vec::from)], 0..8),
-    ) {
-        let bytes = parts.concat();
-        let lines = bytes.split(|byte| *byte == b'\n').count();
-        match secrets_file::parse(&bytes) {
-            Ok(found) => prop_assert!(found.iter().all(|line| (1..=lines).contains(&line.number))),
-            Err(errors) => prop_assert!(errors.0.iter().all(|error| error.message.starts_with("line "))),
-        }
-    }
-
-    #[test]
     fn lines_of_a_secrets_file_give_their_names(
         lines in vec(line(), 0..6),
         mount in proptest::option::of("[a-z]{1,5}(/[a-z]{1,5})?"),
     ) {
         let head = mount.as_ref().map_or(String::new(), |mount| format!("VERSION 2\nMOUNT {mount}\n"));
         let texts: Vec<&str> = lines.iter().map(|(line, ..)| line.as_str()).collect();
-        let found = secrets_file::parse((head + &texts.join("\n")).as_bytes()).expect("parses");
+        let found = vault_exec::secrets_file::parse((head + &texts.join("\n")).as_bytes()).expect("parses");
         prop_assert_eq!(found.len(), lines.len());
         for (found, (line, variable, path, key)) in found.iter().zip(&lines) {
             let default = mount.as_ref().filter(|_| !line.contains('='));
