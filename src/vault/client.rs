@@ -359,10 +359,7 @@ pub fn transport(
 fn unbuilt(error: &reqwest::Error) -> Error {
     let message = format!("the HTTP client: {}", failure::root(error));
     match failure::find::<io::Error>(error) {
-        Some(_) => Error::new(Code::Unavailable, message).hint(
-            "is there a limit on the container's processes, open files or memory? vault-exec takes a few threads, about \
-             ten descriptors and 8 MB",
-        ),
+        Some(_) => Error::new(Code::Unavailable, message).hint(failure::LIMITED),
         None => Error::new(Code::Internal, message),
     }
 }

@@ -3,6 +3,7 @@
 use std::error::Error as StdError;
 use std::io::{self, ErrorKind};
 
+use nix::libc;
 use rustls::{AlertDescription, CertificateError, InvalidMessage};
 
 use crate::error::{Code, Error};
@@ -17,6 +18,10 @@ pub struct Failure {
     /// Whether the request can have reached the server.
     pub was_sent: bool,
 }
+
+/// What to do where the kernel gives no thread, descriptor or memory.
+pub const LIMITED: &str = "is there a limit on the container's processes, open files or memory? A start takes a few \
+    threads, about ten descriptors and 8 MB";
 
 /// Understands the failure of a try, over a socket or the network. The URL is never part of it.
 pub fn understand(failure: &reqwest::Error, is_socket: bool) -> Failure {
@@ -36,7 +41,13 @@ pub fn understand(failure: &reqwest::Error, is_socket: bool) -> Failure {
         return Failure { error, may_pass: false, was_sent };
     }
     let error = Error::new(Code::Unavailable, words(failure, &cause));
-    let error = if is_socket { with_socket_hint(error, failure) } else { with_hint(error, failure) };
+    let error = if is_limited(failure) {
+        error.hint(LIMITED)
+    } else if is_socket {
+        with_socket_hint(error, failure)
+    } else {
+        with_hint(error, failure)
+    };
     Failure { error, may_pass: true, was_sent }
 }
 
@@ -63,6 +74,12 @@ fn with_hint(error: Error, failure: &reqwest::Error) -> Error {
         "is it Vault that listens there? A server that wants a client certificate (VAULT_CLIENT_CERT) may end a \
         connection like this, too",
     )
+}
+
+/// Whether it is this machine that refuses: errors of socket(2) and of threads.
+fn is_limited(failure: &reqwest::Error) -> bool {
+    let number = find::<io::Error>(failure).and_then(io::Error::raw_os_error);
+    matches!(number, Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS))
 }
 
 /// An Agent or a Proxy makes its socket when it starts, and narrows its mode afterwards: all of it may pass.

@@ -31,7 +31,7 @@ impl Fleet {
         let role = role(target, &reading(&mount), json!({}));
         let once = || role.new_secret_id(target, json!({ "num_uses": 1 }));
         let secret_ids = (0..STARTS).map(|_| once()).collect();
-        Fleet { secret_ids, role, mount }
+        Fleet { role, secret_ids, mount }
     }
 
     /// All starts at once, and how each of them ended and after what time.

@@ -36,6 +36,7 @@ mod jwt;
 mod kubernetes;
 mod launch;
 mod leases;
+mod limits;
 mod link_local;
 mod load;
 mod logging;

@@ -80,7 +80,7 @@ proptest! {
 
     #[test]
     fn a_duration_is_the_sum_of_its_parts(parts in vec((any::<u16>(), select(&UNITS[..])), 1..5)) {
-        let text: String = parts.iter().map(|(number, (unit, _))| format!("{number}{unit}")).collect();
+        let text = parts.iter().map(|(number, (unit, _))| format!("{number}{unit}")).collect::<Vec<_>>().concat();
         let sum = parts.iter().map(|(number, (_, milliseconds))| u64::from(*number) * milliseconds).sum();
         let expected = Some(Duration::from_millis(sum)).filter(|sum| !sum.is_zero());
         prop_assert_eq!(units::duration(&text).ok(), expected, "{}", text);
