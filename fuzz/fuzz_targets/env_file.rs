@@ -1,9 +1,7 @@
-//! Any bytes are an env file or an error that names its line; what is an env file is spelled as one that reads the same.
+//! Env files.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-
-#[path = "../../tests/suite/grammar/env_file.rs"]
+#[path = "../../tests/suite/fuzzed/env_file.rs"]
 mod env_file;
 
-fuzz_target!(|bytes: &[u8]| env_file::settles(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| env_file::settles(bytes));

@@ -78,8 +78,12 @@ fn with_hint(error: Error, failure: &reqwest::Error) -> Error {
 
 /// Whether it is this machine that refuses: errors of socket(2) and of threads.
 fn is_limited(failure: &reqwest::Error) -> bool {
-    let number = find::<io::Error>(failure).and_then(io::Error::raw_os_error);
-    matches!(number, Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS))
+    match find::<io::Error>(failure).and_then(io::Error::raw_os_error) {
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS) => true,
+        // Of a socket it means that its server is busy.
+        Some(libc::EAGAIN) => failure.is_dns(),
+        _ => false,
+    }
 }
 
 /// An Agent or a Proxy makes its socket when it starts, and narrows its mode afterwards: all of it may pass.

@@ -1,10 +1,7 @@
 //! The grammars of values, files and settings: anything there is, spelled and read again.
 
-mod env_file;
 mod files;
-mod secrets_file;
 mod settings;
-mod spelling;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -17,7 +14,8 @@ use vault_exec::reference::{Ask, Body, Piece, Reference, Selector, Value, has_re
 use vault_exec::secret::Secret;
 use vault_exec::template::{Filter, Template};
 
-use spelling::{spelled, spelled_reference};
+use crate::fuzzed::reference::{self, Place, balanced};
+use crate::fuzzed::spelling::{spelled, spelled_reference};
 
 const MARK: &str = "S3CR3T";
 
@@ -38,13 +36,6 @@ pub(crate) fn cases() -> ProptestConfig {
         rng_seed: RngSeed::Fixed(0x7661_756c_742d_6578),
         ..ProptestConfig::default()
     }
-}
-
-/// Where a reference stands: inline, a `}` ends most of what is in it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
-    Whole,
-    Inline,
 }
 
 fn any_text() -> impl Strategy<Value = String> {
@@ -154,20 +145,6 @@ fn default(place: Place) -> impl Strategy<Value = String> {
     text.prop_filter("a reference in a default", |text| !has_reference(text.as_bytes()))
 }
 
-fn balanced(text: &str) -> String {
-    let (mut kept, mut open) = (String::new(), 0);
-    for c in text.chars() {
-        match c {
-            '{' => open += 1,
-            '}' if open == 0 => continue,
-            '}' => open -= 1,
-            _ => {}
-        }
-        kept.push(c);
-    }
-    kept + &"}".repeat(open)
-}
-
 fn reference(place: Place) -> impl Strategy<Value = Reference> {
     let selector = prop_oneof![2 => key(place).prop_map(Selector::Key), 1 => template().prop_map(Selector::Template)];
     let ask = prop_oneof![
@@ -233,43 +210,6 @@ fn changed(mut bytes: Vec<u8>, (at, change): (Index, Change)) -> Vec<u8> {
         Change::Replace(byte) => bytes[at] = byte,
     }
     bytes
-}
-
-fn is_sound(reference: &Reference, place: Place) -> bool {
-    let has = |text: &str, ends: &[&str]| {
-        ends.iter().any(|end| text.contains(end)) || (place == Place::Inline && text.contains('}'))
-    };
-    let is_default = |text: &Secret| {
-        let braces = place == Place::Whole || text.expose_text().is_some_and(|text| balanced(text) == text);
-        braces && !has_reference(text.expose())
-    };
-    let key = match &reference.selector {
-        Selector::Key(key) => !key.is_empty() && !has(key, &["#", ":-", "${"]),
-        Selector::Template(_) => true,
-    };
-    key && !has(reference.path.as_str(), &["#"])
-        && reference.ask != Ask::Read(Some(0))
-        && reference.default.as_ref().is_none_or(is_default)
-}
-
-/// What reads as something has nothing in it that would end it, and is spelled as something that reads the same.
-fn settles(bytes: &[u8]) -> Result<(), TestCaseError> {
-    let Ok(value) = parse(bytes) else { return Ok(()) };
-    let Some(spelling) = spelled(&value) else { return Ok(()) };
-    let shown = String::from_utf8_lossy(bytes);
-    match &value {
-        Value::Reference(reference) => prop_assert!(is_sound(reference, Place::Whole), "{shown}"),
-        Value::Text(pieces) => {
-            let is_sound = |piece: &Piece| match piece {
-                Piece::Reference(reference) => is_sound(reference, Place::Inline),
-                Piece::Text(text) => !text.is_empty() && !has_reference(&[b"x", text.expose()].concat()),
-            };
-            prop_assert!(pieces.iter().all(is_sound), "{shown}");
-        }
-        Value::Literal | Value::Ciphertext(_) => {}
-    }
-    prop_assert_eq!(parse(&spelling), Ok(value), "{}", String::from_utf8_lossy(&spelling));
-    Ok(())
 }
 
 /// A value in each of whose defaults, bodies and texts the mark stands.
@@ -359,12 +299,12 @@ proptest! {
     fn any_bytes_read_as_something_or_as_an_error(
         bytes in prop_oneof![2 => almost(), 1 => any_bytes(), 1 => vec(any::<u8>(), 0..64)],
     ) {
-        settles(&bytes)?;
+        reference::settles(&bytes);
     }
 
     #[test]
     fn a_spelling_with_another_byte_reads_as_something_or_as_an_error((value, change) in (value(), change())) {
-        settles(&changed(spelled(&value).expect("no literal"), change))?;
+        reference::settles(&changed(spelled(&value).expect("no literal"), change));
     }
 
     #[test]

@@ -28,6 +28,7 @@ mod environment_builder;
 mod exec;
 mod far;
 mod from_path;
+mod fuzzed;
 mod gcp;
 mod grammar;
 mod hand_on;

@@ -6,7 +6,8 @@ use proptest::sample::select;
 use vault_exec::env_file::parse;
 use vault_exec::secret::Variable;
 
-use super::{LINES, MARK, any_bytes, cases, change, changed, env_file, secrets_file};
+use super::{LINES, MARK, any_bytes, cases, change, changed};
+use crate::fuzzed::{env_file, secrets_file};
 
 /// How a value is written.
 #[derive(Clone, Copy, Debug)]
