@@ -91,7 +91,6 @@ fn all_start(target: &Target) {
     assert_eq!(count_started(&fleet.start(target, GENEROUS), 69), STARTS);
     if let Some(vault) = target.own() {
         assert_eq!(fleet.logins(vault, Some(200)), fleet.each_once());
-        assert_eq!(vault.requests().len(), 3 * STARTS, "login, read, revocation");
     }
 }
 
