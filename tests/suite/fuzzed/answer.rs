@@ -152,7 +152,7 @@ fn mark(value: &mut Value) {
         Value::String(text) => text.insert_str(0, MARK),
         Value::Array(list) => list.iter_mut().for_each(mark),
         Value::Object(map) => {
-            map.iter_mut().filter(|(name, _)| !PUBLIC.contains(&name.as_str())).for_each(|(_, value)| mark(value))
+            map.iter_mut().filter(|(name, _)| !PUBLIC.contains(&name.as_str())).for_each(|(_, value)| mark(value));
         }
         _ => {}
     }
