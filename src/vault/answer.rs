@@ -164,12 +164,12 @@ pub fn compact(text: &str) -> String {
     const MOST: usize = 500;
     let mut line = String::new();
     for word in text.split_whitespace() {
-        if line.len() + 1 + word.len() > MOST {
-            line.push_str(" …");
+        let fits = line.len() + 1 + word.len() <= MOST;
+        line.push_str(if line.is_empty() { "" } else { " " });
+        line.push_str(if fits { word } else { "…" });
+        if !fits {
             break;
         }
-        line.push_str(if line.is_empty() { "" } else { " " });
-        line.push_str(word);
     }
     line
 }
@@ -258,7 +258,7 @@ mod tests {
         let words = |number: usize| vec!["s3cret"; number].join("\n\t");
         assert_eq!(compact(&words(71)), vec!["s3cret"; 71].join(" "));
         assert_eq!(compact(&words(72)), vec!["s3cret"; 71].join(" ") + " …");
-        assert_eq!(compact(&"s3cret".repeat(100)), " …");
+        assert_eq!(compact(&"s3cret".repeat(100)), "…");
         assert_eq!(compact(" \n"), "");
     }
 }
