@@ -25,10 +25,16 @@ pub fn wipe(is_ours: impl Fn(&[u8]) -> bool) {
     // SAFETY: `environ` is null or an array of pointers that ends with a null pointer; nothing in this program sets
     // variables, so both array and strings are still those that the kernel made, in writable memory (execve(2)); no other
     // thread runs that could read them.
+    unsafe { wipe_all(environ, &is_ours) }
+}
+
+/// # Safety
+/// `entry` is null, or the first of an array of strings as [`wipe_value`] takes them, that ends with a null pointer.
+unsafe fn wipe_all(mut entry: *const *mut c_char, is_ours: &impl Fn(&[u8]) -> bool) {
+    // SAFETY: the caller's promise. No pointer behind the one that is null is looked at.
     unsafe {
-        let mut entry = environ;
         while !entry.is_null() && !(*entry).is_null() {
-            wipe_value(*entry, &is_ours);
+            wipe_value(*entry, is_ours);
             entry = entry.add(1);
         }
     }
@@ -52,7 +58,13 @@ unsafe fn wipe_value(text: *mut c_char, is_ours: &impl Fn(&[u8]) -> bool) {
 
 #[cfg(test)]
 mod tests {
+    use std::ptr::{null, null_mut};
+
     use super::*;
+
+    fn is_ours(name: &[u8]) -> bool {
+        name.starts_with(b"VAULT_")
+    }
 
     #[test]
     fn only_the_value_of_a_variable_of_ours_is_wiped() {
@@ -61,9 +73,24 @@ mod tests {
         {
             let mut bytes = [text.as_bytes(), b"\0after"].concat();
             // SAFETY: the string is the test's own, writable, and ends with NUL.
-            unsafe { wipe_value(bytes.as_mut_ptr().cast(), &|name: &[u8]| name.starts_with(b"VAULT_")) };
+            unsafe { wipe_value(bytes.as_mut_ptr().cast(), &is_ours) };
             let expected = [left.as_bytes(), &vec![0; text.len() - left.len()], b"\0after"].concat();
             assert_eq!(bytes, expected, "{text}");
         }
+    }
+
+    #[test]
+    fn every_variable_of_a_block_is_looked_at() {
+        let mut block = b"VAULT_A=abc\0B=abc\0VAULT_C=abc\0".to_vec();
+        let start = block.as_mut_ptr().cast::<c_char>();
+        // SAFETY: each of the strings is inside of the block and ends with NUL; the last pointer is null.
+        unsafe { wipe_all([start, start.add(12), start.add(18), null_mut()].as_ptr(), &is_ours) };
+        assert_eq!(block, b"VAULT_A=\0\0\0\0B=abc\0VAULT_C=\0\0\0\0");
+    }
+
+    #[test]
+    fn without_a_block_nothing_is_done() {
+        // SAFETY: null is no array.
+        unsafe { wipe_all(null(), &is_ours) };
     }
 }

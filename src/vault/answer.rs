@@ -192,10 +192,20 @@ fn words(status: u16, body: Option<&Value>) -> String {
     if texts.is_empty() { format!("status {status}") } else { format!("status {status}: {}", compact(&texts)) }
 }
 
-/// Go's list of several errors has line breaks and tabs; one line and 500 characters are enough for a message.
+/// Go's list of several errors has line breaks and tabs; one line and 500 bytes are enough for a message. It ends between
+/// two words: nobody would know a part of a credential for one.
 pub fn compact(text: &str) -> String {
-    let words: Vec<&str> = text.split_whitespace().collect();
-    words.join(" ").chars().take(500).collect()
+    const MOST: usize = 500;
+    let mut line = String::new();
+    for word in text.split_whitespace() {
+        let fits = line.len() + 1 + word.len() <= MOST;
+        line.push_str(if line.is_empty() { "" } else { " " });
+        line.push_str(if fits { word } else { "…" });
+        if !fits {
+            break;
+        }
+    }
+    line
 }
 
 fn texts<'a>(body: &'a Value, name: &str) -> Vec<&'a str> {
@@ -284,7 +294,7 @@ mod tests {
 
     #[test]
     fn several_errors_become_one_line_of_bounded_length() {
-        let text = format!("2 errors occurred:\n\t* a\n\t* {}\n\n", "b".repeat(1000));
+        let text = format!("2 errors occurred:\n\t* a\n\t* {}\n\n", "bbb ".repeat(200));
         let shown = words(403, Some(&serde_json::json!({ "errors": [text] })));
         assert!(
             shown.starts_with("status 403: 2 errors occurred: * a * bbb") && shown.len() < 600 && !shown.contains('\n')
@@ -296,5 +306,14 @@ mod tests {
         let waits = |text| wait(&Raw { status: 429, retry_after: text, bytes: b"" });
         assert_eq!(waits(Some("3")), Some(Duration::from_secs(3)));
         assert_eq!((waits(Some("soon")), waits(None)), (None, None));
+    }
+
+    #[test]
+    fn a_long_text_ends_between_two_words() {
+        let words = |number: usize| vec!["s3cret"; number].join("\n\t");
+        assert_eq!(compact(&words(71)), vec!["s3cret"; 71].join(" "));
+        assert_eq!(compact(&words(72)), vec!["s3cret"; 71].join(" ") + " …");
+        assert_eq!(compact(&"s3cret".repeat(100)), "…");
+        assert_eq!(compact(" \n"), "");
     }
 }

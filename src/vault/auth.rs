@@ -262,7 +262,11 @@ fn send(client: &Client, login: &Login, body: &Secret) -> Result<Session, Error>
     Ok(session)
 }
 
-fn session(answer: &Answer, files: Vec<PathBuf>) -> Result<Session, Error> {
+/// Understands the answer to a login with the credentials of `files`.
+///
+/// # Errors
+/// 77 where it is wrapped or wants a second factor, 76 where there is no token in it, 78 for a token that no header can hold.
+pub fn session(answer: &Answer, files: Vec<PathBuf>) -> Result<Session, Error> {
     let auth = answer.body.0.get("auth").filter(|auth| auth.is_object());
     let Some(auth) = auth else { return Err(without_auth(answer)) };
     let token = auth.get("client_token").and_then(Value::as_str).unwrap_or_default();

@@ -3,6 +3,7 @@
 use std::error::Error as StdError;
 use std::io::{self, ErrorKind};
 
+use nix::libc;
 use rustls::{AlertDescription, CertificateError, InvalidMessage};
 
 use crate::error::{Code, Error};
@@ -23,6 +24,10 @@ pub struct Failure {
     /// Whether the request can have reached the server.
     pub was_sent: bool,
 }
+
+/// What to do where the kernel gives no thread, descriptor or memory.
+pub const LIMITED: &str = "is there a limit on the container's processes, open files or memory? A start takes a few \
+    threads, about ten descriptors and 8 MB";
 
 /// What a try waits for, one after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +63,13 @@ pub fn understand(failure: &reqwest::Error, awaited: Awaited, is_socket: bool) -
         return Failure { error: not_through_proxy(), may_pass: false, was_sent };
     }
     let error = Error::new(Code::Unavailable, words(failure, &cause));
-    let error = if is_socket { with_socket_hint(error, failure) } else { with_hint(error, failure) };
+    let error = if is_limited(failure) {
+        error.hint(LIMITED)
+    } else if is_socket {
+        with_socket_hint(error, failure)
+    } else {
+        with_hint(error, failure)
+    };
     Failure { error, may_pass: true, was_sent }
 }
 
@@ -128,6 +139,16 @@ fn with_hint(error: Error, failure: &reqwest::Error) -> Error {
     )
 }
 
+/// Whether it is this machine that refuses: errors of socket(2) and of threads.
+fn is_limited(failure: &reqwest::Error) -> bool {
+    match find::<io::Error>(failure).and_then(io::Error::raw_os_error) {
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS) => true,
+        // Of a socket it means that its server is busy.
+        Some(libc::EAGAIN) => failure.is_dns(),
+        _ => false,
+    }
+}
+
 /// An Agent or a Proxy makes its socket when it starts, and narrows its mode afterwards: all of it may pass.
 fn with_socket_hint(error: Error, failure: &reqwest::Error) -> Error {
     if !failure.is_connect() {
@@ -146,7 +167,7 @@ fn with_socket_hint(error: Error, failure: &reqwest::Error) -> Error {
 }
 
 /// The innermost error.
-fn root<'a>(error: &'a (dyn StdError + 'static)) -> &'a (dyn StdError + 'static) {
+pub fn root<'a>(error: &'a (dyn StdError + 'static)) -> &'a (dyn StdError + 'static) {
     std::iter::successors(Some(error), |error| below(*error)).last().unwrap_or(error)
 }
 

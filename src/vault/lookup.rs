@@ -28,7 +28,8 @@ pub fn look_up(client: &Client, session: &mut Session) {
     }
 }
 
-fn understand(body: &Value, session: &mut Session) {
+/// Takes what an answer says of the token into the session, and warns of a token that is worth too much.
+pub fn understand(body: &Value, session: &mut Session) {
     let Some(data) = body.get("data") else { return };
     let ttl = data.get("ttl").and_then(Value::as_u64).filter(|ttl| *ttl > 0);
     session.ttl = ttl.map(Duration::from_secs);

@@ -171,7 +171,8 @@ fn ask(client: &Client, token: Option<&Secret>, space: Space, path: String) -> R
     client.send(&Request { token, repeat: Repeat::Freely, space, what, ..Request::new(Method::GET, path) })
 }
 
-fn mounts(body: &Value) -> Option<Vec<Mount>> {
+/// The mounts in an answer; `None` where it has another form.
+pub fn mounts(body: &Value) -> Option<Vec<Mount>> {
     let secret = body.get("data")?.get("secret")?.as_object()?;
     Some(secret.iter().filter_map(|(path, description)| mount(path, description)).collect())
 }

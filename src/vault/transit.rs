@@ -10,6 +10,7 @@ use crate::template;
 use crate::vault::answer::Answer;
 use crate::vault::auth::Session;
 use crate::vault::client::{Client, Repeat, Request};
+use crate::vault::redact::Redactor;
 
 const SETTINGS: &str = "are VAULT_TRANSIT_KEY_ID and VAULT_TRANSIT_PATH the key and the mount of the engine?";
 
@@ -17,7 +18,7 @@ const SETTINGS: &str = "are VAULT_TRANSIT_KEY_ID and VAULT_TRANSIT_PATH the key 
 /// order.
 pub fn decrypt(client: &Client, session: &Session, path: &Path, batch: &[Secret]) -> Vec<Result<Secret, Error>> {
     let results = send(client, session, path, batch).and_then(|answer| match results(&answer, batch.len()) {
-        Some(results) => Ok(results.into_iter().map(|result| plaintext(client, path, result)).collect()),
+        Some(results) => Ok(results.into_iter().map(|result| plaintext(client.redactor(), path, result)).collect()),
         None if answer.is_success() => {
             Err(Error::new(Code::Protocol, format!("{path}: an answer without a result for each ciphertext")))
         }
@@ -44,15 +45,19 @@ fn send(client: &Client, session: &Session, path: &Path, batch: &[Secret]) -> Re
 }
 
 /// The results, which come with a refusal too where every one of them is one.
-fn results(answer: &Answer, wanted: usize) -> Option<Vec<&Value>> {
+pub fn results(answer: &Answer, wanted: usize) -> Option<Vec<&Value>> {
     let results = answer.body.0.pointer("/data/batch_results")?.as_array()?;
     (results.len() == wanted).then(|| results.iter().collect())
 }
 
-fn plaintext(client: &Client, path: &Path, result: &Value) -> Result<Secret, Error> {
+/// The plaintext in one of the results.
+///
+/// # Errors
+/// 77 where the engine refuses the ciphertext, 76 for a result without a plaintext.
+pub fn plaintext(redactor: &Redactor, path: &Path, result: &Value) -> Result<Secret, Error> {
     let text = |name| result.get(name).and_then(Value::as_str);
     if let Some(refusal) = text("error").filter(|refusal| !refusal.is_empty()) {
-        let message = format!("{path}: {}", client.redactor().clean(refusal));
+        let message = format!("{path}: {}", redactor.clean(refusal));
         return Err(Error::new(Code::Refused, message)
             .hint("was it made with this key (VAULT_TRANSIT_KEY_ID), and is it whole?"));
     }

@@ -1,5 +1,6 @@
 //! The HTTP library, set up as every connection of ours needs it.
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,7 +30,7 @@ impl Transport {
     /// One without connections; `socket` is one to talk to instead of the network.
     ///
     /// # Errors
-    /// 70 where the library fails.
+    /// 69 where the kernel gives no thread or descriptor, 70 where the library fails.
     pub fn new(
         tls: ClientConfig,
         resolver: Resolver,
@@ -55,8 +56,7 @@ impl Transport {
         if let Some(socket) = socket {
             builder = builder.unix_socket(socket);
         }
-        let http = builder.build();
-        let http = http.map_err(|error| Error::new(Code::Internal, format!("the HTTP client: {error}")))?;
+        let http = builder.build().map_err(|error| unbuilt(&error))?;
         Ok(Transport { http, connections, resolver, is_socket: socket.is_some() })
     }
 
@@ -81,5 +81,14 @@ impl Transport {
             true => Awaited::Connection,
             false => Awaited::Answer,
         }
+    }
+}
+
+/// The library begins with a thread and a few descriptors: the kernel may refuse both, which is no bug.
+fn unbuilt(error: &reqwest::Error) -> Error {
+    let message = format!("the HTTP client: {}", failure::root(error));
+    match failure::find::<io::Error>(error) {
+        Some(_) => Error::new(Code::Unavailable, message).hint(failure::LIMITED),
+        None => Error::new(Code::Internal, message),
     }
 }

@@ -135,7 +135,10 @@ fn is_made_for(path: &str, mount: &str, role: Option<&str>) -> bool {
 }
 
 /// The secret id in an unwrapped answer.
-fn secret_id(body: &Value) -> Result<Secret, Error> {
+///
+/// # Errors
+/// 76 where there is none.
+pub fn secret_id(body: &Value) -> Result<Secret, Error> {
     let found = body.pointer("/data/secret_id").and_then(Value::as_str).filter(|text| !text.trim().is_empty());
     found.map(Secret::from).ok_or_else(|| protocol(format!("no secret_id in it, but {}", content(body))).hint(EMPTY))
 }

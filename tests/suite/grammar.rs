@@ -1,6 +1,7 @@
-//! The grammars of values and of secrets files: any value there is, spelled and read again.
+//! The grammars of values, files and settings: anything there is, spelled and read again.
 
-mod spelling;
+mod files;
+mod settings;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -11,10 +12,10 @@ use vault_exec::import::Keys;
 use vault_exec::path::Path;
 use vault_exec::reference::{Ask, Body, Piece, Reference, Selector, Value, has_reference, is_reference, parse};
 use vault_exec::secret::Secret;
-use vault_exec::secrets_file;
 use vault_exec::template::{Filter, Template};
 
-use spelling::{spelled, spelled_reference};
+use crate::fuzzed::reference::{self, Place, balanced};
+use crate::fuzzed::spelling::{spelled, spelled_reference};
 
 const MARK: &str = "S3CR3T";
 
@@ -28,20 +29,13 @@ const TOKENS: [&str; 40] = [
 const LINES: [&str; 4] = ["\n", "VERSION 2\n", "MOUNT a\n", "a#b\n"];
 
 /// The same cases on every run, and no file beside the sources: what explores is `fuzz/`.
-fn cases() -> ProptestConfig {
+pub(crate) fn cases() -> ProptestConfig {
     ProptestConfig {
         cases: 512,
         failure_persistence: None,
         rng_seed: RngSeed::Fixed(0x7661_756c_742d_6578),
         ..ProptestConfig::default()
     }
-}
-
-/// Where a reference stands: inline, a `}` ends most of what is in it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
-    Whole,
-    Inline,
 }
 
 fn any_text() -> impl Strategy<Value = String> {
@@ -151,20 +145,6 @@ fn default(place: Place) -> impl Strategy<Value = String> {
     text.prop_filter("a reference in a default", |text| !has_reference(text.as_bytes()))
 }
 
-fn balanced(text: &str) -> String {
-    let (mut kept, mut open) = (String::new(), 0);
-    for c in text.chars() {
-        match c {
-            '{' => open += 1,
-            '}' if open == 0 => continue,
-            '}' => open -= 1,
-            _ => {}
-        }
-        kept.push(c);
-    }
-    kept + &"}".repeat(open)
-}
-
 fn reference(place: Place) -> impl Strategy<Value = Reference> {
     let selector = prop_oneof![2 => key(place).prop_map(Selector::Key), 1 => template().prop_map(Selector::Template)];
     let ask = prop_oneof![
@@ -230,43 +210,6 @@ fn changed(mut bytes: Vec<u8>, (at, change): (Index, Change)) -> Vec<u8> {
         Change::Replace(byte) => bytes[at] = byte,
     }
     bytes
-}
-
-fn is_sound(reference: &Reference, place: Place) -> bool {
-    let has = |text: &str, ends: &[&str]| {
-        ends.iter().any(|end| text.contains(end)) || (place == Place::Inline && text.contains('}'))
-    };
-    let is_default = |text: &Secret| {
-        let braces = place == Place::Whole || text.expose_text().is_some_and(|text| balanced(text) == text);
-        braces && !has_reference(text.expose())
-    };
-    let key = match &reference.selector {
-        Selector::Key(key) => !key.is_empty() && !has(key, &["#", ":-", "${"]),
-        Selector::Template(_) => true,
-    };
-    key && !has(reference.path.as_str(), &["#"])
-        && reference.ask != Ask::Read(Some(0))
-        && reference.default.as_ref().is_none_or(is_default)
-}
-
-/// What reads as something has nothing in it that would end it, and is spelled as something that reads the same.
-fn settles(bytes: &[u8]) -> Result<(), TestCaseError> {
-    let Ok(value) = parse(bytes) else { return Ok(()) };
-    let Some(spelling) = spelled(&value) else { return Ok(()) };
-    let shown = String::from_utf8_lossy(bytes);
-    match &value {
-        Value::Reference(reference) => prop_assert!(is_sound(reference, Place::Whole), "{shown}"),
-        Value::Text(pieces) => {
-            let is_sound = |piece: &Piece| match piece {
-                Piece::Reference(reference) => is_sound(reference, Place::Inline),
-                Piece::Text(text) => !text.is_empty() && !has_reference(&[b"x", text.expose()].concat()),
-            };
-            prop_assert!(pieces.iter().all(is_sound), "{shown}");
-        }
-        Value::Literal | Value::Ciphertext(_) => {}
-    }
-    prop_assert_eq!(parse(&spelling), Ok(value), "{}", String::from_utf8_lossy(&spelling));
-    Ok(())
 }
 
 /// A value in each of whose defaults, bodies and texts the mark stands.
@@ -356,12 +299,12 @@ proptest! {
     fn any_bytes_read_as_something_or_as_an_error(
         bytes in prop_oneof![2 => almost(), 1 => any_bytes(), 1 => vec(any::<u8>(), 0..64)],
     ) {
-        settles(&bytes)?;
+        reference::settles(&bytes);
     }
 
     #[test]
     fn a_spelling_with_another_byte_reads_as_something_or_as_an_error((value, change) in (value(), change())) {
-        settles(&changed(spelled(&value).expect("no literal"), change))?;
+        reference::settles(&changed(spelled(&value).expect("no literal"), change));
     }
 
     #[test]
@@ -374,25 +317,13 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_a_secrets_file_or_errors_with_their_lines(
-        parts in vec(prop_oneof![any_bytes(), select(&LINES[..]).prop_map(Vec::from)], 0..8),
-    ) {
-        let bytes = parts.concat();
-        let lines = bytes.split(|byte| *byte == b'\n').count();
-        match secrets_file::parse(&bytes) {
-            Ok(found) => prop_assert!(found.iter().all(|line| (1..=lines).contains(&line.number))),
-            Err(errors) => prop_assert!(errors.0.iter().all(|error| error.message.starts_with("line "))),
-        }
-    }
-
-    #[test]
     fn lines_of_a_secrets_file_give_their_names(
         lines in vec(line(), 0..6),
         mount in proptest::option::of("[a-z]{1,5}(/[a-z]{1,5})?"),
     ) {
         let head = mount.as_ref().map_or(String::new(), |mount| format!("VERSION 2\nMOUNT {mount}\n"));
         let texts: Vec<&str> = lines.iter().map(|(line, ..)| line.as_str()).collect();
-        let found = secrets_file::parse((head + &texts.join("\n")).as_bytes()).expect("parses");
+        let found = vault_exec::secrets_file::parse((head + &texts.join("\n")).as_bytes()).expect("parses");
         prop_assert_eq!(found.len(), lines.len());
         for (found, (line, variable, path, key)) in found.iter().zip(&lines) {
             let default = mount.as_ref().filter(|_| !line.contains('='));

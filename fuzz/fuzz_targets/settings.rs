@@ -1,0 +1,7 @@
+//! Options, environments and env files.
+#![no_main]
+
+#[path = "../../tests/suite/fuzzed/settings.rs"]
+mod settings;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| settings::settles(bytes));
