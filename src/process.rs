@@ -5,3 +5,5 @@ pub mod exec;
 pub mod format;
 pub mod harden;
 pub mod signals;
+#[cfg(panic = "abort")]
+mod unwind;
