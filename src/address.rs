@@ -29,6 +29,10 @@ impl Address {
             "unix" => socket(rest),
             "http" | "https" if has_zone(rest) => Err(Error::config("an IPv6 address with a zone id (`%`)")
                 .hint("a URL has no place for one: use a name, or an address that is not link-local")),
+            "http" | "https" if !authority(rest).is_ascii() => {
+                Err(Error::config("a name of a host that is not in ASCII")
+                    .hint("write it as DNS has it: https://xn--bcher-kva.example for https://bücher.example"))
+            }
             "http" | "https" => {
                 let url = Url::parse(text).map_err(|error| wrong(&format!("not a URL: {error}")))?;
                 check(&url).map(|()| Address { url, socket: None })
@@ -110,6 +114,11 @@ fn socket(path: &str) -> Result<Address, Error> {
 fn has_zone(rest: &str) -> bool {
     let host = rest.strip_prefix('[').and_then(|rest| rest.split([']', '/']).next());
     host.is_some_and(|host| host.contains('%'))
+}
+
+/// What stands before the path.
+fn authority(rest: &str) -> &str {
+    rest.split(['/', '\\', '?', '#']).next().unwrap_or_default()
 }
 
 fn check(url: &Url) -> Result<(), Error> {
@@ -198,6 +207,16 @@ mod tests {
         {
             assert_eq!(has_zone(rest), expected, "{rest}");
         }
+    }
+
+    #[test]
+    fn a_name_in_other_than_ascii_is_written_as_dns_has_it() {
+        for text in ["https://bücher.example", "http://vault.日本:8200/v", "http://h:８２００"] {
+            let error = Address::parse(text).expect_err(text);
+            assert!(error.message.contains("ASCII") && error.hint.is_some_and(|hint| hint.contains("xn--")), "{text}");
+        }
+        assert_eq!(address("https://xn--bcher-kva.example").host(), "xn--bcher-kva.example");
+        assert_eq!(address("http://h/ä").join("a", None).as_str(), "http://h/%C3%A4/v1/a");
     }
 
     #[test]

@@ -241,13 +241,15 @@ fn in_parallel<T: Sync, R: Send>(client: &Client, items: &[T], work: impl Fn(&T)
 
 fn on_threads<T: Sync, R: Send>(most: usize, items: &[T], work: &(impl Fn(&T) -> R + Sync)) -> Vec<R> {
     let next = AtomicUsize::new(0);
-    let done = Mutex::new(Vec::with_capacity(items.len()));
+    let done = Mutex::new(items.iter().map(|_| None).collect::<Vec<_>>());
     let take = || {
         while let Some((at, item)) =
             Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|at| Some((at, items.get(at)?)))
         {
             let result = work(item);
-            done.lock().unwrap_or_else(PoisonError::into_inner).push((at, result));
+            if let Some(place) = done.lock().unwrap_or_else(PoisonError::into_inner).get_mut(at) {
+                *place = Some(result);
+            }
         }
     };
     thread::scope(|scope| {
@@ -259,9 +261,7 @@ fn on_threads<T: Sync, R: Send>(most: usize, items: &[T], work: &(impl Fn(&T) ->
         }
         take();
     });
-    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-    done.sort_by_key(|(at, _)| *at);
-    done.into_iter().map(|(_, result)| result).collect()
+    done.into_inner().unwrap_or_else(PoisonError::into_inner).into_iter().flatten().collect()
 }
 
 #[cfg(test)]

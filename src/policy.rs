@@ -32,8 +32,6 @@ pub fn of(plan: &Plan, settings: &Settings) -> Result<String, Errors> {
         errors.keep(exact(path, vec!["update"]).map(|rule| add(&mut rules, rule)));
     }
     errors.or(())?;
-    // In an order of their own, so that two policies can be compared.
-    rules.sort_by(|one, other| one.path.cmp(&other.path));
     Ok(match for_login(&rules, settings) {
         Some(rules) => hcl(&rules?, true, settings),
         None => hcl(&rules, false, settings),
@@ -63,8 +61,10 @@ fn exact(path: Path, capabilities: Vec<&'static str>) -> Result<Rule, Error> {
     Ok(Rule { path, capabilities })
 }
 
+/// Adds a rule in the order of their paths, so that two policies can be compared.
 fn add(rules: &mut Vec<Rule>, rule: Rule) {
-    match rules.iter_mut().find(|known| known.path == rule.path) {
+    let at = rules.partition_point(|known| known.path < rule.path);
+    match rules.get_mut(at).filter(|known| known.path == rule.path) {
         Some(known) => {
             for capability in rule.capabilities {
                 if !known.capabilities.contains(&capability) {
@@ -72,7 +72,7 @@ fn add(rules: &mut Vec<Rule>, rule: Rule) {
                 }
             }
         }
-        None => rules.push(rule),
+        None => rules.insert(at, rule),
     }
 }
 

@@ -5,3 +5,7 @@ pub mod exec;
 pub mod format;
 pub mod harden;
 pub mod signals;
+#[cfg(target_env = "musl")]
+mod thread_name;
+#[cfg(panic = "abort")]
+mod unwind;

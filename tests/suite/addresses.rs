@@ -308,6 +308,7 @@ fn what_is_no_address_says_what_is_wrong_with_it() {
         ("unix:///run/", "absolute path of a socket"),
         ("unix://", "absolute path of a socket"),
         ("http://a b:8200", "not a URL"),
+        ("https://bücher.example:8200", "not in ASCII"),
     ] {
         let run = run().env("VAULT_TOKEN", "s.nobody-has-it").env("A", "vault:a#b").env("VAULT_ADDR", addr);
         run.fails(78, &["VAULT_ADDR: ", part]);
