@@ -2,6 +2,7 @@
 
 pub mod answer;
 pub mod auth;
+pub mod bundle;
 pub mod client;
 pub mod connections;
 pub mod dns;

@@ -1,9 +1,6 @@
 //! TLS: which certificates are trusted, and which one is shown.
 
-use std::collections::HashSet;
-use std::fs;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -19,16 +16,7 @@ use crate::error::Error;
 use crate::layers::Sourced;
 use crate::secret::Variable;
 use crate::settings::TlsSettings;
-
-/// Where distributions keep the bundle of the authorities that they trust.
-const BUNDLES: [&str; 6] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-    "/etc/pki/tls/cacert.pem",
-];
+use crate::vault::bundle::{Bundle, certificates_of, files_below};
 
 /// The configuration of every connection. The system's bundle is parsed at the first handshake, not before.
 ///
@@ -63,7 +51,7 @@ fn verifier(
 ) -> Result<Verifier, Error> {
     let configured = configured(settings)?;
     let wants_system = !settings.skip_verify && configured.is_empty();
-    let system = match wants_system.then(|| system_bundle(environment)).transpose() {
+    let system = match wants_system.then(|| Bundle::of_system(environment)).transpose() {
         // A plain http address needs them only where a redirect leads to https.
         Err(error) if is_https => return Err(error),
         found => found.ok().flatten().flatten(),
@@ -124,32 +112,6 @@ fn certificates_below(directory: &Sourced) -> Result<Vec<CertificateDer<'static>
     Ok(found)
 }
 
-/// The certificates that can be read in a file. They are public, so nothing of it is wiped with care: a bundle is large.
-fn certificates_of(file: &Path) -> Vec<CertificateDer<'static>> {
-    CertificateDer::pem_slice_iter(&fs::read(file).unwrap_or_default()).flatten().collect()
-}
-
-/// Each file below a directory once: one that links to each certificate by its hash, as `openssl rehash` makes it, has
-/// most of them several times.
-fn files_below(directory: &Path) -> Result<Vec<PathBuf>, (PathBuf, std::io::Error)> {
-    let mut files = Vec::new();
-    let mut seen = HashSet::new();
-    let mut left = vec![directory.to_owned()];
-    while let Some(next) = left.pop() {
-        let entries = fs::read_dir(&next).map_err(|error| (next, error))?;
-        for entry in entries.flatten() {
-            // Links to directories are not followed, as Vault's own client does not: they may lead round in circles.
-            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                left.push(entry.path());
-                continue;
-            }
-            let found = fs::metadata(entry.path()).ok().filter(fs::Metadata::is_file);
-            files.extend(found.filter(|found| seen.insert((found.dev(), found.ino()))).map(|_| entry.path()));
-        }
-    }
-    Ok(files)
-}
-
 fn key_in(file: &Sourced) -> Result<PrivateKeyDer<'static>, Error> {
     let bytes = read_file(Path::new(file.text()?)).map_err(|error| error.at(place(file)))?;
     PrivateKeyDer::from_pem_slice(&bytes)
@@ -158,44 +120,6 @@ fn key_in(file: &Sourced) -> Result<PrivateKeyDer<'static>, Error> {
 
 fn place(file: &Sourced) -> String {
     format!("{} ({})", file.value.expose_text().unwrap_or_default(), file.origin)
-}
-
-/// `SSL_CERT_FILE` and `SSL_CERT_DIR`, else the first of the usual places that is there.
-fn system_bundle(environment: &[Variable]) -> Result<Option<Bundle>, Error> {
-    let bundle = Bundle { file: named(environment, "SSL_CERT_FILE")?, directory: named(environment, "SSL_CERT_DIR")? };
-    if bundle.file.is_some() || bundle.directory.is_some() {
-        return Ok(Some(bundle));
-    }
-    let file = BUNDLES.iter().map(PathBuf::from).find(|file| file.is_file());
-    Ok(file.map(|file| Bundle { file: Some(file), directory: None }))
-}
-
-/// A path that a variable names, which must be there.
-fn named(environment: &[Variable], name: &str) -> Result<Option<PathBuf>, Error> {
-    let variable = environment.iter().find(|variable| variable.name == name && !variable.value.is_empty());
-    let Some(path) = variable.and_then(|variable| variable.value.expose_text()).map(PathBuf::from) else {
-        return Ok(None);
-    };
-    match fs::metadata(&path) {
-        Ok(_) => Ok(Some(path)),
-        Err(error) => Err(Error::config(format!("{} ({name}): {error}", path.display()))
-            .hint("it is where the authorities are that the system trusts: correct it, or set VAULT_CACERT")),
-    }
-}
-
-#[derive(Debug)]
-struct Bundle {
-    file: Option<PathBuf>,
-    directory: Option<PathBuf>,
-}
-
-impl Bundle {
-    /// What cannot be read in it is passed over: whether the rest is enough, the handshake shows.
-    fn certificates(&self) -> Vec<CertificateDer<'static>> {
-        let directory = self.directory.as_deref().and_then(|directory| files_below(directory).ok());
-        let files = self.file.iter().cloned().chain(directory.into_iter().flatten());
-        files.flat_map(|file| certificates_of(&file)).collect()
-    }
 }
 
 /// Verifies the server's certificate as the webpki does, with three differences: the name may be another than the URL's;
@@ -213,15 +137,15 @@ struct Verifier {
 
 impl Verifier {
     fn inner(&self) -> Result<&Arc<WebPkiServerVerifier>, rustls::Error> {
-        self.inner.get_or_init(|| self.build()).as_ref().map_err(Clone::clone)
+        let all = || self.system.as_ref().map(Bundle::certificates).unwrap_or_default();
+        self.inner.get_or_init(|| self.build(all())).as_ref().map_err(Clone::clone)
     }
 
-    fn build(&self) -> Result<Arc<WebPkiServerVerifier>, rustls::Error> {
+    /// With the configured authorities and these.
+    fn build(&self, system: Vec<CertificateDer<'static>>) -> Result<Arc<WebPkiServerVerifier>, rustls::Error> {
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(self.configured.iter().cloned());
-        if let Some(bundle) = &self.system {
-            roots.add_parsable_certificates(bundle.certificates());
-        }
+        roots.add_parsable_certificates(system);
         WebPkiServerVerifier::builder_with_provider(Arc::new(roots), self.provider.clone())
             .build()
             .map_err(|_| rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer))
@@ -254,12 +178,20 @@ impl ServerCertVerifier for Verifier {
             return Ok(ServerCertVerified::assertion());
         }
         let name = self.name.as_ref().unwrap_or(server_name);
-        match self.inner()?.verify_server_cert(end_entity, intermediates, name, ocsp_response, now) {
+        let verified = |verifier: &WebPkiServerVerifier| {
+            verifier.verify_server_cert(end_entity, intermediates, name, ocsp_response, now)
+        };
+        let few = self.system.as_ref().map(|bundle| bundle.issuers_of(end_entity, intermediates));
+        // What they do not verify, all of them may, or tell why not.
+        if let Some(Ok(done)) = few.and_then(|few| self.build(few).ok()).map(|verifier| verified(&verifier)) {
+            return Ok(done);
+        }
+        match verified(self.inner()?) {
             Err(error) if self.is_pinned(end_entity, &error) => {
                 verify_server_name(&ParsedCertificate::try_from(end_entity)?, name)?;
                 Ok(ServerCertVerified::assertion())
             }
-            verified => verified,
+            outcome => outcome,
         }
     }
 

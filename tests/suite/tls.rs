@@ -79,6 +79,19 @@ fn the_systems_directory_of_certificates_is_used() {
 }
 
 #[test]
+fn the_right_authority_is_found_among_many_of_the_system() {
+    let vault = https();
+    let directory = directory();
+    let others = || (0..20).map(|_| fs::read_to_string(ca(&https())).expect("a CA")).collect::<Vec<_>>().concat();
+    let own = fs::read_to_string(ca(&vault)).expect("a CA");
+    // All of them have the same name, and another key.
+    let with = file(directory.path(), "with.pem", &[others(), own, others()].concat());
+    let without = file(directory.path(), "without.pem", &others());
+    works(&reading(&vault).env("SSL_CERT_FILE", with));
+    refuses(&reading(&vault).env("SSL_CERT_FILE", without), &["a known one", "VAULT_CACERT"]);
+}
+
+#[test]
 fn configured_authorities_replace_those_of_the_system() {
     let (vault, other) = (https(), https());
     let run = reading(&vault).env("SSL_CERT_FILE", ca(&vault));
