@@ -106,14 +106,10 @@ fn outcome(run: Run, timeout: Duration) -> Outcome {
 }
 
 impl Outcome {
-    /// It ended when its time was up, and not later.
-    fn waited(&self, case: &str) {
-        self.took(self.timeout, self.timeout, case);
-    }
-
-    /// It ended long before its time was up.
-    fn ended_early(&self, case: &str) {
-        self.took(Duration::ZERO, Duration::ZERO, case);
+    /// It ended when its time was up where it `waits`, else long before.
+    fn in_time(&self, waits: bool, case: &str) {
+        let time = if waits { self.timeout } else { Duration::ZERO };
+        self.took(time, time, case);
     }
 
     /// It ended between these times, the later of which may be missed on a busy machine.

@@ -214,11 +214,7 @@ fn failed(outcome: &Outcome, served: &Served, row: &Row, name: &str) {
             outcome.said(&["1 try in "], name);
         }
     }
-    if matches!(row.end(), End::Waits) {
-        outcome.waited(name)
-    } else {
-        outcome.ended_early(name)
-    }
+    outcome.in_time(matches!(row.end(), End::Waits), name);
     if *phase == Phase::Login && matches!(case.end, End::Unknown) {
         outcome.said(&["it may have been done, so it is not repeated"], name);
     }
@@ -278,7 +274,7 @@ fn whatever_becomes_of_json_in_another_shape() {
         phase.fault(&served.vault, Fault::wrong_shape());
         let outcome = outcome(served.with_approle(), LONG);
         outcome.failed(code, words, &format!("{phase:?} over {transport:?}"));
-        outcome.ended_early("JSON");
+        outcome.in_time(false, "JSON");
         assert_eq!(Phase::Login.count(&served.vault), 1);
     });
     all_at_once(BOTH, |transport| {

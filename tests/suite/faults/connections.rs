@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use test_vault::{Fault, Gate, Matcher, Shut};
 
-use super::{LONG, Outcome, PHASES, Phase, RETRIES, REVOCATION, Transport, goes_on, outcome};
+use super::{LONG, Outcome, PHASES, Phase, RETRIES, Transport, goes_on, outcome};
 use crate::launch::Served;
 use crate::support::{all_at_once, with_enough_time};
 
@@ -118,11 +118,7 @@ fn check(row: &Row) {
         let is_repeated = end == End::Tried || (end == End::Lost && *phase != Phase::Login);
         outcome.said(&[if is_repeated { "3 tries in " } else { "1 try in " }], &name);
     }
-    if waits {
-        outcome.waited(&name)
-    } else {
-        outcome.took(Duration::ZERO, REVOCATION, &name)
-    }
+    outcome.in_time(waits, &name);
     for each in PHASES {
         let passed = PHASES.iter().take_while(|before| *before != phase).any(|before| *before == each);
         assert_eq!(each.count(&served.vault), usize::from(passed), "{name}: {:?}", served.vault.lines());

@@ -95,10 +95,7 @@ fn check(case: &Case, transport: Transport) {
             outcome.said(words, &name);
         }
     }
-    match case.end {
-        End::Waits(_) => outcome.waited(&name),
-        _ => outcome.ended_early(&name),
-    }
+    outcome.in_time(matches!(case.end, End::Waits(_)), &name);
     assert_eq!(Phase::Login.count(&served.vault), usize::from(outcome.ended.started()), "{name}");
 }
 
