@@ -13,16 +13,14 @@ use test_vault::{Fault, Recorded, TestVault};
 use crate::launch::Served;
 use crate::support::{Ended, Run, once_it_tries_again};
 
-/// The deadline of starts that run into it.
-const SHORT: Duration = Duration::from_secs(3);
-/// Enough for every start that does not.
-const LONG: Duration = Duration::from_mins(1);
-/// What is said at once is said in this time.
-const AT_ONCE: Duration = Duration::from_secs(5);
+/// Enough for every start that does not run into its deadline.
+const LONG: Duration = Duration::from_mins(3);
 /// A revocation is one try of at most this.
 const REVOCATION: Duration = Duration::from_secs(2);
-/// How much longer than it should a start may take on a busy machine.
-const SLACK: Duration = Duration::from_secs(15);
+/// How much longer than it should a start may take on a busy machine. What never ends takes longer.
+const SLACK: Duration = Duration::from_mins(1);
+/// Where repetitions are counted, these are made.
+const RETRIES: usize = 2;
 
 /// The requests of a start that logs in with AppRole and reads one secret, in their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,17 +95,24 @@ impl Transport {
 struct Outcome {
     ended: Ended,
     took: Duration,
+    timeout: Duration,
 }
 
 /// Runs what prints a marker where it is started, and gives it this much time.
 fn outcome(run: Run, timeout: Duration) -> Outcome {
     let run = run.env("VAULT_EXEC_TIMEOUT", format!("{}ms", timeout.as_millis())).env("VAULT_EXEC_LOG", "info");
     let began = Instant::now();
-    Outcome { ended: run.marker().end(), took: began.elapsed() }
+    Outcome { ended: run.marker().end(), took: began.elapsed(), timeout }
 }
 
 impl Outcome {
-    /// It ended between these times, the later of which may be missed by some seconds.
+    /// It ended when its time was up where it `waits`, else long before.
+    fn in_time(&self, waits: bool, case: &str) {
+        let time = if waits { self.timeout } else { Duration::ZERO };
+        self.took(time, time, case);
+    }
+
+    /// It ended between these times, the later of which may be missed on a busy machine.
     fn took(&self, least: Duration, most: Duration, case: &str) {
         assert!(self.took >= least && self.took < most + SLACK, "{case}: {:?}: {}", self.took, self.ended.stderr);
     }
@@ -132,6 +137,10 @@ impl Outcome {
         assert!(self.ended.started() && self.ended.code == Some(0), "{case}: {}", self.ended.stderr);
         assert!(!self.ended.stderr.contains("warn: ") && !self.ended.stderr.contains("error: "), "{case}");
         self.said(words, case);
+    }
+
+    fn says(&self, words: &[&str]) -> bool {
+        words.iter().all(|word| self.ended.stderr.contains(word))
     }
 
     fn said(&self, words: &[&str], case: &str) {

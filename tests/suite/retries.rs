@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use test_vault::{Fault, Gate, Shut, TestVault, json};
 
 use crate::launch::Served;
-use crate::support::{Ended, Run, all_at_once};
+use crate::support::{Ended, Run, all_at_once, with_enough_time};
 
 const LOGIN: &str = "POST /v1/auth/approle/login";
 const READ: &str = "GET /v1/secret/";
@@ -20,15 +20,18 @@ fn count(vault: &TestVault, line: &str) -> usize {
     vault.lines().iter().filter(|each| each.starts_with(line)).count()
 }
 
+/// What never ends takes longer than this.
+const SLACK: Duration = Duration::from_mins(1);
+
 #[test]
 fn every_request_carries_the_time_that_is_left() {
     let served = Served::http();
     served.vault.fault(LOGIN, Fault::Delay(Duration::from_millis(1500)));
-    served.vault.fault(READ, Fault::Drip(Duration::from_millis(500)));
+    served.vault.fault(READ, Fault::Drip(Duration::from_secs(1)));
     let (ended, took) = timed(&served.with_approle().option("--timeout=3s"));
     assert_eq!(ended.code, Some(69), "{}", ended.stderr);
-    assert!(ended.stderr.contains("the answer did not end in time"), "{}", ended.stderr);
-    assert!(took >= Duration::from_secs(3) && took < Duration::from_secs(12), "{took:?}");
+    assert!(ended.stderr.contains(" in time"), "{}", ended.stderr);
+    assert!(took >= Duration::from_secs(3) && took < SLACK, "{took:?}");
 }
 
 #[test]
@@ -39,26 +42,38 @@ fn a_connection_takes_at_most_five_seconds_of_one_try() {
         let shut = if scheme == "http" { Shut::Dropped } else { Shut::Silent };
         let gate = Gate::new(served.vault.socket_addr(), 0, shut);
         let run = served.with_approle().env("VAULT_ADDR", format!("{scheme}://{}", gate.socket_addr()));
-        let (ended, took) = timed(&run.options(["--timeout=60s", "--max-retries=0"]));
+        let (ended, took) = timed(&run.options(["--timeout=3m", "--max-retries=0"]));
         assert_eq!(ended.code, Some(69), "{}", ended.stderr);
         assert!(
-            ended.stderr.contains("no connection in time") && ended.stderr.contains("1 try in 5"),
+            ended.stderr.contains("no connection in time") && ended.stderr.contains("1 try in "),
             "{}",
             ended.stderr
         );
-        assert!(took >= Duration::from_secs(5) && took < Duration::from_secs(20), "{took:?}");
+        assert!(took >= Duration::from_secs(5) && took < SLACK, "{took:?}");
     });
 }
 
 #[test]
-fn a_wait_that_the_server_asks_for_is_no_longer_than_the_deadline() {
-    for (retry_after, timeout, tries, least) in [("2", "1s", "1 try", 0), ("1", "1500ms", "2 tries", 1000)] {
+fn a_request_that_always_fails_is_repeated_until_the_deadline() {
+    all_at_once([LOGIN, READ], |phase| {
         let served = Served::http();
-        served.vault.fault(READ, Fault::rate_limited(Some(retry_after)));
-        let (ended, took) = timed(&served.with_approle().option(format!("--timeout={timeout}")));
+        served.vault.fault(phase, Fault::sealed());
+        let (ended, took) = timed(&served.with_approle().option("--timeout=3s"));
         assert_eq!(ended.code, Some(69), "{}", ended.stderr);
-        assert!(ended.stderr.contains(tries) && ended.stderr.contains("asked again in"), "{}", ended.stderr);
-        assert!(took >= Duration::from_millis(least) && took < Duration::from_secs(12), "{took:?}");
+        assert!(took >= Duration::from_secs(3) && took < SLACK, "{took:?}: {}", ended.stderr);
+    });
+}
+
+#[test]
+fn a_wait_that_the_server_asks_for_is_heeded_as_far_as_the_deadline_goes() {
+    for (retry_after, timeout) in [(60, 1), (1, 3)] {
+        let served = Served::http();
+        served.vault.fault(READ, Fault::rate_limited(Some(&retry_after.to_string())));
+        let (ended, took) = timed(&served.with_approle().option(format!("--timeout={timeout}s")));
+        assert_eq!(ended.code, Some(69), "{}", ended.stderr);
+        let waits = count(&served.vault, READ).saturating_sub(1);
+        assert!(took >= Duration::from_secs(retry_after) * u32::try_from(waits).expect("few"), "{took:?}");
+        assert!(took < SLACK && waits <= 2, "{took:?}: {waits}");
     }
 }
 
@@ -77,10 +92,10 @@ fn many_reads_that_fail_together_are_one_line_in_ten_seconds() {
     all_at_once([(Served::http(), 16), (Served::https(), 64)], |(served, failures)| {
         let run = reading(&served, 64);
         served.vault.fault_times(failures, READ, Fault::internal_error());
-        let ended = run.option("--timeout=60s").marker().end();
+        let (ended, took) = timed(&run.option("--timeout=3m"));
         assert!(ended.started(), "{}", ended.stderr);
         let lines = ended.stderr.lines().filter(|line| line.contains("trying again for ")).count();
-        assert!((1..=4).contains(&lines), "{}", ended.stderr);
+        assert!(lines >= 1 && lines as u64 <= 1 + took.as_secs() / 10, "{took:?}: {}", ended.stderr);
         assert_eq!(ended.stderr.lines().count(), lines, "{}", ended.stderr);
         assert_eq!(count(&served.vault, READ), 64 + failures);
     });
@@ -114,20 +129,32 @@ fn of_several_failures_each_is_reported_and_the_first_kind_gives_the_code() {
 fn the_message_says_how_often_and_for_how_long_was_tried() {
     let served = Served::http();
     served.vault.fault(READ, Fault::internal_error());
-    let (ended, _) = timed(&served.with_approle().option("--timeout=2s"));
-    let tries = count(&served.vault, READ);
-    assert!(ended.stderr.contains(&format!(", {tries} tries in 2")), "{tries}: {}", ended.stderr);
+    let (ended, took) = timed(&served.with_approle().option("--max-retries=4"));
+    let said = ended.stderr.split(", 5 tries in ").nth(1).unwrap_or_default();
+    let said = said
+        .split(')')
+        .next()
+        .and_then(|time| time.strip_suffix(" ms").map(|ms| (ms, 1)).or(time.strip_suffix(" s").map(|s| (s, 1000))));
+    let (number, unit) = said.unwrap_or_else(|| panic!("{}", ended.stderr));
+    let milliseconds = number.parse::<f64>().expect("a number") * f64::from(unit);
+    assert!(milliseconds > 0.0 && milliseconds <= took.as_secs_f64() * 1000.0, "{took:?}: {}", ended.stderr);
 }
 
 /// The last try begins when there is hardly any time left.
 #[test]
 fn a_try_that_the_deadline_cuts_short_does_not_hide_what_is_wrong() {
     all_at_once([LOGIN, READ], |phase| {
-        let served = Served::http();
-        served.vault.fault_times(1, phase, Fault::sealed());
-        served.vault.fault(phase, Fault::Hang);
-        let words = ["no answer in time", "the try before: status 503: Vault is sealed", "2 tries in ", "unseal it"];
-        let ended = served.with_approle().option("--timeout=2s").fails(69, &words);
+        let start = |time: Duration| {
+            let served = Served::http();
+            served.vault.fault_times(1, phase, Fault::sealed());
+            served.vault.fault(phase, Fault::Hang);
+            served.with_approle().option(format!("--timeout={}s", time.as_secs())).marker().end()
+        };
+        let ended = with_enough_time(start, |ended| ended.stderr.contains("2 tries in "));
+        assert_eq!(ended.code, Some(69), "{}", ended.stderr);
+        for words in ["no answer in time", "the try before: status 503: Vault is sealed", "unseal it"] {
+            assert!(ended.stderr.contains(words), "{}", ended.stderr);
+        }
         assert_eq!(ended.stderr.contains("it may have been done"), phase == LOGIN, "{}", ended.stderr);
     });
 }
@@ -140,7 +167,7 @@ fn waits_that_double_leave_a_dead_server_in_peace() {
     assert_eq!(ended.code, Some(69), "{}", ended.stderr);
     // The waits are 125, 250, 500, 1000, 2000, … ms on average: more than twenty tries in 6 s would take a coin that falls
     // on its head for ever.
-    assert!((3..=20).contains(&count(&served.vault, READ)), "{:?}", served.vault.lines());
+    assert!(count(&served.vault, READ) <= 20, "{:?}", served.vault.lines());
 }
 
 /// A login's answer with a token that is good, as the bytes of HTTP/1.1 that leaves the connection open.
@@ -247,12 +274,15 @@ fn an_answer_ends_at_four_mebibytes() {
 
 #[test]
 fn what_comes_after_the_deadline_is_not_sent() {
-    let served = Served::http();
-    served.vault.fault(READ, Fault::Hang);
-    let run = served.with_approle().option("--timeout=1s").option("--log-level=info");
-    run.fails(
-        69,
-        &["no answer in time", "info: the token is not revoked: auth/token/revoke-self: the time was up before"],
-    );
-    assert_eq!(served.vault.lines().last().map(String::as_str), Some("GET /v1/secret/data/app"));
+    let start = |time: Duration| {
+        let served = Served::http();
+        served.vault.fault(READ, Fault::Hang);
+        let run = served.with_approle().option(format!("--timeout={}s", time.as_secs())).option("--log-level=info");
+        (run.marker().end(), served.vault.lines())
+    };
+    let (ended, lines) = with_enough_time(start, |(_, lines)| lines.iter().any(|line| line.starts_with(READ)));
+    assert_eq!(ended.code, Some(69), "{}", ended.stderr);
+    let words = "info: the token is not revoked: auth/token/revoke-self: the time was up before it was sent";
+    assert!(ended.stderr.contains(words), "{}", ended.stderr);
+    assert_eq!(lines.last().map(String::as_str), Some("GET /v1/secret/data/app"));
 }

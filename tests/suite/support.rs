@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use test_vault::Target;
 
@@ -197,6 +198,14 @@ pub(crate) fn once_it_tries_again(mut child: Child, then: impl FnOnce()) -> Ende
     stderr.read_to_string(&mut said).expect("UTF-8");
     let ended = Ended::of(child.wait_with_output().expect("it ends"));
     Ended { stderr: said, ..ended }
+}
+
+/// Tries with more and more time until it is enough: on a busy machine a short deadline may be over before a start has come
+/// to what it is to wait for.
+pub(crate) fn with_enough_time<T>(attempt: impl Fn(Duration) -> T, is_enough: impl Fn(&T) -> bool) -> T {
+    let few = [2, 8].map(Duration::from_secs);
+    let found = few.into_iter().map(&attempt).find(is_enough);
+    found.unwrap_or_else(|| attempt(Duration::from_secs(32)))
 }
 
 /// Looks at every case, many at once: most of them wait.

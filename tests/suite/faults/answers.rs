@@ -4,16 +4,16 @@ use std::time::Duration;
 
 use test_vault::Fault;
 
-use super::{AT_ONCE, LONG, Outcome, PHASES, Phase, REVOCATION, SHORT, Transport, goes_on, outcome};
+use super::{LONG, Outcome, PHASES, Phase, RETRIES, REVOCATION, Transport, goes_on, outcome};
 use crate::launch::Served;
-use crate::support::all_at_once;
+use crate::support::{all_at_once, with_enough_time};
 
 /// What comes of a fault that stays.
 #[derive(Clone, Copy, Debug)]
 enum End {
-    /// Nobody can know whether it was done: what may be repeated is, until the deadline, and a login ends at once. 69.
+    /// Nobody can know whether it was done: what may be repeated is, and a login ends at once. 69.
     Unknown,
-    /// It was not done: everything is repeated until the deadline. 69.
+    /// It was not done: everything is repeated. 69.
     NotDone,
     /// It is waited for until the deadline, and then there is no time for another try. 69.
     Waits,
@@ -141,8 +141,8 @@ const CASES: &[Case] = &[
     }),
     case("a standby that lags behind", End::NotDone, &["status 412"], |_| Fault::lagging()),
     case("a rate limit", End::NotDone, &["status 429", "quota"], |_| Fault::rate_limited(None)),
-    case("a rate limit beyond the deadline", End::Final(69), &["asked again in 90 s", "quota"], |_| {
-        Fault::rate_limited(Some("90"))
+    case("a rate limit beyond the deadline", End::Final(69), &["asked again in 900 s", "quota"], |_| {
+        Fault::rate_limited(Some("900"))
     }),
     case("an internal error", End::Unknown, &["status 500: internal error"], |_| Fault::internal_error()),
     case("not implemented", End::Final(69), &["status 501"], |_| Fault::answer(501, "")),
@@ -159,43 +159,62 @@ fn rows(phase: Phase) -> Vec<Row> {
     CASES.iter().flat_map(of).collect()
 }
 
+impl Row {
+    fn end(&self) -> End {
+        match self.case.end {
+            // A login is not repeated where it may have been done.
+            End::Unknown if self.phase == Phase::Login => End::Final(69),
+            end => end,
+        }
+    }
+
+    /// A start at a server of its own.
+    fn start(&self, timeout: Duration) -> (Served, Outcome) {
+        let served = self.transport.serve();
+        self.phase.fault(&served.vault, (self.case.fault)(self.phase.path()));
+        let run = served.with_approle().option(format!("--max-retries={RETRIES}"));
+        let outcome = outcome(run, timeout);
+        (served, outcome)
+    }
+}
+
 fn check(row: &Row) {
     let Row { case, phase, transport } = row;
     let name = format!("{} at {phase:?} over {transport:?}", case.name);
-    let served = transport.serve();
-    phase.fault(&served.vault, (case.fault)(phase.path()));
-    let end = match case.end {
-        // A login is not repeated where it may have been done.
-        End::Unknown if *phase == Phase::Login => End::Final(69),
-        end => end,
+    let (served, outcome) = match row.end() {
+        End::Waits if *phase != Phase::Revoke => with_enough_time(
+            |time| row.start(time),
+            |(_, outcome)| outcome.says(case.words) && outcome.says(&[phase.what()]),
+        ),
+        _ => row.start(LONG),
     };
-    let outcome = outcome(served.with_approle(), if matches!(end, End::Final(_)) { LONG } else { SHORT });
     if *phase == Phase::Revoke {
         revoked_in_vain(&outcome, &served, row, &name);
     } else {
-        failed(&outcome, &served, row, end, &name);
+        failed(&outcome, &served, row, &name);
     }
     let before = PHASES.iter().take_while(|before| *before != phase);
     before.for_each(|before| assert_eq!(before.count(&served.vault), 1, "{name}: {:?}", served.vault.lines()));
 }
 
-fn failed(outcome: &Outcome, served: &Served, Row { case, phase, .. }: &Row, end: End, name: &str) {
-    let (code, least, most) = match end {
-        End::Final(code) => (code, Duration::ZERO, AT_ONCE),
-        _ => (69, SHORT, SHORT),
-    };
+fn failed(outcome: &Outcome, served: &Served, row: &Row, name: &str) {
+    let Row { case, phase, .. } = row;
+    let code = if let End::Final(code) = row.end() { code } else { 69 };
     outcome.failed(code, &[phase.what(), &served.vault.addr()], name);
     outcome.said(case.words, name);
-    outcome.took(least, most, name);
     let count = phase.count(&served.vault);
-    match end {
-        End::Waits => assert_eq!(count, 1, "{name}"),
+    match row.end() {
+        End::Unknown | End::NotDone => {
+            assert_eq!(count, 1 + RETRIES, "{name}");
+            outcome.said(&["trying again", &format!("{count} tries in ")], name);
+        }
         // A redirect is followed once.
-        End::Final(_) => assert!((1..=2).contains(&count), "{name}: {count}"),
-        End::Unknown | End::NotDone => assert!(count > 1, "{name}: {count}"),
+        End::Waits | End::Final(_) => {
+            assert!((1..=2).contains(&count), "{name}: {count}");
+            outcome.said(&["1 try in "], name);
+        }
     }
-    let times = if matches!(end, End::Waits | End::Final(_)) { "1 try in " } else { " tries in " };
-    outcome.said(&[times], name);
+    outcome.in_time(matches!(row.end(), End::Waits), name);
     if *phase == Phase::Login && matches!(case.end, End::Unknown) {
         outcome.said(&["it may have been done, so it is not repeated"], name);
     }
@@ -255,7 +274,7 @@ fn whatever_becomes_of_json_in_another_shape() {
         phase.fault(&served.vault, Fault::wrong_shape());
         let outcome = outcome(served.with_approle(), LONG);
         outcome.failed(code, words, &format!("{phase:?} over {transport:?}"));
-        outcome.took(Duration::ZERO, AT_ONCE, "JSON");
+        outcome.in_time(false, "JSON");
         assert_eq!(Phase::Login.count(&served.vault), 1);
     });
     all_at_once(BOTH, |transport| {

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use test_vault::{Fault, Gate, Matcher, Shut};
 
-use super::{LONG, PHASES, Phase, REVOCATION, SHORT, Transport, goes_on, outcome};
+use super::{LONG, Outcome, PHASES, Phase, RETRIES, Transport, goes_on, outcome};
 use crate::launch::Served;
-use crate::support::all_at_once;
+use crate::support::{all_at_once, with_enough_time};
 
 /// What becomes of a connection that is not let through.
 struct Case {
@@ -19,37 +19,43 @@ struct Case {
 /// How it shows.
 #[derive(Clone, Copy)]
 struct Said {
-    /// Whether it is said at once, and not when the time is up, and with which code.
-    end: Result<(), i32>,
-    /// Whether the request may have been on its way: a login ends at once then.
-    was_sent: bool,
+    end: End,
     words: &'static str,
 }
 
-/// It is tried until the deadline, whatever the request is.
-const fn tried(words: &'static str) -> Said {
-    Said { end: Ok(()), was_sent: false, words }
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// It is tried again, whatever the request is.
+    Tried,
+    /// The same, unless it is a login, which may have been on its way.
+    Lost,
+    /// It is waited for until the deadline.
+    Waits,
+    /// It is said at once, with this code.
+    Final(i32),
 }
 
-/// The same, unless it is a login.
-const fn lost(words: &'static str) -> Said {
-    Said { end: Ok(()), was_sent: true, words }
-}
-
-const fn at_once(code: i32, words: &'static str) -> Said {
-    Said { end: Err(code), was_sent: false, words }
+const fn said(end: End, words: &'static str) -> Said {
+    Said { end, words }
 }
 
 const SSH: Shut = Shut::Answered(b"SSH-2.0-OpenSSH_9.9\r\n");
 
+const LATE: Said = said(End::Waits, "no connection in time");
+const LOST: Said = said(End::Lost, "the connection was lost");
+
 const CASES: &[Case] = &[
-    Case { shut: Shut::Refused, http: tried("refused"), https: tried("refused") },
-    Case { shut: Shut::Dropped, http: tried("no connection in time"), https: tried("no connection in time") },
-    // It is there that a handshake waits.
-    Case { shut: Shut::Silent, http: tried("no answer in time"), https: tried("no connection in time") },
-    Case { shut: Shut::Closed, http: lost("the connection was lost"), https: tried("handshake") },
-    Case { shut: Shut::Reset, http: lost("the connection was lost"), https: tried("reset") },
-    Case { shut: SSH, http: at_once(76, "the answer is not HTTP"), https: at_once(69, "does not speak TLS") },
+    Case { shut: Shut::Refused, http: said(End::Tried, "refused"), https: said(End::Tried, "refused") },
+    Case { shut: Shut::Dropped, http: LATE, https: LATE },
+    // Over https it is the handshake that nobody answers.
+    Case { shut: Shut::Silent, http: said(End::Waits, "no answer in time"), https: LATE },
+    Case { shut: Shut::Closed, http: LOST, https: said(End::Tried, "handshake") },
+    Case { shut: Shut::Reset, http: LOST, https: said(End::Tried, "reset") },
+    Case {
+        shut: SSH,
+        http: said(End::Final(76), "the answer is not HTTP"),
+        https: said(End::Final(69), "does not speak TLS"),
+    },
 ];
 
 struct Row {
@@ -77,22 +83,42 @@ fn address(served: &Served, gate: &Gate) -> String {
     format!("{}://{}", served.vault.scheme(), gate.socket_addr())
 }
 
-fn check(Row { case, phase, transport }: &Row) {
+impl Row {
+    fn said(&self) -> Said {
+        if self.transport == Transport::Http { self.case.http } else { self.case.https }
+    }
+
+    /// A start at a server and a gate of its own, and what is known of the gate's address.
+    fn start(&self, timeout: Duration) -> (Served, Outcome, String) {
+        let (served, gate) = behind_gate(self.transport, self.phase, self.case.shut);
+        let address = address(&served, &gate);
+        let run = served.with_approle().env("VAULT_ADDR", &address).option(format!("--max-retries={RETRIES}"));
+        let outcome = outcome(run, timeout);
+        (served, outcome, address)
+    }
+}
+
+fn check(row: &Row) {
+    let Row { case, phase, transport } = row;
     let name = format!("{:?} at {phase:?} over {transport:?}", case.shut);
-    let (served, gate) = behind_gate(*transport, *phase, case.shut);
-    let address = address(&served, &gate);
-    let said = if *transport == Transport::Http { case.http } else { case.https };
-    let is_final = said.end.is_err() || (said.was_sent && *phase == Phase::Login);
-    let timeout = if is_final || *phase == Phase::Revoke { LONG } else { SHORT };
-    let outcome = outcome(served.with_approle().env("VAULT_ADDR", &address), timeout);
-    outcome.said(&[phase.what(), said.words, &address], &name);
+    let Said { end, words } = row.said();
+    let words = [phase.what(), words];
+    let waits = end == End::Waits && *phase != Phase::Revoke;
+    let (served, outcome, address) = if waits {
+        with_enough_time(|time| row.start(time), |(_, outcome, _)| outcome.says(&words))
+    } else {
+        row.start(LONG)
+    };
+    outcome.said(&words, &name);
+    outcome.said(&[&address], &name);
     if *phase == Phase::Revoke {
         outcome.started(&[], &name);
-        outcome.took(Duration::ZERO, REVOCATION, &name);
     } else {
-        outcome.failed(said.end.err().unwrap_or(69), &[], &name);
-        outcome.took(if is_final { Duration::ZERO } else { SHORT }, SHORT, &name);
+        outcome.failed(if let End::Final(code) = end { code } else { 69 }, &[], &name);
+        let is_repeated = end == End::Tried || (end == End::Lost && *phase != Phase::Login);
+        outcome.said(&[if is_repeated { "3 tries in " } else { "1 try in " }], &name);
     }
+    outcome.in_time(waits, &name);
     for each in PHASES {
         let passed = PHASES.iter().take_while(|before| *before != phase).any(|before| *before == each);
         assert_eq!(each.count(&served.vault), usize::from(passed), "{name}: {:?}", served.vault.lines());

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use test_vault::{Gate, Names, Shut, name_server};
 
-use super::{LONG, Phase, SHORT, Transport, outcome};
+use super::{LONG, Outcome, Phase, RETRIES, Transport, outcome};
+use crate::launch::Served;
 use crate::own_network::alone;
-use crate::support::{Run, all_at_once};
+use crate::support::{Run, all_at_once, with_enough_time};
 
 /// Nothing that is sent there arrives anywhere: it is routed to this machine, which has another address.
 const DEAD: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 9, 9, 9));
@@ -20,47 +21,47 @@ const CLOSED: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 9));
 const NOWHERE: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 9));
 const HERE_6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
 
-/// DNS, TCP and TLS take at most this much of one try.
-const CONNECT: Duration = Duration::from_secs(5);
-
 struct Case {
     /// The first label of the server's name.
     name: &'static str,
     names: fn() -> Names,
-    timeout: Duration,
-    /// What is said where it fails; nothing where it starts.
-    words: &'static [&'static str],
-    /// What it takes, where it starts.
-    took: [Duration; 2],
+    end: End,
 }
 
-const fn starts(name: &'static str, timeout: Duration, took: [Duration; 2], names: fn() -> Names) -> Case {
-    Case { name, names, timeout, words: &[], took }
+#[derive(Clone, Copy)]
+enum End {
+    /// The application starts, at the earliest after this.
+    Starts(Duration),
+    /// It is tried again and fails, with these words.
+    Fails(&'static [&'static str]),
+    /// The same, at the deadline.
+    Waits(&'static [&'static str]),
 }
 
-const fn fails(name: &'static str, words: &'static [&'static str], names: fn() -> Names) -> Case {
-    Case { name, names, timeout: SHORT, words, took: [SHORT, SHORT] }
+const fn case(name: &'static str, end: End, names: fn() -> Names) -> Case {
+    Case { name, names, end }
 }
 
-const NONE: Duration = Duration::ZERO;
+const LATE: Duration = Duration::from_millis(1500);
+const STARTS: End = End::Starts(Duration::ZERO);
 
 const CASES: &[Case] = &[
-    fails("unknown", &["has no address here", " tries in "], || Names::Unknown),
+    case("unknown", End::Fails(&["has no address here", "3 tries in "]), || Names::Unknown),
     // glibc hands this on, musl asks again.
-    fails("failure", &["VAULT_ADDR"], || Names::Failure),
-    fails("empty", &["has no address here"], || Names::Addresses(Vec::new())),
-    fails("silence", &["no name server has answered in time", "resolv.conf"], || Names::Silence),
-    fails("nowhere", &["unreachable"], || Names::Addresses(vec![NOWHERE])),
-    fails("dead", &["no connection in time", "firewall"], || Names::Addresses(vec![DEAD])),
-    starts("late", LONG, [Duration::from_millis(1500), CONNECT], || {
-        Names::Late(Duration::from_millis(1500), vec![HERE])
-    }),
-    starts("dead-first", LONG, [NONE, CONNECT], || Names::Addresses(vec![DEAD, HERE])),
-    starts("closed-first", LONG, [NONE, NONE], || Names::Addresses(vec![CLOSED, HERE])),
-    // Less than a connection may take: the other family is not waited for.
-    starts("six-dead", Duration::from_millis(4500), [NONE, NONE], || Names::Addresses(vec![HERE_6, HERE])),
-    starts("six-nowhere", LONG, [NONE, NONE], || Names::Addresses(vec![NOWHERE, HERE])),
+    case("failure", End::Fails(&["VAULT_ADDR"]), || Names::Failure),
+    case("empty", End::Fails(&["has no address here"]), || Names::Addresses(Vec::new())),
+    case("silence", End::Waits(&["no name server has answered in time", "resolv.conf"]), || Names::Silence),
+    case("nowhere", End::Fails(&["unreachable", "3 tries in "]), || Names::Addresses(vec![NOWHERE])),
+    case("dead", End::Waits(&["no connection in time", "firewall"]), || Names::Addresses(vec![DEAD])),
+    case("late", End::Starts(LATE), || Names::Late(LATE, vec![HERE])),
+    case("dead-first", STARTS, || Names::Addresses(vec![DEAD, HERE])),
+    case("closed-first", STARTS, || Names::Addresses(vec![CLOSED, HERE])),
+    case("six-dead", STARTS, || Names::Addresses(vec![HERE_6, HERE])),
+    case("six-nowhere", STARTS, || Names::Addresses(vec![NOWHERE, HERE])),
 ];
+
+/// The resolver is more patient than every start here: nothing waits for it.
+const RESOLVER: &str = "nameserver 127.0.0.1\noptions timeout:30 attempts:5\n";
 
 /// A run that asks for the server by a name.
 fn by_name(run: Run, scheme: &str, name: &str, port: u16) -> Run {
@@ -68,34 +69,45 @@ fn by_name(run: Run, scheme: &str, name: &str, port: u16) -> Run {
     run.env("VAULT_ADDR", format!("{scheme}://{name}.test:{port}")).env("VAULT_TLS_SERVER_NAME", "localhost")
 }
 
-fn check((case, transport): &(&Case, Transport)) {
-    let name = format!("{} over {transport:?}", case.name);
+fn start(case: &Case, transport: Transport, timeout: Duration) -> (Served, Outcome) {
     let served = transport.serve();
     let address = served.vault.socket_addr();
     let _six = Gate::at(SocketAddr::new(HERE_6, address.port()), address, 0, Shut::Dropped);
     let run = by_name(served.with_approle(), served.vault.scheme(), case.name, address.port());
-    let outcome = outcome(run, case.timeout);
-    outcome.took(case.took[0], case.took[1], &name);
-    if case.words.is_empty() {
-        assert!(outcome.ended.started(), "{name}: {}", outcome.ended.stderr);
-    } else {
-        outcome.failed(69, &["login at auth/approle: ", &format!("://{}.test:", case.name)], &name);
-        outcome.said(case.words, &name);
+    let outcome = outcome(run.option(format!("--max-retries={RETRIES}")), timeout);
+    (served, outcome)
+}
+
+fn check(case: &Case, transport: Transport) {
+    let name = format!("{} over {transport:?}", case.name);
+    let (served, outcome) = match case.end {
+        End::Waits(words) => with_enough_time(|time| start(case, transport, time), |(_, outcome)| outcome.says(words)),
+        _ => start(case, transport, LONG),
+    };
+    match case.end {
+        End::Starts(least) => {
+            assert!(outcome.ended.started(), "{name}: {}", outcome.ended.stderr);
+            assert!(!outcome.says(&["trying again"]), "{name}: {}", outcome.ended.stderr);
+            outcome.took(least, least, &name);
+        }
+        End::Fails(words) | End::Waits(words) => {
+            outcome.failed(69, &["login at auth/approle: ", &format!("://{}.test:", case.name)], &name);
+            outcome.said(words, &name);
+        }
     }
-    assert_eq!(Phase::Login.count(&served.vault), usize::from(case.words.is_empty()), "{name}");
+    outcome.in_time(matches!(case.end, End::Waits(_)), &name);
+    assert_eq!(Phase::Login.count(&served.vault), usize::from(outcome.ended.started()), "{name}");
 }
 
 #[test]
 fn whatever_becomes_of_a_name() {
-    let resolver = [("/etc/resolv.conf", "nameserver 127.0.0.1\n")];
-    alone("faults::names::whatever_becomes_of_a_name", NETWORK, &resolver, || {
+    alone("faults::names::whatever_becomes_of_a_name", NETWORK, &[("/etc/resolv.conf", RESOLVER)], || {
         name_server("127.0.0.1:53".parse().expect("an address"), |name| {
             let case = CASES.iter().find(|case| name == format!("{}.test", case.name));
             case.map_or(Names::Unknown, |case| (case.names)())
         });
-        let rows: Vec<_> =
-            CASES.iter().flat_map(|case| [Transport::Http, Transport::Https].map(|each| (case, each))).collect();
-        all_at_once(&rows, check);
+        let rows = CASES.iter().flat_map(|case| [Transport::Http, Transport::Https].map(|each| (case, each)));
+        all_at_once(rows, |(case, transport)| check(case, transport));
     });
 }
 
@@ -109,7 +121,7 @@ fn a_first_name_server_that_is_dead_stops_no_start() {
         name_server("127.0.0.1:53".parse().expect("an address"), |_| Names::Late(Duration::from_secs(1), vec![HERE]));
         let served = Transport::Https.serve();
         let run = by_name(served.with_approle(), "https", "vault", served.vault.socket_addr().port());
-        let outcome = outcome(run, Duration::from_secs(30));
+        let outcome = outcome(run, LONG);
         assert!(outcome.ended.started(), "{}", outcome.ended.stderr);
         assert_eq!(Phase::Login.count(&served.vault), 1);
     });
