@@ -497,7 +497,8 @@ struct Terminal {
 impl Terminal {
     fn start(run: &Run) -> Terminal {
         let pty = openpty(None, None).expect("a terminal");
-        let mut command = run.build();
+        // What it says itself would stand before what the application shows.
+        let mut command = run.clone().option("--log-level=warn").build();
         let end = || Stdio::from(pty.slave.try_clone().expect("a descriptor"));
         command.stdin(end()).stdout(end()).stderr(end());
         before_exec(&mut command, || {

@@ -37,6 +37,7 @@ mod imports;
 mod jwt;
 mod kubernetes;
 mod launch;
+mod leaks;
 mod leases;
 mod limits;
 mod link_local;

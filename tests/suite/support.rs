@@ -10,6 +10,8 @@ use std::thread;
 
 use test_vault::Target;
 
+use crate::leaks;
+
 /// The binary under test. `VAULT_EXEC_BINARY` names another one, such as the static build.
 pub(crate) fn binary() -> PathBuf {
     std::env::var_os("VAULT_EXEC_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_vault-exec").into()).into()
@@ -80,6 +82,11 @@ impl Run {
         &self.environment
     }
 
+    /// What stands before the command.
+    pub(crate) fn arguments(&self) -> &[OsString] {
+        &self.options
+    }
+
     /// The command for what a test does beyond running it, such as signals or descriptors.
     pub(crate) fn build(&self) -> Command {
         self.build_of(&binary())
@@ -89,6 +96,7 @@ impl Run {
     pub(crate) fn build_of(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         command.env_clear().envs(&self.environment).args(&self.options).arg("--").args(&self.command);
+        leaks::watch(self, &mut command);
         command
     }
 
@@ -102,7 +110,16 @@ impl Run {
     }
 
     pub(crate) fn end(&self) -> Ended {
-        Ended::of(self.spawn().wait_with_output().expect("it ends"))
+        self.ended(self.spawn().wait_with_output().expect("it ends"))
+    }
+
+    fn ended(&self, output: Output) -> Ended {
+        if leaks::prints_itself(self) {
+            leaks::search("stdout", &output.stdout);
+        }
+        let as_said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let ended = Ended::of(output);
+        if leaks::sets_level(self) { Ended { stderr: as_said, ..ended } } else { ended }
     }
 
     pub(crate) fn end_with_input(&self, input: &[u8]) -> Ended {
@@ -113,7 +130,7 @@ impl Run {
         // In a thread of its own: the output has to be read meanwhile, for a pipe holds little.
         std::thread::scope(|scope| {
             scope.spawn(move || stdin.write_all(input).expect("it reads"));
-            Ended::of(child.wait_with_output().expect("it ends"))
+            self.ended(child.wait_with_output().expect("it ends"))
         })
     }
 
@@ -161,7 +178,8 @@ pub(crate) struct Ended {
 
 impl Ended {
     pub(crate) fn of(output: Output) -> Ended {
-        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        leaks::search("stderr", &output.stderr);
+        let stderr = leaks::quiet(&String::from_utf8_lossy(&output.stderr));
         Ended { code: output.status.code(), stdout: output.stdout, stderr }
     }
 

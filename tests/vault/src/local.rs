@@ -24,6 +24,10 @@ impl<F: Fn(&Recorded) -> LocalAnswer + Send + Sync> Site for Handler<F> {
         let (status, headers, body) = (self.0)(request);
         made_up(status, headers, body)
     }
+
+    fn carriers(&self) -> &[&str] {
+        &["authorization", "x-aws-ec2-metadata-token"]
+    }
 }
 
 /// Plain HTTP on a free port, which records what it is asked, misbehaves on request, and ends when it is dropped.
