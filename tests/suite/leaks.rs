@@ -6,7 +6,10 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use test_vault::leaks::{are_sought, assert_none_asked, assert_none_in, mark};
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use test_vault::Value;
+use test_vault::leaks::{Marks, are_sought, assert_none_asked, assert_none_in, mark};
 
 use crate::launch::{FETCHED, Served, executable};
 use crate::support::{Run, binary, directory};
@@ -105,6 +108,45 @@ pub(crate) fn quiet(stderr: &str) -> String {
         of_text.or(of_json).is_some_and(|level| BELOW_WARN.contains(&level))
     };
     stderr.split_inclusive('\n').filter(|line| !are_sought() || !is_more(line)).collect()
+}
+
+/// A value with all that one encoding or the other changes.
+const VALUE: &str = "Zm/9+q\"r8Kx 3vLw7=TnB5&yHd2<PcJ4";
+
+fn is_found(text: &str) -> bool {
+    let mut marks = Marks::default();
+    marks.add("value", VALUE);
+    !marks.find(text.as_bytes()).is_empty()
+}
+
+#[test]
+fn a_value_and_each_half_of_it_are_found_in_every_form() {
+    let (first, second) = VALUE.split_at(VALUE.len() / 2);
+    for value in [VALUE, first, second] {
+        assert!(is_found(&format!("vault-exec: trace: {value}.")), "{value}");
+        assert!(is_found(&Value::from(value).to_string()), "{value}");
+        assert!(is_found(&percent_encoded(value)), "{value}");
+        for before in ["", "a", "ab", "abc", "abcd"] {
+            for behind in ["", "x", "xy"] {
+                let whole = format!("{before}{value}{behind}");
+                assert!(is_found(&STANDARD.encode(&whole)) && is_found(&URL_SAFE_NO_PAD.encode(&whole)), "{whole}");
+            }
+        }
+    }
+}
+
+/// As in a path: every byte that is no letter and no digit.
+fn percent_encoded(value: &str) -> String {
+    let encode = |byte: u8| if byte.is_ascii_alphanumeric() { char::from(byte).into() } else { format!("%{byte:02X}") };
+    value.bytes().map(encode).collect()
+}
+
+#[test]
+fn what_is_something_else_or_too_short_is_not_found() {
+    assert!(!is_found("") && !is_found(&VALUE[..8]) && !is_found("vault-exec: trace: GET /v1/secret/data/app"));
+    let mut marks = Marks::default();
+    marks.add("short", "password");
+    assert!(marks.find(b"a password").is_empty());
 }
 
 #[test]

@@ -47,6 +47,7 @@ mod login;
 mod main_job;
 mod memory;
 mod memory_aws;
+mod memory_kinds;
 mod memory_methods;
 mod metadata;
 mod methods;

@@ -57,9 +57,28 @@ pub(crate) fn left(frozen: &Frozen, credentials: &[Credential]) -> Vec<String> {
 #[track_caller]
 pub(crate) fn frozen_clean(served: &Served, run: &Run, others: &[Credential]) -> Frozen {
     let frozen = Frozen::start(&binary(), &run.clone().shell("echo $PASSWORD"));
-    let left = left(&frozen, &[credentials(served), others.to_vec()].concat());
+    let credentials = [credentials(served), others.to_vec()].concat();
+    let left = left(&frozen, &credentials);
     assert!(left.is_empty(), "{left:#?}");
+    assert_eq!(frozen.writing, [""; 0], "a file is written");
+    let line = fs::read(format!("/proc/{}/cmdline", frozen.pid())).expect("a process of ours");
+    for (name, value) in credentials {
+        assert!(!has(&line, &value) && !has(&line, &value[value.len() / 2..]), "{name} is on the command line");
+    }
     frozen
+}
+
+fn has(bytes: &[u8], wanted: &[u8]) -> bool {
+    bytes.windows(wanted.len()).any(|window| window == wanted)
+}
+
+/// How often a value stands in the new environment, and how often elsewhere.
+pub(crate) fn places(frozen: &Frozen, value: &str) -> (usize, usize) {
+    let environment = frozen.new_environment();
+    let is_new = |address: u64| environment.iter().any(|string| string.contains(&address));
+    let found = frozen.memory().find(value.as_bytes());
+    let (new, other): (Vec<_>, Vec<_>) = found.into_iter().partition(|found| is_new(found.address));
+    (new.len(), other.len())
 }
 
 /// Nothing but the fetched value is left, and that in the new environment only; and the application starts with it.
@@ -98,6 +117,43 @@ fn nothing_of_a_token_in_a_file_is_left() {
         for served in [Served::http(), Served::https()] {
             let file = write(directory.path(), "token", &format!("{}\n", served.token));
             assert_clean(&served, &served.at().env("VAULT_TOKEN_FILE", file));
+        }
+    });
+}
+
+#[test]
+fn nothing_of_a_token_in_the_home_directory_or_a_fifo_is_left() {
+    as_root("memory::nothing_of_a_token_in_the_home_directory_or_a_fifo_is_left", || {
+        let directory = directory();
+        let fifo = directory.path().join("fifo");
+        assert!(works(Command::new("mkfifo").arg(&fifo)));
+        for served in [Served::http(), Served::https()] {
+            write(directory.path(), ".vault-token", &served.token);
+            let run = served.at().env("HOME", directory.path()).env("VAULT_AUTH_METHOD", "token");
+            assert_clean(&served, &run);
+            std::thread::scope(|scope| {
+                // It opens once the start reads.
+                scope.spawn(|| fs::write(&fifo, &served.token).expect("a reader"));
+                assert_clean(&served, &served.at().env("VAULT_TOKEN_FILE", &fifo));
+            });
+        }
+    });
+}
+
+#[test]
+fn a_token_that_the_application_asks_for_is_left_in_its_environment_only() {
+    as_root("memory::a_token_that_the_application_asks_for_is_left_in_its_environment_only", || {
+        for served in [Served::http(), Served::https()] {
+            let run = served.with_approle().env("VAULT_TOKEN", "vault:login").shell("echo $VAULT_TOKEN");
+            let frozen = Frozen::start(&binary(), &run);
+            let requests = served.vault.requests();
+            let token = requests.iter().find_map(Recorded::token).expect("a login's token").to_owned();
+            let (first, second) = token.split_at(token.len() / 2);
+            assert_eq!([first, second].map(|half| places(&frozen, half)), [(1, 0); 2]);
+            let others = [("role id", served.role_id.clone().into()), ("secret id", served.secret_id.clone().into())];
+            let left = left(&frozen, &others);
+            assert!(left.is_empty(), "{left:#?}");
+            assert_eq!(frozen.go_on().text(), format!("{token}\n"));
         }
     });
 }
@@ -307,7 +363,7 @@ fn while_it_waits_the_initial_environment_shows_root_no_credential() {
         let run = served.with_approle().env("BAO_TOKEN", &served.token).env("VAULT_AUTH_METHOD", "approle");
         let waiting = waiting(&served, run.env("PLAIN", "plain").build());
         let environment = fs::read(format!("/proc/{}/environ", waiting.0.id())).expect("root may read it");
-        let has = |text: &[u8]| environment.windows(text.len()).any(|window| window == text);
+        let has = |text: &[u8]| has(&environment, text);
         for (name, value) in credentials(&served) {
             assert!(!has(&value) && !has(&value[value.len() / 2..]), "{name} is there");
         }

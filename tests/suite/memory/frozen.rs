@@ -1,5 +1,6 @@
 //! A process that is stopped where it becomes the application, and the search of its memory.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
@@ -19,6 +20,10 @@ use crate::support::{Ended, Run};
 pub(crate) struct Frozen {
     child: Child,
     memory: Memory,
+    /// Its other threads that have not ended.
+    threads: BTreeSet<Pid>,
+    /// The system calls, of all threads, that make a file or open one for writing.
+    pub(crate) writing: Vec<String>,
 }
 
 impl Frozen {
@@ -30,18 +35,54 @@ impl Frozen {
         let child = command.spawn().expect("the program runs");
         let pid = Pid::from_raw(i32::try_from(child.id()).expect("a pid"));
         assert_eq!(waitpid(pid, None), Ok(WaitStatus::Stopped(pid, Signal::SIGTRAP)), "stopped by its start");
-        ptrace::setoptions(pid, Options::PTRACE_O_TRACESYSGOOD | Options::PTRACE_O_EXITKILL).expect("traced");
-        let mut signal = None;
+        let options = Options::PTRACE_O_TRACESYSGOOD | Options::PTRACE_O_EXITKILL | Options::PTRACE_O_TRACECLONE;
+        ptrace::setoptions(pid, options).expect("traced");
+        let mut frozen = Frozen { child, memory: Memory::of(pid), threads: BTreeSet::new(), writing: Vec::new() };
+        frozen.go_to_execve();
+        frozen
+    }
+
+    fn go_to_execve(&mut self) {
+        let pid = self.memory.pid;
+        let mut next = Some((pid, None));
         loop {
-            ptrace::syscall(pid, signal.take()).expect("it goes on");
-            match waitpid(pid, Some(WaitPidFlag::__WALL)).expect("it stops") {
-                WaitStatus::PtraceSyscall(_) if is_execve(pid) => break,
-                WaitStatus::PtraceSyscall(_) => {}
-                WaitStatus::Stopped(_, other) => signal = Some(other),
-                ended => panic!("{ended:?} before execve: {:?}", Ended::of(child.wait_with_output().expect("output"))),
+            if let Some((thread, signal)) = next {
+                // A thread that another one has ended meanwhile cannot go on.
+                let goes_on = ptrace::syscall(thread, signal);
+                assert!(goes_on.is_ok() || thread != pid, "{goes_on:?}");
             }
+            // What this thread has started, and no other test's processes.
+            next = match waitpid(None, Some(WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD)).expect("it stops") {
+                WaitStatus::PtraceSyscall(thread) if thread == pid && is_execve(pid) => return,
+                WaitStatus::PtraceSyscall(thread) => {
+                    self.writing.extend(writing(thread));
+                    Some((thread, None))
+                }
+                // A thread begins with a stop.
+                WaitStatus::Stopped(thread, Signal::SIGSTOP) if self.threads.insert(thread) => Some((thread, None)),
+                WaitStatus::Stopped(thread, signal) => Some((thread, Some(signal))),
+                WaitStatus::PtraceEvent(thread, ..) => Some((thread, None)),
+                WaitStatus::Exited(thread, _) | WaitStatus::Signaled(thread, ..) if thread != pid => {
+                    self.threads.remove(&thread);
+                    None
+                }
+                ended => panic!("{ended:?} before execve: {}", self.said()),
+            };
         }
-        Frozen { child, memory: Memory::of(pid) }
+    }
+
+    /// What a program that has ended has said.
+    fn said(&mut self) -> String {
+        std::io::read_to_string(self.child.stderr.take().expect("piped")).expect("UTF-8")
+    }
+
+    pub(crate) fn pid(&self) -> Pid {
+        self.memory.pid
+    }
+
+    /// Its threads beside the first that have not ended.
+    pub(crate) fn threads(&self) -> &BTreeSet<Pid> {
+        &self.threads
     }
 
     pub(crate) fn memory(&self) -> &Memory {
@@ -69,8 +110,42 @@ impl Frozen {
     /// Lets it become the application, and waits for that.
     pub(crate) fn go_on(self) -> Ended {
         ptrace::detach(self.memory.pid, None).expect("it goes on");
+        for thread in self.threads {
+            // The kernel ends them before it goes on, and waits until that has been seen.
+            let _ = waitpid(thread, Some(WaitPidFlag::__WALL));
+        }
         Ended::of(self.child.wait_with_output().expect("it ends"))
     }
+}
+
+/// The system call that a thread is stopped at, if it is one that makes a file or opens one for writing.
+fn writing(thread: Pid) -> Option<String> {
+    let (number, [first, second, third]) = arguments(thread);
+    let opens = |flags: u64| {
+        let flags = libc::c_int::try_from(flags & 0xffff_ffff).unwrap_or(-1);
+        flags & (libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC) != libc::O_RDONLY
+    };
+    let is_writing = match number {
+        libc::SYS_openat => opens(third),
+        // Its flags are in memory: nobody here has a need for it.
+        libc::SYS_openat2 | libc::SYS_memfd_create | libc::SYS_truncate => true,
+        libc::SYS_mkdirat | libc::SYS_mknodat | libc::SYS_linkat | libc::SYS_symlinkat | libc::SYS_renameat2 => true,
+        other => is_writing_as_before(other, second, opens),
+    };
+    is_writing.then(|| format!("system call {number} ({first:x}, {second:x}, {third:x})"))
+}
+
+/// The calls that there are on the older architectures only.
+#[cfg(target_arch = "x86_64")]
+fn is_writing_as_before(number: i64, second: u64, opens: impl Fn(u64) -> bool) -> bool {
+    let makes =
+        [libc::SYS_creat, libc::SYS_mkdir, libc::SYS_mknod, libc::SYS_link, libc::SYS_symlink, libc::SYS_rename];
+    makes.contains(&number) || number == libc::SYS_renameat || number == libc::SYS_open && opens(second)
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn is_writing_as_before(_: i64, _: u64, _: impl Fn(u64) -> bool) -> bool {
+    false
 }
 
 fn is_execve(pid: Pid) -> bool {

@@ -65,7 +65,13 @@ fn forms(value: &str) -> HashSet<String> {
     forms.extend(
         (0..3).flat_map(|before| [STANDARD_NO_PAD, URL_SAFE_NO_PAD].map(|base64| within(value, before, &base64))),
     );
-    forms.insert(value.bytes().map(|byte| format!("{byte:02x}")).collect());
+    forms.insert(
+        value
+            .bytes()
+            .flat_map(|byte| [byte >> 4, byte & 15])
+            .filter_map(|digit| char::from_digit(digit.into(), 16))
+            .collect(),
+    );
     forms
 }
 
@@ -73,7 +79,7 @@ fn forms(value: &str) -> HashSet<String> {
 fn within(value: &str, before: usize, base64: &impl Engine) -> String {
     let bytes = [&[0; 2][..before], value.as_bytes()].concat();
     let encoded = base64.encode(&bytes);
-    let end = if bytes.len() % 3 == 0 { 0 } else { 1 };
+    let end = usize::from(!bytes.len().is_multiple_of(3));
     encoded[[0, 2, 3][before]..encoded.len() - end].to_owned()
 }
 
@@ -199,45 +205,5 @@ pub(crate) fn answered(path: &str, answer: &Value) {
         mark_all("value", data.get("data").unwrap_or(&Value::Null));
     } else if !is_of("metadata") && !data.contains_key("keys") {
         mark_all("value", &answer["data"]);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SECRET: &str = "Zm/9+q\"r8Kx 3vLw7=TnB5&yHd2<PcJ4";
-
-    fn finds(text: &str) -> bool {
-        let mut marks = Marks::default();
-        marks.add("secret", SECRET);
-        !marks.find(text.as_bytes()).is_empty()
-    }
-
-    #[test]
-    fn a_value_and_each_half_of_it_are_found_in_every_form() {
-        let (first, second) = SECRET.split_at(SECRET.len() / 2);
-        for value in [SECRET, first, second] {
-            let json = Value::from(value).to_string();
-            assert!(finds(&format!("vault-exec: trace: {value}.")) && finds(&json), "{value}");
-            for set in [NON_ALPHANUMERIC, RESERVED] {
-                assert!(finds(&format!("/v1/a?b={}&c", utf8_percent_encode(value, set))), "{value}");
-            }
-            for before in ["", "a", "ab", "abc", "abcd"] {
-                for behind in ["", "x", "xy"] {
-                    let whole = format!("{before}{value}{behind}");
-                    assert!(finds(&STANDARD_NO_PAD.encode(&whole)), "{whole}");
-                    assert!(finds(&URL_SAFE_NO_PAD.encode(&whole)), "{whole}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn what_is_something_else_or_too_short_is_not_found() {
-        assert!(!finds("") && !finds(&SECRET[..8]) && !finds("vault-exec: trace: GET /v1/secret/data/app"));
-        let mut marks = Marks::default();
-        marks.add("short", "password");
-        assert!(marks.find(b"a password").is_empty());
     }
 }
