@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 use nix::libc;
 use nix::sys::ptrace::{self, Options};
@@ -29,22 +29,34 @@ pub(crate) struct Frozen {
 impl Frozen {
     /// Starts `program` as `run` says and lets it go as far as its own `execve`.
     pub(crate) fn start(program: &Path, run: &Run) -> Frozen {
-        let mut command = run.build_of(program);
+        Frozen::of(run.build_of(program), |_| true)
+    }
+
+    /// The same where something else starts the program and then becomes it.
+    pub(crate) fn start_in(program: &Path, run: &Run, wrap: impl FnOnce(Command) -> Command) -> Frozen {
+        let program = program.canonicalize().expect("a program");
+        let is_program = |pid| fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == program);
+        Frozen::of(wrap(run.build_of(&program)), is_program)
+    }
+
+    fn of(mut command: Command, is_program: impl Fn(Pid) -> bool) -> Frozen {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         before_exec(&mut command, ptrace::traceme);
         let child = command.spawn().expect("the program runs");
         let pid = Pid::from_raw(i32::try_from(child.id()).expect("a pid"));
         assert_eq!(waitpid(pid, None), Ok(WaitStatus::Stopped(pid, Signal::SIGTRAP)), "stopped by its start");
         let options = Options::PTRACE_O_TRACESYSGOOD | Options::PTRACE_O_EXITKILL | Options::PTRACE_O_TRACECLONE;
-        ptrace::setoptions(pid, options).expect("traced");
+        ptrace::setoptions(pid, options | Options::PTRACE_O_TRACEEXEC).expect("traced");
         let mut frozen = Frozen { child, memory: Memory::of(pid), threads: BTreeSet::new(), writing: Vec::new() };
-        frozen.go_to_execve();
+        frozen.go_to_execve(is_program);
+        // What was opened before may be that of another program.
+        frozen.memory = Memory::of(pid);
         frozen
     }
 
-    fn go_to_execve(&mut self) {
+    fn go_to_execve(&mut self, is_program: impl Fn(Pid) -> bool) {
         let pid = self.memory.pid;
-        let mut next = Some((pid, None));
+        let (mut next, mut has_executed) = (Some((pid, None)), false);
         loop {
             if let Some((thread, signal)) = next {
                 // A thread that another one has ended meanwhile cannot go on.
@@ -53,7 +65,9 @@ impl Frozen {
             }
             // What this thread has started, and no other test's processes.
             next = match waitpid(None, Some(WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD)).expect("it stops") {
-                WaitStatus::PtraceSyscall(thread) if thread == pid && is_execve(pid) => return,
+                // The end of an execve, which looks like its entry.
+                WaitStatus::PtraceSyscall(_) if std::mem::take(&mut has_executed) => Some((pid, None)),
+                WaitStatus::PtraceSyscall(thread) if thread == pid && is_execve(pid) && is_program(pid) => return,
                 WaitStatus::PtraceSyscall(thread) => {
                     self.writing.extend(writing(thread));
                     Some((thread, None))
@@ -61,6 +75,10 @@ impl Frozen {
                 // A thread begins with a stop.
                 WaitStatus::Stopped(thread, Signal::SIGSTOP) if self.threads.insert(thread) => Some((thread, None)),
                 WaitStatus::Stopped(thread, signal) => Some((thread, Some(signal))),
+                WaitStatus::PtraceEvent(thread, _, event) if event == libc::PTRACE_EVENT_EXEC => {
+                    has_executed = true;
+                    Some((thread, None))
+                }
                 WaitStatus::PtraceEvent(thread, ..) => Some((thread, None)),
                 WaitStatus::Exited(thread, _) | WaitStatus::Signaled(thread, ..) if thread != pid => {
                     self.threads.remove(&thread);
@@ -108,13 +126,23 @@ impl Frozen {
     }
 
     /// Lets it become the application, and waits for that.
-    pub(crate) fn go_on(self) -> Ended {
-        ptrace::detach(self.memory.pid, None).expect("it goes on");
-        for thread in self.threads {
-            // The kernel ends them before it goes on, and waits until that has been seen.
-            let _ = waitpid(thread, Some(WaitPidFlag::__WALL));
-        }
+    pub(crate) fn go_on(mut self) -> Ended {
+        self.detach();
         Ended::of(self.child.wait_with_output().expect("it ends"))
+    }
+
+    /// The same where a signal ends it.
+    pub(crate) fn ends(mut self) -> ExitStatus {
+        self.detach();
+        self.child.wait().expect("it ends")
+    }
+
+    fn detach(&mut self) {
+        ptrace::detach(self.memory.pid, None).expect("it goes on");
+        for thread in &self.threads {
+            // The kernel ends them before it goes on, and waits until that has been seen.
+            let _ = waitpid(*thread, Some(WaitPidFlag::__WALL));
+        }
     }
 }
 
@@ -157,8 +185,9 @@ fn arguments(pid: Pid) -> (i64, [u64; 3]) {
     let text = fs::read_to_string(format!("/proc/{pid}/syscall")).expect("a stopped process of ours");
     let mut words = text.split_whitespace();
     let number = words.next().and_then(|word| word.parse().ok()).expect("a number");
+    // Behind an execve there is no call any more, and there are no arguments.
     let mut hex = || {
-        let word = words.next().and_then(|word| word.strip_prefix("0x")).expect("an argument");
+        let word = words.next().and_then(|word| word.strip_prefix("0x")).unwrap_or("0");
         u64::from_str_radix(word, 16).expect("hexadecimal")
     };
     (number, [hex(), hex(), hex()])
