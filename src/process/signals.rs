@@ -22,17 +22,17 @@ pub fn end_at_once() {
     }
 }
 
-/// What `begin` starts takes none of these signals for the process: a thread that is still there when the process becomes the
+/// What `start` starts takes none of these signals for the process: a thread that is still there when the process becomes the
 /// application would end alone with its signal (`execve(2)` is then ending it anyway), and the application would start as if
 /// there had been none.
-pub fn kept_from<T>(begin: impl FnOnce() -> T) -> T {
+pub fn kept_from<T>(start: impl FnOnce() -> T) -> T {
     let ending: SigSet = ENDING.iter().filter_map(|signal| Signal::try_from(*signal).ok()).collect();
     let before = ending.thread_swap_mask(SigmaskHow::SIG_BLOCK);
-    let begun = begin();
+    let started = start();
     if let Err(error) = before.and_then(|before| before.thread_set_mask()) {
         log::debug!("the mask of signals cannot be set: {error}");
     }
-    begun
+    started
 }
 
 /// Gives SIGPIPE back its default: Rust's runtime ignores it, and an ignored signal would stay so in the application.

@@ -62,6 +62,7 @@ mod references;
 mod retries;
 mod revocation;
 mod round_trips;
+mod same;
 mod secrets_file;
 mod security;
 mod settings;

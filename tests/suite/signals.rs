@@ -15,7 +15,7 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
 use nix::unistd::{Pid, geteuid};
 use test_vault::{BlackHole, Fault, Recorded};
 
-use crate::launch::{PATIENCE, Served, as_root, before_exec, eventually, ignore, not_run, works};
+use crate::launch::{PATIENCE, Served, add, as_root, before_exec, eventually, ignore, not_run, works};
 use crate::memory::frozen::Frozen;
 use crate::support::{Run, binary, directory};
 
@@ -146,12 +146,6 @@ fn with_resolver(file: &Path, built: &Command) -> Command {
     command
 }
 
-/// Has a command start another one, in the other one's environment.
-fn add(command: &mut Command, built: &Command) {
-    command.arg(built.get_program()).args(built.get_args()).env_clear();
-    command.envs(built.get_envs().filter_map(|(name, value)| Some((name, value?))));
-}
-
 fn for_a_connection(run: Run, begin: &impl Fn(&Run) -> Command) -> Kept {
     let hole = BlackHole::new();
     let waiting = Waiting::start(begin(&run.env("VAULT_ADDR", format!("http://{}", hole.address()))));
@@ -244,15 +238,15 @@ fn each_ending_signal_ends_the_wait_at_once_with_128_and_its_number() {
     all_end_at_once(name, Run::build, Waiting::pid);
 }
 
-/// Has `run` started as PID 1 of a namespace of its own. The processes that make it are the parents.
-fn as_pid_1(run: &Run) -> Command {
+/// Has a command started as PID 1 of a namespace of its own. The processes that make it are the parents.
+pub(crate) fn as_pid_1(built: &Command) -> Command {
     let mut command = Command::new("unshare");
     command.args(if geteuid().is_root() { &["-pf", "--kill-child"][..] } else { &["-Urpf", "--kill-child"] });
-    add(&mut command, &run.build());
+    add(&mut command, built);
     command
 }
 
-fn has_namespaces(name: &str) -> bool {
+pub(crate) fn has_namespaces(name: &str) -> bool {
     let mut probe = Command::new("unshare");
     probe.args(if geteuid().is_root() { &["-pf", "true"][..] } else { &["-Urpf", "true"] });
     let has = works(&mut probe);
@@ -278,7 +272,7 @@ fn each_ending_signal_ends_the_wait_of_pid_1_too() {
     }
     // `unshare` passes the exit status of its child on.
     let name = "signals::each_ending_signal_ends_the_wait_of_pid_1_too";
-    all_end_at_once(name, as_pid_1, |waiting| child_of(waiting.pid()));
+    all_end_at_once(name, |run| as_pid_1(&run.build()), |waiting| child_of(waiting.pid()));
 }
 
 #[test]
@@ -288,7 +282,7 @@ fn a_wait_for_an_env_file_of_pid_1_is_ended_too() {
     }
     let (served, directory) = (Served::http(), directory());
     let fifo = fifo(directory.path());
-    let waiting = Waiting::start(as_pid_1(&served.with_token().env("VAULT_EXEC_ENV_FILE", &fifo).marker()));
+    let waiting = Waiting::start(as_pid_1(&served.with_token().env("VAULT_EXEC_ENV_FILE", &fifo).marker().build()));
     let (pid, _writer) = (child_of(waiting.pid()), opened(&fifo));
     assert_eq!(waiting.ended_by(pid, Signal::SIGTERM).code(), Some(143));
 }
@@ -343,7 +337,7 @@ fn an_application_that_is_pid_1_gets_its_signals_as_if_started_directly() {
         let directory = directory();
         let file = directory.path().join("ready");
         let script = format!("trap 'exit 42' TERM; echo $$ > {}; while :; do sleep 0.05; done", file.display());
-        let waiting = Waiting::start(as_pid_1(&run.shell(&script)));
+        let waiting = Waiting::start(as_pid_1(&run.shell(&script).build()));
         let pid = child_of(waiting.pid());
         let own = eventually("the application", || fs::read_to_string(&file).ok().filter(|text| text.ends_with('\n')));
         assert_eq!(own, "1\n");
