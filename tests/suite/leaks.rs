@@ -69,7 +69,9 @@ pub(crate) fn watch(run: &Run, command: &mut Command) {
     if !sets_level(run) {
         command.env("VAULT_EXEC_LOG", "trace");
     }
-    settings(run).iter().for_each(|(name, value)| mark_setting(name, value));
+    for (name, value) in settings(run) {
+        mark_setting(&name, &value);
+    }
 }
 
 fn mark_setting(name: &str, value: &str) {

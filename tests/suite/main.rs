@@ -56,6 +56,7 @@ mod network;
 mod own_network;
 mod passwords;
 mod peers;
+mod phases;
 mod policy;
 mod readme;
 mod references;

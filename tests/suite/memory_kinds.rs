@@ -109,9 +109,9 @@ fn every_method_has_a_row() {
 }
 
 /// Sets each start up at a server of its own, and tries it.
-fn on_each(server: impl Fn() -> Served, test: impl Fn(&str, &Served, &Run, &[Credential])) {
+fn on_each(start: impl Fn() -> Served, test: impl Fn(&str, &Served, &Run, &[Credential])) {
     for (name, set_up) in KINDS {
-        let served = server();
+        let served = start();
         // The certificate is shown in the handshake.
         if name == "cert" && served.vault.tls().is_none() {
             continue;
@@ -164,12 +164,12 @@ fn nothing_is_left_whatever_the_method_where_the_token_cannot_be_revoked() {
 /// A standby in front of a server, which sends everybody on, with the files of its TLS.
 fn standby(served: &Served) -> (LocalServer, TlsFiles) {
     let leader = served.vault.addr();
-    let server = LocalServer::start(move |request| {
+    let standby = LocalServer::start(move |request| {
         let mark = if request.query.is_empty() { "" } else { "?" };
         let location = format!("{leader}{}{mark}{}", request.path, request.query);
         (307, vec![("location".to_owned(), location)], Vec::new())
     });
-    server.over_tls()
+    standby.over_tls()
 }
 
 #[test]

@@ -1,241 +1,25 @@
 //! What ends a start that waits, as PID 1 and otherwise.
 
-use std::any::Any;
-use std::fs::{self, File, OpenOptions};
-use std::io::{BufRead, BufReader};
-use std::net::{Ipv4Addr, TcpListener, UdpSocket};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::net::UdpSocket;
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
 use nix::unistd::{Pid, geteuid};
-use test_vault::{BlackHole, Fault, Recorded};
+use test_vault::{Fault, Recorded};
 
 use crate::launch::{PATIENCE, Served, add, as_root, before_exec, eventually, ignore, not_run, works};
 use crate::memory::frozen::Frozen;
-use crate::support::{Run, binary, directory};
-
-const ENDING: [Signal; 4] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGHUP];
-/// A start that a signal ends is over in a moment; one that waits on would take its whole timeout of a minute.
-const PROMPTLY: Duration = Duration::from_secs(5);
-/// What is promised. A busy machine may let a process that is ready wait for longer, so of some tries one has to be as quick,
-/// and all of them prompt: what waits for anything but its turn is late every time.
-const AT_ONCE: Duration = Duration::from_millis(100);
-const TRIES: usize = 8;
-
-/// A process that is ended with the test.
-struct Waiting(Child);
-
-impl Waiting {
-    fn start(mut command: Command) -> Waiting {
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        Waiting(command.spawn().expect("it runs"))
-    }
-
-    fn pid(&self) -> Pid {
-        Pid::from_raw(i32::try_from(self.0.id()).expect("a pid"))
-    }
-
-    /// How `signal` to the process `pid` ends it, within [`PROMPTLY`].
-    #[track_caller]
-    fn ended_by(self, pid: Pid, signal: Signal) -> ExitStatus {
-        self.timed(pid, signal).0
-    }
-
-    /// The same, and how long it took.
-    #[track_caller]
-    fn timed(mut self, pid: Pid, signal: Signal) -> (ExitStatus, Duration) {
-        let began = Instant::now();
-        kill(pid, signal).expect("it is there");
-        loop {
-            let status = self.0.try_wait().expect("a child of ours");
-            let took = began.elapsed();
-            if let Some(status) = status {
-                return (status, took);
-            }
-            assert!(took < PROMPTLY, "{signal} does not end it");
-            std::thread::sleep(Duration::from_millis(1));
-        }
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// What a start can wait for.
-#[derive(Debug)]
-enum Waits {
-    /// A name's addresses, of a server that never answers.
-    Name,
-    /// A connection: what it sends is dropped on the way.
-    Connection,
-    /// A TLS handshake that never comes: the connection is taken by the kernel alone.
-    Handshake,
-    /// An answer, such as to the login or to the read.
-    Answer(&'static str),
-    /// The next try, at a port where nobody listens.
-    Port,
-    /// What a file will say: a FIFO that nobody has written to.
-    File,
-}
-
-const WAITS: [Waits; 9] = [
-    Waits::Name,
-    Waits::Connection,
-    Waits::Handshake,
-    Waits::Answer("/v1/auth/approle/login"),
-    Waits::Answer("/v1/sys/internal/ui/mounts"),
-    Waits::Answer("/v1/secret/"),
-    Waits::Answer("/v1/auth/token/revoke-self"),
-    Waits::Port,
-    Waits::File,
-];
-
-/// A start that waits, and what has to live as long.
-type Kept = (Waiting, Box<dyn Any>);
-
-/// A start that waits, begun by `begin`; nothing where only root can have it wait for this.
-fn waiting(waits: &Waits, begin: &impl Fn(&Run) -> Command) -> Option<Kept> {
-    let served = Served::http();
-    let run = served.with_approle().option("--log-level=warn").marker();
-    Some(match waits {
-        Waits::Name if !geteuid().is_root() => return None,
-        Waits::Name => for_a_name(&run, begin),
-        Waits::Connection => for_a_connection(run, begin),
-        Waits::Handshake => for_a_handshake(run, begin),
-        Waits::Answer(path) => for_an_answer(served, &run, path, begin),
-        Waits::Port => for_the_next_try(run, begin),
-        Waits::File => for_a_file(&served, begin),
-    })
-}
-
-/// It has a resolver's configuration of its own, with a server on an address of this machine.
-fn for_a_name(run: &Run, begin: &impl Fn(&Run) -> Command) -> Kept {
-    let (server, address) = name_server();
-    let directory = directory();
-    let file = directory.path().join("resolv.conf");
-    fs::write(&file, format!("nameserver {address}\n")).expect("a file");
-    let built = begin(&run.clone().env("VAULT_ADDR", "http://vault.example.com"));
-    let waiting = Waiting::start(with_resolver(&file, &built));
-    server.recv(&mut [0; 512]).expect("a question");
-    (waiting, Box::new((server, directory)))
-}
-
-/// A socket for the questions of a resolver, on an address that nobody else has.
-fn name_server() -> (UdpSocket, Ipv4Addr) {
-    let addresses = (1..=254).map(|last| Ipv4Addr::new(127, 53, 53, last));
-    let bound = addresses.filter_map(|address| Some((UdpSocket::bind((address, 53)).ok()?, address)));
-    let (server, address) = bound.into_iter().next().expect("a free address");
-    server.set_read_timeout(Some(PATIENCE)).expect("a socket");
-    (server, address)
-}
-
-/// The command where `file` is `/etc/resolv.conf`.
-fn with_resolver(file: &Path, built: &Command) -> Command {
-    let mut command = Command::new("unshare");
-    command.args(["-m", "sh", "-c", "mount --bind \"$0\" /etc/resolv.conf && exec \"$@\""]).arg(file);
-    add(&mut command, built);
-    command
-}
-
-fn for_a_connection(run: Run, begin: &impl Fn(&Run) -> Command) -> Kept {
-    let hole = BlackHole::new();
-    let waiting = Waiting::start(begin(&run.env("VAULT_ADDR", format!("http://{}", hole.address()))));
-    // A socket that has sent SYN, in the kernel's notation: port and state, both in hexadecimal.
-    let line = format!(":{:04X} 02 ", hole.address().port());
-    eventually("the connection's first packet", || {
-        fs::read_to_string("/proc/net/tcp").ok()?.contains(&line).then_some(())
-    });
-    (waiting, Box::new(hole))
-}
-
-fn for_a_handshake(run: Run, begin: &impl Fn(&Run) -> Command) -> Kept {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = format!("https://{}", listener.local_addr().expect("an address"));
-    let ca = Served::https();
-    let run = run.env("VAULT_ADDR", address).env("VAULT_CACERT", ca.vault.tls().expect("TLS").ca());
-    let waiting = Waiting::start(begin(&run));
-    let (connection, _) = listener.accept().expect("a connection");
-    // The first bytes of the handshake are there: now it waits for ours.
-    connection.peek(&mut [0; 1]).expect("a hello");
-    (waiting, Box::new((listener, connection, ca)))
-}
-
-fn for_an_answer(served: Served, run: &Run, path: &str, begin: &impl Fn(&Run) -> Command) -> Kept {
-    served.vault.fault(path, Fault::Hang);
-    let waiting = Waiting::start(begin(run));
-    let has_come = |requests: &[Recorded]| requests.iter().any(|request| request.path.starts_with(path));
-    assert!(served.vault.wait_for(has_come, PATIENCE), "{path} is asked for");
-    (waiting, Box::new(served))
-}
-
-fn for_the_next_try(run: Run, begin: &impl Fn(&Run) -> Command) -> Kept {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = format!("http://{}", listener.local_addr().expect("an address"));
-    drop(listener);
-    let mut waiting = Waiting::start(begin(&run.env("VAULT_ADDR", address)));
-    let mut line = String::new();
-    let mut reader = BufReader::new(waiting.0.stderr.take().expect("piped"));
-    reader.read_line(&mut line).expect("a line");
-    assert!(line.contains("trying again"), "{line}");
-    (waiting, Box::new(reader))
-}
-
-fn for_a_file(served: &Served, begin: &impl Fn(&Run) -> Command) -> Kept {
-    let directory = directory();
-    let fifo = fifo(directory.path());
-    let waiting = Waiting::start(begin(&served.at().env("VAULT_TOKEN_FILE", &fifo).marker()));
-    (waiting, Box::new((opened(&fifo), directory)))
-}
-
-fn fifo(directory: &Path) -> PathBuf {
-    let fifo = directory.join("fifo");
-    assert!(works(Command::new("mkfifo").arg(&fifo)));
-    fifo
-}
-
-/// A FIFO can be opened so once somebody reads it; then nothing is written.
-fn opened(fifo: &Path) -> File {
-    eventually("the opening of the file", || {
-        OpenOptions::new().write(true).custom_flags(nix::libc::O_NONBLOCK).open(fifo).ok()
-    })
-}
-
-/// Each ending signal ends each wait with 128+n, and at once; `pid` finds the process in what was begun.
-fn all_end_at_once(name: &str, begin: impl Fn(&Run) -> Command, pid: impl Fn(&Waiting) -> Pid) {
-    for waits in &WAITS {
-        for signal in ENDING {
-            let mut times = Vec::new();
-            while times.iter().all(|took| *took >= AT_ONCE) {
-                assert!(times.len() < TRIES, "{waits:?}: {signal} ends it after {times:?}");
-                let Some((waiting, _kept)) = waiting(waits, &begin) else {
-                    not_run(name, "only root can be a name server");
-                    break;
-                };
-                let pid = pid(&waiting);
-                let (status, took) = waiting.timed(pid, signal);
-                // A revocation is waited for two seconds at most: where all of this has taken longer, it is no answer.
-                if !(matches!(waits, Waits::Answer("/v1/auth/token/revoke-self")) && status.success()) {
-                    assert_eq!(status.code(), Some(128 + signal as i32), "{waits:?}");
-                    times.push(took);
-                }
-            }
-        }
-    }
-}
+use crate::phases::{ENDING, Waiting, Waits, all_end_at_once, fifo, here, name_server, opened, waiting, with_resolver};
+use crate::support::{binary, directory};
 
 #[test]
 fn each_ending_signal_ends_the_wait_at_once_with_128_and_its_number() {
     let name = "signals::each_ending_signal_ends_the_wait_at_once_with_128_and_its_number";
-    all_end_at_once(name, Run::build, Waiting::pid);
+    all_end_at_once(name, &here(|built| built), Waiting::pid);
 }
 
 /// Has a command started as PID 1 of a namespace of its own. The processes that make it are the parents.
@@ -272,7 +56,7 @@ fn each_ending_signal_ends_the_wait_of_pid_1_too() {
     }
     // `unshare` passes the exit status of its child on.
     let name = "signals::each_ending_signal_ends_the_wait_of_pid_1_too";
-    all_end_at_once(name, |run| as_pid_1(&run.build()), |waiting| child_of(waiting.pid()));
+    all_end_at_once(name, &here(|built| as_pid_1(&built)), |waiting| child_of(waiting.pid()));
 }
 
 #[test]
@@ -349,7 +133,7 @@ fn an_application_that_is_pid_1_gets_its_signals_as_if_started_directly() {
 fn a_signal_of_another_kind_has_its_usual_effect_on_a_start_that_waits() {
     for signal in [Signal::SIGKILL, Signal::SIGUSR1, Signal::SIGALRM] {
         let login = Waits::Answer("/v1/auth/approle/login");
-        let (waiting, _kept) = waiting(&login, &Run::build).expect("anybody can wait for this");
+        let (waiting, _kept) = waiting(&login, &here(|built| built)).expect("anybody can wait for this");
         let pid = waiting.pid();
         assert_eq!(waiting.ended_by(pid, signal).signal(), Some(signal as i32));
     }
@@ -398,7 +182,7 @@ fn no_thread_that_is_left_takes_a_signal_from_the_application() {
         return not_run("signals::no_thread_that_is_left_takes_a_signal", "only root can be a name server");
     }
     let served = Served::http();
-    let (server, address) = name_server();
+    let (resolver, address) = name_server();
     let directory = directory();
     let file = directory.path().join("resolv.conf");
     fs::write(&file, format!("nameserver {address}\noptions timeout:30 attempts:1\n")).expect("a file");
@@ -406,7 +190,7 @@ fn no_thread_that_is_left_takes_a_signal_from_the_application() {
     let run = served.with_approle().env("VAULT_ADDR", format!("http://vault.example.com:{port}"));
     let answering = AtomicBool::new(true);
     std::thread::scope(|scope| {
-        scope.spawn(|| answer_all_but_the_first(&server, &answering));
+        scope.spawn(|| answer_all_but_the_first(&resolver, &answering));
         let frozen = Frozen::start_in(&binary(), &run, |built| with_resolver(&file, &built));
         answering.store(false, Ordering::Relaxed);
         assert!(!frozen.threads().is_empty(), "no thread waits for a name any more");
@@ -428,13 +212,13 @@ fn answer_all_but_the_first(server: &UdpSocket, answering: &AtomicBool) {
     while answering.load(Ordering::Relaxed) && began.elapsed() < 3 * PATIENCE {
         let Ok((length, asking)) = server.recv_from(&mut buffer) else { continue };
         if *first.get_or_insert(asking) != asking {
-            server.send_to(&here(&buffer[..length]), asking).expect("it listens");
+            server.send_to(&found(&buffer[..length]), asking).expect("it listens");
         }
     }
 }
 
 /// The answer to a question of DNS (RFC 1035): 127.0.0.1, or nothing where it is not an address of IPv4 that is wanted.
-fn here(question: &[u8]) -> Vec<u8> {
+fn found(question: &[u8]) -> Vec<u8> {
     let end = 12 + question[12..].iter().position(|byte| *byte == 0).expect("the end of a name") + 5;
     let is_a = question[end - 4..end - 2] == [0, 1];
     let counts = [0, 1, 0, u8::from(is_a), 0, 0, 0, 0];

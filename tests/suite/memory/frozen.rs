@@ -156,8 +156,14 @@ fn writing(thread: Pid) -> Option<String> {
     let is_writing = match number {
         libc::SYS_openat => opens(third),
         // Its flags are in memory: nobody here has a need for it.
-        libc::SYS_openat2 | libc::SYS_memfd_create | libc::SYS_truncate => true,
-        libc::SYS_mkdirat | libc::SYS_mknodat | libc::SYS_linkat | libc::SYS_symlinkat | libc::SYS_renameat2 => true,
+        libc::SYS_openat2
+        | libc::SYS_memfd_create
+        | libc::SYS_truncate
+        | libc::SYS_mkdirat
+        | libc::SYS_mknodat
+        | libc::SYS_linkat
+        | libc::SYS_symlinkat
+        | libc::SYS_renameat2 => true,
         other => is_writing_as_before(other, second, opens),
     };
     is_writing.then(|| format!("system call {number} ({first:x}, {second:x}, {third:x})"))
