@@ -38,6 +38,7 @@ mod jwt;
 mod kubernetes;
 mod launch;
 mod leaks;
+mod leaks_found;
 mod leases;
 mod limits;
 mod link_local;
