@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
-use test_vault::{BlackHole, Fault, Recorded};
+use test_vault::{Fault, Gate, Recorded, Shut};
 
 use crate::launch::{PATIENCE, Served, add, eventually, not_run, works};
 use crate::support::{Run, directory};
@@ -158,10 +158,11 @@ pub(crate) fn with_resolver(file: &Path, built: &Command) -> Command {
 }
 
 fn for_a_connection(run: Run, begin: Begin<'_>) -> Kept {
-    let hole = BlackHole::new();
-    let waiting = Waiting::start(begin(&run.env("VAULT_ADDR", format!("http://{}", hole.address())), None));
+    // What nobody goes on to has no server.
+    let hole = Gate::new((Ipv4Addr::LOCALHOST, 1).into(), 0, Shut::Dropped);
+    let waiting = Waiting::start(begin(&run.env("VAULT_ADDR", format!("http://{}", hole.socket_addr())), None));
     // A socket that has sent SYN, in the kernel's notation: port and state, both in hexadecimal.
-    let line = format!(":{:04X} 02 ", hole.address().port());
+    let line = format!(":{:04X} 02 ", hole.socket_addr().port());
     eventually("the connection's first packet", || {
         fs::read_to_string("/proc/net/tcp").ok()?.contains(&line).then_some(())
     });
