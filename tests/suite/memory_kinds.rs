@@ -3,9 +3,7 @@
 use std::any::Any;
 use std::fs;
 
-use test_vault::{
-    AwsKeys, AzureMetadata, Fault, GcpMetadata, JwtSigner, KubernetesApi, LocalServer, TestVault, TlsFiles, json,
-};
+use test_vault::{AwsKeys, AzureMetadata, Fault, GcpMetadata, JwtSigner, KubernetesApi, LocalServer, TestVault, json};
 use vault_exec::vault::auth::METHODS;
 
 use crate::aws_account::instance;
@@ -161,22 +159,11 @@ fn nothing_is_left_whatever_the_method_where_the_token_cannot_be_revoked() {
     });
 }
 
-/// A standby in front of a server, which sends everybody on, with the files of its TLS.
-fn standby(served: &Served) -> (LocalServer, TlsFiles) {
-    let leader = served.vault.addr();
-    let standby = LocalServer::start(move |request| {
-        let mark = if request.query.is_empty() { "" } else { "?" };
-        let location = format!("{leader}{}{mark}{}", request.path, request.query);
-        (307, vec![("location".to_owned(), location)], Vec::new())
-    });
-    standby.over_tls()
-}
-
 #[test]
 fn nothing_is_left_whatever_the_method_where_a_standby_sends_it_on() {
     as_root("memory_kinds::nothing_is_left_whatever_the_method_where_a_standby_sends_it_on", || {
         on_each(https, |name, served, run, others| {
-            let (standby, files) = standby(served);
+            let (standby, files) = LocalServer::standby(&served.vault.addr()).over_tls();
             let directory = directory();
             let both = directory.path().join("ca.pem");
             let read = |file| fs::read_to_string(file).expect("a certificate");
