@@ -143,8 +143,7 @@ impl Outcome {
 
 /// A start that fails at a request goes on once that is repaired, and makes every other request once.
 fn goes_on(run: Run, phase: Phase, served: &Served, repair: impl FnOnce(), case: &str) {
-    let ended =
-        once_it_tries_again(run.env("VAULT_EXEC_TIMEOUT", "60s").option("--log-level=warn").marker().spawn(), repair);
+    let ended = once_it_tries_again(run.env("VAULT_EXEC_TIMEOUT", "60s").marker().spawn(), repair);
     assert!(ended.started() && ended.code == Some(0), "{case}: {}", ended.stderr);
     let what = phase.what().trim_start_matches("PASSWORD: ");
     assert!(ended.stderr.starts_with(&format!("vault-exec: warn: {what}")), "{case}: {}", ended.stderr);

@@ -209,12 +209,15 @@ pub(crate) fn pairs(wanted: &[(&str, &str)]) -> BTreeMap<String, String> {
 pub(crate) fn once_it_tries_again(mut child: Child, then: impl FnOnce()) -> Ended {
     let mut stderr = BufReader::new(child.stderr.take().expect("piped"));
     let mut said = String::new();
-    stderr.read_line(&mut said).expect("a line");
+    while leaks::quiet(&said).is_empty() {
+        assert!(stderr.read_line(&mut said).expect("a line") > 0, "it ended without a word: {said}");
+    }
     assert!(said.contains("trying again"), "{said}");
     then();
     stderr.read_to_string(&mut said).expect("UTF-8");
+    leaks::search("stderr", said.as_bytes());
     let ended = Ended::of(child.wait_with_output().expect("it ends"));
-    Ended { stderr: said, ..ended }
+    Ended { stderr: leaks::quiet(&said), ..ended }
 }
 
 /// Looks at every case, many at once: most of them wait.
