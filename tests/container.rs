@@ -1,25 +1,56 @@
 //! The static binary as the ENTRYPOINT of an image `FROM scratch`. Not part of `cargo test`: `.ci/container` starts a
 //! daemon and runs this with `DOCKER_HOST` and `VAULT_EXEC_BINARY`.
 
+#[path = "suite/launch.rs"]
+#[allow(dead_code, reason = "the suite uses all of it")]
+mod launch;
+#[path = "suite/leaks.rs"]
+mod leaks;
+#[path = "suite/phases.rs"]
+#[allow(dead_code, reason = "the suite uses all of it")]
+mod phases;
+#[path = "suite/support.rs"]
+#[allow(dead_code, reason = "the suite uses all of it")]
+mod support;
+
 use std::env;
 use std::fs;
+use std::path::Path;
 use std::process::{Command, Output};
-use std::thread;
+use std::sync::Once;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use nix::unistd::Pid;
 use test_vault::{Fault, Matcher, TestVault, json};
+
+use launch::{PATIENCE, eventually};
+use phases::{Waiting, all_end_at_once};
+use support::Run;
 
 const IMAGE: &str = "vault-exec-test";
 const DOCKERFILE: &str = "FROM scratch\n\
-    COPY vault-exec /vault-exec\n\
+    COPY vault-exec application /\n\
     ENTRYPOINT [\"/vault-exec\", \"--\"]\n\
     CMD [\"/vault-exec\", \"--version\"]\n";
 const PRINTED: &str = concat!("vault-exec ", env!("CARGO_PKG_VERSION"), "\n");
-/// What Docker waits between TERM and KILL.
-const GRACE: Duration = Duration::from_secs(10);
+/// What a stop may take longer than that of the application alone: Docker waits for ten seconds between TERM and KILL.
+const MARGIN: Duration = Duration::from_secs(2);
+/// An application that ends with 42 when it is told to, as PID 1 too.
+const APPLICATION: &str = "
+#include <signal.h>
+#include <unistd.h>
+static void end(int signal) { (void)signal; _exit(42); }
+int main(void) { signal(SIGTERM, end); return write(1, \"ready\\n\", 6) == 6 ? pause(), pause() : 1; }
+";
+
+/// Docker, or what `CONTAINER_ENGINE` names, such as Podman: they have the same commands.
+fn engine() -> Command {
+    Command::new(env::var_os("CONTAINER_ENGINE").unwrap_or_else(|| "docker".into()))
+}
 
 fn docker(arguments: &[&str]) -> Output {
-    Command::new("docker").args(arguments).env("DOCKER_BUILDKIT", "0").output().expect("docker runs")
+    engine().args(arguments).env("DOCKER_BUILDKIT", "0").output().expect("docker runs")
 }
 
 #[track_caller]
@@ -29,12 +60,21 @@ fn must(arguments: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
+/// The image, with the binary and the application, built once.
 fn build() {
-    let binary = env::var_os("VAULT_EXEC_BINARY").expect("VAULT_EXEC_BINARY is not set: run .ci/container");
-    let context = tempfile::tempdir().expect("a directory");
-    fs::copy(binary, context.path().join("vault-exec")).expect("the binary");
-    fs::write(context.path().join("Dockerfile"), DOCKERFILE).expect("a Dockerfile");
-    must(&["build", "--tag", IMAGE, context.path().to_str().expect("UTF-8")]);
+    static BUILT: Once = Once::new();
+    BUILT.call_once(|| {
+        let binary = env::var_os("VAULT_EXEC_BINARY").expect("VAULT_EXEC_BINARY is not set: run .ci/container");
+        let context = tempfile::tempdir().expect("a directory");
+        let at = |name: &str| context.path().join(name);
+        fs::copy(binary, at("vault-exec")).expect("the binary");
+        fs::write(at("Dockerfile"), DOCKERFILE).expect("a Dockerfile");
+        fs::write(at("application.c"), APPLICATION).expect("a program");
+        let mut compiler = Command::new("musl-gcc");
+        let compiled = compiler.args(["-static", "-o"]).args([at("application"), at("application.c")]).output();
+        assert!(compiled.expect("musl-gcc runs").status.success());
+        must(&["build", "--tag", IMAGE, context.path().to_str().expect("UTF-8")]);
+    });
 }
 
 /// `docker run` with the settings for a Vault on this machine, and a reference.
@@ -66,24 +106,89 @@ fn an_image_from_scratch_starts_stops_and_says_what_is_missing() {
     vault.operator().kv_put("secret", 2, "app", json!({ "password": "s3cret" }));
     assert_eq!(must(&words(&run(&vault, &["--rm"], &[]))), PRINTED);
     assert!(vault.lines().iter().any(|line| line == "GET /v1/secret/data/app"), "{:?}", vault.lines());
-
-    stops_while_it_waits(&vault);
 }
 
-/// As PID 1 it has to take the signal itself: the kernel drops one that PID 1 has no handler for.
-fn stops_while_it_waits(vault: &TestVault) {
-    vault.clear();
-    vault.fault(Matcher::any(), Fault::Hang);
-    let container = must(&words(&run(vault, &["--detach"], &[])));
-    let container = container.trim();
-    assert!(vault.wait_for(|requests| !requests.is_empty(), Duration::from_secs(20)), "nothing was asked");
-    // The request is there; the client waits for its answer now.
-    thread::sleep(Duration::from_millis(200));
+/// The exit code of a container, and how long it took to stop it.
+fn stopped(container: &str) -> (String, Duration) {
     let began = Instant::now();
     must(&["stop", container]);
     let took = began.elapsed();
     let code = must(&["wait", container]);
     must(&["rm", container]);
-    assert_eq!(code.trim(), "143");
-    assert!(took < GRACE / 2, "{took:?}");
+    (code.trim().to_owned(), took)
+}
+
+/// Starts a container, waits until `is_there`, and stops it; the shortest of some tries counts.
+fn stop(words: &[String], is_there: impl Fn(&str) -> bool, code: &str) -> Duration {
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let tries = (0..3).map(|_| {
+        let container = must(&words);
+        let container = container.trim();
+        eventually("the container", || is_there(container).then_some(()));
+        let (ended, took) = stopped(container);
+        assert_eq!(ended, code, "{words:?}");
+        took
+    });
+    tries.min().expect("some tries")
+}
+
+/// As PID 1 it has to take the signal itself: the kernel drops one that PID 1 has no handler for.
+#[test]
+fn a_stop_takes_no_longer_than_that_of_the_application_alone() {
+    build();
+    let vault = TestVault::start();
+    vault.operator().kv_put("secret", 2, "app", json!({ "password": "s3cret" }));
+    let is_ready = |container: &str| must(&["logs", container]) == "ready\n";
+    let words = ["run", "--detach", "--network", "host", "--entrypoint", "/application", IMAGE];
+    let alone = stop(&words.map(str::to_owned), is_ready, "42");
+
+    let running = stop(&run(&vault, &["--detach"], &["/application"]), is_ready, "42");
+    assert!(vault.lines().iter().any(|line| line == "GET /v1/secret/data/app"), "{:?}", vault.lines());
+    vault.fault(Matcher::any(), Fault::Hang);
+    let asked = |_: &str| {
+        let has_come = vault.wait_for(|requests| !requests.is_empty(), PATIENCE);
+        vault.clear();
+        has_come
+    };
+    vault.clear();
+    let waiting = stop(&run(&vault, &["--detach"], &["/application"]), asked, "143");
+    assert!(running < alone + MARGIN && waiting < alone + MARGIN, "{alone:?} alone, {running:?}, {waiting:?}");
+}
+
+/// A container in the place of a start on this machine. Its files are where they are here.
+fn contained(name: &str, run: &Run, resolver: Option<&Path>) -> Command {
+    let built = run.clone().command(["/vault-exec", "--version"]).build();
+    let mut command = engine();
+    command.args(["run", "--rm", "--network", "host", "--name", name, "--entrypoint", "/vault-exec"]);
+    let files = env::temp_dir();
+    command.arg("--volume").arg(format!("{0}:{0}", files.display()));
+    if let Some(file) = resolver {
+        command.arg("--volume").arg(format!("{}:/etc/resolv.conf", file.display()));
+    }
+    for (name, value) in built.get_envs().filter_map(|(name, value)| Some((name, value?))) {
+        command.arg("--env").arg(format!("{}={}", name.to_string_lossy(), value.to_string_lossy()));
+    }
+    command.arg(IMAGE).args(built.get_args());
+    command
+}
+
+/// The process of a container as the machine numbers it.
+fn process_of(container: &str) -> Pid {
+    eventually("the container's process", || {
+        let output = docker(&["inspect", "--format", "{{.State.Pid}}", container]);
+        let pid = String::from_utf8_lossy(&output.stdout).trim().parse().ok()?;
+        (pid > 0).then(|| Pid::from_raw(pid))
+    })
+}
+
+#[test]
+fn each_ending_signal_ends_each_wait_at_once() {
+    build();
+    let count = AtomicUsize::new(0);
+    let name = || format!("{IMAGE}-{}-{}", std::process::id(), count.load(Ordering::Relaxed));
+    let begin = |run: &Run, resolver: Option<&Path>| {
+        count.fetch_add(1, Ordering::Relaxed);
+        contained(&name(), run, resolver)
+    };
+    all_end_at_once("each_ending_signal_ends_each_wait_at_once", &begin, |_: &Waiting| process_of(&name()));
 }

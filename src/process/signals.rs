@@ -5,6 +5,7 @@ use std::mem::MaybeUninit;
 use std::ptr;
 
 use nix::libc::{self, c_int};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 
 const ENDING: [c_int; 4] = [libc::SIGTERM, libc::SIGINT, libc::SIGQUIT, libc::SIGHUP];
 
@@ -19,6 +20,19 @@ pub fn end_at_once() {
             install(signal);
         }
     }
+}
+
+/// What `start` starts takes none of these signals for the process: a thread that is still there when the process becomes the
+/// application would end alone with its signal (`execve(2)` is then ending it anyway), and the application would start as if
+/// there had been none.
+pub fn kept_from<T>(start: impl FnOnce() -> T) -> T {
+    let ending: SigSet = ENDING.iter().filter_map(|signal| Signal::try_from(*signal).ok()).collect();
+    let before = ending.thread_swap_mask(SigmaskHow::SIG_BLOCK);
+    let started = start();
+    if let Err(error) = before.and_then(|before| before.thread_set_mask()) {
+        log::debug!("the mask of signals cannot be set: {error}");
+    }
+    started
 }
 
 /// Gives SIGPIPE back its default: Rust's runtime ignores it, and an ignored signal would stay so in the application.

@@ -11,6 +11,8 @@ use std::thread;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokio::sync::watch;
 
+use crate::process::signals;
+
 /// What the C library says of a name, once it has said something.
 type Said = Option<Result<Vec<SocketAddr>, String>>;
 
@@ -60,11 +62,13 @@ impl Resolver {
 
 fn ask(name: String) -> io::Result<watch::Receiver<Said>> {
     let (sender, receiver) = watch::channel(None);
-    thread::Builder::new().spawn(move || {
+    let look_up = move || {
         let found = (name.as_str(), 0).to_socket_addrs().map(Iterator::collect);
         // Nobody listens any more where the client is gone.
         let _ = sender.send(Some(found.map_err(|error| error.to_string())));
-    })?;
+    };
+    // It may be there yet when the process becomes the application.
+    signals::kept_from(|| thread::Builder::new().spawn(look_up))?;
     Ok(receiver)
 }
 

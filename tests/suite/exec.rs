@@ -489,15 +489,19 @@ fn stdin_and_stdout_are_the_applications_to_the_byte() {
 }
 
 /// Runs under a terminal of its own, as `docker run -t` does it, and answers with what the terminal shows.
-struct Terminal {
+pub(crate) struct Terminal {
     child: Child,
     master: File,
 }
 
 impl Terminal {
     fn start(run: &Run) -> Terminal {
+        // What it says itself would stand before what the application shows.
+        Terminal::of(run.clone().option("--log-level=warn").build())
+    }
+
+    pub(crate) fn of(mut command: Command) -> Terminal {
         let pty = openpty(None, None).expect("a terminal");
-        let mut command = run.build();
         let end = || Stdio::from(pty.slave.try_clone().expect("a descriptor"));
         command.stdin(end()).stdout(end()).stderr(end());
         before_exec(&mut command, || {
@@ -517,7 +521,7 @@ impl Terminal {
 
     /// Reads until `text` was shown.
     #[track_caller]
-    fn shows(&mut self, text: &str) -> String {
+    pub(crate) fn shows(&mut self, text: &str) -> String {
         let mut shown = Vec::new();
         let mut buffer = [0; 1024];
         loop {
@@ -532,7 +536,11 @@ impl Terminal {
         }
     }
 
-    fn ends(mut self) -> ExitStatus {
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn ends(mut self) -> ExitStatus {
         self.child.wait().expect("it ends")
     }
 }

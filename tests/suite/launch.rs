@@ -97,6 +97,12 @@ pub(crate) fn before_exec(command: &mut Command, hook: impl FnMut() -> nix::Resu
     }
 }
 
+/// Has a command start another one, in the other one's environment.
+pub(crate) fn add(command: &mut Command, built: &Command) {
+    command.arg(built.get_program()).args(built.get_args()).env_clear();
+    command.envs(built.get_envs().filter_map(|(name, value)| Some((name, value?))));
+}
+
 /// Ignores signals, for what is started from here.
 pub(crate) fn ignore(signals: &[Signal]) -> nix::Result<()> {
     for number in signals {

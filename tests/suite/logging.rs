@@ -260,8 +260,8 @@ fn no_credential_and_no_value_is_ever_shown() {
         );
         let secrets: Vec<String> =
             vec![served.role_id.clone(), served.secret_id.clone(), served.token.clone(), FETCHED.to_owned()];
-        let approle = served.with_approle().options(["--log-level", "trace", "--timeout", "2s"]).marker();
-        let token = served.with_token().options(["--log-level", "trace", "--timeout", "2s"]).marker();
+        let approle = served.with_approle().options(["--log-level", "trace"]).marker();
+        let token = served.with_token().options(["--log-level", "trace"]).marker();
         let check = |run: &Run, code: i32| {
             let ended = run.end();
             assert_eq!(ended.code, Some(code), "{}", ended.stderr);
@@ -307,7 +307,7 @@ fn no_credential_and_no_value_is_ever_shown() {
         assert!(!ended.started());
         assert_silent(&ended, &secrets.iter().map(String::as_str).collect::<Vec<_>>());
         served.vault.fault("/v1/secret/", Fault::Close);
-        check(&token, 69);
+        check(&token.option("--timeout=2s"), 69);
     }
 }
 

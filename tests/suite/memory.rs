@@ -10,11 +10,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use nix::libc;
+use nix::sys::ptrace::{self, Options};
+use nix::unistd::Pid;
 use test_vault::{Fault, Recorded};
 
 use crate::controls::control;
-use crate::launch::{FETCHED, Ordinary, PATIENCE, Served, as_root, eventually, works};
-use crate::support::{Run, binary, directory};
+use crate::launch::{FETCHED, Ordinary, PATIENCE, Served, as_root, before_exec, eventually, executable, works};
+use crate::support::{Run, binary, directory, run};
 use frozen::Frozen;
 
 /// What must not be found, by name.
@@ -57,9 +60,28 @@ pub(crate) fn left(frozen: &Frozen, credentials: &[Credential]) -> Vec<String> {
 #[track_caller]
 pub(crate) fn frozen_clean(served: &Served, run: &Run, others: &[Credential]) -> Frozen {
     let frozen = Frozen::start(&binary(), &run.clone().shell("echo $PASSWORD"));
-    let left = left(&frozen, &[credentials(served), others.to_vec()].concat());
+    let credentials = [credentials(served), others.to_vec()].concat();
+    let left = left(&frozen, &credentials);
     assert!(left.is_empty(), "{left:#?}");
+    assert_eq!(frozen.writing, [""; 0], "a file is written");
+    let line = fs::read(format!("/proc/{}/cmdline", frozen.pid())).expect("a process of ours");
+    for (name, value) in credentials {
+        assert!(!has(&line, &value) && !has(&line, &value[value.len() / 2..]), "{name} is on the command line");
+    }
     frozen
+}
+
+fn has(bytes: &[u8], wanted: &[u8]) -> bool {
+    bytes.windows(wanted.len()).any(|window| window == wanted)
+}
+
+/// How often a value stands in the new environment, and how often elsewhere.
+pub(crate) fn places(frozen: &Frozen, value: &str) -> (usize, usize) {
+    let environment = frozen.new_environment();
+    let is_new = |address: u64| environment.iter().any(|string| string.contains(&address));
+    let found = frozen.memory().find(value.as_bytes());
+    let (new, other): (Vec<_>, Vec<_>) = found.into_iter().partition(|found| is_new(found.address));
+    (new.len(), other.len())
 }
 
 /// Nothing but the fetched value is left, and that in the new environment only; and the application starts with it.
@@ -98,6 +120,43 @@ fn nothing_of_a_token_in_a_file_is_left() {
         for served in [Served::http(), Served::https()] {
             let file = write(directory.path(), "token", &format!("{}\n", served.token));
             assert_clean(&served, &served.at().env("VAULT_TOKEN_FILE", file));
+        }
+    });
+}
+
+#[test]
+fn nothing_of_a_token_in_the_home_directory_or_a_fifo_is_left() {
+    as_root("memory::nothing_of_a_token_in_the_home_directory_or_a_fifo_is_left", || {
+        let directory = directory();
+        let fifo = directory.path().join("fifo");
+        assert!(works(Command::new("mkfifo").arg(&fifo)));
+        for served in [Served::http(), Served::https()] {
+            write(directory.path(), ".vault-token", &served.token);
+            let run = served.at().env("HOME", directory.path()).env("VAULT_AUTH_METHOD", "token");
+            assert_clean(&served, &run);
+            std::thread::scope(|scope| {
+                // It opens once the start reads.
+                scope.spawn(|| fs::write(&fifo, &served.token).expect("a reader"));
+                assert_clean(&served, &served.at().env("VAULT_TOKEN_FILE", &fifo));
+            });
+        }
+    });
+}
+
+#[test]
+fn a_token_that_the_application_asks_for_is_left_in_its_environment_only() {
+    as_root("memory::a_token_that_the_application_asks_for_is_left_in_its_environment_only", || {
+        for served in [Served::http(), Served::https()] {
+            let run = served.with_approle().env("VAULT_TOKEN", "vault:login").shell("echo $VAULT_TOKEN");
+            let frozen = Frozen::start(&binary(), &run);
+            let requests = served.vault.requests();
+            let token = requests.iter().find_map(Recorded::token).expect("a login's token").to_owned();
+            let (first, second) = token.split_at(token.len() / 2);
+            assert_eq!([first, second].map(|half| places(&frozen, half)), [(1, 0); 2]);
+            let others = [("role id", served.role_id.clone().into()), ("secret id", served.secret_id.clone().into())];
+            let left = left(&frozen, &others);
+            assert!(left.is_empty(), "{left:#?}");
+            assert_eq!(frozen.go_on().text(), format!("{token}\n"));
         }
     });
 }
@@ -307,7 +366,7 @@ fn while_it_waits_the_initial_environment_shows_root_no_credential() {
         let run = served.with_approle().env("BAO_TOKEN", &served.token).env("VAULT_AUTH_METHOD", "approle");
         let waiting = waiting(&served, run.env("PLAIN", "plain").build());
         let environment = fs::read(format!("/proc/{}/environ", waiting.0.id())).expect("root may read it");
-        let has = |text: &[u8]| environment.windows(text.len()).any(|window| window == text);
+        let has = |text: &[u8]| has(&environment, text);
         for (name, value) in credentials(&served) {
             assert!(!has(&value) && !has(&value[value.len() / 2..]), "{name} is there");
         }
@@ -323,22 +382,102 @@ fn while_it_waits_the_initial_environment_shows_root_no_credential() {
     });
 }
 
+/// A look into a process from outside: by its id, at an address.
+type Look = fn(Pid, u64) -> nix::Result<()>;
+
+fn attach(pid: Pid, _: u64) -> nix::Result<()> {
+    ptrace::seize(pid, Options::empty())
+}
+
+fn read_a_byte(pid: Pid, address: u64) -> nix::Result<()> {
+    let mut byte = 0_u8;
+    let own = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
+    let address = usize::try_from(address).expect("an address");
+    let its = libc::iovec { iov_base: std::ptr::without_provenance_mut(address), iov_len: 1 };
+    #[allow(unsafe_code, reason = "nix has the call with another of its features only")]
+    // SAFETY: of this process the kernel writes to `byte` alone; the other address is none of this process's.
+    let read = unsafe { libc::process_vm_readv(pid.as_raw(), &raw const own, 1, &raw const its, 1, 0) };
+    nix::errno::Errno::result(read).map(drop)
+}
+
+/// The error with which an ordinary user's process looks into another one.
+fn refusal(pid: Pid, address: u64, look: Look) -> Option<i32> {
+    let mut command = Command::new("true");
+    Ordinary::be(&mut command);
+    before_exec(&mut command, move || look(pid, address));
+    command.status().err().and_then(|error| error.raw_os_error())
+}
+
+/// Whether an ordinary user's process can read a file of another one.
+fn can_read(file: &str) -> bool {
+    let mut reader = Command::new("head");
+    Ordinary::be(&mut reader);
+    works(reader.args(["-c", "1", file]))
+}
+
+/// Lets Yama allow every process of the user to look into one: what refuses it then is that it is not dumpable.
+fn open_to_all(command: &mut Command) {
+    before_exec(command, || {
+        #[allow(unsafe_code, reason = "nix has no call for it")]
+        // SAFETY: the request takes a number; where there is no Yama, it fails.
+        unsafe {
+            libc::prctl(libc::PR_SET_PTRACER, libc::PR_SET_PTRACER_ANY)
+        };
+        Ok(())
+    });
+}
+
+/// The ids of all threads of a process.
+fn threads(pid: u32) -> Vec<Pid> {
+    let entries = fs::read_dir(format!("/proc/{pid}/task")).expect("it runs").flatten();
+    let ids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    ids.map(Pid::from_raw).collect()
+}
+
+fn start_of_its_stack(pid: u32) -> u64 {
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).expect("a process of ours");
+    let line = maps.lines().find(|line| line.ends_with("[stack]")).expect("a stack");
+    u64::from_str_radix(line.split('-').next().expect("a range"), 16).expect("an address")
+}
+
 #[test]
 fn while_it_waits_other_processes_of_its_user_can_read_neither_environment_nor_memory() {
-    let served = Served::http();
-    let waiting = waiting(&served, Ordinary::new().build(&served.with_token()));
-    let can_read = |pid: u32, what: &str| {
-        let mut reader = Command::new("head");
-        Ordinary::be(&mut reader);
-        works(reader.args(["-c", "1", &format!("/proc/{pid}/{what}")]))
-    };
+    let (served, ordinary) = (Served::http(), Ordinary::new());
+    let mut command = ordinary.build(&served.with_token());
+    open_to_all(&mut command);
+    let waiting = waiting(&served, command);
     let mut plain = Command::new("sleep");
-    Ordinary::be(&mut plain);
-    let plain = Waiting(plain.arg("1000").stdin(Stdio::null()).spawn().expect("sleep runs"));
-    eventually("reading of a process that is dumpable", || can_read(plain.0.id(), "environ").then_some(()));
-    for what in ["environ", "maps", "mem", "auxv"] {
-        assert!(!can_read(waiting.0.id(), what), "{what} can be read");
+    Ordinary::be(plain.arg("1000").stdin(Stdio::null()));
+    open_to_all(&mut plain);
+    let plain = Waiting(plain.spawn().expect("sleep runs"));
+    let own = |pid: u32| Pid::from_raw(i32::try_from(pid).expect("a pid"));
+    let (plain, id) = (plain.0.id(), waiting.0.id());
+    eventually("reading of a process that is dumpable", || can_read(&format!("/proc/{plain}/environ")).then_some(()));
+    let stack = start_of_its_stack(plain);
+    assert_eq!([read_a_byte as Look, attach].map(|look| refusal(own(plain), stack, look)), [None; 2]);
+    for thread in threads(id) {
+        for what in ["environ", "maps", "mem", "auxv", "smaps", "syscall", "stack"] {
+            for file in [format!("/proc/{id}/{what}"), format!("/proc/{id}/task/{thread}/{what}")] {
+                assert!(!can_read(&file), "{file} can be read");
+            }
+        }
+        let refused = [read_a_byte as Look, attach].map(|look| refusal(thread, stack, look));
+        assert_eq!(refused, [Some(libc::EPERM); 2], "{thread}");
     }
+    assert!(threads(id).contains(&own(id)), "no thread was looked at");
+}
+
+#[test]
+fn a_program_that_writes_a_file_is_found() {
+    as_root("memory::a_program_that_writes_a_file_is_found", || {
+        let directory = directory();
+        let file = directory.path().join("file");
+        for write in ["echo x >", "echo x >>", "exec 9<>"] {
+            let script = format!("#!/bin/sh\n{write} {}\nexec true\n", file.display());
+            let program = executable(directory.path(), "program", script.as_bytes());
+            assert!(!Frozen::start(&program, &run()).writing.is_empty(), "{write}");
+        }
+    });
 }
 
 fn write(directory: &Path, name: &str, text: &str) -> PathBuf {

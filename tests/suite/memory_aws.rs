@@ -11,18 +11,22 @@ use crate::aws_account::{
 use crate::controls::control;
 use crate::launch::{Served, as_root};
 use crate::memory::frozen::Frozen;
-use crate::memory::{Credential, assert_clean_of, frozen_clean, left};
+use crate::memory::{Credential, assert_clean_of, frozen_clean, left, places};
 use crate::support::Run;
 
-/// A server that lets these keys in.
-fn served(keys: &AwsKeys, served: Served) -> Served {
+/// Has a server let these keys in.
+pub(crate) fn let_in(served: &Served, keys: &AwsKeys) {
     let operator = served.vault.operator();
     operator.enable_aws("aws", json!({}), &[keys]);
     operator.aws_role("aws", "app", json!({ "token_policies": ["app"] }));
+}
+
+fn served(keys: &AwsKeys, served: Served) -> Served {
+    let_in(&served, keys);
     served
 }
 
-fn run(served: &Served) -> Run {
+pub(crate) fn run(served: &Served) -> Run {
     served.at().env("VAULT_AUTH_METHOD", "aws").env("AWS_EC2_METADATA_DISABLED", "true")
 }
 
@@ -38,7 +42,7 @@ fn signatures(served: &Served) -> Vec<Credential> {
 }
 
 /// What a source gives, and what it is asked with.
-fn credentials(keys: &AwsKeys) -> Vec<Credential> {
+pub(crate) fn credentials(keys: &AwsKeys) -> Vec<Credential> {
     let AwsKeys { secret_access_key, session_token, .. } = keys.clone();
     vec![
         ("secret access key", secret_access_key.into()),
@@ -97,15 +101,6 @@ fn the_search_finds_what_an_allocator_that_does_not_wipe_leaves_of_each() {
             }
         }
     });
-}
-
-/// How often a value stands in the new environment, and how often elsewhere.
-fn places(frozen: &Frozen, value: &str) -> (usize, usize) {
-    let environment = frozen.new_environment();
-    let is_new = |address: u64| environment.iter().any(|string| string.contains(&address));
-    let found = frozen.memory().find(value.as_bytes());
-    let (new, other): (Vec<_>, Vec<_>) = found.into_iter().partition(|found| is_new(found.address));
-    (new.len(), other.len())
 }
 
 #[test]

@@ -12,14 +12,14 @@ use crate::memory::frozen::Frozen;
 use crate::memory::{Credential, assert_clean, assert_clean_of, credentials, left};
 use crate::support::{Run, directory};
 
-const PASSWORD: &str = "the password of a user, which nobody else has: 8d1f0c";
+pub(crate) const PASSWORD: &str = "the password of a user, which nobody else has: 8d1f0c";
 
 /// The policy that lets the secret of the start be read.
-fn allowed() -> test_vault::Value {
+pub(crate) fn allowed() -> test_vault::Value {
     json!({ "token_policies": ["app"] })
 }
 
-fn bytes(name: &'static str, value: &str) -> Vec<Credential> {
+pub(crate) fn bytes(name: &'static str, value: &str) -> Vec<Credential> {
     vec![(name, value.as_bytes().to_vec())]
 }
 
@@ -78,7 +78,7 @@ fn nothing_of_a_password_is_left() {
 }
 
 /// A client of the server's, whose certificate logs in.
-fn client(served: &Served) -> (ClientCertificate, Run) {
+pub(crate) fn client(served: &Served) -> (ClientCertificate, Run) {
     let (ca, operator) = (ClientCa::new(), served.vault.operator());
     operator.enable_cert("cert");
     operator.cert_role("cert", "app", &ca.pem(), allowed());
@@ -89,7 +89,7 @@ fn client(served: &Served) -> (ClientCertificate, Run) {
 }
 
 /// A private key as its file has it, as DER, and the number that is the secret itself.
-fn forms_of(client: &ClientCertificate) -> Vec<Credential> {
+pub(crate) fn forms_of(client: &ClientCertificate) -> Vec<Credential> {
     let pem = fs::read_to_string(client.key()).expect("the key");
     let body: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
     let der = STANDARD.decode(&body).expect("base64");
@@ -120,7 +120,7 @@ fn assert_clean_and_logged_in(served: &Served, run: &Run) {
 }
 
 /// A run on a machine of Google's, which logs in.
-fn google(served: &Served, metadata: &GcpMetadata) -> Run {
+pub(crate) fn google(served: &Served, metadata: &GcpMetadata) -> Run {
     let operator = served.vault.operator();
     operator.enable_gcp("gcp", metadata);
     operator.gcp_role("gcp", "app", allowed());
@@ -138,19 +138,24 @@ fn nothing_of_an_identity_of_google_is_left() {
     });
 }
 
+/// A run on a machine of Microsoft's, which logs in.
+pub(crate) fn microsoft(served: &Served, metadata: &AzureMetadata) -> Run {
+    let operator = served.vault.operator();
+    operator.enable_azure("azure", metadata, "https://management.azure.com/");
+    let bounds = json!({
+        "token_policies": ["app"], "bound_subscription_ids": [AzureMetadata::SUBSCRIPTION],
+    });
+    operator.azure_role("azure", "app", bounds);
+    let run = served.at().env("VAULT_AUTH_METHOD", "azure");
+    run.env("AZURE_POD_IDENTITY_AUTHORITY_HOST", metadata.addr()).option("--role=app")
+}
+
 #[test]
 fn nothing_of_a_managed_identitys_token_is_left() {
     as_root("memory_methods::nothing_of_a_managed_identitys_token_is_left", || {
         for served in [Served::http(), Served::https()] {
-            let (metadata, operator) = (AzureMetadata::start(), served.vault.operator());
-            operator.enable_azure("azure", &metadata, "https://management.azure.com/");
-            let bounds = json!({
-                "token_policies": ["app"], "bound_subscription_ids": [AzureMetadata::SUBSCRIPTION],
-            });
-            operator.azure_role("azure", "app", bounds);
-            let run = served.at().env("VAULT_AUTH_METHOD", "azure");
-            let run = run.env("AZURE_POD_IDENTITY_AUTHORITY_HOST", metadata.addr());
-            assert_clean_and_logged_in(&served, &run.option("--role=app"));
+            let metadata = AzureMetadata::start();
+            assert_clean_and_logged_in(&served, &microsoft(&served, &metadata));
         }
     });
 }

@@ -75,7 +75,7 @@ pub(crate) fn assert_says_nothing_of_jwt(run: &Run, jwt: &str) {
 #[track_caller]
 pub(crate) fn starts_before(server: &str, run: impl FnOnce(&str) -> Run) {
     let port = LatePort::new();
-    let mut child = run(&port.host()).marker().spawn();
+    let mut child = run(&port.host()).option("--log-level=warn").marker().spawn();
     let mut stderr = BufReader::new(child.stderr.take().expect("piped"));
     let mut line = String::new();
     stderr.read_line(&mut line).expect("a line");

@@ -209,7 +209,7 @@ fn a_namespace_may_stand_in_front_of_a_path() {
         let Tree { team, web, .. } = &Tree::new(target);
         let operator = target.operator().within(web);
         operator.enable_kv("one", 1);
-        operator.kv_put("one", 1, "app", json!({"k": "of version 1"}));
+        operator.kv_put("one", 1, "app", json!({"k": "version 1"}));
         operator.kv_put("kv", 2, "more", json!({"k": "more"}));
         operator.enable_transit("transit");
         operator.transit_key("transit", "key");
@@ -232,7 +232,7 @@ fn a_namespace_may_stand_in_front_of_a_path() {
                 .option(format!("G={front}kv/app#k"));
             let run = if namespace.is_empty() { run } else { run.env("VAULT_NAMESPACE", namespace) };
             let environment = run.environment();
-            for (name, value) in [("A", web.as_str()), ("B", web), ("C", "of version 1"), ("D", "x more"), ("G", web)] {
+            for (name, value) in [("A", web.as_str()), ("B", web), ("C", "version 1"), ("D", "x more"), ("G", web)] {
                 assert_eq!(environment.get(name).map(String::as_str), Some(value), "{name} in {namespace:?}");
             }
             assert_eq!(environment["E"], "plain");

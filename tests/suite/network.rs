@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use test_vault::{Fault, Flavour, Target, TestVault, json};
+use test_vault::{Fault, Flavour, Target, TestVault, json, leaks};
 
 use crate::app::{as_role, reading as reading_of, reading_one, role};
 use crate::support::{Ended, Run, once_it_tries_again, run};
@@ -378,12 +378,18 @@ fn proxy(answer: &'static str) -> (String, mpsc::Receiver<String>) {
         for stream in listener.incoming() {
             let Ok(stream) = stream else { return };
             let Ok(head) = head(&stream) else { continue };
+            leaks::seen(&head.lines().filter(|line| !carries_a_credential(line)).collect::<String>());
             // A test that has ended listens no more; and a client may have gone.
             let _ = sender.send(head);
             let _ = (&stream).write_all(answer.as_bytes());
         }
     });
     (addr, receiver)
+}
+
+fn carries_a_credential(header: &str) -> bool {
+    let header = header.to_ascii_lowercase();
+    ["x-vault-token:", "proxy-authorization:"].iter().any(|name| header.starts_with(name))
 }
 
 fn head(stream: &TcpStream) -> std::io::Result<String> {

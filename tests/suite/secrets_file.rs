@@ -272,7 +272,13 @@ fn a_server_that_comes_late_is_waited_for() {
         let vault = target.own().expect("own");
         vault.fault(Matcher::any(), Fault::sealed());
         let run = file.of(&as_root(&target)).shell(&format!("echo {STARTED} ${{TESTING_KEY}}${{SECRET_TESTING_KEY}}"));
-        let mut child = run.build().stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
+        let mut child = run
+            .option("--log-level=warn")
+            .build()
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it runs");
         let mut first = String::new();
         let mut stderr = BufReader::new(child.stderr.take().expect("piped"));
         stderr.read_line(&mut first).expect("a line");

@@ -1,131 +1,34 @@
 //! What ends a start that waits, as PID 1 and otherwise.
 
-use std::fs::{self, OpenOptions};
-use std::net::TcpListener;
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Duration;
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
 use nix::unistd::{Pid, geteuid};
 use test_vault::{Fault, Recorded};
 
-use crate::launch::{PATIENCE, Served, before_exec, eventually, ignore, not_run, works};
-use crate::support::{Run, directory};
-
-const ENDING: [Signal; 4] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGHUP];
-/// A start that a signal ends is over in a moment; one that waits on would take its whole timeout of a minute.
-const PROMPTLY: Duration = Duration::from_secs(5);
-
-/// A process that is ended with the test.
-struct Waiting(Child);
-
-impl Waiting {
-    fn start(mut command: Command) -> Waiting {
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        Waiting(command.spawn().expect("it runs"))
-    }
-
-    fn pid(&self) -> Pid {
-        Pid::from_raw(i32::try_from(self.0.id()).expect("a pid"))
-    }
-
-    /// How `signal` to the process `pid` ends it, within [`PROMPTLY`].
-    #[track_caller]
-    fn ended_by(mut self, pid: Pid, signal: Signal) -> ExitStatus {
-        let began = Instant::now();
-        kill(pid, signal).expect("it is there");
-        loop {
-            if let Some(status) = self.0.try_wait().expect("a child of ours") {
-                return status;
-            }
-            assert!(began.elapsed() < PROMPTLY, "{signal} does not end it");
-            std::thread::sleep(Duration::from_millis(2));
-        }
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// What a start can wait for.
-enum Waits {
-    /// An answer to the login, then to the read.
-    Answer(&'static str),
-    /// A TLS handshake that never comes: the connection is taken by the kernel alone.
-    Handshake,
-    /// The next try, at a port where nobody listens.
-    Port,
-}
-
-/// A start that waits, begun by `begin`.
-fn waiting(waits: &Waits, begin: impl Fn(&Run) -> Command) -> (Waiting, Box<dyn std::any::Any>) {
-    let served = Served::http();
-    let run = served.with_approle().option("--log-level=warn").marker();
-    match waits {
-        Waits::Answer(path) => {
-            served.vault.fault(*path, Fault::Hang);
-            let waiting = Waiting::start(begin(&run));
-            let has_come = |requests: &[Recorded]| requests.iter().any(|request| request.path.starts_with(path));
-            assert!(served.vault.wait_for(has_come, PATIENCE), "{path} is asked for");
-            (waiting, Box::new(served))
-        }
-        Waits::Handshake => {
-            let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-            let address = format!("https://{}", listener.local_addr().expect("an address"));
-            let ca = Served::https();
-            let run = run.env("VAULT_ADDR", address).env("VAULT_CACERT", ca.vault.tls().expect("TLS").ca());
-            let waiting = Waiting::start(begin(&run));
-            let (connection, _) = listener.accept().expect("a connection");
-            // The first bytes of the handshake are there: now it waits for ours.
-            connection.peek(&mut [0; 1]).expect("a hello");
-            (waiting, Box::new((listener, connection, ca)))
-        }
-        Waits::Port => {
-            let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-            let address = format!("http://{}", listener.local_addr().expect("an address"));
-            drop(listener);
-            let mut waiting = Waiting::start(begin(&run.env("VAULT_ADDR", address)));
-            let mut line = String::new();
-            let stderr = waiting.0.stderr.take().expect("piped");
-            let mut reader = std::io::BufReader::new(stderr);
-            std::io::BufRead::read_line(&mut reader, &mut line).expect("a line");
-            assert!(line.contains("trying again"), "{line}");
-            (waiting, Box::new(reader))
-        }
-    }
-}
-
-const WAITS: [Waits; 4] =
-    [Waits::Answer("/v1/auth/approle/login"), Waits::Answer("/v1/secret/"), Waits::Handshake, Waits::Port];
+use crate::launch::{PATIENCE, Served, add, as_root, before_exec, eventually, ignore, not_run, works};
+use crate::memory::frozen::Frozen;
+use crate::phases::{ENDING, Waiting, Waits, all_end_at_once, fifo, here, name_server, opened, waiting, with_resolver};
+use crate::support::{binary, directory};
 
 #[test]
 fn each_ending_signal_ends_the_wait_at_once_with_128_and_its_number() {
-    for waits in &WAITS {
-        for signal in ENDING {
-            let (waiting, _kept) = waiting(waits, Run::build);
-            let pid = waiting.pid();
-            assert_eq!(waiting.ended_by(pid, signal).code(), Some(128 + signal as i32));
-        }
-    }
+    let name = "signals::each_ending_signal_ends_the_wait_at_once_with_128_and_its_number";
+    all_end_at_once(name, &here(|built| built), Waiting::pid);
 }
 
-/// Has `run` started as PID 1 of a namespace of its own. The processes that make it are the parents.
-fn as_pid_1(run: &Run) -> Command {
-    let built = run.build();
+/// Has a command started as PID 1 of a namespace of its own. The processes that make it are the parents.
+pub(crate) fn as_pid_1(built: &Command) -> Command {
     let mut command = Command::new("unshare");
     command.args(if geteuid().is_root() { &["-pf", "--kill-child"][..] } else { &["-Urpf", "--kill-child"] });
-    command.arg(built.get_program()).args(built.get_args()).env_clear();
-    command.envs(built.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    add(&mut command, built);
     command
 }
 
-fn has_namespaces(name: &str) -> bool {
+pub(crate) fn has_namespaces(name: &str) -> bool {
     let mut probe = Command::new("unshare");
     probe.args(if geteuid().is_root() { &["-pf", "true"][..] } else { &["-Urpf", "true"] });
     let has = works(&mut probe);
@@ -149,36 +52,21 @@ fn each_ending_signal_ends_the_wait_of_pid_1_too() {
     if !has_namespaces("signals::each_ending_signal_ends_the_wait_of_pid_1_too") {
         return;
     }
-    for waits in &WAITS {
-        for signal in ENDING {
-            let (waiting, _kept) = waiting(waits, as_pid_1);
-            let pid = child_of(waiting.pid());
-            // `unshare` passes the exit status of its child on.
-            assert_eq!(waiting.ended_by(pid, signal).code(), Some(128 + signal as i32));
-        }
-    }
+    // `unshare` passes the exit status of its child on.
+    let name = "signals::each_ending_signal_ends_the_wait_of_pid_1_too";
+    all_end_at_once(name, &here(|built| as_pid_1(&built)), |waiting| child_of(waiting.pid()));
 }
 
 #[test]
-fn a_wait_for_a_file_of_pid_1_is_ended_too() {
-    if !has_namespaces("signals::a_wait_for_a_file_of_pid_1_is_ended_too") {
+fn a_wait_for_an_env_file_of_pid_1_is_ended_too() {
+    if !has_namespaces("signals::a_wait_for_an_env_file_of_pid_1_is_ended_too") {
         return;
     }
-    let directory = directory();
-    let fifo = directory.path().join("fifo");
-    assert!(works(Command::new("mkfifo").arg(&fifo)));
-    let served = Served::http();
-    let with_token = served.at().env("VAULT_TOKEN_FILE", &fifo).marker();
-    let with_env_file = served.with_token().env("VAULT_EXEC_ENV_FILE", &fifo).marker();
-    for run in [with_token, with_env_file] {
-        let waiting = Waiting::start(as_pid_1(&run));
-        let pid = child_of(waiting.pid());
-        // A FIFO can be opened so once somebody reads it; then nothing is written.
-        let _writer = eventually("the opening of the file", || {
-            OpenOptions::new().write(true).custom_flags(nix::libc::O_NONBLOCK).open(&fifo).ok()
-        });
-        assert_eq!(waiting.ended_by(pid, Signal::SIGTERM).code(), Some(143));
-    }
+    let (served, directory) = (Served::http(), directory());
+    let fifo = fifo(directory.path());
+    let waiting = Waiting::start(as_pid_1(&served.with_token().env("VAULT_EXEC_ENV_FILE", &fifo).marker().build()));
+    let (pid, _writer) = (child_of(waiting.pid()), opened(&fifo));
+    assert_eq!(waiting.ended_by(pid, Signal::SIGTERM).code(), Some(143));
 }
 
 #[test]
@@ -231,7 +119,7 @@ fn an_application_that_is_pid_1_gets_its_signals_as_if_started_directly() {
         let directory = directory();
         let file = directory.path().join("ready");
         let script = format!("trap 'exit 42' TERM; echo $$ > {}; while :; do sleep 0.05; done", file.display());
-        let waiting = Waiting::start(as_pid_1(&run.shell(&script)));
+        let waiting = Waiting::start(as_pid_1(&run.shell(&script).build()));
         let pid = child_of(waiting.pid());
         let own = eventually("the application", || fs::read_to_string(&file).ok().filter(|text| text.ends_with('\n')));
         assert_eq!(own, "1\n");
@@ -242,7 +130,8 @@ fn an_application_that_is_pid_1_gets_its_signals_as_if_started_directly() {
 #[test]
 fn a_signal_of_another_kind_has_its_usual_effect_on_a_start_that_waits() {
     for signal in [Signal::SIGKILL, Signal::SIGUSR1, Signal::SIGALRM] {
-        let (waiting, _kept) = waiting(&WAITS[1], Run::build);
+        let login = Waits::Answer("/v1/auth/approle/login");
+        let (waiting, _kept) = waiting(&login, &here(|built| built)).expect("anybody can wait for this");
         let pid = waiting.pid();
         assert_eq!(waiting.ended_by(pid, signal).signal(), Some(signal as i32));
     }
@@ -263,4 +152,48 @@ fn a_start_that_is_stopped_and_continued_goes_on() {
     });
     kill(waiting.pid(), Signal::SIGCONT).expect("it is there");
     assert!(waiting.0.wait().expect("it ends").success());
+}
+
+/// The last instant in which there is anything of ours: at the entry of `execve` the signal is either the end with 128+n or
+/// the application's, which has not said yet what it does with it.
+#[test]
+fn a_signal_in_the_last_instant_before_the_application_is_not_lost() {
+    as_root("signals::a_signal_in_the_last_instant_before_the_application_is_not_lost", || {
+        let served = Served::http();
+        for run in [crate::support::run(), served.with_approle()] {
+            for signal in ENDING {
+                let frozen = Frozen::start(&binary(), &run.clone().shell("echo $$; sleep 1000"));
+                kill(frozen.pid(), signal).expect("it is there");
+                let status = frozen.ends();
+                let number = status.signal().or_else(|| Some(status.code()? - 128));
+                assert_eq!(number, Some(signal as i32), "{status}");
+            }
+        }
+    });
+}
+
+/// A thread that takes a signal in that instant would end alone: the kernel has begun to end all others for `execve`, and the
+/// application would start as if there had been no signal.
+#[test]
+fn no_thread_that_is_left_takes_a_signal_from_the_application() {
+    if !geteuid().is_root() {
+        return not_run("signals::no_thread_that_is_left_takes_a_signal", "only root can be a name server");
+    }
+    let served = Served::http();
+    // The revocation is sent on to a name that nobody answers for, and is given up.
+    served.vault.fault("/v1/auth/token/revoke-self", Fault::redirect("http://vault.example.com/"));
+    let (_resolver, address) = name_server();
+    let directory = directory();
+    let file = directory.path().join("resolv.conf");
+    fs::write(&file, format!("nameserver {address}\noptions timeout:30 attempts:1\n")).expect("a file");
+    let frozen = Frozen::start_in(&binary(), &served.with_approle(), |built| with_resolver(&file, &built));
+    assert!(!frozen.threads().is_empty(), "no thread waits for a name any more");
+    for thread in frozen.threads() {
+        let status = fs::read_to_string(format!("/proc/{thread}/status")).expect("it waits");
+        let blocked = status.lines().find_map(|line| line.strip_prefix("SigBlk:")).expect("its line").trim();
+        let blocked = u64::from_str_radix(blocked, 16).expect("hexadecimal");
+        let all = ENDING.iter().fold(0, |mask, signal| mask | 1 << (*signal as i32 - 1));
+        assert_eq!(blocked & all, all, "{status}");
+    }
+    assert_eq!(frozen.go_on().code, Some(0));
 }

@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use test_vault::Target;
 
+use crate::leaks;
+
 /// The binary under test. `VAULT_EXEC_BINARY` names another one, such as the static build.
 pub(crate) fn binary() -> PathBuf {
     std::env::var_os("VAULT_EXEC_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_vault-exec").into()).into()
@@ -81,6 +83,11 @@ impl Run {
         &self.environment
     }
 
+    /// What stands before the command.
+    pub(crate) fn arguments(&self) -> &[OsString] {
+        &self.options
+    }
+
     /// The command for what a test does beyond running it, such as signals or descriptors.
     pub(crate) fn build(&self) -> Command {
         self.build_of(&binary())
@@ -90,6 +97,7 @@ impl Run {
     pub(crate) fn build_of(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         command.env_clear().envs(&self.environment).args(&self.options).arg("--").args(&self.command);
+        leaks::watch(self, &mut command);
         command
     }
 
@@ -103,7 +111,16 @@ impl Run {
     }
 
     pub(crate) fn end(&self) -> Ended {
-        Ended::of(self.spawn().wait_with_output().expect("it ends"))
+        self.ended(self.spawn().wait_with_output().expect("it ends"))
+    }
+
+    fn ended(&self, output: Output) -> Ended {
+        if leaks::prints_itself(self) {
+            leaks::search("stdout", &output.stdout);
+        }
+        let as_said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let ended = Ended::of(output);
+        if leaks::sets_level(self) { Ended { stderr: as_said, ..ended } } else { ended }
     }
 
     pub(crate) fn end_with_input(&self, input: &[u8]) -> Ended {
@@ -114,7 +131,7 @@ impl Run {
         // In a thread of its own: the output has to be read meanwhile, for a pipe holds little.
         std::thread::scope(|scope| {
             scope.spawn(move || stdin.write_all(input).expect("it reads"));
-            Ended::of(child.wait_with_output().expect("it ends"))
+            self.ended(child.wait_with_output().expect("it ends"))
         })
     }
 
@@ -162,7 +179,8 @@ pub(crate) struct Ended {
 
 impl Ended {
     pub(crate) fn of(output: Output) -> Ended {
-        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        leaks::search("stderr", &output.stderr);
+        let stderr = leaks::quiet(&String::from_utf8_lossy(&output.stderr));
         Ended { code: output.status.code(), stdout: output.stdout, stderr }
     }
 
@@ -192,12 +210,15 @@ pub(crate) fn pairs(wanted: &[(&str, &str)]) -> BTreeMap<String, String> {
 pub(crate) fn once_it_tries_again(mut child: Child, then: impl FnOnce()) -> Ended {
     let mut stderr = BufReader::new(child.stderr.take().expect("piped"));
     let mut said = String::new();
-    stderr.read_line(&mut said).expect("a line");
+    while leaks::quiet(&said).is_empty() {
+        assert!(stderr.read_line(&mut said).expect("a line") > 0, "it ended without a word: {said}");
+    }
     assert!(said.contains("trying again"), "{said}");
     then();
     stderr.read_to_string(&mut said).expect("UTF-8");
+    leaks::search("stderr", said.as_bytes());
     let ended = Ended::of(child.wait_with_output().expect("it ends"));
-    Ended { stderr: said, ..ended }
+    Ended { stderr: leaks::quiet(&said), ..ended }
 }
 
 /// Tries with more and more time until it is enough: on a busy machine a short deadline may be over before a start has come

@@ -1,10 +1,11 @@
 //! A process that is stopped where it becomes the application, and the search of its memory.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 use nix::libc;
 use nix::sys::ptrace::{self, Options};
@@ -19,29 +20,87 @@ use crate::support::{Ended, Run};
 pub(crate) struct Frozen {
     child: Child,
     memory: Memory,
+    /// Its other threads that have not ended.
+    threads: BTreeSet<Pid>,
+    /// The system calls, of all threads, that make a file or open one for writing.
+    pub(crate) writing: Vec<String>,
 }
 
 impl Frozen {
     /// Starts `program` as `run` says and lets it go as far as its own `execve`.
     pub(crate) fn start(program: &Path, run: &Run) -> Frozen {
-        let mut command = run.build_of(program);
+        Frozen::of(run.build_of(program), |_| true)
+    }
+
+    /// The same where something else starts the program and then becomes it.
+    pub(crate) fn start_in(program: &Path, run: &Run, wrap: impl FnOnce(Command) -> Command) -> Frozen {
+        let program = program.canonicalize().expect("a program");
+        let is_program = |pid| fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == program);
+        Frozen::of(wrap(run.build_of(&program)), is_program)
+    }
+
+    fn of(mut command: Command, is_program: impl Fn(Pid) -> bool) -> Frozen {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         before_exec(&mut command, ptrace::traceme);
         let child = command.spawn().expect("the program runs");
         let pid = Pid::from_raw(i32::try_from(child.id()).expect("a pid"));
         assert_eq!(waitpid(pid, None), Ok(WaitStatus::Stopped(pid, Signal::SIGTRAP)), "stopped by its start");
-        ptrace::setoptions(pid, Options::PTRACE_O_TRACESYSGOOD | Options::PTRACE_O_EXITKILL).expect("traced");
-        let mut signal = None;
+        let options = Options::PTRACE_O_TRACESYSGOOD | Options::PTRACE_O_EXITKILL | Options::PTRACE_O_TRACECLONE;
+        ptrace::setoptions(pid, options | Options::PTRACE_O_TRACEEXEC).expect("traced");
+        let mut frozen = Frozen { child, memory: Memory::of(pid), threads: BTreeSet::new(), writing: Vec::new() };
+        frozen.go_to_execve(is_program);
+        // What was opened before may be that of another program.
+        frozen.memory = Memory::of(pid);
+        frozen
+    }
+
+    fn go_to_execve(&mut self, is_program: impl Fn(Pid) -> bool) {
+        let pid = self.memory.pid;
+        let (mut next, mut has_executed) = (Some((pid, None)), false);
         loop {
-            ptrace::syscall(pid, signal.take()).expect("it goes on");
-            match waitpid(pid, Some(WaitPidFlag::__WALL)).expect("it stops") {
-                WaitStatus::PtraceSyscall(_) if is_execve(pid) => break,
-                WaitStatus::PtraceSyscall(_) => {}
-                WaitStatus::Stopped(_, other) => signal = Some(other),
-                ended => panic!("{ended:?} before execve: {:?}", Ended::of(child.wait_with_output().expect("output"))),
+            if let Some((thread, signal)) = next {
+                // A thread that another one has ended meanwhile cannot go on.
+                let goes_on = ptrace::syscall(thread, signal);
+                assert!(goes_on.is_ok() || thread != pid, "{goes_on:?}");
             }
+            // What this thread has started, and no other test's processes.
+            next = match waitpid(None, Some(WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD)).expect("it stops") {
+                // The end of an execve, which looks like its entry.
+                WaitStatus::PtraceSyscall(_) if std::mem::take(&mut has_executed) => Some((pid, None)),
+                WaitStatus::PtraceSyscall(thread) if thread == pid && is_execve(pid) && is_program(pid) => return,
+                WaitStatus::PtraceSyscall(thread) => {
+                    self.writing.extend(writing(thread));
+                    Some((thread, None))
+                }
+                // A thread begins with a stop.
+                WaitStatus::Stopped(thread, Signal::SIGSTOP) if self.threads.insert(thread) => Some((thread, None)),
+                WaitStatus::Stopped(thread, signal) => Some((thread, Some(signal))),
+                WaitStatus::PtraceEvent(thread, _, event) if event == libc::PTRACE_EVENT_EXEC => {
+                    has_executed = true;
+                    Some((thread, None))
+                }
+                WaitStatus::PtraceEvent(thread, ..) => Some((thread, None)),
+                WaitStatus::Exited(thread, _) | WaitStatus::Signaled(thread, ..) if thread != pid => {
+                    self.threads.remove(&thread);
+                    None
+                }
+                ended => panic!("{ended:?} before execve: {}", self.said()),
+            };
         }
-        Frozen { child, memory: Memory::of(pid) }
+    }
+
+    /// What a program that has ended has said.
+    fn said(&mut self) -> String {
+        std::io::read_to_string(self.child.stderr.take().expect("piped")).expect("UTF-8")
+    }
+
+    pub(crate) fn pid(&self) -> Pid {
+        self.memory.pid
+    }
+
+    /// Its threads beside the first that have not ended.
+    pub(crate) fn threads(&self) -> &BTreeSet<Pid> {
+        &self.threads
     }
 
     pub(crate) fn memory(&self) -> &Memory {
@@ -67,10 +126,60 @@ impl Frozen {
     }
 
     /// Lets it become the application, and waits for that.
-    pub(crate) fn go_on(self) -> Ended {
-        ptrace::detach(self.memory.pid, None).expect("it goes on");
+    pub(crate) fn go_on(mut self) -> Ended {
+        self.detach();
         Ended::of(self.child.wait_with_output().expect("it ends"))
     }
+
+    /// The same where a signal ends it.
+    pub(crate) fn ends(mut self) -> ExitStatus {
+        self.detach();
+        self.child.wait().expect("it ends")
+    }
+
+    fn detach(&mut self) {
+        ptrace::detach(self.memory.pid, None).expect("it goes on");
+        for thread in &self.threads {
+            // The kernel ends them before it goes on, and waits until that has been seen.
+            let _ = waitpid(*thread, Some(WaitPidFlag::__WALL));
+        }
+    }
+}
+
+/// The system call that a thread is stopped at, if it is one that makes a file or opens one for writing.
+fn writing(thread: Pid) -> Option<String> {
+    let (number, [first, second, third]) = arguments(thread);
+    let opens = |flags: u64| {
+        let flags = libc::c_int::try_from(flags & 0xffff_ffff).unwrap_or(-1);
+        flags & (libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC) != libc::O_RDONLY
+    };
+    let is_writing = match number {
+        libc::SYS_openat => opens(third),
+        // Its flags are in memory: nobody here has a need for it.
+        libc::SYS_openat2
+        | libc::SYS_memfd_create
+        | libc::SYS_truncate
+        | libc::SYS_mkdirat
+        | libc::SYS_mknodat
+        | libc::SYS_linkat
+        | libc::SYS_symlinkat
+        | libc::SYS_renameat2 => true,
+        other => is_writing_as_before(other, second, opens),
+    };
+    is_writing.then(|| format!("system call {number} ({first:x}, {second:x}, {third:x})"))
+}
+
+/// The calls that there are on the older architectures only.
+#[cfg(target_arch = "x86_64")]
+fn is_writing_as_before(number: i64, second: u64, opens: impl Fn(u64) -> bool) -> bool {
+    let makes =
+        [libc::SYS_creat, libc::SYS_mkdir, libc::SYS_mknod, libc::SYS_link, libc::SYS_symlink, libc::SYS_rename];
+    makes.contains(&number) || number == libc::SYS_renameat || number == libc::SYS_open && opens(second)
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn is_writing_as_before(_: i64, _: u64, _: impl Fn(u64) -> bool) -> bool {
+    false
 }
 
 fn is_execve(pid: Pid) -> bool {
@@ -82,8 +191,9 @@ fn arguments(pid: Pid) -> (i64, [u64; 3]) {
     let text = fs::read_to_string(format!("/proc/{pid}/syscall")).expect("a stopped process of ours");
     let mut words = text.split_whitespace();
     let number = words.next().and_then(|word| word.parse().ok()).expect("a number");
+    // Behind an execve there is no call any more, and there are no arguments.
     let mut hex = || {
-        let word = words.next().and_then(|word| word.strip_prefix("0x")).expect("an argument");
+        let word = words.next().and_then(|word| word.strip_prefix("0x")).unwrap_or("0");
         u64::from_str_radix(word, 16).expect("hexadecimal")
     };
     (number, [hex(), hex(), hex()])

@@ -7,6 +7,7 @@ use hyper::{HeaderMap, Method, Response};
 
 use crate::core::Core;
 use crate::envelope::Rendered;
+use crate::leaks;
 use crate::path;
 use crate::record::Recorded;
 use crate::request::Request;
@@ -65,8 +66,11 @@ impl Api {
     fn render(&self, request: &Recorded) -> Rendered {
         let path = request.path.strip_prefix(self.prefix.as_str()).and_then(|path| path.strip_prefix("/v1/"));
         let Some(path) = path else { return Rendered { status: 404, body: "{\"errors\":[]}\n".to_owned() } };
-        let path = format!("{path}?{}", request.query);
-        self.call(&request.method, &path, &self.headers(&request.headers), &request.body, &request.certificates)
+        let asked = format!("{path}?{}", request.query);
+        let rendered =
+            self.call(&request.method, &asked, &self.headers(&request.headers), &request.body, &request.certificates);
+        leaks::answered(path, &serde_json::from_str(&rendered.body).unwrap_or_default());
+        rendered
     }
 }
 
@@ -81,5 +85,9 @@ impl Site for Api {
             response.headers_mut().insert("x-vault-namespace", namespace.clone());
         }
         response
+    }
+
+    fn carriers(&self) -> &[&str] {
+        &[TOKEN]
     }
 }

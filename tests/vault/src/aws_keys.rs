@@ -5,6 +5,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::leaks;
+
 /// The account of all of them.
 const ACCOUNT: &str = "123456789012";
 
@@ -37,13 +39,16 @@ impl AwsKeys {
 
     fn of(prefix: &str) -> Self {
         let id = Uuid::new_v4().simple().to_string().to_uppercase();
-        Self {
+        let keys = Self {
             access_key_id: format!("{prefix}{}", &id[..16]),
             secret_access_key: random(40),
             // Characters that forms and XML have to escape.
             session_token: Some(format!("IQoJ//+{}&<=", random(300))),
             arn: String::new(),
-        }
+        };
+        leaks::mark("AWS's secret access key", &keys.secret_access_key);
+        leaks::mark("AWS's session token", keys.session_token.as_deref().unwrap_or_default());
+        keys
     }
 
     /// As metadata services write temporary keys.

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::aws_keys::AwsKeys;
+use crate::leaks;
 use crate::local::{LocalAnswer, LocalServer};
 use crate::record::Recorded;
 
@@ -16,6 +17,7 @@ const CREDENTIALS: &str = "/latest/meta-data/iam/security-credentials/";
 /// <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/configuring-instance-metadata-service.html>.
 pub fn ec2_metadata(role: Option<&str>, keys: &AwsKeys, region: &str) -> LocalServer {
     let token = Uuid::new_v4().to_string();
+    leaks::mark("the instance's token", &token);
     let (role, region, keys) = (role.map(str::to_owned), region.to_owned(), keys.json());
     LocalServer::start(move |request| {
         if request.method == Method::PUT && request.path == "/latest/api/token" {

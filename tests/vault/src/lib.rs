@@ -36,6 +36,7 @@ mod kv1;
 mod kv2;
 mod late;
 mod ldap;
+pub mod leaks;
 mod leases;
 mod listen;
 mod local;

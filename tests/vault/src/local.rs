@@ -17,12 +17,22 @@ use crate::watched::Watched;
 /// Status, headers and body. Without a `content-type` it is JSON.
 pub type LocalAnswer = (u16, Vec<(String, String)>, Vec<u8>);
 
-struct Handler<F>(F);
+struct Handler<F> {
+    answer: F,
+    carriers: &'static [&'static str],
+}
+
+/// What carries a credential to a metadata service.
+const OF_METADATA: &[&str] = &["authorization", "x-aws-ec2-metadata-token"];
 
 impl<F: Fn(&Recorded) -> LocalAnswer + Send + Sync> Site for Handler<F> {
     fn answer(&self, request: &Recorded) -> Response<Vec<u8>> {
-        let (status, headers, body) = (self.0)(request);
+        let (status, headers, body) = (self.answer)(request);
         made_up(status, headers, body)
+    }
+
+    fn carriers(&self) -> &[&str] {
+        self.carriers
     }
 }
 
@@ -41,7 +51,20 @@ impl LocalServer {
 
     /// The same on this port: for a service that comes late.
     pub fn start_at(port: u16, handler: impl Fn(&Recorded) -> LocalAnswer + Send + Sync + 'static) -> Self {
-        Self::of(Arc::new(Service::new(Arc::new(Handler(handler)))), port, None)
+        let handler = Handler { answer: handler, carriers: OF_METADATA };
+        Self::of(Arc::new(Service::new(Arc::new(handler))), port, None)
+    }
+
+    /// A standby of Vault, which sends everybody on to the leader at this address.
+    pub fn standby(leader: &str) -> Self {
+        let leader = leader.to_owned();
+        let answer = move |request: &Recorded| {
+            let mark = if request.query.is_empty() { "" } else { "?" };
+            let location = format!("{leader}{}{mark}{}", request.path, request.query);
+            (307, vec![("location".to_owned(), location)], Vec::new())
+        };
+        let handler = Handler { answer, carriers: &["x-vault-token"] };
+        Self::of(Arc::new(Service::new(Arc::new(handler))), 0, None)
     }
 
     /// The same over TLS, on another port, and the files of its authority.

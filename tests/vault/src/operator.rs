@@ -23,11 +23,15 @@ use crate::azure_metadata::AzureMetadata;
 use crate::client_ca::ClientCertificate;
 use crate::gcp_metadata::GcpMetadata;
 use crate::kubernetes_api::KubernetesApi;
+use crate::leaks;
 use crate::postgres::Postgres;
 use crate::signer::JwtSigner;
 
 /// A status and the body's JSON (null where there is no body, or none that is JSON).
 pub type Reply = (u16, Value);
+
+/// Tells its requests from those that a test looks at.
+pub(crate) const USER_AGENT: &str = "operator";
 
 /// How long a new mount may take until it can be used.
 const UPGRADE: Duration = Duration::from_secs(10);
@@ -64,6 +68,7 @@ impl Operator {
         let client = Client::builder()
             .tls_backend_preconfigured(trusting(ca, client))
             .no_proxy()
+            .user_agent(USER_AGENT)
             .redirect(Policy::none())
             .timeout(Duration::from_secs(30))
             .build()
@@ -81,6 +86,7 @@ impl Operator {
 
     /// A namespace.
     pub fn enable_namespace(&self, name: &str) {
+        leaks::publish(&format!("{}{name}", self.namespace));
         self.write(&format!("sys/namespaces/{name}"), json!({}));
     }
 
@@ -102,7 +108,9 @@ impl Operator {
             }
             Transport::Http { client, addr } => send(client, method, &format!("{addr}/v1/{path}"), headers, body),
         };
-        (status, serde_json::from_str(&text).unwrap_or_default())
+        let answer = serde_json::from_str(&text).unwrap_or_default();
+        leaks::answered(&path, &answer);
+        (status, answer)
     }
 
     /// As root, and it has to work.
@@ -148,6 +156,7 @@ impl Operator {
 
     /// A secret in a KV engine of version 1 or 2; another version of it, if there is one.
     pub fn kv_put(&self, mount: &str, version: u8, path: &str, secret: Value) {
+        leaks::mark_all("value", &secret);
         match version {
             1 => self.write(&format!("{mount}/{path}"), secret),
             _ => self.write(&format!("{mount}/data/{path}"), json!({ "data": secret })),

@@ -17,6 +17,7 @@ use hyper::http::request::Parts;
 use tokio::sync::mpsc;
 
 use crate::fault::{Fault, Faults};
+use crate::leaks;
 use crate::record::{Log, Recorded};
 use crate::wire::Ending;
 
@@ -46,6 +47,9 @@ impl Visit {
 /// What stands behind HTTP and knows the answers.
 pub(crate) trait Site: Send + Sync {
     fn answer(&self, request: &Recorded) -> Response<Vec<u8>>;
+
+    /// The headers, in lower case, that carry a credential to it.
+    fn carriers(&self) -> &[&str];
 }
 
 /// What all connections of a server share.
@@ -68,6 +72,7 @@ impl Service {
         let (parts, body) = request.into_parts();
         let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
         let request = recorded(parts, &body, &visit);
+        leaks::asked(&request, self.site.carriers());
         let number = self.log.asked(request.clone());
         let response = match self.faults.take(&request.method, &request.path) {
             Some(fault) => self.misbehave(fault, &request, &visit).await,

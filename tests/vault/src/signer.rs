@@ -10,6 +10,7 @@ use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use serde_json::{Value, json};
 
 use crate::clock;
+use crate::leaks;
 use crate::operator::merged;
 
 /// A key of its own, and JWTs that are signed with it (ES256).
@@ -47,6 +48,8 @@ impl JwtSigner {
             [json!({ "alg": "ES256", "typ": "JWT" }), claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
         let signed = format!("{header}.{claims}");
         let signature = self.key.sign(&SystemRandom::new(), signed.as_bytes()).expect("a signature");
-        format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
+        let jwt = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature));
+        leaks::mark("JWT", &jwt);
+        jwt
     }
 }

@@ -1,11 +1,13 @@
 //! What all servers of our own can: tell what they were asked, and misbehave.
 
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use tokio_rustls::TlsAcceptor;
 
 use crate::fault::{Fault, Matcher};
+use crate::leaks;
 use crate::listen::{Listener, Running};
 use crate::record::Recorded;
 use crate::service::Service;
@@ -65,5 +67,13 @@ impl Watched {
     /// Behaves again.
     pub fn clear_faults(&self) {
         self.service.faults.clear();
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        if !thread::panicking() {
+            leaks::assert_none_asked();
+        }
     }
 }
