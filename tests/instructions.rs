@@ -19,11 +19,11 @@ struct Start {
 }
 
 const STARTS: [Start; 5] = [
-    Start { name: "nothing to fetch", expected: 1, scheme: None, secrets: 0 },
-    Start { name: "one secret over http", expected: 1, scheme: Some("http"), secrets: 1 },
-    Start { name: "fifty secrets over http", expected: 1, scheme: Some("http"), secrets: SECRETS },
-    Start { name: "one secret over https", expected: 1, scheme: Some("https"), secrets: 1 },
-    Start { name: "fifty secrets over https", expected: 1, scheme: Some("https"), secrets: SECRETS },
+    Start { name: "nothing to fetch", expected: 377, scheme: None, secrets: 0 },
+    Start { name: "one secret over http", expected: 1_286, scheme: Some("http"), secrets: 1 },
+    Start { name: "fifty secrets over http", expected: 13_049, scheme: Some("http"), secrets: SECRETS },
+    Start { name: "one secret over https", expected: 4_504, scheme: Some("https"), secrets: 1 },
+    Start { name: "fifty secrets over https", expected: 17_382, scheme: Some("https"), secrets: SECRETS },
 ];
 
 /// A Vault with secrets, and the settings of a start that logs in to it.
