@@ -10,6 +10,7 @@ pub mod failure;
 pub mod kv;
 pub mod lookup;
 pub mod mounts;
+pub mod parallel;
 pub mod proxy;
 pub mod redact;
 pub mod retry;

@@ -11,6 +11,7 @@ use crate::secret::Secret;
 use crate::settings::KvVersion;
 use crate::vault::answer::Answer;
 use crate::vault::client::{Client, Repeat, Request, Space};
+use crate::vault::parallel::in_parallel;
 
 /// What tells the mounts to whom they are for.
 const MOUNTS: &str = "sys/internal/ui/mounts";
@@ -71,21 +72,35 @@ pub fn resolve(
 ) -> Result<Vec<Target>, Error> {
     let needs_mounts = version.is_none() && questions.iter().any(|question| !question.is_as_written());
     let mut mounts = if needs_mounts { list(client, token)?.unwrap_or_default() } else { Vec::new() };
-    let mut asked = HashSet::new();
-    let mut targets = Vec::with_capacity(questions.len());
-    for &question in questions {
-        let path = question.path;
-        if let Some(target) = offline(question, version) {
-            targets.push(target);
-            continue;
+    let told = questions.iter().map(|question| offline(*question, version));
+    let asked =
+        questions.iter().zip(told.clone()).filter(|(_, told)| told.is_none()).map(|(question, _)| question.path);
+    look_up(client, token, asked.collect(), &mut mounts)?;
+    let found = |question: &Question<'_>| on_mount(question.path, above(question.path, &mounts));
+    Ok(questions.iter().zip(told).map(|(question, told)| told.unwrap_or_else(|| found(question))).collect())
+}
+
+/// Adds the mounts that the list does not have: it is refused, or a namespace stands in front of them. One path below each
+/// first segment is asked for at once: mostly they share a mount, and those that do not are asked for after it.
+fn look_up(
+    client: &Client,
+    token: Option<&Secret>,
+    mut left: Vec<&Path>,
+    mounts: &mut Vec<Mount>,
+) -> Result<(), Error> {
+    loop {
+        left.retain(|path| above(path, mounts).is_none());
+        let mut seen = HashSet::new();
+        let (now, later): (Vec<&Path>, Vec<&Path>) =
+            left.iter().partition(|path| path.segments().next().is_some_and(|first| seen.insert(first)));
+        if now.is_empty() {
+            return Ok(());
         }
-        // The list is refused, or a namespace stands in front of the mount: the list has those of its own alone.
-        if above(path, &mounts).is_none() && asked.insert(path) {
-            mounts.extend(one(client, token, path)?);
+        for found in in_parallel(client, &now, |path| one(client, token, path)) {
+            mounts.extend(found?);
         }
-        targets.push(on_mount(path, above(path, &mounts)));
+        left = later.into_iter().filter(|path| !now.contains(path)).collect();
     }
-    Ok(targets)
 }
 
 /// What is read for a path, where that can be told without asking Vault.

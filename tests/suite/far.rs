@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use test_vault::{Builder, Far, Operator, Side, Target, TestVault, json};
+use test_vault::{Builder, Far, Fault, Operator, Side, Target, TestVault, json};
 
 use crate::app::{as_role, kv, reading, role};
 use crate::launch::{as_root, eventually, not_run};
@@ -111,6 +111,28 @@ fn answers_beyond_the_first_window_of_tcp_take_one_round_trip_for_each_doubling_
         // 50 answers are 28 kB: after the answers to handshake and login the window has some 18 kB, then twice as much.
         let run = setting.reading(50, "data/").option("--revoke=false");
         takes(far, &run, 5, "one more window");
+    });
+}
+
+#[test]
+fn mounts_that_have_to_be_asked_for_one_by_one_are_asked_for_at_once() {
+    on_a_network("far::mounts_that_have_to_be_asked_for_one_by_one_are_asked_for_at_once", |far| {
+        let target = vault(far, TestVault::builder().https());
+        let mounts: Vec<String> = (0..4).map(|_| kv(&target, 2)).collect();
+        let role = role(&target, &mounts.iter().map(|mount| reading(mount)).collect::<Vec<_>>().concat(), json!({}));
+        let mut run = as_role(&target, &role).option("--revoke=false");
+        for mount in &mounts {
+            target.operator().kv_put(mount, 2, "app", json!({ "k": "v" }));
+            run = run.env(mount.to_uppercase(), format!("vault:{mount}/app#k"));
+        }
+        let refused = || {
+            let list = Fault::error(403, "permission denied");
+            target.own().expect("own").fault_times(1, "/v1/sys/internal/ui/mounts", list);
+            once(far, &run)
+        };
+        // TCP, TLS, login, the list that is refused, all four mounts, reads.
+        let trips: Vec<u32> = (0..TRIES).map(|_| refused()).collect();
+        assert_eq!(trips.iter().min(), Some(&6), "{trips:?}");
     });
 }
 
