@@ -150,7 +150,7 @@ impl Client {
     /// Makes a client; nothing is sent yet.
     ///
     /// # Errors
-    /// 78 for a namespace or a server name that cannot be sent, and what [`transport`] fails of.
+    /// 78 for a namespace or a server name that cannot be sent, and what [`Transport::new`] fails of.
     pub fn new(connection: Connection) -> Result<Client, Error> {
         let Connection {
             address,
