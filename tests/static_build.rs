@@ -123,7 +123,7 @@ fn the_binary_starts_in_an_empty_root_directory() {
 /// The static build has no stack unwinder, for which this one asks.
 #[test]
 fn a_bug_ends_the_static_program_with_70_and_its_place() {
-    let program = required("VAULT_EXEC_BINARY").with_file_name("examples").join("control_bug");
+    let program = required("VAULT_EXEC_BINARY").with_file_name("static_control_bug");
     let output = Command::new(program).env_clear().env("RUST_BACKTRACE", "full").output().expect("control_bug");
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(70), "{stderr}");
