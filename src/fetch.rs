@@ -17,7 +17,7 @@ use crate::vault::auth::Session;
 use crate::vault::client::{Client, Repeat, Request, WITHHELD};
 use crate::vault::kv;
 use crate::vault::mounts::{self, Engine, Question, Target};
-use crate::vault::parallel::in_parallel;
+use crate::vault::parallel::{in_parallel, in_turn};
 use crate::vault::transit;
 
 /// What came of a plan.
@@ -61,9 +61,9 @@ pub fn fetch(client: &Client, session: &Session, plan: &Plan, settings: &Setting
     let (mut jobs, places) = requests(client, session, plan, settings.kv_version)?;
     jobs.extend(batches(plan, settings));
     check_uses(session, jobs.len())?;
-    let work = |job: &Job| carry_out(client, session, job);
+    let work = async |job: &Job| carry_out(client, session, job).await;
     let done =
-        if goes_in_turn(session, &jobs) { jobs.iter().map(work).collect() } else { in_parallel(client, &jobs, work) };
+        if goes_in_turn(session, &jobs) { in_turn(client, &jobs, &work) } else { in_parallel(client, &jobs, &work) };
     let mut outcomes = Outcomes { places, token: session.token.clone(), ..Outcomes::default() };
     for done in done {
         match done {
@@ -158,15 +158,15 @@ fn goes_in_turn(session: &Session, jobs: &[Job]) -> bool {
     session.uses == Some(jobs.len() as u64) && !jobs.iter().all(makes_no_lease)
 }
 
-fn carry_out(client: &Client, session: &Session, job: &Job) -> Done {
+async fn carry_out(client: &Client, session: &Session, job: &Job) -> Done {
     match job {
-        Job::Read(target, version) => Done::Found(read(client, session, target, *version)),
-        Job::Write(path, body) => Done::Found(write(client, session, path, body)),
-        Job::Decrypt(path, batch) => Done::Decrypted(transit::decrypt(client, session, path, batch)),
+        Job::Read(target, version) => Done::Found(read(client, session, target, *version).await),
+        Job::Write(path, body) => Done::Found(write(client, session, path, body).await),
+        Job::Decrypt(path, batch) => Done::Decrypted(transit::decrypt(client, session, path, batch).await),
     }
 }
 
-fn read(client: &Client, session: &Session, target: &Target, version: Option<u64>) -> Result<Found, Error> {
+async fn read(client: &Client, session: &Session, target: &Target, version: Option<u64>) -> Result<Found, Error> {
     let Target { path, engine } = target;
     if version.is_some() && matches!(engine, Engine::Other | Engine::Kv(KvVersion::V1)) {
         // Known before it is asked for: a read of a dynamic secret would make a lease.
@@ -175,7 +175,7 @@ fn read(client: &Client, session: &Session, target: &Target, version: Option<u64
     let repeat = if matches!(engine, Engine::Kv(_)) { Repeat::Freely } else { Repeat::OnlyIfNotDone };
     let query = version.map(|version| format!("version={version}"));
     let request = Request { query, repeat, ..request(Method::GET, session, path) };
-    let answer = client.send(&request)?;
+    let answer = client.answer(&request).await?;
     let (status, refuses_token) = (answer.status, answer.refuses_token());
     let found = match answer.status {
         200..300 | 404 => kv::understand(answer, version).map_err(|error| client.placed(error, path.as_str(), status)),
@@ -187,10 +187,10 @@ fn read(client: &Client, session: &Session, target: &Target, version: Option<u64
     found.map_err(|error| if is_about_path { with_detection_hint(error, path) } else { error })
 }
 
-fn write(client: &Client, session: &Session, path: &Path, body: &Body) -> Result<Found, Error> {
+async fn write(client: &Client, session: &Session, path: &Path, body: &Body) -> Result<Found, Error> {
     let body = body.json();
     let request = Request { body: Some(&body), ..request(Method::POST, session, path) };
-    let answer = client.send(&request)?;
+    let answer = client.answer(&request).await?;
     let status = answer.status;
     match status {
         200..300 | 404 => kv::understand(answer, None).map_err(|error| client.placed(error, path.as_str(), status)),

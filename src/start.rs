@@ -216,14 +216,7 @@ fn fetched(
     let deadline = Deadline::new(began, settings.timeout);
     let connection = connection(settings, matches!(way, Way::Added), layers.environment, deadline)?;
     let client = Client::new(connection)?;
-    match with(&client, way, task, settings, plan) {
-        Ok(built) => Ok(built),
-        Err(errors) => {
-            // The process ends with this: waiting for the client's thread would only delay it.
-            std::mem::forget(client);
-            Err(errors)
-        }
-    }
+    with(&client, way, task, settings, plan)
 }
 
 fn with(client: &Client, way: Way, task: Task, settings: &Settings, plan: Plan) -> Result<(Built, Outcomes), Errors> {

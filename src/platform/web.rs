@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use reqwest::blocking::Response;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
-use reqwest::{Method, Url};
+use reqwest::{Method, Response, Url};
 use serde_json::Value;
 
 use crate::address::Address;
@@ -21,7 +20,7 @@ use crate::vault::tls;
 use crate::vault::transport::Transport;
 
 /// The longest answer; a token has a few thousand bytes.
-const LIMIT: u64 = 1 << 20;
+const LIMIT: usize = 1 << 20;
 
 /// One try takes at most this: a metadata server is near, and where it drops an answer (a hop limit of 1 does that to
 /// containers) the deadline is not to pass without a word.
@@ -151,13 +150,7 @@ pub fn with<T>(
     url: &Url,
     work: impl FnOnce(&Web<'_>) -> Result<T, Error>,
 ) -> Result<T, Error> {
-    let web = Web { transport: transport(route, url)?, patience };
-    let done = work(&web);
-    if done.is_err() {
-        // The process ends with this: waiting for the client's thread would only delay it.
-        std::mem::forget(web);
-    }
-    done
+    work(&Web { transport: transport(route, url)?, patience })
 }
 
 impl Web<'_> {
@@ -167,7 +160,8 @@ impl Web<'_> {
     /// 69 where the server was not reached or not ready, 76 where something else answered.
     pub fn ask(&self, ask: &Ask<'_>) -> Result<Page, Error> {
         let at = ask.url.origin().ascii_serialization();
-        self.patience.persist(ask.what, &at, false, || attempt(&self.transport, ask, self.patience.left()))
+        let attempt = async || attempt(&self.transport, ask, self.patience.left()).await;
+        self.transport.wait(self.patience.persist(ask.what, &at, false, attempt))
     }
 }
 
@@ -182,7 +176,7 @@ fn transport(route: &Route<'_>, url: &Url) -> Result<Transport, Error> {
     Transport::new(tls, Resolver::default(), proxy.map(|Chosen { proxy, .. }| proxy), None)
 }
 
-fn attempt(transport: &Transport, ask: &Ask<'_>, left: Duration) -> Tried<Page> {
+async fn attempt(transport: &Transport, ask: &Ask<'_>, left: Duration) -> Tried<Page> {
     let mut request = transport.request(ask.method.clone(), ask.url.clone(), left.min(TRY));
     for (name, value) in &ask.headers {
         request = request.header(*name, value.expose());
@@ -190,8 +184,8 @@ fn attempt(transport: &Transport, ask: &Ask<'_>, left: Duration) -> Tried<Page> 
     if let Some(body) = &ask.body {
         request = request.body(body.expose().to_vec());
     }
-    match transport.send(request) {
-        Ok(response) => judged(ask, response),
+    match transport.send(request).await {
+        Ok(response) => judged(ask, response).await,
         Err(failure) => {
             let error = Error { hint: Some(ask.hint.to_owned()), ..failure.error };
             if failure.may_pass { Tried::Again(error, None) } else { Tried::Final(error) }
@@ -199,9 +193,9 @@ fn attempt(transport: &Transport, ask: &Ask<'_>, left: Duration) -> Tried<Page> 
     }
 }
 
-fn judged(ask: &Ask<'_>, mut response: Response) -> Tried<Page> {
+async fn judged(ask: &Ask<'_>, mut response: Response) -> Tried<Page> {
     let status = response.status().as_u16();
-    let mut body = match body(&mut response, LIMIT) {
+    let mut body = match body(&mut response, LIMIT).await {
         Ok(Some(body)) => body,
         Ok(None) => {
             return Tried::Final(Error::new(Code::Protocol, "the answer has more than 1 MiB").hint(ask.hint));

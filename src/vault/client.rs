@@ -1,12 +1,10 @@
 //! One request to Vault: within the deadline, repeated where it may be, with an answer that is Vault's or an error.
 
-use std::io::Read;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use reqwest::blocking::{RequestBuilder, Response};
 use reqwest::header::{HeaderValue, LOCATION, RETRY_AFTER};
-use reqwest::{Method, Url, Version};
+use reqwest::{Method, RequestBuilder, Response, Url, Version};
 use rustls::ClientConfig;
 use zeroize::Zeroizing;
 
@@ -17,14 +15,14 @@ use crate::namespace;
 use crate::secret::Secret;
 use crate::vault::answer::{Answer, Raw, Verdict, judge};
 use crate::vault::dns::Resolver;
-use crate::vault::failure::{self, Failure};
+use crate::vault::failure::Failure;
 use crate::vault::proxy::Chosen;
 use crate::vault::redact::Redactor;
 use crate::vault::retry::{Patience, Tried};
 use crate::vault::transport::Transport;
 
 /// The largest answer.
-const LIMIT: u64 = 4 << 20;
+const LIMIT: usize = 4 << 20;
 /// Parallel requests over HTTP/1.1, each on a connection of its own.
 const PARALLEL_HTTP1: usize = 8;
 /// Parallel requests over HTTP/2, all on one connection; Go's servers allow 250.
@@ -189,9 +187,23 @@ impl Client {
     /// # Errors
     /// 69 where it was not reached or not ready before the deadline, 76 where something else answered.
     pub fn send(&self, request: &Request<'_>) -> Result<Answer, Error> {
+        self.wait(self.answer(request))
+    }
+
+    /// The same for one of many requests that do not wait for one another.
+    ///
+    /// # Errors
+    /// As above.
+    pub async fn answer(&self, request: &Request<'_>) -> Result<Answer, Error> {
         let is_single = matches!(request.repeat, Repeat::Never(_));
-        let sent = self.patience.persist(&request.what, &self.address, is_single, || self.attempt(request));
-        sent.map_err(|error| self.with_proxy(error))
+        let attempt = async || self.attempt(request).await;
+        let answer = self.patience.persist(&request.what, &self.address, is_single, attempt).await;
+        answer.map_err(|error| self.with_proxy(error))
+    }
+
+    /// Waits until something is done with the server.
+    pub fn wait<T>(&self, work: impl Future<Output = T>) -> T {
+        self.transport.wait(work)
     }
 
     /// An answer with a status of 4xx as an error: 66 for 404, else 77.
@@ -255,39 +267,39 @@ impl Client {
         }
     }
 
-    fn attempt(&self, request: &Request<'_>) -> Outcome {
+    async fn attempt(&self, request: &Request<'_>) -> Outcome {
         let url = self.target.join(&request.path, request.query.as_deref());
-        let response = match self.exchange(request, url.clone()) {
+        let response = match self.exchange(request, url.clone()).await {
             Ok(response) => response,
             Err(outcome) => return outcome,
         };
         match redirected(&response, &url) {
-            None => self.judged(request, response),
+            None => self.judged(request, response).await,
             Some(_) if self.address.socket().is_some() => Outcome::Final(
                 Error::new(Code::Protocol, "a redirect, which leads nowhere from a socket")
                     .hint("the Agent or Proxy must reach Vault's active node itself"),
             ),
             Some(Err(error)) => Outcome::Final(error),
-            Some(Ok(next)) => self.follow(request, &next),
+            Some(Ok(next)) => self.follow(request, &next).await,
         }
     }
 
     /// One hop, as a standby asks for: the same method, body and token.
-    fn follow(&self, request: &Request<'_>, url: &Url) -> Outcome {
+    async fn follow(&self, request: &Request<'_>, url: &Url) -> Outcome {
         log::debug!("{}: redirected to {}", request.what, url.host_str().unwrap_or_default());
-        let outcome = match self.exchange(request, url.clone()) {
+        let outcome = match self.exchange(request, url.clone()).await {
             Err(outcome) => outcome,
             Ok(response) if redirected(&response, url).is_some() => {
                 Outcome::Final(Error::new(Code::Protocol, "redirected more than once").hint(NO_DETOUR))
             }
-            Ok(response) => self.judged(request, response),
+            Ok(response) => self.judged(request, response).await,
         };
         outcome
             .map_err(|error| error.at(format!("redirected to {}", url.origin().ascii_serialization())).also(REDIRECTED))
     }
 
-    fn judged(&self, request: &Request<'_>, response: Response) -> Outcome {
-        match judged(request, response) {
+    async fn judged(&self, request: &Request<'_>, response: Response) -> Outcome {
+        match judged(request, response).await {
             Outcome::Final(error) if error.code == Code::Config => {
                 let is_logins = request.space == Space::Login && self.auth_namespace != self.namespace;
                 let setting = if is_logins { "VAULT_AUTH_NAMESPACE" } else { "VAULT_NAMESPACE" };
@@ -297,13 +309,13 @@ impl Client {
         }
     }
 
-    fn exchange(&self, request: &Request<'_>, url: Url) -> Result<Response, Outcome> {
+    async fn exchange(&self, request: &Request<'_>, url: Url) -> Result<Response, Outcome> {
         if self.patience.left().is_zero() {
             return Err(Outcome::Again(too_late(), None));
         }
         log::trace!("{} /v1/{}", request.method, request.path);
         let prepared = self.prepare(request, url).map_err(Outcome::Final)?;
-        let response = self.transport.send(prepared).map_err(|failure| lost(request, failure))?;
+        let response = self.transport.send(prepared).await.map_err(|failure| lost(request, failure))?;
         self.is_connected.store(true, Ordering::Relaxed);
         self.is_http2.store(response.version() == Version::HTTP_2, Ordering::Relaxed);
         Ok(response)
@@ -331,10 +343,10 @@ impl Client {
     }
 }
 
-fn judged(request: &Request<'_>, mut response: Response) -> Outcome {
+async fn judged(request: &Request<'_>, mut response: Response) -> Outcome {
     let status = response.status().as_u16();
     let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let bytes = match body(&mut response, LIMIT) {
+    let bytes = match body(&mut response, LIMIT).await {
         Ok(Some(bytes)) => bytes,
         Ok(None) => return Outcome::Final(too_large()),
         Err(error) => return unknown(request, error),
@@ -381,18 +393,18 @@ fn redirected(response: &Response, from: &Url) -> Option<Result<Url, Error>> {
 ///
 /// # Errors
 /// 69 where it did not come whole.
-pub fn body(response: &mut Response, limit: u64) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
-    let expected = response.content_length().filter(|length| *length <= limit).unwrap_or(4096);
-    let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(expected).unwrap_or(4096)));
-    let read = response.take(limit + 1).read_to_end(&mut bytes);
-    match read {
-        Ok(_) if bytes.len() as u64 > limit => Ok(None),
-        Ok(_) => Ok(Some(bytes)),
-        Err(error) => {
-            let timed_out = failure::find::<reqwest::Error>(&error).is_some_and(reqwest::Error::is_timeout);
-            Err(if timed_out { too_slow() } else { broken_off() })
+pub async fn body(response: &mut Response, limit: usize) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
+    let expected = response.content_length().and_then(|length| usize::try_from(length).ok());
+    let expected = expected.filter(|length| *length <= limit).unwrap_or(4096);
+    let mut bytes = Zeroizing::new(Vec::with_capacity(expected));
+    let broken = |error: reqwest::Error| if error.is_timeout() { too_slow() } else { broken_off() };
+    while let Some(part) = response.chunk().await.map_err(broken)? {
+        if part.len() > limit - bytes.len() {
+            return Ok(None);
         }
+        bytes.extend_from_slice(&part);
     }
+    Ok(Some(bytes))
 }
 
 fn too_late() -> Error {

@@ -26,8 +26,8 @@ pub struct Failure {
 }
 
 /// What to do where the kernel gives no thread, descriptor or memory.
-pub const LIMITED: &str = "is there a limit on the container's processes, open files or memory? A start takes a few \
-    threads, about ten descriptors and 8 MB";
+pub const LIMITED: &str = "is there a limit on the container's processes, open files or memory? A start takes about \
+    ten descriptors, 8 MB, and a thread to look a name up";
 
 /// What a try waits for, one after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

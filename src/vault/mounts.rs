@@ -96,7 +96,7 @@ fn look_up(
         if now.is_empty() {
             return Ok(());
         }
-        for found in in_parallel(client, &now, |path| one(client, token, path)) {
+        for found in in_parallel(client, &now, &async |path| one(client, token, path).await) {
             mounts.extend(found?);
         }
         left = later.into_iter().filter(|path| !now.contains(path)).collect();
@@ -144,16 +144,16 @@ fn is_below(path: &str, mount: &str) -> bool {
 
 /// All mounts at once; `None` where Vault refuses or does not have that.
 fn list(client: &Client, token: Option<&Secret>) -> Result<Option<Vec<Mount>>, Error> {
-    let answer = ask(client, token, Space::Secrets, MOUNTS.to_owned())?;
+    let answer = client.wait(ask(client, token, Space::Secrets, MOUNTS.to_owned()))?;
     Ok(answer.is_success().then(|| mounts(&answer.body.0)).flatten())
 }
 
 /// The mount of one path, where Vault tells it.
-fn one(client: &Client, token: Option<&Secret>, path: &Path) -> Result<Option<Mount>, Error> {
+async fn one(client: &Client, token: Option<&Secret>, path: &Path) -> Result<Option<Mount>, Error> {
     let namespace = client.namespace();
-    let mut answer = ask(client, token, Space::Secrets, format!("{MOUNTS}/{}", path.encoded()))?;
+    let mut answer = ask(client, token, Space::Secrets, format!("{MOUNTS}/{}", path.encoded())).await?;
     if let Some(namespace) = namespace.filter(|_| !answer.is_success()) {
-        answer = from_root(client, token, namespace, path)?.unwrap_or(answer);
+        answer = from_root(client, token, namespace, path).await?.unwrap_or(answer);
     }
     let data = answer.body.0.get("data").filter(|_| answer.is_success());
     Ok(data.and_then(|data| mount(in_path(path.as_str(), data.get("path")?.as_str()?, namespace)?, data)))
@@ -162,9 +162,14 @@ fn one(client: &Client, token: Option<&Secret>, path: &Path) -> Result<Option<Mo
 /// The same question in the root namespace: `OpenBao` tells a mount in a namespace below that of the request to nobody
 /// but root tokens, and there to everybody who may use it. What keeps tenants out of the root namespace may answer as
 /// it likes.
-fn from_root(client: &Client, token: Option<&Secret>, namespace: &str, path: &Path) -> Result<Option<Answer>, Error> {
+async fn from_root(
+    client: &Client,
+    token: Option<&Secret>,
+    namespace: &str,
+    path: &Path,
+) -> Result<Option<Answer>, Error> {
     let Ok(namespace) = Path::parse(namespace) else { return Ok(None) };
-    match ask(client, token, Space::Root, format!("{MOUNTS}/{}", namespace.join(path).encoded())) {
+    match ask(client, token, Space::Root, format!("{MOUNTS}/{}", namespace.join(path).encoded())).await {
         Err(error) if error.code == Code::Protocol => Ok(None),
         asked => asked.map(Some),
     }
@@ -181,9 +186,9 @@ fn in_path<'a>(path: &'a str, mount: &str, namespace: Option<&str>) -> Option<&'
     ends.filter_map(|end| path.get(..end)).find(is_mount)
 }
 
-fn ask(client: &Client, token: Option<&Secret>, space: Space, path: String) -> Result<Answer, Error> {
+async fn ask(client: &Client, token: Option<&Secret>, space: Space, path: String) -> Result<Answer, Error> {
     let what = format!("finding out the mounts ({path})");
-    client.send(&Request { token, repeat: Repeat::Freely, space, what, ..Request::new(Method::GET, path) })
+    client.answer(&Request { token, repeat: Repeat::Freely, space, what, ..Request::new(Method::GET, path) }).await
 }
 
 /// The mounts in an answer; `None` where it has another form.

@@ -1,60 +1,78 @@
 //! Requests that do not wait for one another.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::thread;
+use std::pin::pin;
+
+use futures_util::stream::{self, StreamExt};
+use tokio::task::yield_now;
 
 use crate::vault::client::Client;
 
-/// Threads that wait for an answer need little: what is read is on the heap.
-const STACK: usize = 256 << 10;
+/// So many requests are made, then they are sent: the server begins with the first ones while the next ones are made. Each
+/// part is a packet, and TCP sends no more than ten of them before an answer comes (RFC 6928).
+const PART: usize = 12;
 
 /// `work` on each item at once, as far as the connection allows, with the results in order. The first one goes alone
 /// where nothing has been sent yet: its answer tells how many may follow at once, over a connection that is there then.
-pub fn in_parallel<T: Sync, R: Send>(client: &Client, items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    let Some((first, rest)) = items.split_first() else { return Vec::new() };
-    if !client.is_connected() || rest.is_empty() {
-        let first = work(first);
-        return std::iter::once(first).chain(on_threads(client.parallel(), rest, &work)).collect();
-    }
-    on_threads(client.parallel(), items, &work)
+pub fn in_parallel<T, R>(client: &Client, items: &[T], work: &impl AsyncFn(&T) -> R) -> Vec<R> {
+    let alone = usize::from(!client.is_connected()).min(items.len());
+    let (first, rest) = items.split_at(alone);
+    client.wait(async {
+        let mut done = at_once(1, first, work).await;
+        done.extend(at_once(client.parallel(), rest, work).await);
+        done
+    })
 }
 
-fn on_threads<T: Sync, R: Send>(most: usize, items: &[T], work: &(impl Fn(&T) -> R + Sync)) -> Vec<R> {
-    let next = AtomicUsize::new(0);
-    let done = Mutex::new(items.iter().map(|_| None).collect::<Vec<_>>());
-    let take = || {
-        while let Some((at, item)) =
-            Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|at| Some((at, items.get(at)?)))
-        {
-            let result = work(item);
-            if let Some(place) = done.lock().unwrap_or_else(PoisonError::into_inner).get_mut(at) {
-                *place = Some(result);
-            }
+/// `work` on one item after the other.
+pub fn in_turn<T, R>(client: &Client, items: &[T], work: &impl AsyncFn(&T) -> R) -> Vec<R> {
+    client.wait(at_once(1, items, work))
+}
+
+async fn at_once<T, R>(most: usize, items: &[T], work: &impl AsyncFn(&T) -> R) -> Vec<R> {
+    let numbered = stream::iter(items.iter().enumerate()).then(async |(at, item)| {
+        if at % PART == PART - 1 {
+            yield_now().await;
         }
-    };
-    thread::scope(|scope| {
-        for _ in 1..most.min(items.len()) {
-            // Where there can be no more threads, those that there are do the work.
-            if thread::Builder::new().stack_size(STACK).spawn_scoped(scope, take).is_err() {
-                break;
-            }
-        }
-        take();
+        (at, item)
     });
-    done.into_inner().unwrap_or_else(PoisonError::into_inner).into_iter().flatten().collect()
+    let mut results = pin!(numbered.map(async |(at, item)| (at, work(item).await)).buffer_unordered(most));
+    let mut done: Vec<Option<R>> = items.iter().map(|_| None).collect();
+    while let Some((at, result)) = results.next().await {
+        if let Some(place) = done.get_mut(at) {
+            *place = Some(result);
+        }
+    }
+    done.into_iter().flatten().collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
+    use tokio::runtime::Builder;
+
     use super::*;
 
     #[test]
-    fn results_keep_their_order_whatever_the_number_of_threads() {
+    fn results_keep_their_order_and_no_more_than_so_many_are_under_way() {
         let items: Vec<usize> = (0..100).collect();
-        for most in [1, 3, 64, 1000] {
-            assert_eq!(on_threads(most, &items, &|item: &usize| item * 2), (0..200).step_by(2).collect::<Vec<_>>());
+        for (most, expected) in [(1, 1), (3, 3), (64, 64), (1000, 100)] {
+            let (under_way, peak) = (Cell::new(0), Cell::new(0));
+            let work = async |item: &usize| {
+                under_way.set(under_way.get() + 1);
+                peak.set(peak.get().max(under_way.get()));
+                // Later ones are done earlier.
+                for _ in *item..200 {
+                    yield_now().await;
+                }
+                under_way.set(under_way.get() - 1);
+                item * 2
+            };
+            let runtime = Builder::new_current_thread().build().expect("a runtime");
+            let done = runtime.block_on(at_once(most, &items, &work));
+            assert_eq!(done, (0..200).step_by(2).collect::<Vec<_>>());
+            assert_eq!(peak.get(), expected, "{most}");
+            assert!(runtime.block_on(at_once(most, &[] as &[usize], &work)).is_empty());
         }
-        assert_eq!(on_threads(8, &[] as &[u8], &|_| 1), Vec::<i32>::new());
     }
 }

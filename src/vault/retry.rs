@@ -3,8 +3,9 @@
 use std::fmt::Display;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
+
+use tokio::time::sleep;
 
 use crate::deadline::{Deadline, shown};
 use crate::error::Error;
@@ -96,16 +97,16 @@ impl Patience {
     ///
     /// # Errors
     /// The failure of the last try, with the number of tries and the time that they took.
-    pub fn persist<T>(
+    pub async fn persist<T>(
         &self,
         what: &str,
         at: &dyn Display,
         is_single: bool,
-        attempt: impl Fn() -> Tried<T>,
+        attempt: impl AsyncFn() -> Tried<T>,
     ) -> Result<T, Error> {
         let (mut tries, mut before) = (0, None);
         loop {
-            let outcome = attempt();
+            let outcome = attempt().await;
             tries += 1;
             let outcome =
                 if self.left().is_zero() { outcome.map_err(|error| cut(error, before.take())) } else { outcome };
@@ -114,7 +115,7 @@ impl Patience {
                 Tried::Final(error) => return Err(self.report(error, what, at, tries)),
                 Tried::Again(error, wait) => (error, wait),
             };
-            if is_single || self.pause(&error, wait, what, tries).is_none() {
+            if is_single || self.pause(&error, wait, what, tries).await.is_none() {
                 return Err(self.report(error, what, at, tries));
             }
             before = Some(error);
@@ -122,7 +123,7 @@ impl Patience {
     }
 
     /// Waits before the next try; `None` where there is to be none.
-    fn pause(&self, error: &Error, wait: Option<Duration>, what: &str, tries: u32) -> Option<()> {
+    async fn pause(&self, error: &Error, wait: Option<Duration>, what: &str, tries: u32) -> Option<()> {
         let left = self.left();
         let pause = wait.unwrap_or_else(|| backoff(tries - 1));
         let is_last = self.max_retries.is_some_and(|most| tries > most)
@@ -134,7 +135,7 @@ impl Patience {
         if self.pace.due() {
             log::warn!("{what}: {}; trying again for {}", self.redactor.clean(&error.message), shown(left));
         }
-        thread::sleep(pause.min(left));
+        sleep(pause.min(left)).await;
         (!self.left().is_zero()).then_some(())
     }
 

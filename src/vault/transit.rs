@@ -16,8 +16,8 @@ const SETTINGS: &str = "are VAULT_TRANSIT_KEY_ID and VAULT_TRANSIT_PATH the key 
 
 /// Decrypts a batch with the key of `path`, `transit/decrypt/<key>`. There is one result for each ciphertext, in their
 /// order.
-pub fn decrypt(client: &Client, session: &Session, path: &Path, batch: &[Secret]) -> Vec<Result<Secret, Error>> {
-    let results = send(client, session, path, batch).and_then(|answer| match results(&answer, batch.len()) {
+pub async fn decrypt(client: &Client, session: &Session, path: &Path, batch: &[Secret]) -> Vec<Result<Secret, Error>> {
+    let results = send(client, session, path, batch).await.and_then(|answer| match results(&answer, batch.len()) {
         Some(results) => Ok(results.into_iter().map(|result| plaintext(client.redactor(), path, result)).collect()),
         None if answer.is_success() => {
             Err(Error::new(Code::Protocol, format!("{path}: an answer without a result for each ciphertext")))
@@ -31,17 +31,18 @@ pub fn decrypt(client: &Client, session: &Session, path: &Path, batch: &[Secret]
     results.unwrap_or_else(|error| vec![Err(error); batch.len()])
 }
 
-fn send(client: &Client, session: &Session, path: &Path, batch: &[Secret]) -> Result<Answer, Error> {
+async fn send(client: &Client, session: &Session, path: &Path, batch: &[Secret]) -> Result<Answer, Error> {
     let items: Vec<Value> = batch.iter().map(|item| json!({ "ciphertext": item.expose_text() })).collect();
     let body = Secret::from(json!({ "batch_input": items }).to_string());
-    client.send(&Request {
+    let request = Request {
         token: session.token.as_ref(),
         body: Some(&body),
         // It changes nothing, but it may use up the token.
         repeat: Repeat::Freely,
         what: path.to_string(),
         ..Request::new(Method::POST, path.encoded())
-    })
+    };
+    client.answer(&request).await
 }
 
 /// The results, which come with a refusal too where every one of them is one.

@@ -1,14 +1,13 @@
 //! The HTTP library, set up as every connection of ours needs it.
 
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::blocking::{Client as Http, RequestBuilder, Response};
 use reqwest::redirect::Policy;
-use reqwest::{Method, Proxy, Url, retry};
+use reqwest::{Client as Http, Method, Proxy, RequestBuilder, Response, Url, retry};
 use rustls::ClientConfig;
+use tokio::runtime::{Builder, Runtime};
 
 use crate::error::{Code, Error};
 use crate::vault::connections::{Connections, Count};
@@ -18,9 +17,11 @@ use crate::vault::failure::{self, Awaited, Failure};
 /// DNS, TCP and TLS take at most this much of one try.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// Sends requests over connections that it keeps.
+/// Sends requests over connections that it keeps. All of it happens on the thread that waits: a thread for the library, as
+/// its blocking client has one, and one for each request under way, would cost more than many a request.
 pub struct Transport {
     http: Http,
+    runtime: Runtime,
     connections: Connections,
     resolver: Resolver,
     is_socket: bool,
@@ -30,7 +31,7 @@ impl Transport {
     /// One without connections; `socket` is one to talk to instead of the network.
     ///
     /// # Errors
-    /// 69 where the kernel gives no thread or descriptor, 70 where the library fails.
+    /// 69 where the kernel gives no descriptor, 70 where the library fails.
     pub fn new(
         tls: ClientConfig,
         resolver: Resolver,
@@ -44,7 +45,6 @@ impl Transport {
             // Its own would be neither counted nor waited for.
             .retry(retry::never())
             .referer(false)
-            .timeout(None)
             .connect_timeout(CONNECT)
             .connector_layer(connections.clone())
             .tls_backend_preconfigured(tls)
@@ -56,8 +56,15 @@ impl Transport {
         if let Some(socket) = socket {
             builder = builder.unix_socket(socket);
         }
-        let http = builder.build().map_err(|error| unbuilt(&error))?;
-        Ok(Transport { http, connections, resolver, is_socket: socket.is_some() })
+        let http = builder.build().map_err(|error| unbuilt(Code::Internal, failure::root(&error)))?;
+        let runtime = Builder::new_current_thread().enable_io().enable_time().build();
+        let runtime = runtime.map_err(|error| unbuilt(Code::Unavailable, &error).hint(failure::LIMITED))?;
+        Ok(Transport { http, runtime, connections, resolver, is_socket: socket.is_some() })
+    }
+
+    /// Waits until something is done, and does meanwhile what connections want.
+    pub fn wait<T>(&self, work: impl Future<Output = T>) -> T {
+        self.runtime.block_on(work)
     }
 
     /// A request to be sent within this time, to the end of its answer.
@@ -69,9 +76,9 @@ impl Transport {
     ///
     /// # Errors
     /// Why there is no answer to it.
-    pub fn send(&self, request: RequestBuilder) -> Result<Response, Failure> {
+    pub async fn send(&self, request: RequestBuilder) -> Result<Response, Failure> {
         let before = self.connections.count();
-        request.send().map_err(|error| failure::understand(&error, self.awaited(before), self.is_socket))
+        request.send().await.map_err(|error| failure::understand(&error, self.awaited(before), self.is_socket))
     }
 
     /// What a request that has run out of time, and was begun then, has waited for.
@@ -84,11 +91,6 @@ impl Transport {
     }
 }
 
-/// The library begins with a thread and a few descriptors: the kernel may refuse both, which is no bug.
-fn unbuilt(error: &reqwest::Error) -> Error {
-    let message = format!("the HTTP client: {}", failure::root(error));
-    match failure::find::<io::Error>(error) {
-        Some(_) => Error::new(Code::Unavailable, message).hint(failure::LIMITED),
-        None => Error::new(Code::Internal, message),
-    }
+fn unbuilt(code: Code, error: &dyn std::error::Error) -> Error {
+    Error::new(code, format!("the HTTP client: {error}"))
 }

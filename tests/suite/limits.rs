@@ -62,7 +62,7 @@ fn without_another_thread_nothing_is_started_and_the_limit_is_named() {
 fn little_memory_is_enough_and_less_is_said() {
     on_both_schemes(|served| {
         let started = |value: rlim_t| is_started(&limited(start(served).build(), Resource::RLIMIT_AS, value << 20));
-        // The stack of a thread is the first large thing that it asks for; what is mapped and never touched counts too.
+        // What is mapped and never touched counts too.
         assert!([32, 48, 64].map(started).iter().is_sorted());
         assert!(started(512));
     });
