@@ -1,4 +1,5 @@
-//! A start over a network with 20 ms for the way there and back: how many round trips it takes, and what it costs beyond.
+//! A start over a network with 20 ms for the way there and back: how many round trips it takes, what it costs beyond, and
+//! what of that the server works.
 
 use std::time::{Duration, Instant};
 
@@ -17,13 +18,19 @@ pub(crate) fn run() -> String {
         Ok(far) => far,
         Err(error) => return format!("not run: no network of its own: {error}\n"),
     };
-    let mut rows = rows(&far, "test server", &own(&far));
+    far.calibrate(ROUND_TRIP);
+    let found = far.round_trip().as_secs_f64() * 1000.0;
+    let mut rows = rows(&far, "test server", &own(&far), None);
     match real(&far) {
-        Some((name, job)) => rows.extend(self::rows(&far, &name, &job)),
+        Some((real, job)) => {
+            let name = format!("real server {}", real.version());
+            rows.extend(self::rows(&far, &name, &job, Some(real)));
+        }
         None => rows.push(vec!["not run: no bao or vault on the PATH".to_owned()]),
     }
-    let title = "A start over a network with a round-trip time of 20 ms, TLS 1.3 and HTTP/2";
-    table(title, &["server", "", "round trips", "time", "beyond the round trips"], &rows)
+    let title = format!("A start over a network with a round-trip time of {}, TLS 1.3 and HTTP/2", ms(found));
+    let columns = ["server", "", "round trips", "time", "beyond the round trips", "the server's processor time"];
+    table(&title, &columns, &rows)
 }
 
 fn own(far: &Far) -> Job {
@@ -33,17 +40,17 @@ fn own(far: &Far) -> Job {
 }
 
 /// A real server on the other host. Its certificate is for `localhost`.
-fn real(far: &Far) -> Option<(String, Job)> {
+fn real(far: &Far) -> Option<(&'static RealVault, Job)> {
     far.on(Side::Far, || {
         let real: &'static RealVault = Box::leak(Box::new(RealVault::on_every_address()?));
         let mut job = Job::new(&Target::from(real), SECRETS, 1);
         job.addr = real.addr().replace("127.0.0.1", &Far::address(Side::Far).to_string());
         job.server_name = Some("localhost".to_owned());
-        Some((format!("real server {}", real.version()), job))
+        Some((real, job))
     })
 }
 
-fn rows(far: &Far, server: &str, job: &Job) -> Vec<Vec<String>> {
+fn rows(far: &Far, server: &str, job: &Job, real: Option<&RealVault>) -> Vec<Vec<String>> {
     [
         ("1 secret", 1, "data/", "false"),
         ("50 secrets", SECRETS, "data/", "false"),
@@ -51,16 +58,32 @@ fn rows(far: &Far, server: &str, job: &Job) -> Vec<Vec<String>> {
         ("1 secret, token revoked", 1, "data/", "true"),
         ("50 secrets, version to be found out, token revoked", SECRETS, "", "true"),
     ]
-    .map(|(what, secrets, data, revoke)| row(far, server, what, &job.start(secrets, secrets, data, revoke)))
+    .map(|(what, secrets, data, revoke)| {
+        let start = job.start(secrets, secrets, data, revoke);
+        let (found, work) = (row(far, &start), real.map_or_else(String::new, |real| work(far, real, &start)));
+        [vec![server.to_owned(), what.to_owned()], found, vec![work]].concat()
+    })
     .into()
 }
 
-fn row(far: &Far, server: &str, what: &str, start: &Rival) -> Vec<String> {
+/// The processor time that a server takes for a start. It goes on for a moment when the start is over.
+fn work(far: &Far, real: &RealVault, start: &Rival) -> String {
+    let before = real.processor_time();
+    far.on(Side::Near, || {
+        for _ in 0..RUNS {
+            start.time();
+        }
+    });
+    let runs = u32::try_from(RUNS).expect("few");
+    ms((real.processor_time().saturating_sub(before) / runs).as_secs_f64() * 1000.0)
+}
+
+fn row(far: &Far, start: &Rival) -> Vec<String> {
     let runs: Vec<(u32, f64)> = (0..RUNS).map(|_| once(far, start)).collect();
     let trips = median(runs.iter().map(|(trips, _)| f64::from(*trips)).collect());
     let time = median(runs.iter().map(|(_, time)| *time).collect());
     let beyond = time - trips * ROUND_TRIP.as_secs_f64() * 1000.0;
-    vec![server.to_owned(), what.to_owned(), format!("{trips:.0}"), ms(time), ms(beyond)]
+    vec![format!("{trips:.0}"), ms(time), ms(beyond)]
 }
 
 /// The round trips of a start, and its time in milliseconds.

@@ -7,11 +7,11 @@ use std::collections::VecDeque;
 use std::ffi::CStr;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, TcpStream};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sched::{CloneFlags, setns, unshare};
+use nix::sys::prctl::set_timerslack;
 use nix::sys::time::TimeSpec;
 
 /// Addresses for documentation (RFC 5737): nobody else's.
@@ -26,6 +27,10 @@ const ADDRESSES: [Ipv4Addr; 2] = [Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(192
 const DEVICE: &CStr = c"far0";
 /// The devices' MTU, in bytes: no packet is larger.
 const PACKET: usize = 1500;
+/// A port that nobody listens on: the kernel refuses a connection to it at once (RFC 863, which nobody serves any more).
+const CLOSED: u16 = 9;
+/// How often a round trip is measured.
+const MEASURED: usize = 21;
 /// How long the cable sleeps at most before it looks whether it is still wanted.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -33,6 +38,8 @@ const LOOK: Duration = Duration::from_millis(50);
 pub struct Far {
     hosts: [Host; 2],
     count: Arc<Mutex<Count>>,
+    /// Of a packet, in nanoseconds.
+    delay: Arc<AtomicU64>,
     wanted: Arc<AtomicBool>,
     cable: Option<JoinHandle<()>>,
 }
@@ -79,14 +86,15 @@ impl Far {
         let (near, near_device) = host(Side::Near)?;
         let (far, far_device) = host(Side::Far)?;
         let (count, wanted) = (Arc::default(), Arc::new(AtomicBool::new(true)));
+        let delay = Arc::new(AtomicU64::new(nanoseconds(round_trip / 2)));
         let cable = Cable {
             devices: [near_device, far_device],
-            delay: round_trip / 2,
+            delay: Arc::clone(&delay),
             count: Arc::clone(&count),
             on_the_way: VecDeque::new(),
         };
         let flag = Arc::clone(&wanted);
-        Ok(Self { hosts: [near, far], count, wanted, cable: Some(thread::spawn(move || cable.carry(&flag))) })
+        Ok(Self { hosts: [near, far], count, delay, wanted, cable: Some(thread::spawn(move || cable.carry(&flag))) })
     }
 
     /// The address of a host.
@@ -102,6 +110,25 @@ impl Far {
             work()
         };
         thread::scope(|scope| scope.spawn(inside).join().expect("the work"))
+    }
+
+    /// Makes the way there and back take this long as a client sees it: what the machine needs to carry a packet is part of it. Nothing
+    /// is to be on the way meanwhile.
+    pub fn calibrate(&self, round_trip: Duration) {
+        let excess = self.round_trip().saturating_sub(round_trip);
+        self.delay.fetch_sub(nanoseconds(excess / 2), Ordering::Relaxed);
+    }
+
+    /// How long the way there and back takes as a client sees it: the median of connections that are refused.
+    pub fn round_trip(&self) -> Duration {
+        let refused = || {
+            let began = Instant::now();
+            assert!(TcpStream::connect((Self::address(Side::Far), CLOSED)).is_err(), "nobody listens");
+            began.elapsed()
+        };
+        let mut took: Vec<Duration> = self.on(Side::Near, || (0..MEASURED).map(|_| refused()).collect());
+        took.sort();
+        took[MEASURED / 2]
     }
 
     /// Counts from here.
@@ -179,14 +206,16 @@ fn device() -> io::Result<File> {
 /// Carries packets from each device to the other one.
 struct Cable {
     devices: [File; 2],
-    delay: Duration,
+    delay: Arc<AtomicU64>,
     count: Arc<Mutex<Count>>,
-    /// In the order in which they are due: the delay is the same for all of them.
+    /// In the order in which they are due: the delay is the same for all that are under way at one time.
     on_the_way: VecDeque<Packet>,
 }
 
 impl Cable {
     fn carry(mut self, wanted: &AtomicBool) {
+        // In nanoseconds; the usual 50000 would be on top of each half round trip (prctl(2)). Where it is refused, they are.
+        let _ = set_timerslack(1);
         while wanted.load(Ordering::Relaxed) {
             self.deliver();
             self.wait();
@@ -213,8 +242,9 @@ impl Cable {
                 continue;
             }
             let (clock, epoch) = self.sent(from, bytes);
+            let delay = Duration::from_nanos(self.delay.load(Ordering::Relaxed));
             self.on_the_way.push_back(Packet {
-                due: Instant::now() + self.delay,
+                due: Instant::now() + delay,
                 from,
                 clock,
                 epoch,
@@ -245,6 +275,10 @@ impl Cable {
             let _ = (&self.devices[to as usize]).write(&packet.bytes);
         }
     }
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    time.as_nanos().try_into().expect("less than centuries")
 }
 
 fn lock(count: &Mutex<Count>) -> MutexGuard<'_, Count> {

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
-use nix::unistd::Pid;
+use nix::unistd::{Pid, SysconfVar, sysconf};
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -27,6 +27,7 @@ pub struct RealVault {
     root_token: String,
     ca: Option<PathBuf>,
     version: String,
+    pid: Pid,
 }
 
 impl RealVault {
@@ -73,6 +74,17 @@ impl RealVault {
         Operator::http(&self.addr, &self.root_token, self.ca())
     }
 
+    /// The processor time that it has taken so far, all threads together: `utime` and `stime` of proc_pid_stat(5), in ticks.
+    pub fn processor_time(&self) -> Duration {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).expect("a process of ours");
+        let after_name = stat.rsplit(')').next().expect("a name in parentheses");
+        // The state is the third field, and the first one here.
+        let fields = after_name.split_whitespace().skip(14 - 3).take(2);
+        let ticks: u64 = fields.map(|field| field.parse::<u64>().expect("a number")).sum();
+        let per_second = sysconf(SysconfVar::CLK_TCK).ok().flatten().expect("a clock that ticks");
+        Duration::from_millis(ticks * 1000 / u64::try_from(per_second).expect("some"))
+    }
+
     fn start(binary: &Path, ip: Ipv4Addr, tls: bool) -> Self {
         let port = free_port();
         let root_token = format!("root-{}", Uuid::new_v4().simple());
@@ -82,11 +94,11 @@ impl RealVault {
             command.arg("-dev-tls").arg(format!("-dev-tls-cert-dir={}", home.display()));
         }
         let log = home.join("log");
-        keep_running(command, &log, Signal::SIGKILL);
+        let pid = keep_running(command, &log, Signal::SIGKILL);
         let scheme = if tls { "https" } else { "http" };
         let addr = format!("{scheme}://127.0.0.1:{port}");
         let ca = tls.then(|| home.join("vault-ca.pem"));
-        let mut real = Self { addr, root_token, ca, version: String::new() };
+        let mut real = Self { addr, root_token, ca, version: String::new(), pid };
         wait_until_ready(port, &log, || real.operator());
         let version = real.operator().read("sys/seal-status")["version"].as_str().unwrap_or_default().to_owned();
         real.version = version;
