@@ -19,16 +19,17 @@ pub(crate) fn run() -> String {
         Err(error) => return format!("not run: no network of its own: {error}\n"),
     };
     far.calibrate(ROUND_TRIP);
-    let found = far.round_trip().as_secs_f64() * 1000.0;
-    let mut rows = rows(&far, "test server", &own(&far), None);
-    match real(&far) {
+    let network = Network { round_trip: far.round_trip().as_secs_f64() * 1000.0, far };
+    let mut rows = network.rows("test server", &own(&network.far), None);
+    match real(&network.far) {
         Some((real, job)) => {
             let name = format!("real server {}", real.version());
-            rows.extend(self::rows(&far, &name, &job, Some(real)));
+            rows.extend(network.rows(&name, &job, Some(real)));
         }
         None => rows.push(vec!["not run: no bao or vault on the PATH".to_owned()]),
     }
-    let title = format!("A start over a network with a round-trip time of {}, TLS 1.3 and HTTP/2", ms(found));
+    let title =
+        format!("A start over a network with a round-trip time of {}, TLS 1.3 and HTTP/2", ms(network.round_trip));
     let columns = ["server", "", "round trips", "time", "beyond the round trips", "the server's processor time"];
     table(&title, &columns, &rows)
 }
@@ -50,53 +51,60 @@ fn real(far: &Far) -> Option<(&'static RealVault, Job)> {
     })
 }
 
-fn rows(far: &Far, server: &str, job: &Job, real: Option<&RealVault>) -> Vec<Vec<String>> {
-    [
-        ("1 secret", 1, "data/", "false"),
-        ("50 secrets", SECRETS, "data/", "false"),
-        ("1 secret, version to be found out", 1, "", "false"),
-        ("1 secret, token revoked", 1, "data/", "true"),
-        ("50 secrets, version to be found out, token revoked", SECRETS, "", "true"),
-    ]
-    .map(|(what, secrets, data, revoke)| {
-        let start = job.start(secrets, secrets, data, revoke);
-        let (found, work) = (row(far, &start), real.map_or_else(String::new, |real| work(far, real, &start)));
-        [vec![server.to_owned(), what.to_owned()], found, vec![work]].concat()
-    })
-    .into()
+struct Network {
+    far: Far,
+    /// In milliseconds, as a client sees it.
+    round_trip: f64,
 }
 
-/// The processor time that a server takes for a start. It goes on for a moment when the start is over.
-fn work(far: &Far, real: &RealVault, start: &Rival) -> String {
-    let before = real.processor_time();
-    far.on(Side::Near, || {
-        for _ in 0..RUNS {
-            start.time();
-        }
-    });
-    let runs = u32::try_from(RUNS).expect("few");
-    ms((real.processor_time().saturating_sub(before) / runs).as_secs_f64() * 1000.0)
-}
+impl Network {
+    fn rows(&self, server: &str, job: &Job, real: Option<&RealVault>) -> Vec<Vec<String>> {
+        [
+            ("1 secret", 1, "data/", "false"),
+            ("50 secrets", SECRETS, "data/", "false"),
+            ("1 secret, version to be found out", 1, "", "false"),
+            ("1 secret, token revoked", 1, "data/", "true"),
+            ("50 secrets, version to be found out, token revoked", SECRETS, "", "true"),
+        ]
+        .map(|(what, secrets, data, revoke)| {
+            let start = job.start(secrets, secrets, data, revoke);
+            let (found, work) = (self.row(&start), real.map_or_else(String::new, |real| self.work(real, &start)));
+            [vec![server.to_owned(), what.to_owned()], found, vec![work]].concat()
+        })
+        .into()
+    }
 
-fn row(far: &Far, start: &Rival) -> Vec<String> {
-    let runs: Vec<(u32, f64)> = (0..RUNS).map(|_| once(far, start)).collect();
-    let trips = median(runs.iter().map(|(trips, _)| f64::from(*trips)).collect());
-    let time = median(runs.iter().map(|(_, time)| *time).collect());
-    let beyond = time - trips * ROUND_TRIP.as_secs_f64() * 1000.0;
-    vec![format!("{trips:.0}"), ms(time), ms(beyond)]
-}
+    fn row(&self, start: &Rival) -> Vec<String> {
+        let runs: Vec<(u32, f64)> = (0..RUNS).map(|_| self.once(start)).collect();
+        let trips = median(runs.iter().map(|(trips, _)| f64::from(*trips)).collect());
+        let time = median(runs.iter().map(|(_, time)| *time).collect());
+        vec![format!("{trips:.0}"), ms(time), ms(time - trips * self.round_trip)]
+    }
 
-/// The round trips of a start, and its time in milliseconds.
-fn once(far: &Far, start: &Rival) -> (u32, f64) {
-    far.reset();
-    let took = far.on(Side::Near, || start.time());
-    let began = Instant::now();
-    let trips = loop {
-        match far.round_trips() {
-            Some(trips) => break trips,
-            None => assert!(began.elapsed() < Duration::from_secs(5), "no connection was closed"),
-        }
-        std::thread::yield_now();
-    };
-    (trips, took.as_secs_f64() * 1000.0)
+    /// The round trips of a start, and its time in milliseconds.
+    fn once(&self, start: &Rival) -> (u32, f64) {
+        self.far.reset();
+        let took = self.far.on(Side::Near, || start.time());
+        let began = Instant::now();
+        let trips = loop {
+            match self.far.round_trips() {
+                Some(trips) => break trips,
+                None => assert!(began.elapsed() < Duration::from_secs(5), "no connection was closed"),
+            }
+            std::thread::yield_now();
+        };
+        (trips, took.as_secs_f64() * 1000.0)
+    }
+
+    /// The processor time that a server takes for a start. It goes on for a moment when the start is over.
+    fn work(&self, real: &RealVault, start: &Rival) -> String {
+        let before = real.processor_time();
+        self.far.on(Side::Near, || {
+            for _ in 0..RUNS {
+                start.time();
+            }
+        });
+        let runs = u32::try_from(RUNS).expect("few");
+        ms((real.processor_time().saturating_sub(before) / runs).as_secs_f64() * 1000.0)
+    }
 }
