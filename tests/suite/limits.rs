@@ -4,9 +4,11 @@ use std::process::{Command, Stdio};
 
 use nix::libc::rlim_t;
 use nix::sys::resource::{Resource, setrlimit};
+use test_vault::json;
 
-use crate::launch::{FETCHED, Ordinary, Served, before_exec};
-use crate::support::{Ended, Run};
+use crate::launch::{FETCHED, Ordinary, Served, as_root, before_exec};
+use crate::memory::frozen::Frozen;
+use crate::support::{Ended, Run, binary};
 
 fn start(served: &Served) -> Run {
     served.with_approle().options(["--max-retries", "2"]).shell("echo $PASSWORD")
@@ -55,6 +57,22 @@ fn without_another_thread_nothing_is_started_and_the_limit_is_named() {
         // Each thread counts, the first one too, and all that its user runs beside it.
         let [one, _, _, many] = [1, 2, 3, 10_000].map(started);
         assert_eq!((one, many), (false, true));
+    });
+}
+
+#[test]
+fn only_a_name_takes_another_thread() {
+    as_root("limits::only_a_name_takes_another_thread", || {
+        on_both_schemes(|served| {
+            let put = |number| served.vault.operator().kv_put("secret", 2, &format!("s{number}"), json!({ "k": "v" }));
+            (0..30).for_each(put);
+            let reference = |number| format!("vault:secret/data/s{number}#k");
+            let run = (0..30).fold(start(served), |run, number| run.env(format!("S{number}"), reference(number)));
+            let begun = |run: &Run| Frozen::start(&binary(), run).begun;
+            let by_name = run.clone().env("VAULT_ADDR", served.vault.addr().replace("127.0.0.1", "localhost"));
+            assert_eq!(begun(&run), 0);
+            assert_ne!(begun(&by_name), 0, "no thread was counted");
+        });
     });
 }
 

@@ -22,6 +22,8 @@ pub(crate) struct Frozen {
     memory: Memory,
     /// Its other threads that have not ended.
     threads: BTreeSet<Pid>,
+    /// How many of them there have been.
+    pub(crate) begun: usize,
     /// The system calls, of all threads, that make a file or open one for writing.
     pub(crate) writing: Vec<String>,
 }
@@ -47,7 +49,8 @@ impl Frozen {
         assert_eq!(waitpid(pid, None), Ok(WaitStatus::Stopped(pid, Signal::SIGTRAP)), "stopped by its start");
         let options = Options::PTRACE_O_TRACESYSGOOD | Options::PTRACE_O_EXITKILL | Options::PTRACE_O_TRACECLONE;
         ptrace::setoptions(pid, options | Options::PTRACE_O_TRACEEXEC).expect("traced");
-        let mut frozen = Frozen { child, memory: Memory::of(pid), threads: BTreeSet::new(), writing: Vec::new() };
+        let mut frozen =
+            Frozen { child, memory: Memory::of(pid), threads: BTreeSet::new(), begun: 0, writing: Vec::new() };
         frozen.go_to_execve(is_program);
         // What was opened before may be that of another program.
         frozen.memory = Memory::of(pid);
@@ -73,7 +76,10 @@ impl Frozen {
                     Some((thread, None))
                 }
                 // A thread begins with a stop.
-                WaitStatus::Stopped(thread, Signal::SIGSTOP) if self.threads.insert(thread) => Some((thread, None)),
+                WaitStatus::Stopped(thread, Signal::SIGSTOP) if self.threads.insert(thread) => {
+                    self.begun += 1;
+                    Some((thread, None))
+                }
                 WaitStatus::Stopped(thread, signal) => Some((thread, Some(signal))),
                 WaitStatus::PtraceEvent(thread, _, event) if event == libc::PTRACE_EVENT_EXEC => {
                     has_executed = true;
