@@ -43,7 +43,7 @@ impl Job {
             addr: target.addr(),
             ca: target.ca_file().map(|file| file.display().to_string()),
             server_name: None,
-            token: target.root_token(),
+            token: operator.create_token(json!({ "policies": [mount] })),
             role_id: operator.role_id(&auth, "app"),
             secret_id: operator.secret_id(&auth, "app", json!({})),
             auth,
@@ -81,6 +81,17 @@ impl Job {
             words.push("--next".to_owned());
             self.ask(&mut words, &["--header", &token], &format!("{}/data/s{secret}", self.mount));
         }
+        Rival { words, environment: Vec::new() }
+    }
+
+    /// h2load, a client for measuring servers, making the same reads at once over one connection with a token that is given to it. It
+    /// verifies no certificate, and looks at no answer.
+    pub(crate) fn h2load(&self, secrets: usize) -> Rival {
+        let number = secrets.to_string();
+        let words = ["h2load", "--clients=1", "--requests", &number, "--max-concurrent-streams", &number, "--header"];
+        let mut words = words.map(String::from).to_vec();
+        words.push(format!("X-Vault-Token: {}", self.token));
+        words.extend((0..secrets).map(|secret| format!("{}/v1/{}/data/s{secret}", self.addr, self.mount)));
         Rival { words, environment: Vec::new() }
     }
 

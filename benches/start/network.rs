@@ -8,6 +8,7 @@ use test_vault::{Far, RealVault, Side, Target, TestVault};
 use crate::job::Job;
 use crate::table::{ms, table};
 use crate::timing::{Rival, median};
+use crate::tools::is_there;
 
 const ROUND_TRIP: Duration = Duration::from_millis(20);
 const RUNS: usize = 20;
@@ -66,12 +67,14 @@ impl Network {
             ("1 secret, token revoked", 1, "data/", "true"),
             ("50 secrets, version to be found out, token revoked", SECRETS, "", "true"),
         ]
-        .map(|(what, secrets, data, revoke)| {
-            let start = job.start(secrets, secrets, data, revoke);
+        .into_iter()
+        .map(|(what, secrets, data, revoke)| (what, job.start(secrets, secrets, data, revoke)))
+        .chain(is_there("h2load").then(|| ("50 reads by h2load, without a login", job.h2load(SECRETS))))
+        .map(|(what, start)| {
             let (found, work) = (self.row(&start), real.map_or_else(String::new, |real| self.work(real, &start)));
             [vec![server.to_owned(), what.to_owned()], found, vec![work]].concat()
         })
-        .into()
+        .collect()
     }
 
     fn row(&self, start: &Rival) -> Vec<String> {
