@@ -22,10 +22,10 @@ type Said = Option<Result<Vec<SocketAddr>, String>>;
 pub struct Resolver {
     /// The name in the URL, and the name whose addresses are used.
     alias: Option<(String, String)>,
-    under_way: Arc<Mutex<Option<Lookup>>>,
+    last: Arc<Mutex<Option<Lookup>>>,
 }
 
-/// A lookup whose result nobody has had yet.
+/// A lookup that is under way, or has found something.
 #[derive(Clone, Debug)]
 struct Lookup {
     name: String,
@@ -40,22 +40,27 @@ impl Resolver {
 
     /// Whether the C library has been asked and has not answered.
     pub fn is_waiting(&self) -> bool {
-        self.under_way().as_ref().is_some_and(|lookup| lookup.said.borrow().is_none())
+        self.last().as_ref().is_some_and(|lookup| lookup.said.borrow().is_none())
     }
 
-    fn under_way(&self) -> MutexGuard<'_, Option<Lookup>> {
-        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Asks anew for the next connection, if all has been said: what was found is good until something fails.
+    pub fn forget(&self) {
+        self.last().take_if(|lookup| lookup.said.borrow().is_some());
     }
 
-    /// The lookup that is under way, or a new one. A name server that is dead costs glibc as much time as one try has: the
-    /// next try must not begin anew.
+    fn last(&self) -> MutexGuard<'_, Option<Lookup>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The lookup that there is, or a new one: one is enough for connections that are made together. A name server that is
+    /// dead costs glibc as much time as one try has, so the next try must not begin anew either.
     fn look_up(&self, name: String) -> io::Result<watch::Receiver<Said>> {
-        let mut under_way = self.under_way();
-        if let Some(lookup) = under_way.as_ref().filter(|lookup| lookup.name == name) {
+        let mut last = self.last();
+        if let Some(lookup) = last.as_ref().filter(|lookup| lookup.name == name) {
             return Ok(lookup.said.clone());
         }
         let said = ask(name.clone())?;
-        *under_way = Some(Lookup { name, said: said.clone() });
+        *last = Some(Lookup { name, said: said.clone() });
         Ok(said)
     }
 }
@@ -82,7 +87,6 @@ impl Resolve for Resolver {
         Box::pin(async move {
             let mut said = resolver.look_up(name)?;
             let found = said.wait_for(Option::is_some).await?.clone();
-            *resolver.under_way() = None;
             let addresses = found.unwrap_or(Ok(Vec::new())).map_err(io::Error::other)?;
             Ok(Box::new(addresses.into_iter()) as Addrs)
         })

@@ -78,7 +78,11 @@ impl Transport {
     /// Why there is no answer to it.
     pub async fn send(&self, request: RequestBuilder) -> Result<Response, Failure> {
         let before = self.connections.count();
-        request.send().await.map_err(|error| failure::understand(&error, self.awaited(before), self.is_socket))
+        request.send().await.map_err(|error| {
+            let failure = failure::understand(&error, self.awaited(before), self.is_socket);
+            self.resolver.forget();
+            failure
+        })
     }
 
     /// What a request that has run out of time, and was begun then, has waited for.

@@ -1,10 +1,13 @@
 //! What becomes of the server's name: in a network of their own, starts ask a name server of the test. The debug build asks
 //! it through glibc, the static one through musl.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::Duration;
 
-use test_vault::{Gate, Names, Shut, name_server};
+use test_vault::{Gate, Names, Shut, json, name_server};
 
 use super::{LONG, Outcome, Phase, RETRIES, Transport, outcome};
 use crate::launch::Served;
@@ -125,4 +128,63 @@ fn a_first_name_server_that_is_dead_stops_no_start() {
         assert!(outcome.ended.started(), "{}", outcome.ended.stderr);
         assert_eq!(Phase::Login.count(&served.vault), 1);
     });
+}
+
+/// A lookup asks for addresses of both kinds.
+const QUESTIONS: usize = 2;
+
+/// A name server with this address for what is asked first, one lookup, and the test's own for what is asked later. It
+/// counts the questions.
+fn moving(first: IpAddr) -> Arc<AtomicUsize> {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    name_server("127.0.0.1:53".parse().expect("an address"), move |_| {
+        let is_first = count.fetch_add(1, Ordering::Relaxed) < QUESTIONS;
+        Names::Addresses(vec![if is_first { first } else { HERE }])
+    });
+    asked
+}
+
+#[test]
+fn a_name_is_looked_up_once_for_all_connections() {
+    alone(
+        "faults::names::a_name_is_looked_up_once_for_all_connections",
+        NETWORK,
+        &[("/etc/resolv.conf", RESOLVER)],
+        || {
+            let asked = moving(HERE);
+            let served = Transport::Http.serve();
+            let put = |number| served.vault.operator().kv_put("secret", 2, &format!("s{number}"), json!({ "k": "v" }));
+            (0..20).for_each(put);
+            let run = by_name(served.with_approle(), "http", "vault", served.vault.socket_addr().port());
+            let reference = |number| format!("vault:secret/data/s{number}#k");
+            let outcome =
+                outcome((0..20).fold(run, |run, number| run.env(format!("S{number}"), reference(number))), LONG);
+            assert!(outcome.ended.started(), "{}", outcome.ended.stderr);
+            assert!(served.vault.connections() > 2, "they were not made in parallel");
+            assert_eq!(asked.load(Ordering::Relaxed), QUESTIONS);
+        },
+    );
+}
+
+/// What is at the first address takes a connection and ends it: the name is not good for that address any more.
+#[test]
+fn a_name_that_has_moved_is_looked_up_again() {
+    alone(
+        "faults::names::a_name_that_has_moved_is_looked_up_again",
+        NETWORK,
+        &[("/etc/resolv.conf", RESOLVER)],
+        || {
+            let asked = moving(CLOSED);
+            let served = Transport::Http.serve();
+            let port = served.vault.socket_addr().port();
+            let left = TcpListener::bind((CLOSED, port)).expect("a free port");
+            let gone = thread::spawn(move || drop(left.accept().expect("a connection")));
+            let run = by_name(served.with_token(), "http", "vault", port).option("--kv-version=2");
+            let outcome = outcome(run.option(format!("--max-retries={RETRIES}")), LONG);
+            gone.join().expect("it was connected to");
+            assert!(outcome.ended.started(), "{}", outcome.ended.stderr);
+            assert_eq!(asked.load(Ordering::Relaxed), 2 * QUESTIONS);
+        },
+    );
 }
