@@ -25,8 +25,9 @@ use crate::vault::transport::Transport;
 const LIMIT: usize = 4 << 20;
 /// Parallel requests over HTTP/1.1, each on a connection of its own.
 const PARALLEL_HTTP1: usize = 8;
-/// Parallel requests over HTTP/2, all on one connection; Go's servers allow 250.
-const PARALLEL_HTTP2: usize = 64;
+/// Parallel requests over HTTP/2, all on one connection. Go's servers allow 250; where a server allows fewer, the others
+/// wait for their turn.
+const PARALLEL_HTTP2: usize = 128;
 
 const BAD_TOKEN: &str = "the token is wrong, expired, revoked or used up, or not for this address and namespace";
 const ELSEWHERE: &str = "a token is good for its own namespace and those below it, and VAULT_NAMESPACE, that of the \

@@ -49,6 +49,15 @@ fn over_http_2_everything_takes_one_connection_and_one_request_each() {
 }
 
 #[test]
+fn a_server_that_takes_few_requests_at_once_gets_the_others_later() {
+    for most in [1, 10, 100] {
+        let target = Target::from(TestVault::builder().https().streams(most).start());
+        let (_, run) = secrets(&target, 150, "data/");
+        assert_eq!(counted(target.own().expect("own"), &run), (1 + 150 + 1, 1), "{most}");
+    }
+}
+
+#[test]
 fn the_requests_go_login_mounts_reads_revocation() {
     let target = Target::from(TestVault::builder().https().start());
     let (role, run) = secrets(&target, 3, "");

@@ -126,11 +126,16 @@ async fn serve<S: Socket>(socket: S, http2: bool, service: Arc<Service>, number:
 }
 
 async fn speak<S: Socket>(wire: Wire<S>, http2: bool, service: Arc<Service>, visit: Visit) {
+    let streams = service.streams;
     let respond =
         service_fn(move |request: hyper::Request<Incoming>| Arc::clone(&service).respond(request, visit.clone()));
     // As above: an error here is an abandoned connection.
     if http2 {
-        let _ = http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(wire), respond).await;
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        if streams.is_some() {
+            builder.max_concurrent_streams(streams);
+        }
+        let _ = builder.serve_connection(TokioIo::new(wire), respond).await;
     } else {
         let _ = http1::Builder::new().serve_connection(TokioIo::new(wire), respond).await;
     }

@@ -39,6 +39,7 @@ pub struct Builder {
     socket: Option<PathBuf>,
     flavour: Flavour,
     sealed: bool,
+    streams: Option<u32>,
 }
 
 impl Builder {
@@ -136,6 +137,13 @@ impl Builder {
         self
     }
 
+    /// Takes so many requests at once on a connection over HTTP/2, as what stands in front of Vault may do.
+    #[must_use]
+    pub fn streams(mut self, most: u32) -> Self {
+        self.streams = Some(most);
+        self
+    }
+
     /// Starts it; it accepts connections when this returns.
     pub fn start(self) -> TestVault {
         let (listener, place) = self.bind();
@@ -143,7 +151,9 @@ impl Builder {
         let mut core = Core::new(self.flavour);
         core.sealed = self.sealed;
         let api = Arc::new(Api::new(core, self.prefix.clone()));
-        let service = Arc::new(Service::new(Arc::clone(&api) as Arc<dyn Site>));
+        let mut service = Service::new(Arc::clone(&api) as Arc<dyn Site>);
+        service.streams = self.streams;
+        let service = Arc::new(service);
         let watched = Watched::start(listener, acceptor, service);
         TestVault { api, watched, place, prefix: self.prefix, files }
     }

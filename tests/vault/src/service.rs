@@ -57,11 +57,13 @@ pub(crate) struct Service {
     site: Arc<dyn Site>,
     pub(crate) log: Log,
     pub(crate) faults: Faults,
+    /// How many requests a connection over HTTP/2 takes at once, where it is another number than the library's.
+    pub(crate) streams: Option<u32>,
 }
 
 impl Service {
     pub(crate) fn new(site: Arc<dyn Site>) -> Self {
-        Self { site, log: Log::default(), faults: Faults::default() }
+        Self { site, log: Log::default(), faults: Faults::default(), streams: None }
     }
 
     pub(crate) async fn respond(
