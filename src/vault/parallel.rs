@@ -1,8 +1,7 @@
 //! Requests that do not wait for one another.
 
-use std::pin::pin;
-
-use futures_util::stream::{self, StreamExt};
+use futures_util::FutureExt;
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::task::yield_now;
 
 use crate::vault::client::Client;
@@ -29,17 +28,26 @@ pub fn in_turn<T, R>(client: &Client, items: &[T], work: &impl AsyncFn(&T) -> R)
 }
 
 async fn at_once<T, R>(most: usize, items: &[T], work: &impl AsyncFn(&T) -> R) -> Vec<R> {
-    let numbered = stream::iter(items.iter().enumerate()).then(async |(at, item)| {
-        if at % PART == PART - 1 {
-            yield_now().await;
-        }
-        (at, item)
-    });
-    let mut results = pin!(numbered.map(async |(at, item)| (at, work(item).await)).buffer_unordered(most));
     let mut done: Vec<Option<R>> = items.iter().map(|_| None).collect();
-    while let Some((at, result)) = results.next().await {
-        if let Some(place) = done.get_mut(at) {
-            *place = Some(result);
+    let mut place = |(at, result)| done.get_mut(at).map(|place: &mut Option<R>| *place = Some(result));
+    let mut left = items.iter().enumerate();
+    let mut under_way = FuturesUnordered::new();
+    loop {
+        let part = left.by_ref().take(PART.min(most - under_way.len()));
+        let before = under_way.len();
+        under_way.extend(part.map(async |(at, item)| (at, work(item).await)));
+        let is_none_new = under_way.len() == before;
+        // Makes the new requests, and takes what has come.
+        while let Some(Some(result)) = under_way.next().now_or_never() {
+            place(result);
+        }
+        if !is_none_new {
+            // Lets the connection send them.
+            yield_now().await;
+        } else if let Some(result) = under_way.next().await {
+            place(result);
+        } else {
+            break;
         }
     }
     done.into_iter().flatten().collect()
