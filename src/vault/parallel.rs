@@ -56,6 +56,8 @@ async fn at_once<T, R>(most: usize, items: &[T], work: &impl AsyncFn(&T) -> R) -
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use tokio::runtime::Builder;
 
@@ -82,5 +84,26 @@ mod tests {
             assert_eq!(peak.get(), expected, "{most}");
             assert!(runtime.block_on(at_once(most, &[] as &[usize], &work)).is_empty());
         }
+    }
+
+    #[test]
+    fn others_get_their_turn_after_each_part_also_where_results_are_there_at_once() {
+        let runtime = Builder::new_current_thread().build().expect("a runtime");
+        let begun = Arc::new(AtomicUsize::new(0));
+        let seen = Arc::clone(&begun);
+        let connection = runtime.spawn(async move {
+            let mut turns = vec![0];
+            while turns.last().is_some_and(|last| *last < 100) {
+                turns.push(seen.load(Ordering::Relaxed));
+                yield_now().await;
+            }
+            turns
+        });
+        let work = async |_: &u8| begun.fetch_add(1, Ordering::Relaxed);
+        let turns = runtime.block_on(async {
+            at_once(1000, &[0; 100], &work).await;
+            connection.await.expect("its turns")
+        });
+        assert!(turns.windows(2).all(|turn| turn[1] - turn[0] <= PART), "{turns:?}");
     }
 }
