@@ -14,6 +14,7 @@ pub(crate) fn binary() -> PathBuf {
 }
 
 /// A role on a server, and secrets that it may read.
+#[derive(Clone)]
 pub(crate) struct Job {
     pub(crate) addr: String,
     pub(crate) ca: Option<String>,
@@ -22,6 +23,8 @@ pub(crate) struct Job {
     pub(crate) token: String,
     role_id: String,
     secret_id: String,
+    /// The same of a role whose tokens have the one policy that they need, and not the default one beside it.
+    lean: (String, String),
     auth: String,
     pub(crate) mount: String,
 }
@@ -39,6 +42,7 @@ impl Job {
         operator.policy(&mount, &format!("path \"{mount}/*\" {{ capabilities = [\"read\"] }}"));
         operator.enable_approle(&auth);
         operator.approle_role(&auth, "app", json!({ "token_policies": mount }));
+        operator.approle_role(&auth, "lean", json!({ "token_policies": mount, "token_no_default_policy": true }));
         Job {
             addr: target.addr(),
             ca: target.ca_file().map(|file| file.display().to_string()),
@@ -46,9 +50,16 @@ impl Job {
             token: operator.create_token(json!({ "policies": [mount] })),
             role_id: operator.role_id(&auth, "app"),
             secret_id: operator.secret_id(&auth, "app", json!({})),
+            lean: (operator.role_id(&auth, "lean"), operator.secret_id(&auth, "lean", json!({}))),
             auth,
             mount,
         }
+    }
+
+    /// The same without the default policy.
+    pub(crate) fn lean(&self) -> Job {
+        let (role_id, secret_id) = self.lean.clone();
+        Job { role_id, secret_id, ..self.clone() }
     }
 
     /// A start with this many references to this many paths, written with `data` or without.

@@ -69,6 +69,7 @@ impl Network {
         ]
         .into_iter()
         .map(|(what, secrets, data, revoke)| (what, job.start(secrets, secrets, data, revoke)))
+        .chain(real.map(|_| ("50 secrets, no default policy", job.lean().start(SECRETS, SECRETS, "data/", "false"))))
         .chain(is_there("h2load").then(|| ("50 reads by h2load, without a login", job.h2load(SECRETS))))
         .map(|(what, start)| {
             let (found, work) = (self.row(&start), real.map_or_else(String::new, |real| self.work(real, &start)));
