@@ -247,7 +247,7 @@ fn of_container(client: &Client, url: &Url, authorization: Option<&Authorization
     }
     let headers = token.map(|token| ("Authorization", token)).into_iter().collect();
     let ask = Ask { headers, what: FROM_CONTAINER, hint: NO_CONTAINER, ..Ask::new(Method::GET, url.clone()) };
-    let page = web::with(&client.patience, &Route::Direct, url, |web| web.ask(&ask))?;
+    let page = Web::to(&client.patience, &Route::Direct, url)?.ask(&ask)?;
     given(
         client,
         &page,
@@ -283,12 +283,9 @@ fn no_token(at: &str) -> Error {
 
 /// IMDSv2: a token first, then the role's name, then its credentials.
 fn of_instance(client: &Client, server: &Url) -> Result<Credentials, Error> {
-    web::with(&client.patience, &Route::Direct, server, |web| with_token(client, web, server))
-}
-
-fn with_token(client: &Client, web: &Web<'_>, server: &Url) -> Result<Credentials, Error> {
     const WHERE: &str = "latest/meta-data/iam/security-credentials/";
     const HINT: &str = "has the instance an IAM role (instance profile)?";
+    let web = Web::to(&client.patience, &Route::Direct, server)?;
     let ask = |method, path: &str, header: (&'static str, Secret)| {
         let mut url = server.clone();
         url.set_path(path);
@@ -357,7 +354,7 @@ impl WebIdentity {
             ..Ask::new(Method::POST, self.endpoint.clone())
         };
         let route = Route::Internet(&self.environment);
-        let page = web::with(&client.patience, &route, &self.endpoint, |web| web.ask(&ask))?;
+        let page = Web::to(&client.patience, &route, &self.endpoint)?.ask(&ask)?;
         if !page.is_success() {
             let words = ["Code", "Message"].map(|name| element(&page, name).unwrap_or_default()).join(" ");
             return Err(refused(client, &page, words.trim(), FROM_IDENTITY, NOT_TRUSTED));

@@ -134,26 +134,21 @@ pub fn server(text: &str, origin: &str) -> Result<Url, Error> {
     if url.query().is_some() { Err(Error::config(format!("{origin}: a `?` in the address"))) } else { Ok(url) }
 }
 
-/// A platform's server and the connection to it.
+/// A platform's server and the connection to it, kept as far as the server keeps it.
 pub struct Web<'a> {
     transport: Transport,
     patience: &'a Patience,
 }
 
-/// Does `work` with the server of a URL, over one connection as far as the server keeps it; it is closed afterwards.
-///
-/// # Errors
-/// 78 for a proxy that is none, and what `work` fails of.
-pub fn with<T>(
-    patience: &Patience,
-    route: &Route<'_>,
-    url: &Url,
-    work: impl FnOnce(&Web<'_>) -> Result<T, Error>,
-) -> Result<T, Error> {
-    work(&Web { transport: transport(route, url)?, patience })
-}
-
 impl Web<'_> {
+    /// The server of a URL; nothing is sent yet.
+    ///
+    /// # Errors
+    /// 78 for a proxy that is none, and what [`Transport::new`] fails of.
+    pub fn to<'a>(patience: &'a Patience, route: &Route<'_>, url: &Url) -> Result<Web<'a>, Error> {
+        Ok(Web { transport: transport(route, url)?, patience })
+    }
+
     /// Asks until there is an answer, or until the deadline.
     ///
     /// # Errors

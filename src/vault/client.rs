@@ -1,6 +1,6 @@
 //! One request to Vault: within the deadline, repeated where it may be, with an answer that is Vault's or an error.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::cell::Cell;
 use std::time::Duration;
 
 use reqwest::header::{HeaderValue, LOCATION, RETRY_AFTER};
@@ -76,8 +76,8 @@ pub struct Client {
     proxy: Option<String>,
     auth_namespace: Option<HeaderValue>,
     namespace: Option<HeaderValue>,
-    is_connected: AtomicBool,
-    is_http2: AtomicBool,
+    is_connected: Cell<bool>,
+    is_http2: Cell<bool>,
     /// The deadline, and how often something is tried.
     pub patience: Patience,
 }
@@ -175,8 +175,8 @@ impl Client {
             proxy: origin,
             auth_namespace,
             namespace,
-            is_connected: AtomicBool::new(false),
-            is_http2: AtomicBool::new(false),
+            is_connected: Cell::new(false),
+            is_http2: Cell::new(false),
             patience: Patience::new(deadline, max_retries),
             address,
             adds_token,
@@ -248,13 +248,13 @@ impl Client {
 
     /// Whether anything has been answered yet.
     pub fn is_connected(&self) -> bool {
-        self.is_connected.load(Ordering::Relaxed)
+        self.is_connected.get()
     }
 
     /// How many requests are sent at once: few over HTTP/1.1, where each one takes a connection. To be asked after the
     /// first answer, which tells the protocol.
     pub fn parallel(&self) -> usize {
-        if self.is_http2.load(Ordering::Relaxed) { PARALLEL_HTTP2 } else { PARALLEL_HTTP1 }
+        if self.is_http2.get() { PARALLEL_HTTP2 } else { PARALLEL_HTTP1 }
     }
 
     /// A proxy may be the one that fails.
@@ -317,8 +317,8 @@ impl Client {
         log::trace!("{} /v1/{}", request.method, request.path);
         let prepared = self.prepare(request, url).map_err(Outcome::Final)?;
         let response = self.transport.send(prepared).await.map_err(|failure| lost(request, failure))?;
-        self.is_connected.store(true, Ordering::Relaxed);
-        self.is_http2.store(response.version() == Version::HTTP_2, Ordering::Relaxed);
+        self.is_connected.set(true);
+        self.is_http2.set(response.version() == Version::HTTP_2);
         Ok(response)
     }
 

@@ -119,6 +119,10 @@ fn words(failure: &reqwest::Error, cause: &str) -> String {
     match failure {
         _ if cause.starts_with(TUNNEL) => format!("the proxy makes no tunnel to the server ({cause})"),
         _ if failure.is_connect() => cause.to_owned(),
+        // The library speaks of its tasks. The request may have been written in the last instant, so it counts as sent.
+        _ if find::<hyper::Error>(failure).is_some_and(hyper::Error::is_user) => {
+            "the connection was lost before the turn of the request came".to_owned()
+        }
         _ => format!("the connection was lost ({cause})"),
     }
 }

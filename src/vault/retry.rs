@@ -1,8 +1,8 @@
 //! Trying again until the deadline: how long to wait before the next try, and how often to speak of it.
 
+use std::cell::Cell;
 use std::fmt::Display;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
@@ -30,7 +30,7 @@ fn ceiling(tries: u32) -> Duration {
 
 /// Lets the first failure through at once, then at most one line in 10 s, whichever request it is.
 #[derive(Debug, Default)]
-pub struct Pace(Mutex<Option<Instant>>);
+pub struct Pace(Cell<Option<Instant>>);
 
 impl Pace {
     /// Whether a line is due now.
@@ -39,10 +39,9 @@ impl Pace {
     }
 
     fn due_at(&self, now: Instant) -> bool {
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = last.is_none_or(|last| now.saturating_duration_since(last) >= BETWEEN_LINES);
+        let due = self.0.get().is_none_or(|last| now.saturating_duration_since(last) >= BETWEEN_LINES);
         if due {
-            *last = Some(now);
+            self.0.set(Some(now));
         }
         due
     }

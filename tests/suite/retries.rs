@@ -251,6 +251,17 @@ fn a_login_that_http_2_may_have_looked_at_is_not_repeated() {
 }
 
 #[test]
+fn a_request_whose_turn_does_not_come_before_the_connection_ends_is_understood() {
+    let served = Served::by(TestVault::builder().https().streams(1));
+    served.vault.fault(READ, Fault::Close);
+    let run = (0..3).fold(served.with_approle(), |run, number| {
+        run.env(format!("S{number}"), format!("vault:secret/data/s{number}#k"))
+    });
+    let ended = run.option("--kv-version=2").option("--max-retries=0").fails(69, &["before the turn of the request"]);
+    assert!(!ended.stderr.contains("dispatch"), "{}", ended.stderr);
+}
+
+#[test]
 fn a_server_that_says_goodbye_is_asked_again_over_another_connection() {
     let served = Served::https();
     served.vault.fault_times(1, READ, Fault::go_away(0));

@@ -58,11 +58,10 @@ fn url(server: &str, path: &str, query: &[(&str, &str)]) -> Result<Url, Error> {
 
 impl Ask for Identity {
     fn body(&self, client: &Client) -> Result<Secret, Error> {
-        let (jwt, machine) = web::with(&client.patience, &Route::Direct, &self.token, |web| {
-            let jwt = token(&get(web, &self.token, TOKEN)?)?;
-            client.redactor().add(&jwt);
-            Ok((jwt, machine(&get(web, &self.machine, MACHINE)?)?))
-        })?;
+        let web = Web::to(&client.patience, &Route::Direct, &self.token)?;
+        let jwt = token(&get(&web, &self.token, TOKEN)?)?;
+        client.redactor().add(&jwt);
+        let machine = machine(&get(&web, &self.machine, MACHINE)?)?;
         Ok(jwt::body(Some(&self.role), &jwt, machine))
     }
 }

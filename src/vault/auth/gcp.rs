@@ -6,7 +6,7 @@ use serde_json::Map;
 use super::{Ask, Body, Login, Method, Way, jwt, role};
 use crate::error::{Code, Error, Errors};
 use crate::layers::Layers;
-use crate::platform::web::{self, Page, Route};
+use crate::platform::web::{self, Page, Route, Web};
 use crate::secret::Secret;
 use crate::settings::Settings;
 use crate::vault::client::Client;
@@ -57,7 +57,7 @@ impl Ask for Identity {
     fn body(&self, client: &Client) -> Result<Secret, Error> {
         let headers = vec![(FLAVOR.0, FLAVOR.1.into())];
         let ask = web::Ask { headers, what: WHAT, hint: NOT_REACHED, ..web::Ask::new(Http::GET, self.url.clone()) };
-        let page = web::with(&client.patience, &Route::Direct, &self.url, |web| web.ask(&ask))?;
+        let page = Web::to(&client.patience, &Route::Direct, &self.url)?.ask(&ask)?;
         let jwt = token(&page)?;
         client.redactor().add(&jwt);
         Ok(jwt::body(Some(&self.role), &jwt, Map::new()))
