@@ -66,6 +66,15 @@ impl Served {
         self.at().env("VAULT_ROLE_ID", &self.role_id).env("VAULT_SECRET_ID", &self.secret_id)
     }
 
+    /// The run with so many secrets more, each at a path of its own.
+    pub(crate) fn with_many(&self, run: Run, number: usize) -> Run {
+        let operator = self.vault.operator();
+        (0..number).fold(run, |run, number| {
+            operator.kv_put("secret", 2, &format!("many/{number}"), json!({ "k": "v" }));
+            run.env(format!("V{number}"), format!("vault:secret/data/many/{number}#k"))
+        })
+    }
+
     /// A run that logs in with AppRole, whose secret id comes wrapped, and the wrapping token.
     pub(crate) fn with_wrapped(&self) -> (Run, String) {
         let token = self.vault.operator().wrapped_secret_id("approle", "app", "5m");

@@ -4,7 +4,6 @@ use std::process::{Command, Stdio};
 
 use nix::libc::rlim_t;
 use nix::sys::resource::{Resource, setrlimit};
-use test_vault::json;
 
 use crate::launch::{FETCHED, Ordinary, Served, as_root, before_exec};
 use crate::memory::frozen::Frozen;
@@ -64,10 +63,7 @@ fn without_another_thread_nothing_is_started_and_the_limit_is_named() {
 fn only_a_name_takes_another_thread() {
     as_root("limits::only_a_name_takes_another_thread", || {
         on_both_schemes(|served| {
-            let put = |number| served.vault.operator().kv_put("secret", 2, &format!("s{number}"), json!({ "k": "v" }));
-            (0..30).for_each(put);
-            let reference = |number| format!("vault:secret/data/s{number}#k");
-            let run = (0..30).fold(start(served), |run, number| run.env(format!("S{number}"), reference(number)));
+            let run = served.with_many(start(served), 30);
             let begun = |run: &Run| Frozen::start(&binary(), run).begun;
             let by_name = run.clone().env("VAULT_ADDR", served.vault.addr().replace("127.0.0.1", "localhost"));
             assert_eq!((begun(&run), begun(&by_name)), (0, 1));

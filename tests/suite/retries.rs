@@ -79,11 +79,7 @@ fn a_wait_that_the_server_asks_for_is_heeded_as_far_as_the_deadline_goes() {
 
 /// A start that reads so many secrets, the preflight left out.
 fn reading(served: &Served, secrets: usize) -> Run {
-    let operator = served.vault.operator();
-    (0..secrets).fold(served.with_approle().without("PASSWORD").option("--revoke=false"), |run, number| {
-        operator.kv_put("secret", 2, &format!("many/{number}"), json!({ "k": "v" }));
-        run.env(format!("V{number}"), format!("vault:secret/data/many/{number}#k"))
-    })
+    served.with_many(served.with_approle().without("PASSWORD").option("--revoke=false"), secrets)
 }
 
 #[test]
@@ -254,10 +250,8 @@ fn a_login_that_http_2_may_have_looked_at_is_not_repeated() {
 fn a_request_whose_turn_does_not_come_before_the_connection_ends_is_understood() {
     let served = Served::by(TestVault::builder().https().streams(1));
     served.vault.fault(READ, Fault::Close);
-    let run = (0..3).fold(served.with_approle(), |run, number| {
-        run.env(format!("S{number}"), format!("vault:secret/data/s{number}#k"))
-    });
-    let ended = run.option("--kv-version=2").option("--max-retries=0").fails(69, &["before the turn of the request"]);
+    let run = served.with_many(served.with_approle(), 3).option("--kv-version=2");
+    let ended = run.option("--max-retries=0").fails(69, &["before the turn of the request"]);
     assert!(!ended.stderr.contains("dispatch"), "{}", ended.stderr);
 }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use test_vault::{Gate, Names, Shut, json, name_server};
+use test_vault::{Gate, Names, Shut, name_server};
 
 use super::{LONG, Outcome, Phase, RETRIES, Transport, outcome};
 use crate::launch::Served;
@@ -104,7 +104,7 @@ fn check(case: &Case, transport: Transport) {
 
 #[test]
 fn whatever_becomes_of_a_name() {
-    alone("faults::names::whatever_becomes_of_a_name", NETWORK, &[("/etc/resolv.conf", RESOLVER)], || {
+    asking("faults::names::whatever_becomes_of_a_name", || {
         name_server("127.0.0.1:53".parse().expect("an address"), |name| {
             let case = CASES.iter().find(|case| name == format!("{}.test", case.name));
             case.map_or(Names::Unknown, |case| (case.names)())
@@ -145,46 +145,35 @@ fn moving(first: IpAddr) -> Arc<AtomicUsize> {
     asked
 }
 
+/// Runs a test where the name server is the test's own.
+fn asking(name: &str, test: impl FnOnce()) {
+    alone(name, NETWORK, &[("/etc/resolv.conf", RESOLVER)], test);
+}
+
 #[test]
 fn a_name_is_looked_up_once_for_all_connections() {
-    alone(
-        "faults::names::a_name_is_looked_up_once_for_all_connections",
-        NETWORK,
-        &[("/etc/resolv.conf", RESOLVER)],
-        || {
-            let asked = moving(HERE);
-            let served = Transport::Http.serve();
-            let put = |number| served.vault.operator().kv_put("secret", 2, &format!("s{number}"), json!({ "k": "v" }));
-            (0..20).for_each(put);
-            let run = by_name(served.with_approle(), "http", "vault", served.vault.socket_addr().port());
-            let reference = |number| format!("vault:secret/data/s{number}#k");
-            let outcome =
-                outcome((0..20).fold(run, |run, number| run.env(format!("S{number}"), reference(number))), LONG);
-            assert!(outcome.ended.started(), "{}", outcome.ended.stderr);
-            assert!(served.vault.connections() > 2, "they were not made in parallel");
-            assert_eq!(asked.load(Ordering::Relaxed), QUESTIONS);
-        },
-    );
+    asking("faults::names::a_name_is_looked_up_once_for_all_connections", || {
+        let (asked, served) = (moving(HERE), Transport::Http.serve());
+        let run = served.with_many(served.with_approle(), 20);
+        let outcome = outcome(by_name(run, "http", "vault", served.vault.socket_addr().port()), LONG);
+        assert!(outcome.ended.started(), "{}", outcome.ended.stderr);
+        assert!(served.vault.connections() > 2, "they were not made in parallel");
+        assert_eq!(asked.load(Ordering::Relaxed), QUESTIONS);
+    });
 }
 
 /// What is at the first address takes a connection and ends it: the name is not good for that address any more.
 #[test]
 fn a_name_that_has_moved_is_looked_up_again() {
-    alone(
-        "faults::names::a_name_that_has_moved_is_looked_up_again",
-        NETWORK,
-        &[("/etc/resolv.conf", RESOLVER)],
-        || {
-            let asked = moving(CLOSED);
-            let served = Transport::Http.serve();
-            let port = served.vault.socket_addr().port();
-            let left = TcpListener::bind((CLOSED, port)).expect("a free port");
-            let gone = thread::spawn(move || drop(left.accept().expect("a connection")));
-            let run = by_name(served.with_token(), "http", "vault", port).option("--kv-version=2");
-            let outcome = outcome(run.option(format!("--max-retries={RETRIES}")), LONG);
-            gone.join().expect("it was connected to");
-            assert!(outcome.ended.started(), "{}", outcome.ended.stderr);
-            assert_eq!(asked.load(Ordering::Relaxed), 2 * QUESTIONS);
-        },
-    );
+    asking("faults::names::a_name_that_has_moved_is_looked_up_again", || {
+        let (asked, served) = (moving(CLOSED), Transport::Http.serve());
+        let port = served.vault.socket_addr().port();
+        let left = TcpListener::bind((CLOSED, port)).expect("a free port");
+        let gone = thread::spawn(move || drop(left.accept().expect("a connection")));
+        let run = by_name(served.with_token(), "http", "vault", port).option("--kv-version=2");
+        let outcome = outcome(run.option(format!("--max-retries={RETRIES}")), LONG);
+        gone.join().expect("it was connected to");
+        assert!(outcome.ended.started(), "{}", outcome.ended.stderr);
+        assert_eq!(asked.load(Ordering::Relaxed), 2 * QUESTIONS);
+    });
 }
