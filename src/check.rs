@@ -2,9 +2,9 @@
 
 use std::ffi::OsStr;
 
-use crate::document::{Found, Lease};
 use crate::environment::{Built, Outcomes, Provenance};
 use crate::plan::{Origin, Request};
+use crate::vault::document::{Found, Lease};
 
 /// One line for each variable: `NAME: source`. A source that was fetched has its path and key, and its version or its lease
 /// with the TTL in seconds.
@@ -57,8 +57,8 @@ fn lent(Lease { id, duration, renewable }: &Lease) -> String {
 mod tests {
     use super::*;
     use crate::error::Error;
-    use crate::path::Path;
-    use crate::reference::Ask;
+    use crate::grammar::path::Path;
+    use crate::grammar::reference::Ask;
     use crate::secret::Variable;
 
     #[test]

@@ -8,7 +8,7 @@ use std::ffi::{OsStr, OsString};
 use argh::{ArgsInfo, FlagInfoKind, FromArgs, Optionality};
 
 use crate::error::Error;
-use crate::units;
+use crate::grammar::units;
 
 const NAME: &str = "vault-exec";
 

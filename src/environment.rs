@@ -5,12 +5,12 @@ use std::ffi::{OsStr, OsString};
 
 use zeroize::Zeroizing;
 
-use crate::document::{Document, Found};
 use crate::error::{Code, Error, Errors};
-use crate::import::Keys;
+use crate::grammar::import::Keys;
 use crate::plan::{self, Entry, Imported, Origin, Piece, Plan, Request, Source, Wanted};
 use crate::secret::{Secret, Variable};
 use crate::settings::{Naming, OnConflict};
+use crate::vault::document::{Document, Found};
 
 /// What came of a plan: several of its requests can have been one.
 #[derive(Debug, Default)]
@@ -293,8 +293,8 @@ impl Builder<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reference::{Ask, Selector};
-    use crate::template::Template;
+    use crate::grammar::reference::{Ask, Selector};
+    use crate::grammar::selector::Template;
 
     const RULES: Rules = Rules {
         ignore_missing: false,
@@ -341,7 +341,7 @@ mod tests {
     }
 
     fn plan(entries: Vec<Entry>, imports: Vec<Imported>) -> Plan {
-        let request = Request { path: crate::path::Path::constant("a/b"), mount: None, ask: Ask::Read(None) };
+        let request = Request { path: crate::grammar::path::Path::constant("a/b"), mount: None, ask: Ask::Read(None) };
         Plan { requests: vec![request], entries, imports, ..Plan::default() }
     }
 

@@ -5,16 +5,16 @@ use std::time::{Duration, SystemTime};
 
 use reqwest::Method;
 
-use crate::document::{Found, Lease};
 use crate::environment::Outcomes;
 use crate::error::Error;
-use crate::path::Path;
+use crate::grammar::path::Path;
+use crate::grammar::reference::{Ask, Body};
+use crate::login::Session;
 use crate::plan::{self, Plan};
-use crate::reference::{Ask, Body};
 use crate::secret::Secret;
 use crate::settings::{KvVersion, Settings};
-use crate::vault::auth::Session;
 use crate::vault::client::{Client, Repeat, Request, WITHHELD};
+use crate::vault::document::{Found, Lease};
 use crate::vault::kv;
 use crate::vault::mounts::{self, Engine, Question, Target};
 use crate::vault::parallel::{in_parallel, in_turn};

@@ -15,32 +15,21 @@
 )]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
-pub mod address;
-pub mod alloc;
 pub mod check;
 pub mod cli;
-pub mod credentials;
-pub mod deadline;
-pub mod document;
-pub mod env_file;
+pub mod cloud;
 pub mod environment;
 pub mod error;
 pub mod fetch;
-pub mod hand_on;
-pub mod import;
-pub mod layers;
+pub mod grammar;
+pub mod http;
 pub mod log;
-pub mod namespace;
-pub mod path;
+pub mod login;
 pub mod plan;
-pub mod platform;
 pub mod policy;
 pub mod process;
-pub mod reference;
+pub mod revoke;
 pub mod secret;
-pub mod secrets_file;
 pub mod settings;
 pub mod start;
-pub mod template;
-pub mod units;
 pub mod vault;

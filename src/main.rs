@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use dlmalloc::GlobalDlmalloc;
-use vault_exec::alloc::Wiping;
+use vault_exec::process::alloc::Wiping;
 use vault_exec::start::{self, Block};
 
 #[global_allocator]

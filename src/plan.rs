@@ -4,13 +4,13 @@ use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 
 use crate::error::{Error, Errors};
-use crate::import::{Import, Keys};
-use crate::layers::{EnvFile, PREFIXES};
-use crate::path::Path;
-use crate::reference::{self, Ask, Reference, Selector, Value};
+use crate::grammar::import::{Import, Keys};
+use crate::grammar::path::Path;
+use crate::grammar::reference::{self, Ask, Reference, Selector, Value};
+use crate::grammar::units::Names;
 use crate::secret::{Secret, Variable};
+use crate::settings::layers::{EnvFile, PREFIXES};
 use crate::settings::{Imports, Settings};
-use crate::units::Names;
 
 /// A request that is made once, however many variables come from it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -295,8 +295,8 @@ fn without_vault(what: &str) -> Error {
 mod tests {
     use super::*;
     use crate::cli::Options;
-    use crate::layers::Layers;
     use crate::settings;
+    use crate::settings::layers::Layers;
 
     fn variables(pairs: &[(&str, &str)]) -> Vec<Variable> {
         pairs.iter().map(|(name, value)| Variable::new(*name, *value)).collect()

@@ -4,12 +4,13 @@ use std::fmt::Write as _;
 
 use crate::error::{Error, Errors};
 use crate::fetch::question;
-use crate::namespace;
-use crate::path::Path;
+use crate::grammar::namespace;
+use crate::grammar::path::Path;
+use crate::grammar::reference::Ask;
+use crate::login;
 use crate::plan::{Plan, Request};
-use crate::reference::Ask;
 use crate::settings::{Revoke, Settings};
-use crate::vault::{auth, mounts};
+use crate::vault::mounts;
 
 /// What may be done at a path.
 #[derive(Debug, PartialEq, Eq)]
@@ -118,7 +119,7 @@ fn hcl(rules: &[Rule], is_for_login: bool, settings: &Settings) -> String {
     for rule in rules {
         block(&mut text, rule);
     }
-    if settings.auth_method.as_deref() == Some(auth::WITHOUT_LOGIN) {
+    if settings.auth_method.as_deref() == Some(login::WITHOUT_LOGIN) {
         return text;
     }
     text.push_str("\n# For vault-exec itself. The default policy has it too, and the application starts without it.\n");
@@ -144,10 +145,10 @@ fn block(text: &mut String, Rule { path, capabilities }: &Rule) {
 mod tests {
     use super::*;
     use crate::cli::Options;
-    use crate::layers::Layers;
     use crate::plan;
     use crate::secret::Variable;
     use crate::settings;
+    use crate::settings::layers::Layers;
 
     fn policy(options: &[(&'static str, &str)], environment: &[(&str, &str)]) -> Result<String, Errors> {
         let environment: Vec<Variable> = environment.iter().map(|(name, value)| Variable::new(*name, *value)).collect();

@@ -1,9 +1,10 @@
 //! The process itself: what it shows of itself, what ends it, its initial environment, and how it becomes another program.
 
+pub mod alloc;
 pub mod block;
 pub mod exec;
-pub mod format;
 pub mod harden;
+pub mod program;
 pub mod signals;
 #[cfg(target_env = "musl")]
 mod thread_name;

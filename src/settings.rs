@@ -1,22 +1,25 @@
 //! The settings, understood: from the layers of text to one value each.
 
+pub mod credentials;
+pub mod layers;
+pub mod login_token;
+
 use std::ffi::OsStr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::address::Address;
-use crate::credentials;
 use crate::error::{Error, Errors};
-use crate::hand_on::{self, HandOn};
-use crate::import::{self, Import};
-use crate::layers::{Credential, Layers, PREFIXES, Setting, Sourced};
+use crate::grammar::address::Address;
+use crate::grammar::import::{self, Import};
+use crate::grammar::namespace;
+use crate::grammar::path::Path;
+use crate::grammar::reference;
+use crate::grammar::units::{self, Names};
 use crate::log::{Format, Level};
-use crate::namespace;
-use crate::path::Path;
-use crate::reference;
 use crate::secret::Secret;
-use crate::units::{self, Names};
+use crate::settings::layers::{Credential, Layers, PREFIXES, Setting, Sourced};
+use crate::settings::login_token::HandOn;
 
 macro_rules! settings {
     ($($name:ident = $option:expr, [$($variable:literal),+];)+) => {
@@ -488,7 +491,7 @@ fn batch(text: &str) -> Result<NonZeroUsize, &'static str> {
 }
 
 fn hand_on(layers: &Layers<'_>) -> Result<Option<HandOn>, Error> {
-    let wanted = hand_on::wanted(layers);
+    let wanted = login_token::wanted(layers);
     if wanted.is_some() && choice(layers, &REVOKE, revoke, Revoke::Auto) == Ok(Revoke::Always) {
         return Err(Error::config(
             "the application asks for the token of the login (vault:login), and --revoke is true",
@@ -522,7 +525,7 @@ fn own_references(layers: &Layers<'_>) -> Result<(), Errors> {
     let mut errors = Errors::default();
     let files = layers.files.iter().flat_map(|file| &file.variables);
     for variable in layers.environment.iter().chain(files) {
-        let asks_for_token = hand_on::is_token(&variable.name) && hand_on::is_login(&variable.value);
+        let asks_for_token = login_token::is_token(&variable.name) && login_token::is_login(&variable.value);
         if is_own(&variable.name) && !asks_for_token && reference::has_reference(variable.value.expose()) {
             errors.0.push(reference_in(&variable.name.to_string_lossy()));
         }

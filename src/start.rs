@@ -6,24 +6,33 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use crate::address::Address;
+use crate::check;
 use crate::cli::{self, Invocation, Options, Task};
-use crate::credentials::{self, read_file};
-use crate::deadline::Deadline;
+use crate::cloud::aws;
 use crate::environment::{self, Built, Outcomes, Rules};
 use crate::error::{Code, Error, Errors};
 use crate::fetch::{self, Fetched};
-use crate::layers::{EnvFile, Layers, Sourced};
+use crate::grammar::address::Address;
+use crate::grammar::env_file;
+use crate::grammar::secrets_file;
+use crate::http::deadline::Deadline;
+use crate::http::proxy;
+use crate::http::tls;
+use crate::log as records;
+use crate::login::{self, Way};
 use crate::plan::{self, Plan};
-use crate::platform::aws;
+use crate::policy;
+use crate::process::block;
 use crate::process::exec::{self, Image};
-use crate::process::{block, harden, signals};
+use crate::process::harden;
+use crate::process::signals;
+use crate::revoke;
 use crate::secret::{Secret, Variable};
+use crate::settings::credentials::{self, read_file};
+use crate::settings::layers::{EnvFile, Layers, Sourced};
 use crate::settings::{self, Imports, LogSettings, Settings};
-use crate::vault::auth::{self, Way};
 use crate::vault::client::{Client, Connection};
-use crate::vault::{lookup, proxy, revoke, tls};
-use crate::{check, env_file, log as records, policy, secrets_file};
+use crate::vault::lookup;
 
 /// Whether the values of our variables are overwritten in the initial environment block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,7 +133,7 @@ fn prepare(began: Instant, task: Task, layers: &Layers<'_>, command: Vec<OsStrin
 fn understood(layers: &Layers<'_>) -> Result<Settings, Errors> {
     let mut settings = settings::understand(layers)?;
     if let Some(method) = &settings.auth_method {
-        auth::by_name(method)?;
+        login::by_name(method)?;
     }
     if let Some(file) = &settings.secrets_file {
         settings.imports.extend(secrets_file(file)?);
@@ -212,7 +221,7 @@ fn fetched(
     settings: &Settings,
     plan: Plan,
 ) -> Result<(Built, Outcomes), Errors> {
-    let way = auth::prepare(layers, settings)?;
+    let way = login::prepare(layers, settings)?;
     let deadline = Deadline::new(began, settings.timeout);
     let connection = connection(settings, matches!(way, Way::Added), layers.environment, deadline)?;
     let client = Client::new(connection)?;
@@ -220,7 +229,7 @@ fn fetched(
 }
 
 fn with(client: &Client, way: Way, task: Task, settings: &Settings, plan: Plan) -> Result<(Built, Outcomes), Errors> {
-    let mut session = auth::enter(client, way)?;
+    let mut session = login::enter(client, way)?;
     let removes_files = settings.remove_files && task == Task::Start;
     if removes_files && session.is_own {
         credentials::remove(&session.files);

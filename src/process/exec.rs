@@ -11,7 +11,7 @@ use nix::sys::resource::{Resource, getrlimit};
 use nix::unistd::{AccessFlags, SysconfVar, access, execve, sysconf};
 
 use crate::error::{Code, Error, Errors};
-use crate::process::format::{self, Format};
+use crate::process::program::{self, Format};
 use crate::process::signals;
 use crate::secret::{Secret, Variable};
 
@@ -46,7 +46,7 @@ pub fn find(command: &OsStr, path: Option<&OsStr>) -> Result<PathBuf, Error> {
 
 fn check(program: &Path) -> Result<(), Error> {
     runnable(program)?;
-    match format::of(program) {
+    match program::of(program) {
         Format::Script(None) | Format::Text => Err(no_format()),
         Format::Script(Some(interpreter)) => beside("interpreter", &interpreter)
             .map_err(|error| error.hint("the first line of a script names a program that is in the image")),

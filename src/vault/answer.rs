@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::deadline::shown;
 use crate::error::{Code, Error};
+use crate::http::deadline::shown;
 
 /// What a node says that is not the one to be asked.
 const NOT_READY: [&str; 5] =

@@ -8,18 +8,18 @@ use reqwest::{Method, RequestBuilder, Response, Url, Version};
 use rustls::ClientConfig;
 use zeroize::Zeroizing;
 
-use crate::address::Address;
-use crate::deadline::Deadline;
 use crate::error::{Code, Error};
-use crate::namespace;
+use crate::grammar::address::Address;
+use crate::grammar::namespace;
+use crate::http::deadline::Deadline;
+use crate::http::dns::Resolver;
+use crate::http::failure::Failure;
+use crate::http::proxy::Chosen;
+use crate::http::redact::Redactor;
+use crate::http::retry::{Patience, Tried};
+use crate::http::transport::Transport;
 use crate::secret::Secret;
 use crate::vault::answer::{Answer, Raw, Verdict, judge};
-use crate::vault::dns::Resolver;
-use crate::vault::failure::Failure;
-use crate::vault::proxy::Chosen;
-use crate::vault::redact::Redactor;
-use crate::vault::retry::{Patience, Tried};
-use crate::vault::transport::Transport;
 
 /// The largest answer.
 const LIMIT: usize = 4 << 20;

@@ -2,9 +2,9 @@
 
 use serde_json::{Map, Value};
 
-use crate::document::{Document, Found, Lease};
 use crate::error::{Code, Error};
 use crate::vault::answer::Answer;
+use crate::vault::document::{Document, Found, Lease};
 
 /// Understands the answer to a read of `version`, 2xx or 404.
 ///

@@ -5,8 +5,8 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::Value;
 
+use crate::login::Session;
 use crate::vault::answer::Answer;
-use crate::vault::auth::Session;
 use crate::vault::client::{Client, Repeat, Request, Space};
 
 /// One try of at most this: the time is for the secrets.

@@ -6,7 +6,7 @@ use reqwest::Method;
 use serde_json::Value;
 
 use crate::error::{Code, Error};
-use crate::path::Path;
+use crate::grammar::path::Path;
 use crate::secret::Secret;
 use crate::settings::KvVersion;
 use crate::vault::answer::Answer;

@@ -4,13 +4,13 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::error::{Code, Error};
-use crate::path::Path;
+use crate::grammar::path::Path;
+use crate::grammar::selector;
+use crate::http::redact::Redactor;
+use crate::login::Session;
 use crate::secret::Secret;
-use crate::template;
 use crate::vault::answer::Answer;
-use crate::vault::auth::Session;
 use crate::vault::client::{Client, Repeat, Request};
-use crate::vault::redact::Redactor;
 
 const SETTINGS: &str = "are VAULT_TRANSIT_KEY_ID and VAULT_TRANSIT_PATH the key and the mount of the engine?";
 
@@ -62,6 +62,6 @@ pub fn plaintext(redactor: &Redactor, path: &Path, result: &Value) -> Result<Sec
         return Err(Error::new(Code::Refused, message)
             .hint("was it made with this key (VAULT_TRANSIT_KEY_ID), and is it whole?"));
     }
-    let plaintext = text("plaintext").map(Secret::from).and_then(|encoded| template::decoded(&encoded).ok());
+    let plaintext = text("plaintext").map(Secret::from).and_then(|encoded| selector::decoded(&encoded).ok());
     plaintext.ok_or_else(|| Error::new(Code::Protocol, format!("{path}: an answer without a plaintext")))
 }

@@ -4,7 +4,7 @@
 use std::alloc::System;
 use std::process::ExitCode;
 
-use vault_exec::alloc::Wiping;
+use vault_exec::process::alloc::Wiping;
 use vault_exec::start::{self, Block};
 
 #[global_allocator]

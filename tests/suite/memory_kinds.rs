@@ -4,7 +4,7 @@ use std::any::Any;
 use std::fs;
 
 use test_vault::{AwsKeys, AzureMetadata, Fault, GcpMetadata, JwtSigner, KubernetesApi, LocalServer, TestVault, json};
-use vault_exec::vault::auth::METHODS;
+use vault_exec::login::METHODS;
 
 use crate::aws_account::instance;
 use crate::launch::{Served, as_root};

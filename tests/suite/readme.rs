@@ -16,7 +16,7 @@ use crate::support::{Ended, binary, directory, run, run_at};
 const README: &str = include_str!("../../README.md");
 const DOCKERFILE: &str = include_str!("../../Dockerfile.example");
 const SETTINGS: &str = include_str!("../../src/settings.rs");
-const CREDENTIALS: &str = include_str!("../../src/credentials.rs");
+const CREDENTIALS: &str = include_str!("../../src/settings/credentials.rs");
 const PLAN: &str = include_str!("../../src/plan.rs");
 const ERROR: &str = include_str!("../../src/error.rs");
 

@@ -5,11 +5,15 @@
 
 use serde_json::Value;
 use vault_exec::error::{Code, Error};
-use vault_exec::path::Path;
+use vault_exec::grammar::path::Path;
+use vault_exec::http::redact::Redactor;
+use vault_exec::login::wrapping;
+use vault_exec::login::{Session, session};
 use vault_exec::vault::answer::{Answer, Raw, Verdict, judge};
-use vault_exec::vault::auth::{Session, session};
-use vault_exec::vault::redact::Redactor;
-use vault_exec::vault::{kv, lookup, mounts, transit, wrapping};
+use vault_exec::vault::kv;
+use vault_exec::vault::lookup;
+use vault_exec::vault::mounts;
+use vault_exec::vault::transit;
 
 const MARK: &str = "S3CR3T";
 

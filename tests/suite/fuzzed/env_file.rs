@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use vault_exec::env_file::parse;
 use vault_exec::error::{Code, Error};
+use vault_exec::grammar::env_file::parse;
 use vault_exec::secret::Variable;
 
 /// Panics unless the bytes are an env file that can be spelled and read again, or an error of the first line that is wrong.

@@ -1,6 +1,6 @@
 //! How a value is spelled: the way back from what `reference::parse` makes of a text. `fuzz/` goes by it as well.
 
-use vault_exec::reference::{Ask, Piece, Reference, Value};
+use vault_exec::grammar::reference::{Ask, Piece, Reference, Value};
 
 /// The text that reads as `value`; `None` for a literal, which any other text is.
 pub(crate) fn spelled(value: &Value) -> Option<Vec<u8>> {

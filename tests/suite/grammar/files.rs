@@ -3,7 +3,7 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
-use vault_exec::env_file::parse;
+use vault_exec::grammar::env_file::parse;
 use vault_exec::secret::Variable;
 
 use super::{LINES, MARK, any_bytes, cases, change, changed};

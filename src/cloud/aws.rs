@@ -1,0 +1,481 @@
+//! Credentials of AWS, in the order in which AWS's own libraries look for them: environment, web identity, container,
+//! instance. Source: "Standardized credential providers", AWS SDKs and Tools Reference Guide.
+
+use std::path::{Path, PathBuf};
+
+use reqwest::{Method, Url};
+use serde_json::Value;
+
+use crate::cloud::metadata::{self, Ask, Page, Route, Web};
+use crate::cloud::sigv4::Credentials;
+use crate::error::{Code, Error};
+use crate::grammar::address::Address;
+use crate::grammar::path::percent_encoded;
+use crate::secret::{Secret, Variable};
+use crate::settings::credentials::read_file;
+use crate::settings::layers::Layers;
+use crate::vault::client::Client;
+
+/// Where a container of ECS asks, and an instance.
+const CONTAINER: &str = "http://169.254.170.2";
+const INSTANCE: &str = "http://169.254.169.254";
+const INSTANCE_IPV6: &str = "http://[fd00:ec2::254]";
+/// Hosts that may be asked for credentials in clear, beside this machine: those of ECS and of EKS, on the link.
+const ON_LINK: [&str; 3] = ["169.254.170.2", "169.254.170.23", "[fd00:ec2::23]"];
+
+const FROM_CONTAINER: &str = "the container's credentials (AWS)";
+const FROM_INSTANCE: &str = "the instance's credentials (AWS, IMDSv2)";
+const FROM_IDENTITY: &str = "credentials for the web identity (AWS, AssumeRoleWithWebIdentity)";
+const NO_INSTANCE: &str = "there are no other credentials: no AWS_ACCESS_KEY_ID, AWS_WEB_IDENTITY_TOKEN_FILE or \
+    AWS_CONTAINER_CREDENTIALS_… in the environment. On EC2 a container needs a hop limit of 2 \
+    (http-put-response-hop-limit)";
+const NO_CONTAINER: &str = "the address comes from AWS_CONTAINER_CREDENTIALS_RELATIVE_URI or _FULL_URI";
+const NO_STS: &str = "AWS's token service must be reached from here; AWS_ENDPOINT_URL_STS names another address for it";
+
+const NOT_TRUSTED: &str = "does the role in AWS_ROLE_ARN trust the issuer and the subject of the token?";
+
+/// Where credentials come from.
+#[derive(Debug)]
+pub enum Source {
+    /// The environment has them.
+    Keys(Credentials),
+    /// A token of an identity provider, such as EKS, is exchanged for them.
+    WebIdentity(WebIdentity),
+    /// ECS and EKS give them to each container.
+    Container {
+        /// The address of them.
+        url: Url,
+        /// What shows that it is this container.
+        authorization: Option<Authorization>,
+    },
+    /// EC2 gives them to the instance.
+    Instance {
+        /// The address of its metadata.
+        server: Url,
+    },
+}
+
+/// A token for a container's credentials.
+#[derive(Debug)]
+pub enum Authorization {
+    /// The token itself.
+    Value(Secret),
+    /// The file that has it, which is renewed.
+    File(PathBuf),
+}
+
+/// What is exchanged for credentials.
+#[derive(Debug)]
+pub struct WebIdentity {
+    endpoint: Url,
+    role: String,
+    session: String,
+    token: PathBuf,
+    /// For its proxies.
+    environment: Vec<Variable>,
+}
+
+/// Whether a variable of the environment holds a key or a token.
+pub fn is_key(name: &[u8]) -> bool {
+    matches!(name, b"AWS_SECRET_ACCESS_KEY" | b"AWS_SESSION_TOKEN" | b"AWS_CONTAINER_AUTHORIZATION_TOKEN")
+}
+
+/// The first source that the environment speaks of; the instance where it speaks of none, unless it is not to be asked.
+///
+/// # Errors
+/// 78 for variables that do not go together or are not understood.
+pub fn source(layers: &Layers<'_>) -> Result<Option<Source>, Error> {
+    if let Some(keys) = keys(layers)? {
+        return Ok(Some(Source::Keys(keys)));
+    }
+    if let Some(identity) = web_identity(layers)? {
+        return Ok(Some(Source::WebIdentity(identity)));
+    }
+    if let Some(container) = container(layers)? {
+        return Ok(Some(container));
+    }
+    instance(layers)
+}
+
+/// The region that the environment is in.
+///
+/// # Errors
+/// 78 for what is no region.
+pub fn region(layers: &Layers<'_>) -> Result<Option<String>, Error> {
+    let found = first(layers, ["AWS_REGION", "AWS_DEFAULT_REGION"]);
+    found.map(|(name, region)| checked_region(region, name)).transpose()
+}
+
+/// A region's name, which becomes part of a host's.
+///
+/// # Errors
+/// 78 for anything else than letters, digits and dashes.
+pub fn checked_region(region: &str, origin: &str) -> Result<String, Error> {
+    let is_name = !region.is_empty() && region.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    let wrong = || Error::config(format!("{origin}: not a region")).hint("a region is like eu-central-1");
+    if is_name { Ok(region.to_ascii_lowercase()) } else { Err(wrong()) }
+}
+
+/// The host of the token service: that of a region, or the one for all.
+pub fn sts_host(region: Option<&str>) -> String {
+    match region {
+        None | Some("us-east-1") => "sts.amazonaws.com".to_owned(),
+        Some(region) if region.starts_with("cn-") => format!("sts.{region}.amazonaws.com.cn"),
+        Some(region) => format!("sts.{region}.amazonaws.com"),
+    }
+}
+
+/// The first of two variables that is set, with its name.
+fn first<'a>(layers: &'a Layers<'_>, names: [&'static str; 2]) -> Option<(&'static str, &'a str)> {
+    names.into_iter().find_map(|name| Some((name, layers.text_of_platform(name)?)))
+}
+
+fn keys(layers: &Layers<'_>) -> Result<Option<Credentials>, Error> {
+    let value = |name| layers.of_platform(name).map(Secret::trimmed);
+    match (value("AWS_ACCESS_KEY_ID"), value("AWS_SECRET_ACCESS_KEY")) {
+        (Some(access_key_id), Some(secret_access_key)) => {
+            let session_token = value("AWS_SESSION_TOKEN");
+            let credentials = Credentials { access_key_id, secret_access_key, session_token };
+            check(&credentials).ok_or_else(|| {
+                Error::config("AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN: characters that no key has")
+            })?;
+            Ok(Some(credentials))
+        }
+        (None, None) => Ok(None),
+        _ => Err(Error::config("one of AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY is set alone")),
+    }
+}
+
+/// They become parts of headers.
+fn check(credentials: &Credentials) -> Option<()> {
+    let Credentials { access_key_id, secret_access_key, session_token } = credentials;
+    metadata::token(access_key_id)?;
+    metadata::token(secret_access_key)?;
+    session_token.as_ref().is_none_or(|token| metadata::token(token).is_some()).then_some(())
+}
+
+fn web_identity(layers: &Layers<'_>) -> Result<Option<WebIdentity>, Error> {
+    let Some(token) = layers.text_of_platform("AWS_WEB_IDENTITY_TOKEN_FILE") else { return Ok(None) };
+    let role = layers
+        .text_of_platform("AWS_ROLE_ARN")
+        .ok_or_else(|| Error::config("AWS_WEB_IDENTITY_TOKEN_FILE is set, and AWS_ROLE_ARN is not"))?;
+    let session = layers.text_of_platform("AWS_ROLE_SESSION_NAME").unwrap_or("vault-exec");
+    let environment = layers.environment.iter().filter(|variable| is_about_network(variable)).cloned().collect();
+    Ok(Some(WebIdentity {
+        endpoint: sts(layers)?,
+        role: role.to_owned(),
+        session: session.to_owned(),
+        token: PathBuf::from(token),
+        environment,
+    }))
+}
+
+/// Proxies, and where the system's authorities are.
+fn is_about_network(variable: &Variable) -> bool {
+    let name = variable.name.to_string_lossy();
+    name.to_ascii_lowercase().ends_with("_proxy") || name.starts_with("SSL_CERT_")
+}
+
+fn sts(layers: &Layers<'_>) -> Result<Url, Error> {
+    let region = region(layers)?;
+    match first(layers, ["AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"]) {
+        Some((name, address)) => metadata::server(address, name),
+        None => metadata::server(&format!("https://{}/", sts_host(region.as_deref())), "AWS_REGION"),
+    }
+}
+
+fn container(layers: &Layers<'_>) -> Result<Option<Source>, Error> {
+    const RELATIVE: &str = "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI";
+    const FULL: &str = "AWS_CONTAINER_CREDENTIALS_FULL_URI";
+    let url = match (layers.text_of_platform(RELATIVE), layers.text_of_platform(FULL)) {
+        (Some(path), _) => metadata::address(&format!("{CONTAINER}/{}", path.trim_start_matches('/')), RELATIVE)?,
+        (None, Some(address)) => metadata::address(address, FULL)?,
+        (None, None) => return Ok(None),
+    };
+    if url.scheme() != "https" && !is_near(&url) {
+        let error = Error::config(format!("{FULL}: credentials in clear from another machine"));
+        return Err(error.hint("http:// is for this machine and for the addresses of ECS and EKS on the link"));
+    }
+    let file =
+        layers.text_of_platform("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE").map(PathBuf::from).map(Authorization::File);
+    let value =
+        || layers.of_platform("AWS_CONTAINER_AUTHORIZATION_TOKEN").map(|value| Authorization::Value(value.trimmed()));
+    Ok(Some(Source::Container { url, authorization: file.or_else(value) }))
+}
+
+fn is_near(url: &Url) -> bool {
+    let is_loopback = Address::parse(&url.origin().ascii_serialization()).is_ok_and(|server| server.is_loopback());
+    is_loopback || url.host_str().is_some_and(|host| ON_LINK.contains(&host))
+}
+
+fn instance(layers: &Layers<'_>) -> Result<Option<Source>, Error> {
+    const SET: &str = "AWS_EC2_METADATA_SERVICE_ENDPOINT";
+    if layers.text_of_platform("AWS_EC2_METADATA_DISABLED").is_some_and(|text| text.eq_ignore_ascii_case("true")) {
+        return Ok(None);
+    }
+    let is_ipv6 = layers
+        .text_of_platform("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE")
+        .is_some_and(|mode| mode.eq_ignore_ascii_case("ipv6"));
+    let usual = if is_ipv6 { INSTANCE_IPV6 } else { INSTANCE };
+    Ok(Some(Source::Instance { server: metadata::server(layers.text_of_platform(SET).unwrap_or(usual), SET)? }))
+}
+
+impl Source {
+    /// The credentials themselves, which no message shows from now on.
+    ///
+    /// # Errors
+    /// 77 where they are refused, 76 for an answer without them, and what [`Web::ask`] fails of.
+    pub fn credentials(&self, client: &Client) -> Result<Credentials, Error> {
+        let credentials = match self {
+            Source::Keys(keys) => keys.clone(),
+            Source::WebIdentity(identity) => identity.exchanged(client)?,
+            Source::Container { url, authorization } => of_container(client, url, authorization.as_ref())?,
+            Source::Instance { server } => of_instance(client, server)?,
+        };
+        client.redactor().add(&credentials.secret_access_key);
+        if let Some(token) = &credentials.session_token {
+            client.redactor().add(token);
+        }
+        Ok(credentials)
+    }
+}
+
+fn of_container(client: &Client, url: &Url, authorization: Option<&Authorization>) -> Result<Credentials, Error> {
+    let token = authorization.map(Authorization::token).transpose()?;
+    if let Some(token) = &token {
+        client.redactor().add(token);
+    }
+    let headers = token.map(|token| ("Authorization", token)).into_iter().collect();
+    let ask = Ask { headers, what: FROM_CONTAINER, hint: NO_CONTAINER, ..Ask::new(Method::GET, url.clone()) };
+    let page = Web::to(&client.patience, &Route::Direct, url)?.ask(&ask)?;
+    given(
+        client,
+        &page,
+        FROM_CONTAINER,
+        "is AWS_CONTAINER_AUTHORIZATION_TOKEN[_FILE] this container's, and has it a role?",
+    )
+}
+
+impl Authorization {
+    /// The value of the header, in which a scheme may stand before the token.
+    fn token(&self) -> Result<Secret, Error> {
+        let (value, at) = match self {
+            Authorization::Value(value) => (value.clone(), "AWS_CONTAINER_AUTHORIZATION_TOKEN".to_owned()),
+            Authorization::File(file) => content(file, "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")?,
+        };
+        let is_one = !value.is_empty() && value.expose().iter().all(|byte| matches!(byte, b' '..=b'~'));
+        if is_one { Ok(value) } else { Err(no_token(&at)) }
+    }
+}
+
+/// What is in a file, without white space at its ends, and what messages call the file.
+fn content(file: &Path, origin: &str) -> Result<(Secret, String), Error> {
+    let at = format!("{} ({origin})", file.display());
+    match read_file(file) {
+        Ok(bytes) => Ok((Secret::from(bytes.to_vec()).trimmed(), at)),
+        Err(error) => Err(error.at(at)),
+    }
+}
+
+fn no_token(at: &str) -> Error {
+    Error::config(format!("{at}: no token in it"))
+}
+
+/// IMDSv2: a token first, then the role's name, then its credentials.
+fn of_instance(client: &Client, server: &Url) -> Result<Credentials, Error> {
+    const WHERE: &str = "latest/meta-data/iam/security-credentials/";
+    const HINT: &str = "has the instance an IAM role (instance profile)?";
+    let web = Web::to(&client.patience, &Route::Direct, server)?;
+    let ask = |method, path: &str, header: (&'static str, Secret)| {
+        let mut url = server.clone();
+        url.set_path(path);
+        let ask = Ask { headers: vec![header], what: FROM_INSTANCE, hint: NO_INSTANCE, ..Ask::new(method, url) };
+        web.ask(&ask)
+    };
+    let lifetime = ("X-aws-ec2-metadata-token-ttl-seconds", Secret::from("300"));
+    let granted = |page: Page| {
+        if page.is_success() { Ok(page) } else { Err(refused(client, &page, "", FROM_INSTANCE, HINT)) }
+    };
+    let page = granted(ask(Method::PUT, "latest/api/token", lifetime)?)?;
+    let token = metadata::token(&page.body).ok_or_else(|| nothing_in(FROM_INSTANCE, "token"))?;
+    client.redactor().add(&token);
+    let header = || ("X-aws-ec2-metadata-token", token.clone());
+    let page = granted(ask(Method::GET, WHERE, header())?)?;
+    let role = page.body.expose_text().and_then(|text| text.split_whitespace().next());
+    let role = role.ok_or_else(|| nothing_in(FROM_INSTANCE, "role"))?;
+    let page = ask(Method::GET, &format!("{WHERE}{role}"), header())?;
+    given(client, &page, FROM_INSTANCE, HINT)
+}
+
+/// A refusal in the platform's words, of which a credential may be one.
+fn refused(client: &Client, page: &Page, words: &str, what: &str, hint: &str) -> Error {
+    page.refused(what, &client.redactor().clean(words)).hint(hint)
+}
+
+fn nothing_in(what: &str, thing: &str) -> Error {
+    Error::new(Code::Protocol, format!("{what}: no {thing} in the answer"))
+}
+
+/// The credentials in the JSON of a metadata server.
+fn given(client: &Client, page: &Page, what: &str, hint: &str) -> Result<Credentials, Error> {
+    let body: Value = serde_json::from_slice(page.body.expose()).unwrap_or_default();
+    let text = |name: &str| body.get(name).and_then(Value::as_str);
+    if !page.is_success() {
+        let code = text("Code").or_else(|| text("code")).unwrap_or_default();
+        return Err(refused(client, page, code, what, hint));
+    }
+    complete(&|name| text(name).map(Secret::from), "Token", what)
+}
+
+/// Credentials whose parts an answer has under these names, and the session token under one of its own.
+fn complete(part: &dyn Fn(&str) -> Option<Secret>, token: &str, what: &str) -> Result<Credentials, Error> {
+    let (Some(access_key_id), Some(secret_access_key)) = (part("AccessKeyId"), part("SecretAccessKey")) else {
+        return Err(nothing_in(what, "AccessKeyId and SecretAccessKey"));
+    };
+    let session_token = part(token).filter(|token| !token.is_empty());
+    let credentials = Credentials { access_key_id, secret_access_key, session_token };
+    check(&credentials).ok_or_else(|| nothing_in(what, "usable key"))?;
+    Ok(credentials)
+}
+
+impl WebIdentity {
+    /// <https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html>
+    fn exchanged(&self, client: &Client) -> Result<Credentials, Error> {
+        let (token, at) = content(&self.token, "AWS_WEB_IDENTITY_TOKEN_FILE")?;
+        let token = metadata::token(&token).ok_or_else(|| no_token(&at))?;
+        client.redactor().add(&token);
+        let ask = Ask {
+            headers: vec![("Content-Type", "application/x-www-form-urlencoded; charset=utf-8".into())],
+            body: Some(self.form(&token)),
+            // The identity provider has not answered AWS in time.
+            is_later: |page| element(page, "Code").as_deref() == Some("IDPCommunicationError"),
+            what: FROM_IDENTITY,
+            hint: NO_STS,
+            ..Ask::new(Method::POST, self.endpoint.clone())
+        };
+        let route = Route::Internet(&self.environment);
+        let page = Web::to(&client.patience, &route, &self.endpoint)?.ask(&ask)?;
+        if !page.is_success() {
+            let words = ["Code", "Message"].map(|name| element(&page, name).unwrap_or_default()).join(" ");
+            return Err(refused(client, &page, words.trim(), FROM_IDENTITY, NOT_TRUSTED));
+        }
+        complete(&|name| element(&page, name).map(Secret::from), "SessionToken", FROM_IDENTITY)
+    }
+
+    fn form(&self, token: &Secret) -> Secret {
+        let encoded = |text: &[u8]| percent_encoded(text, "-._~");
+        Secret::from(format!(
+            "Action=AssumeRoleWithWebIdentity&Version=2011-06-15&RoleArn={}&RoleSessionName={}&WebIdentityToken={}",
+            encoded(self.role.as_bytes()),
+            encoded(self.session.as_bytes()),
+            encoded(token.expose()),
+        ))
+    }
+}
+
+/// The text of the first element of a name in XML, which has neither attributes nor elements in it.
+fn element(page: &Page, name: &str) -> Option<String> {
+    const ESCAPED: [(&str, &str); 5] =
+        [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&apos;", "'"), ("&amp;", "&")];
+    let (_, rest) = page.body.expose_text()?.split_once(&format!("<{name}>"))?;
+    let (text, _) = rest.split_once(&format!("</{name}>"))?;
+    Some(ESCAPED.iter().fold(text.trim().to_owned(), |text, (escaped, sign)| text.replace(escaped, sign)))
+}
+
+#[cfg(test)]
+mod tests {
+    use reqwest::header::HeaderMap;
+
+    use super::*;
+    use crate::cli::Options;
+
+    /// The address of the metadata that an environment speaks of, and the container's authorization.
+    fn asked(environment: &[(&str, &str)]) -> String {
+        let environment: Vec<Variable> = environment.iter().map(|(name, value)| Variable::new(*name, *value)).collect();
+        let layers = Layers { options: &Options::default(), environment: &environment, files: &[] };
+        match source(&layers).expect("what goes together") {
+            Some(Source::Container { url, authorization: None }) => url.to_string(),
+            Some(Source::Container { url, authorization: Some(Authorization::Value(_)) }) => format!("{url} value"),
+            Some(Source::Container { url, authorization: Some(Authorization::File(file)) }) => {
+                format!("{url} {}", file.display())
+            }
+            Some(Source::Instance { server }) => server.to_string(),
+            other => format!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_instance_is_asked_at_the_usual_address_or_where_it_is_said_to_be() {
+        let mode = ("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE", "IPv6");
+        let server = ("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://127.0.0.1:1");
+        assert_eq!(asked(&[]), "http://169.254.169.254/");
+        assert_eq!(asked(&[mode]), "http://[fd00:ec2::254]/");
+        assert_eq!(asked(&[mode, server]), "http://127.0.0.1:1/");
+        assert_eq!(asked(&[("AWS_EC2_METADATA_DISABLED", "True")]), "None");
+    }
+
+    #[test]
+    fn a_container_is_asked_at_its_path_or_else_at_its_address() {
+        let path = ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "/v2/credentials/0f?a=b");
+        let full = ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://169.254.170.23/v1/credentials");
+        let value = ("AWS_CONTAINER_AUTHORIZATION_TOKEN", "t");
+        let file = ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "/t");
+        assert_eq!(asked(&[value, file]), "http://169.254.169.254/");
+        assert_eq!(asked(&[full, path]), "http://169.254.170.2/v2/credentials/0f?a=b");
+        assert_eq!(asked(&[full, value]), "http://169.254.170.23/v1/credentials value");
+        assert_eq!(asked(&[full, value, file]), "http://169.254.170.23/v1/credentials /t");
+        // Nothing in a path makes another host of it.
+        for path in ["@192.0.2.1/", "//192.0.2.1/", "\\192.0.2.1", ":80@192.0.2.1"] {
+            let found = asked(&[("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", path)]);
+            assert!(found.starts_with("http://169.254.170.2/"), "{found}");
+        }
+    }
+
+    #[test]
+    fn in_clear_only_this_machine_and_the_link_are_near() {
+        let near = |address: &str| is_near(&Url::parse(address).expect("a URL"));
+        for address in ["127.0.0.1", "127.1.2.3:8080", "localhost", "LOCALHOST:1", "[::1]", "[fd00:ec2::23]"] {
+            assert!(near(&format!("http://{address}/")), "{address}");
+        }
+        for address in [
+            "169.254.169.254",
+            "192.0.2.1",
+            "localhost.example.com",
+            "127.0.0.1.example.com",
+            "127.0.0.1@192.0.2.1",
+            "[fd00:ec2::254]",
+            "[2001:db8::1]",
+        ] {
+            assert!(!near(&format!("http://{address}/")), "{address}");
+        }
+    }
+
+    #[test]
+    fn a_region_is_a_name_and_makes_a_host() {
+        assert_eq!(checked_region("EU-Central-1", "X"), Ok("eu-central-1".to_owned()));
+        for wrong in ["", "eu central-1", "a.b", "a/", "a@b", "a:1", "ü"] {
+            let error = checked_region(wrong, "X").expect_err(wrong);
+            assert_eq!((error.code.status(), error.message.as_str()), (78, "X: not a region"));
+        }
+        for (region, host) in [
+            (None, "sts.amazonaws.com"),
+            (Some("us-east-1"), "sts.amazonaws.com"),
+            (Some("us-gov-west-1"), "sts.us-gov-west-1.amazonaws.com"),
+            (Some("cn-north-1"), "sts.cn-north-1.amazonaws.com.cn"),
+        ] {
+            assert_eq!(sts_host(region), host);
+        }
+    }
+
+    #[test]
+    fn the_text_of_an_element_is_unescaped_once() {
+        let page = |xml: &str| Page { status: 200, headers: HeaderMap::new(), body: xml.into() };
+        let found = |xml: &str| element(&page(xml), "A").unwrap_or_else(|| "none".to_owned());
+        assert_eq!(found("<B>1</B><A> 2\n</A><A>3</A>"), "2");
+        assert_eq!(found("<A>&lt;&gt;&quot;&apos;&amp;</A>"), "<>\"'&");
+        assert_eq!(found("<A>&amp;lt;</A>"), "&lt;");
+        for xml in ["", "<A/>", "<A>1", "<AB>1</AB>", "</A><A>"] {
+            assert_eq!(found(xml), "none", "{xml}");
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! The grammar of `--secret` (pure): `[NAME=]path[#key[#version]]`, `path##version`, `PREFIX_*=path`.
+
+use crate::error::Error;
+use crate::grammar::path::Path;
+use crate::grammar::reference;
+
+/// What is imported beside the references in the environment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Import {
+    /// The secret.
+    pub path: Path,
+    /// Which version of it; the latest where there is none.
+    pub version: Option<u64>,
+    /// Which of its keys.
+    pub keys: Keys,
+}
+
+/// Which keys are imported, and as what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Keys {
+    /// Every key, with this before its name.
+    All {
+        /// May be empty.
+        prefix: String,
+    },
+    /// One key, with this before its own name.
+    One {
+        /// The key.
+        key: String,
+        /// May be empty.
+        prefix: String,
+    },
+    /// One key as the variable that the user named.
+    Named {
+        /// The key.
+        key: String,
+        /// The variable.
+        name: String,
+    },
+}
+
+/// Reads one import.
+///
+/// # Errors
+/// 78: a wrong path, key or version, a name without a key.
+pub fn parse(text: &str) -> Result<Import, Error> {
+    let (name, rest) = split_name(text);
+    let (path, selector) = match rest.split_once('#') {
+        Some((path, selector)) => (path, Some(selector)),
+        None => (rest, None),
+    };
+    let (key, version) = selector.map_or(Ok((None, None)), self::selector)?;
+    let keys = keys(name, key)?;
+    Ok(Import { path: Path::parse(path)?, version, keys })
+}
+
+/// Reads an import of vault-env's, `path[#version]`: every key under its own name.
+///
+/// # Errors
+/// 78: a wrong path or version.
+pub fn whole(text: &str) -> Result<Import, Error> {
+    let (path, version) = match text.split_once('#') {
+        Some((path, version)) => (path, Some(reference::version(version)?)),
+        None => (text, None),
+    };
+    Ok(Import { path: Path::parse(path)?, version, keys: Keys::All { prefix: String::new() } })
+}
+
+/// A `NAME` is what stands before the first `=`, where it looks like one: a path may have an `=` further on.
+fn split_name(text: &str) -> (Option<&str>, &str) {
+    match text.split_once('=') {
+        Some((name, rest)) if is_name(name.strip_suffix('*').unwrap_or(name)) || name == "*" => (Some(name), rest),
+        _ => (None, text),
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    !name.starts_with(|c: char| c.is_ascii_digit())
+        && !name.is_empty()
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+/// What stands behind the first `#`: `key`, `key#version` or, for the whole secret, `#version`.
+fn selector(text: &str) -> Result<(Option<String>, Option<u64>), Error> {
+    const FORMS: &str = "an import is [NAME=]path[#key[#version]], path##version or 'PREFIX_*=path'";
+    let selected = match text.strip_prefix('#') {
+        _ if text.is_empty() => return Err(Error::config("no key behind the #").hint(FORMS)),
+        Some(version) => reference::version(version).map(|version| (None, Some(version))),
+        None => reference::key_and_version(text).map(|(key, version)| (Some(key), version)),
+    };
+    selected.map_err(|error| error.hint(FORMS))
+}
+
+fn keys(name: Option<&str>, key: Option<String>) -> Result<Keys, Error> {
+    let prefix = name.map_or(Some(""), |name| name.strip_suffix('*')).map(str::to_owned);
+    match (prefix, name, key) {
+        (Some(prefix), _, None) => Ok(Keys::All { prefix }),
+        (Some(prefix), _, Some(key)) => Ok(Keys::One { key, prefix }),
+        (None, Some(name), Some(key)) => Ok(Keys::Named { key, name: name.to_owned() }),
+        (None, name, None) => {
+            let name = name.unwrap_or_default();
+            let hint = format!("write {name}=path#key for one key, or '{name}_*=path' for all of them with a prefix");
+            Err(Error::config(format!("{name}= names one variable, but no key of the secret")).hint(hint))
+        }
+        (None, None, Some(_)) => Err(Error::config("an import without a name")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn import(text: &str) -> (String, Option<u64>, Keys) {
+        let Import { path, version, keys } = parse(text).expect(text);
+        (path.to_string(), version, keys)
+    }
+
+    #[test]
+    fn every_form() {
+        let all = |prefix: &str| Keys::All { prefix: prefix.into() };
+        let one = |key: &str, prefix: &str| Keys::One { key: key.into(), prefix: prefix.into() };
+        let named = |key: &str, name: &str| Keys::Named { key: key.into(), name: name.into() };
+        for (text, path, version, keys) in [
+            ("secret/app", "secret/app", None, all("")),
+            ("secret/app##3", "secret/app", Some(3), all("")),
+            ("secret/app#user", "secret/app", None, one("user", "")),
+            ("secret/app#user#3", "secret/app", Some(3), one("user", "")),
+            ("USER=secret/app#user", "secret/app", None, named("user", "USER")),
+            ("USER=secret/app#/a/b#2", "secret/app", Some(2), named("/a/b", "USER")),
+            ("DB_*=secret/db", "secret/db", None, all("DB_")),
+            ("DB_*=secret/db##1", "secret/db", Some(1), all("DB_")),
+            ("DB_*=secret/db#user", "secret/db", None, one("user", "DB_")),
+            ("*=secret/db", "secret/db", None, all("")),
+            ("secret/a=b#c", "secret/a=b", None, one("c", "")),
+            ("secret/a#b=c", "secret/a", None, one("b=c", "")),
+            ("/secret/a", "secret/a", None, all("")),
+        ] {
+            assert_eq!(import(text), (path.into(), version, keys), "{text}");
+        }
+    }
+
+    #[test]
+    fn vault_envs_form_has_the_version_behind_the_path() {
+        let import = |text| whole(text).map(|import| (import.path.to_string(), import.version)).ok();
+        assert_eq!(import("secret/data/a"), Some(("secret/data/a".into(), None)));
+        assert_eq!(import("secret/data/a#2"), Some(("secret/data/a".into(), Some(2))));
+        for text in ["", "a#", "a#k", "a#1#2", "a//b"] {
+            assert_eq!(import(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_import_is_an_error() {
+        for text in [
+            "",
+            "#k",
+            "a#",
+            "a##",
+            "a##0",
+            "a##x",
+            "a#k#",
+            "a#k#x",
+            "A=a",
+            "A=",
+            "A=#k",
+            "a/../b",
+            "1A=/x/../y",
+            "a#${.k}",
+        ] {
+            assert_eq!(parse(text).expect_err(text).code.status(), 78, "{text}");
+        }
+    }
+}

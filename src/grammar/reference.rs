@@ -1,0 +1,605 @@
+//! The grammar of references in values of variables (pure).
+//!
+//! ```text
+//! value      = reference [ ":-" default ] | ciphertext | text with inline references | literal
+//! reference  = [">>"] ("vault" | "bao") ["?"] ":" path "#" key [ "#" version | "#" json-body ]
+//! key        = name | "/" JSON pointer | "${" template "}"
+//! inline     = "${" reference [ ":-" default ] "}"
+//! ciphertext = "vault:v" digits ":" base64
+//! ```
+//!
+//! `vault://…` and `bao://…` are literals: a Spring setting looks like that.
+//!
+//! There is one reading of every value. A body is one JSON object, so a brace or a `#` in its strings ends nothing. Inline, a
+//! key ends at the first `}`, and a default at the first one that closes none of its own.
+
+use std::fmt;
+
+use serde_json::{Map, Value as Json};
+
+use crate::error::Error;
+use crate::grammar::path::Path;
+use crate::grammar::selector::Template;
+use crate::secret::Secret;
+
+/// What a variable's value is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// It reaches the application as it is.
+    Literal,
+    /// It is taken from Vault.
+    Reference(Reference),
+    /// It is decrypted by Vault's transit engine.
+    Ciphertext(Secret),
+    /// Text with references in it, at least one.
+    Text(Vec<Piece>),
+}
+
+/// A piece of a text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// It stays as it is.
+    Text(Secret),
+    /// It is taken from Vault.
+    Reference(Reference),
+}
+
+/// A value that is taken from Vault.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reference {
+    /// The secret.
+    pub path: Path,
+    /// How it is asked for.
+    pub ask: Ask,
+    /// What of it.
+    pub selector: Selector,
+    /// `vault?:`: the variable is left out where path, version or key is missing.
+    pub optional: bool,
+    /// What is taken where path, version or key is missing.
+    pub default: Option<Secret>,
+}
+
+/// How a secret is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// A read of this version, from 1; of the latest where there is none.
+    Read(Option<u64>),
+    /// A write of this body.
+    Write(Body),
+}
+
+/// The body of a write: a JSON object. It may hold secrets, so its `Debug` shows nothing.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Body(Map<String, Json>);
+
+/// What of a secret is taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Selector {
+    /// An exact name or, beginning with `/`, a JSON pointer.
+    Key(String),
+    /// What a template makes of it.
+    Template(Template),
+}
+
+/// Reads a variable's value.
+///
+/// # Errors
+/// 78 for what begins as a reference and does not parse. The message does not repeat the value.
+pub fn parse(value: &[u8]) -> Result<Value, Error> {
+    if let Some(ciphertext) = ciphertext(value) {
+        return Ok(Value::Ciphertext(ciphertext));
+    }
+    match start(value) {
+        Some(start) => whole(start).map(Value::Reference),
+        None => text(value),
+    }
+}
+
+/// Whether the whole value is a reference or a ciphertext, however wrong.
+pub fn is_reference(value: &[u8]) -> bool {
+    start(value).is_some()
+}
+
+/// Whether a value is a reference or has one in it, however wrong.
+pub fn has_reference(value: &[u8]) -> bool {
+    is_reference(value) || next_inline(value).is_some()
+}
+
+impl Body {
+    /// The body that has this content.
+    pub fn new(object: Map<String, Json>) -> Body {
+        Body(object)
+    }
+
+    /// Its JSON text, compact.
+    pub fn json(&self) -> Secret {
+        Secret::from(serde_json::to_string(&self.0).unwrap_or_default())
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+impl fmt::Display for Selector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Selector::Key(key) => f.write_str(key),
+            Selector::Template(template) => template.fmt(f),
+        }
+    }
+}
+
+/// How a value begins as a reference, and the rest behind its colon.
+#[derive(Clone, Copy)]
+struct Start<'a> {
+    write: bool,
+    optional: bool,
+    rest: &'a [u8],
+}
+
+/// Where a reference stands, which decides where it ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Whole,
+    Inline,
+}
+
+fn start(value: &[u8]) -> Option<Start<'_>> {
+    let (write, rest) = strip(value, b">>");
+    let rest = rest.strip_prefix(b"vault").or_else(|| rest.strip_prefix(b"bao"))?;
+    let (optional, rest) = strip(rest, b"?");
+    let rest = rest.strip_prefix(b":")?;
+    let is_url = !write && !optional && rest.starts_with(b"//");
+    (!is_url).then_some(Start { write, optional, rest })
+}
+
+fn strip<'a>(value: &'a [u8], prefix: &[u8]) -> (bool, &'a [u8]) {
+    value.strip_prefix(prefix).map_or((false, value), |rest| (true, rest))
+}
+
+/// `vault:v` digits `:` base64; `v0` is no version of a key. White space at its end is no part of it.
+fn ciphertext(value: &[u8]) -> Option<Secret> {
+    let text = std::str::from_utf8(value).ok()?.trim_ascii_end();
+    let (version, data) = text.strip_prefix("vault:v")?.split_once(':')?;
+    let digits_only = version.bytes().all(|byte| byte.is_ascii_digit());
+    let is_base64 = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=');
+    let is_ciphertext = digits_only
+        && version.parse::<u64>().is_ok_and(|version| version > 0)
+        && !data.is_empty()
+        && data.chars().all(is_base64);
+    is_ciphertext.then(|| Secret::from(text))
+}
+
+/// The text of a value and the references in it.
+fn text(value: &[u8]) -> Result<Value, Error> {
+    let mut pieces = Vec::new();
+    let mut rest = value;
+    while let Some((before, start)) = next_inline(rest) {
+        let (reference, after) = inline(start)?;
+        if !before.is_empty() {
+            pieces.push(Piece::Text(before.to_vec().into()));
+        }
+        pieces.push(Piece::Reference(reference));
+        rest = after;
+    }
+    if pieces.is_empty() {
+        return Ok(Value::Literal);
+    }
+    if !rest.is_empty() {
+        pieces.push(Piece::Text(rest.to_vec().into()));
+    }
+    Ok(Value::Text(pieces))
+}
+
+/// The text before the next inline reference, and how that begins.
+fn next_inline(value: &[u8]) -> Option<(&[u8], Start<'_>)> {
+    let mut starts = value.windows(2).enumerate().filter(|(_, two)| *two == b"${");
+    starts.find_map(|(at, _)| Some((value.get(..at)?, start(value.get(at + 2..)?)?)))
+}
+
+fn whole(start: Start<'_>) -> Result<Reference, Error> {
+    let text = std::str::from_utf8(start.rest).map_err(|_| Error::config("a reference that is not UTF-8"))?;
+    let (reference, rest) = reference(start, text, Place::Whole)?;
+    if rest.is_empty() { Ok(reference) } else { Err(behind()) }
+}
+
+/// A reference up to its `}`, and what follows that.
+fn inline(start: Start<'_>) -> Result<(Reference, &[u8]), Error> {
+    // What is not UTF-8 may stand in the text behind the reference, but not in it.
+    let text = match std::str::from_utf8(start.rest) {
+        Ok(text) => text,
+        Err(error) => {
+            start.rest.get(..error.valid_up_to()).and_then(|valid| std::str::from_utf8(valid).ok()).unwrap_or_default()
+        }
+    };
+    let (reference, rest) = reference(start, text, Place::Inline)?;
+    let rest = rest.strip_prefix('}').ok_or_else(|| if rest.is_empty() { unclosed() } else { behind() })?;
+    let after = start.rest.get(text.len() - rest.len()..).unwrap_or_default();
+    Ok((reference, after))
+}
+
+/// A reference from behind its colon on, and what follows it.
+fn reference<'a>(start: Start<'_>, text: &'a str, place: Place) -> Result<(Reference, &'a str), Error> {
+    let (path, rest) = path(text, place)?;
+    let (selector, rest) = selector(rest, place)?;
+    let (ask, rest) = if start.write { write(rest)? } else { read(rest, place)? };
+    let (default, rest) = match rest.strip_prefix(":-") {
+        Some(rest) => default(rest, place).map(|(default, rest)| (Some(default), rest))?,
+        None => (None, rest),
+    };
+    Ok((Reference { path, ask, selector, optional: start.optional, default }, rest))
+}
+
+fn path(text: &str, place: Place) -> Result<(Path, &str), Error> {
+    let end = text.find(|c| c == '#' || (c == '}' && place == Place::Inline));
+    match end.and_then(|end| text.split_at_checked(end)) {
+        Some((path, rest)) if rest.starts_with('#') => Ok((Path::parse(path)?, rest.get(1..).unwrap_or_default())),
+        None if place == Place::Inline => Err(unclosed()),
+        _ => Err(no_key()),
+    }
+}
+
+fn selector(text: &str, place: Place) -> Result<(Selector, &str), Error> {
+    if let Some(rest) = text.strip_prefix("${") {
+        let (template, rest) = rest.split_once('}').ok_or_else(unclosed)?;
+        return Ok((Selector::Template(Template::parse(template)?), rest));
+    }
+    let (key, rest) = split(text, key_end(text, place));
+    match key {
+        "" => Err(no_key()),
+        _ if key.contains("${") => Err(text_around()),
+        _ => Ok((Selector::Key(key.to_owned()), rest)),
+    }
+}
+
+/// Where a key or a version ends. Nothing behind that is looked at: a text may have many references.
+fn key_end(text: &str, place: Place) -> usize {
+    let is_end = |(at, c): &(usize, char)| match c {
+        '#' => true,
+        '}' => place == Place::Inline,
+        ':' => text.get(*at..).is_some_and(|rest| rest.starts_with(":-")),
+        _ => false,
+    };
+    text.char_indices().find(is_end).map_or(text.len(), |(at, _)| at)
+}
+
+fn split(text: &str, at: usize) -> (&str, &str) {
+    text.split_at_checked(at).unwrap_or((text, ""))
+}
+
+fn read(text: &str, place: Place) -> Result<(Ask, &str), Error> {
+    let Some(rest) = text.strip_prefix('#') else { return Ok((Ask::Read(None), text)) };
+    if rest.trim_start().starts_with('{') {
+        return Err(Error::config("a reference with a body that is no write")
+            .hint("a write begins with >>: >>vault:path#key#{…}"));
+    }
+    let (number, rest) = split(rest, key_end(rest, place));
+    Ok((Ask::Read(Some(version(number)?)), rest))
+}
+
+/// The body of a write is one JSON object, and `{}` where there is none.
+fn write(text: &str) -> Result<(Ask, &str), Error> {
+    let Some(json) = text.strip_prefix('#') else { return Ok((Ask::Write(Body::new(Map::new())), text)) };
+    let mut objects = serde_json::Deserializer::from_str(json).into_iter::<Map<String, Json>>();
+    let object = objects.next().and_then(Result::ok).ok_or_else(no_body)?;
+    let rest = json.get(objects.byte_offset()..).unwrap_or_default();
+    Ok((Ask::Write(Body::new(object)), rest.trim_ascii_start()))
+}
+
+fn default(text: &str, place: Place) -> Result<(Secret, &str), Error> {
+    let end = if place == Place::Whole { text.len() } else { closing(text).ok_or_else(unclosed)? };
+    let (default, rest) = split(text, end);
+    if has_reference(default.as_bytes()) {
+        return Err(Error::config("a default that is a reference or has one in it").hint("a default is text"));
+    }
+    Ok((Secret::from(default), rest))
+}
+
+/// The first `}` that closes no `{` of the text itself.
+fn closing(text: &str) -> Option<usize> {
+    let mut open = 0_usize;
+    text.bytes().position(|byte| {
+        match byte {
+            b'{' => open += 1,
+            b'}' if open == 0 => return true,
+            b'}' => open -= 1,
+            _ => {}
+        }
+        false
+    })
+}
+
+/// `key` or `key#version`, as imports have it.
+///
+/// # Errors
+/// An empty key, a version that is no number from 1, a template.
+pub fn key_and_version(text: &str) -> Result<(String, Option<u64>), Error> {
+    if text.contains("${") {
+        return Err(Error::config("a template as the key of an import is not supported"));
+    }
+    let (key, version) = match text.split_once('#') {
+        Some((key, version)) => (key, Some(self::version(version)?)),
+        None => (text, None),
+    };
+    if key.is_empty() { Err(no_key()) } else { Ok((key.to_owned(), version)) }
+}
+
+/// A version of a KV v2 secret.
+///
+/// # Errors
+/// Anything but a number from 1.
+pub fn version(text: &str) -> Result<u64, Error> {
+    let digits_only = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let number = text.parse().ok().filter(|number| digits_only && *number > 0);
+    number.ok_or_else(|| {
+        Error::config("the version of a secret is a number from 1").hint("leave #version out for the latest")
+    })
+}
+
+const LITERAL: &str = "or name the variable in --literal if it is no reference";
+
+fn no_key() -> Error {
+    Error::config("a reference without a key").hint(format!("write vault:path#key, {LITERAL}"))
+}
+
+fn unclosed() -> Error {
+    Error::config("a reference without its closing }").hint(format!("write ${{vault:path#key}}, {LITERAL}"))
+}
+
+fn behind() -> Error {
+    Error::config("a reference with something behind its end").hint(format!("only :-default can follow, {LITERAL}"))
+}
+
+fn text_around() -> Error {
+    Error::config("a template with text around it is not supported")
+        .hint("put the text around the whole reference: text${vault:path#${.NAME | FILTER}}")
+}
+
+fn no_body() -> Error {
+    Error::config("a write whose body is no JSON object").hint("write >>vault:path#key#{\"name\":\"value\"}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(value: &str) -> Reference {
+        match parse(value.as_bytes()) {
+            Ok(Value::Reference(reference)) => reference,
+            other => panic!("{value}: {other:?}"),
+        }
+    }
+
+    fn parts(value: &str) -> (String, String, Ask, bool, Option<String>) {
+        let Reference { path, ask, selector, optional, default } = found(value);
+        let default = default.map(|default| default.expose_text().expect("UTF-8").to_owned());
+        (path.to_string(), selector.to_string(), ask, optional, default)
+    }
+
+    fn body(json: &str) -> Ask {
+        Ask::Write(Body::new(serde_json::from_str(json).expect("an object")))
+    }
+
+    /// A text with `[path|key|ask|default]` for each reference in it.
+    fn pieces(value: &str) -> String {
+        let Ok(Value::Text(pieces)) = parse(value.as_bytes()) else { panic!("{value}: {:?}", parse(value.as_bytes())) };
+        let shown = |piece: &Piece| match piece {
+            Piece::Text(text) => text.expose_text().expect("UTF-8").to_owned(),
+            Piece::Reference(Reference { path, ask, selector, optional, default }) => {
+                let ask = match ask {
+                    Ask::Read(version) => version.map(|version| version.to_string()).unwrap_or_default(),
+                    Ask::Write(body) => body.json().expose_text().expect("UTF-8").to_owned(),
+                };
+                let optional = if *optional { "?" } else { "" };
+                let default = default.as_ref().map_or("", |default| default.expose_text().expect("UTF-8"));
+                format!("[{optional}{path}|{selector}|{ask}|{default}]")
+            }
+        };
+        pieces.iter().map(shown).collect()
+    }
+
+    #[test]
+    fn references() {
+        let text = |text: &str| Some(text.to_owned());
+        for (value, path, key, ask, optional, default) in [
+            ("vault:secret/data/a#k", "secret/data/a", "k", Ask::Read(None), false, None),
+            ("bao:secret/a#k", "secret/a", "k", Ask::Read(None), false, None),
+            ("vault:/secret/a#k", "secret/a", "k", Ask::Read(None), false, None),
+            ("vault?:a/b#k", "a/b", "k", Ask::Read(None), true, None),
+            ("bao?:a/b#k#7", "a/b", "k", Ask::Read(Some(7)), true, None),
+            ("vault:a/b#k#12", "a/b", "k", Ask::Read(Some(12)), false, None),
+            ("vault:a/b#k:-d", "a/b", "k", Ask::Read(None), false, text("d")),
+            ("vault:a/b#k:-", "a/b", "k", Ask::Read(None), false, text("")),
+            ("vault:a/b#k#2:-x#y:-z", "a/b", "k", Ask::Read(Some(2)), false, text("x#y:-z")),
+            ("vault:a/b#/c/0/d", "a/b", "/c/0/d", Ask::Read(None), false, None),
+            ("vault:a/b#key with: spaces", "a/b", "key with: spaces", Ask::Read(None), false, None),
+            ("vault:a:-b/c#k", "a:-b/c", "k", Ask::Read(None), false, None),
+            ("vault:a b/%2e?x=1#k", "a b/%2e?x=1", "k", Ask::Read(None), false, None),
+            ("vault:v1/a#k", "v1/a", "k", Ask::Read(None), false, None),
+            ("vault:v1:a/b#k", "v1:a/b", "k", Ask::Read(None), false, None),
+            ("vault:a/b#k}", "a/b", "k}", Ask::Read(None), false, None),
+            ("vault:a}/b{#k", "a}/b{", "k", Ask::Read(None), false, None),
+            ("vault:a/b#${.k | b64dec}", "a/b", "${.k | b64dec}", Ask::Read(None), false, None),
+            ("vault:a/b#${ .|toJson }#3:-{}", "a/b", "${. | toJson}", Ask::Read(Some(3)), false, text("{}")),
+            (">>vault:a/b#k", "a/b", "k", body("{}"), false, None),
+            (">>bao?:a/b#k#{}", "a/b", "k", body("{}"), true, None),
+            (
+                r#">>vault:a/b#k#{"x":"}:-#${","y":{"z":[1.0]}}:-d"#,
+                "a/b",
+                "k",
+                body(r#"{"y":{"z":[1.0]},"x":"}:-#${"}"#),
+                false,
+                text("d"),
+            ),
+            (
+                r#">>vault:t/decrypt/k#${.plaintext | b64dec}#{"ciphertext":"vault:v1:C"} "#,
+                "t/decrypt/k",
+                "${.plaintext | b64dec}",
+                body(r#"{"ciphertext":"vault:v1:C"}"#),
+                false,
+                None,
+            ),
+            ("vault:a/b#k:-${HOME}", "a/b", "k", Ask::Read(None), false, text("${HOME}")),
+        ] {
+            assert_eq!(parts(value), (path.into(), key.into(), ask, optional, default), "{value}");
+        }
+    }
+
+    #[test]
+    fn literals() {
+        for value in [
+            "",
+            "a",
+            "vault",
+            "vaults:a#b",
+            "Vault:a#b",
+            "notvault:a#b",
+            " vault:a#b",
+            "vault://host/x#y",
+            "bao://x",
+            "prefix-vault:secret/data/a#k",
+            "${HOME}",
+            "${vaulty:x}",
+            "$vault:a#b",
+            "{vault:a#b}",
+            "${vault://x}",
+            ">vault:a#b",
+        ] {
+            assert_eq!(parse(value.as_bytes()), Ok(Value::Literal), "{value}");
+        }
+        assert_eq!(parse(b"\xffvault:a#b"), Ok(Value::Literal));
+    }
+
+    #[test]
+    fn what_begins_as_a_reference_and_is_none_is_an_error_that_does_not_repeat_it() {
+        for value in [
+            "vault:",
+            "vault:s3cret",
+            "vault:s3cret#",
+            "vault:#s3cret",
+            "vault:s3cret##1",
+            "vault:s3cret#k#",
+            "vault:s3cret#k#x",
+            "vault:s3cret#k#0",
+            "vault:s3cret#k#-1",
+            "vault:s3cret#k#+1",
+            "vault:s3cret#k#1#2",
+            "vault:a/../s3cret#k",
+            "vault:a//s3cret#k",
+            "vault:v0:s3cret",
+            "vault?://s3cret",
+            "vault:s3cret:-default",
+            "vault:s3cret#k#99999999999999999999",
+            "vault:s3cret#k#{\"a\":1}",
+            ">>vault:s3cret",
+            ">>vault:s3cret#k#",
+            ">>vault:s3cret#k#2",
+            ">>vault:s3cret#k#{",
+            ">>vault:s3cret#k#[1]",
+            ">>vault:s3cret#k#{}}",
+            ">>vault:s3cret#k#{}{}",
+            ">>vault:s3cret#k#{}#1",
+            "vault:s3cret#${.a",
+            "vault:s3cret#${.a}b",
+            "vault:s3cret#a${.a}",
+            "vault:s3cret#${.a | default \"s3cret\"}",
+            "vault:s3cret#k:-vault:s3cret#l",
+            "vault:s3cret#k:-x${vault:s3cret#l}",
+            "${vault:s3cret",
+            "${vault:s3cret}",
+            "${vault:s3cret} # }",
+            "${vault:s3cret#k",
+            "${vault:s3cret#}",
+            "${vault:s3cret#k#2",
+            "${vault:s3cret#k:-{}",
+            "${vault:s3cret#k:-${vault:s3cret#l}}",
+            "${vault:s3cret#${.a}",
+            "${>>vault:s3cret#k#{\"a\":1}",
+            "${>>vault:s3cret#k#{\"a\":1}x}",
+            "a${vault:s3cret#k}b${vault:s3cret}",
+            "vault:v1:s3cret-not-base64",
+            "bao:v1:s3cret",
+        ] {
+            let error = parse(value.as_bytes()).expect_err(value);
+            assert_eq!(error.code.status(), 78, "{value}");
+            assert!(!format!("{error:?}").contains("s3cret"), "{error:?}");
+        }
+        for value in [&b"vault:\xff#k"[..], b"${vault:a\xff#k}", b"${vault:a#k:-\xff}"] {
+            assert_eq!(parse(value).expect_err("an error").code.status(), 78);
+        }
+    }
+
+    #[test]
+    fn references_in_a_text_have_one_reading() {
+        for (value, expected) in [
+            ("${vault:a/b#k}", "[a/b|k||]"),
+            ("a${vault:a/b#k}c", "a[a/b|k||]c"),
+            (r#"{"p":${vault:kv/app#p}}"#, r#"{"p":[kv/app|p||]}"#),
+            (
+                r#"{"p":"${vault:kv/app#p#2}","q":{"r":${bao?:/kv/app#q:-null}}}"#,
+                r#"{"p":"[kv/app|p|2|]","q":{"r":[?kv/app|q||null]}}"#,
+            ),
+            ("${vault:a#b}${vault:a#c}", "[a|b||][a|c||]"),
+            ("$${vault:a#b}$", "$[a|b||]$"),
+            ("${HOME}${vault:a#b}${vault://x}", "${HOME}[a|b||]${vault://x}"),
+            ("${${vault:a#b}}", "${[a|b||]}"),
+            ("${vault:a#b:-}|${vault:a#c:-{\"x\":{}}}}", "[a|b||]|[a|c||{\"x\":{}}]}"),
+            ("${vault:a#b:-:-#2}", "[a|b||:-#2]"),
+            ("${vault:a{b#c{d}", "[a{b|c{d||]"),
+            (
+                r#"x${>>vault:pki/issue/r#certificate#{"a": {"b":":-#"} ,"common_name":"}"}}}"#,
+                r#"x[pki/issue/r|certificate|{"a":{"b":":-#"},"common_name":"}"}|]}"#,
+            ),
+            (
+                r#"${>>vault:t/decrypt/k#${.plaintext | b64dec}#{"ciphertext":"C"}:-none}"#,
+                r#"[t/decrypt/k|${.plaintext | b64dec}|{"ciphertext":"C"}|none]"#,
+            ),
+            ("${>>vault:p/i#c}__${>>vault:p/i#c#{}}", "[p/i|c|{}|]__[p/i|c|{}|]"),
+            ("${vault:a#${.k | urlquery}}@${vault:a#${.k}#3}", "[a|${.k | urlquery}||]@[a|${.k}|3|]"),
+            ("vault://host/${vault:a#b}", "vault://host/[a|b||]"),
+            ("${vault:v1:a/b#k}", "[v1:a/b|k||]"),
+            ("${vault:a#/b/0}", "[a|/b/0||]"),
+            ("\n${vault:a#b}\0", "\n[a|b||]\0"),
+        ] {
+            assert_eq!(pieces(value), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_text_of_as_many_references_as_a_variable_can_hold() {
+        let text = "${vault:a#b}".repeat((128 << 10) / 12);
+        let Ok(Value::Text(pieces)) = parse(text.as_bytes()) else { panic!("no text") };
+        assert_eq!(pieces.len(), (128 << 10) / 12);
+    }
+
+    #[test]
+    fn what_is_not_utf8_stays_as_it_is_around_a_reference() {
+        let Ok(Value::Text(pieces)) = parse(b"\xff${vault:a#b}\xfe}") else { panic!("no text") };
+        assert_eq!((&pieces[0], &pieces[2]), (&Piece::Text(vec![0xff].into()), &Piece::Text(b"\xfe}".to_vec().into())));
+    }
+
+    // The table of peer case A17.
+    #[test]
+    fn ciphertexts() {
+        for (value, is_one) in [
+            ("vault:v1:8SDd3WHDOjf7mq69CyCqYjBXAiQQAVZRkFM13ok481zoCmHnSeDX9vyf7w==", true),
+            ("vault:v100:aGVsbG8=", true),
+            ("vault:v1:aGVsbG8=\n", true),
+            ("vault:", false),
+            ("vault:v0", false),
+            ("vault:v0:", false),
+            ("vault:v0:aGVsbG8=", false),
+            ("vault:v+1:aGVsbG8=", false),
+            ("vault:v1:a-b", false),
+            ("bao:v1:aGVsbG8=", false),
+            ("vault?:v1:aGVsbG8=", false),
+            ("vault:secret/data/accounts/aws#AWS_SECRET_ACCESS_KEY", false),
+            ("vault:secret/data/accounts/aws#AWS_SECRET_ACCESS_KEY#1", false),
+        ] {
+            assert_eq!(matches!(parse(value.as_bytes()), Ok(Value::Ciphertext(_))), is_one, "{value}");
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Trying again until the deadline: how long to wait before the next try, and how often to speak of it.
+
+use std::cell::Cell;
+use std::fmt::Display;
+use std::hash::{BuildHasher, RandomState};
+use std::time::{Duration, Instant};
+
+use tokio::time::sleep;
+
+use crate::error::Error;
+use crate::http::deadline::{Deadline, shown};
+use crate::http::redact::Redactor;
+
+const FIRST: Duration = Duration::from_millis(250);
+const LONGEST: Duration = Duration::from_secs(5);
+const BETWEEN_LINES: Duration = Duration::from_secs(10);
+
+/// The wait after the try of this number, from 0: a random part of 250 ms, doubled with each try up to 5 s (full jitter),
+/// so that many containers that failed together do not come back together.
+pub fn backoff(tries: u32) -> Duration {
+    let most = ceiling(tries);
+    // The keys of std's hash maps are random: enough to spread waits, and no generator of random numbers is needed.
+    let random = RandomState::new().hash_one(tries) % 1000;
+    most.mul_f64(f64::from(u32::try_from(random).unwrap_or(999)) / 1000.0)
+}
+
+fn ceiling(tries: u32) -> Duration {
+    FIRST.saturating_mul(1 << tries.min(8)).min(LONGEST)
+}
+
+/// Lets the first failure through at once, then at most one line in 10 s, whichever request it is.
+#[derive(Debug, Default)]
+pub struct Pace(Cell<Option<Instant>>);
+
+impl Pace {
+    /// Whether a line is due now.
+    pub fn due(&self) -> bool {
+        self.due_at(Instant::now())
+    }
+
+    fn due_at(&self, now: Instant) -> bool {
+        let due = self.0.get().is_none_or(|last| now.saturating_duration_since(last) >= BETWEEN_LINES);
+        if due {
+            self.0.set(Some(now));
+        }
+        due
+    }
+}
+
+/// What came of one try.
+#[derive(Debug)]
+pub enum Tried<T> {
+    /// There is an answer.
+    Done(T),
+    /// It may be tried again, after this time where the server has asked for one.
+    Again(Error, Option<Duration>),
+    /// Trying again is no use, or not allowed.
+    Final(Error),
+}
+
+impl<T> Tried<T> {
+    /// The same with another error, if there is one.
+    #[must_use]
+    pub fn map_err(self, change: impl FnOnce(Error) -> Error) -> Tried<T> {
+        match self {
+            Tried::Done(answer) => Tried::Done(answer),
+            Tried::Again(error, wait) => Tried::Again(change(error), wait),
+            Tried::Final(error) => Tried::Final(change(error)),
+        }
+    }
+}
+
+/// How long and how often something is tried.
+#[derive(Debug)]
+pub struct Patience {
+    deadline: Deadline,
+    /// Tries after the first one; `None` is until the deadline.
+    max_retries: Option<u32>,
+    pace: Pace,
+    /// Knows the credentials that no message may show.
+    pub redactor: Redactor,
+}
+
+impl Patience {
+    /// Until the deadline, or until `max_retries` tries after the first one have failed.
+    pub fn new(deadline: Deadline, max_retries: Option<u32>) -> Patience {
+        Patience { deadline, max_retries, pace: Pace::default(), redactor: Redactor::default() }
+    }
+
+    /// The time until the deadline.
+    pub fn left(&self) -> Duration {
+        self.deadline.left()
+    }
+
+    /// Tries until there is an answer, once where it `is_single`. Messages call it `what`, at the address `at`.
+    ///
+    /// # Errors
+    /// The failure of the last try, with the number of tries and the time that they took.
+    pub async fn persist<T>(
+        &self,
+        what: &str,
+        at: &dyn Display,
+        is_single: bool,
+        attempt: impl AsyncFn() -> Tried<T>,
+    ) -> Result<T, Error> {
+        let (mut tries, mut before) = (0, None);
+        loop {
+            let outcome = attempt().await;
+            tries += 1;
+            let outcome =
+                if self.left().is_zero() { outcome.map_err(|error| cut(error, before.take())) } else { outcome };
+            let (error, wait) = match outcome {
+                Tried::Done(answer) => return Ok(answer),
+                Tried::Final(error) => return Err(self.report(error, what, at, tries)),
+                Tried::Again(error, wait) => (error, wait),
+            };
+            if is_single || self.pause(&error, wait, what, tries).await.is_none() {
+                return Err(self.report(error, what, at, tries));
+            }
+            before = Some(error);
+        }
+    }
+
+    /// Waits before the next try; `None` where there is to be none.
+    async fn pause(&self, error: &Error, wait: Option<Duration>, what: &str, tries: u32) -> Option<()> {
+        let left = self.left();
+        let pause = wait.unwrap_or_else(|| backoff(tries - 1));
+        let is_last = self.max_retries.is_some_and(|most| tries > most)
+            || left.is_zero()
+            || wait.is_some_and(|wait| wait >= left);
+        if is_last {
+            return None;
+        }
+        if self.pace.due() {
+            log::warn!("{what}: {}; trying again for {}", self.redactor.clean(&error.message), shown(left));
+        }
+        sleep(pause.min(left)).await;
+        (!self.left().is_zero()).then_some(())
+    }
+
+    /// Names what was tried, the server and the tries in an error.
+    fn report(&self, error: Error, what: &str, at: &dyn Display, tries: u32) -> Error {
+        let times = if tries == 1 { "1 try".to_owned() } else { format!("{tries} tries") };
+        let spent = shown(self.deadline.elapsed());
+        let message = format!("{what}: {} ({at}, {times} in {spent})", error.message);
+        Error { message: self.redactor.clean(&message), ..error }
+    }
+}
+
+/// A try that the deadline has cut short says less than the one before: that says what is wrong.
+fn cut(error: Error, before: Option<Error>) -> Error {
+    match before {
+        Some(before) if before.message != error.message => {
+            Error { message: format!("{}; the try before: {}", error.message, before.message), ..before }
+        }
+        _ => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_five_seconds() {
+        let most: Vec<u128> = (0..8).map(|tries| ceiling(tries).as_millis()).collect();
+        assert_eq!(most, [250, 500, 1000, 2000, 4000, 5000, 5000, 5000]);
+        assert_eq!(ceiling(u32::MAX), LONGEST);
+    }
+
+    #[test]
+    fn waits_are_spread_over_all_of_their_range() {
+        let waits: Vec<Duration> = (0..200).map(|_| backoff(2)).collect();
+        assert!(waits.iter().all(|wait| *wait < Duration::from_secs(1)));
+        assert!(waits.iter().any(|wait| *wait < Duration::from_millis(300)));
+        assert!(waits.iter().any(|wait| *wait > Duration::from_millis(700)));
+    }
+
+    #[test]
+    fn the_first_line_is_due_at_once_and_then_one_in_ten_seconds() {
+        let (pace, start) = (Pace::default(), Instant::now());
+        let due =
+            [0, 1, 9_999, 10_000, 10_001, 19_999, 25_000].map(|ms| pace.due_at(start + Duration::from_millis(ms)));
+        assert_eq!(due, [true, false, false, true, false, false, true]);
+    }
+}
