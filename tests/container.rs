@@ -1,15 +1,10 @@
 //! The static binary as the ENTRYPOINT of an image `FROM scratch`. Not part of `cargo test`: `.ci/container` starts a
 //! daemon and runs this with `DOCKER_HOST` and `VAULT_EXEC_BINARY`.
 
-#[path = "suite/launch.rs"]
+#[path = "suite/process/signals_while_waiting.rs"]
 #[allow(dead_code, reason = "the suite uses all of it")]
-mod launch;
-#[path = "suite/leaks.rs"]
-mod leaks;
-#[path = "suite/phases.rs"]
-#[allow(dead_code, reason = "the suite uses all of it")]
-mod phases;
-#[path = "suite/support.rs"]
+mod signals_while_waiting;
+#[path = "suite/support/mod.rs"]
 #[allow(dead_code, reason = "the suite uses all of it")]
 mod support;
 
@@ -24,9 +19,9 @@ use std::time::{Duration, Instant};
 use nix::unistd::Pid;
 use test_vault::{Fault, Matcher, TestVault, json};
 
-use launch::{PATIENCE, eventually};
-use phases::{Waiting, all_end_at_once};
+use signals_while_waiting::{Waiting, all_end_at_once};
 use support::Run;
+use support::launch::{PATIENCE, eventually};
 
 const IMAGE: &str = "vault-exec-test";
 const DOCKERFILE: &str = "FROM scratch\n\

@@ -1,7 +1,7 @@
 //! Answers of Vault.
 #![no_main]
 
-#[path = "../../tests/suite/fuzzed/answer.rs"]
+#[path = "../../tests/suite/references/fuzzed/answer.rs"]
 mod answer;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| answer::settles(bytes));

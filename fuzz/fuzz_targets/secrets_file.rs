@@ -1,7 +1,7 @@
 //! Secrets files.
 #![no_main]
 
-#[path = "../../tests/suite/fuzzed/secrets_file.rs"]
+#[path = "../../tests/suite/references/fuzzed/secrets_file.rs"]
 mod secrets_file;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| secrets_file::settles(bytes));

@@ -1,7 +1,7 @@
 //! Options, environments and env files.
 #![no_main]
 
-#[path = "../../tests/suite/fuzzed/settings.rs"]
+#[path = "../../tests/suite/references/fuzzed/settings.rs"]
 mod settings;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| settings::settles(bytes));

@@ -1,5 +1,16 @@
 //! What Vault does. The server of our own has to do it because a real one does.
 
+mod aws;
+mod cert;
+mod clouds;
+mod jwt;
+mod kubernetes;
+mod leases;
+mod namespaces;
+mod passwords;
+mod pki;
+mod transit;
+
 use test_vault::{Operator, Target, TestVault, Value, json, on_every_https_vault, on_every_vault};
 
 /// What went wrong, as Vault says it; empty where it says nothing.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use test_vault::{Fault, Flavour, Target, TestVault, json, on_every_vault};
 
-use crate::app::{as_role, as_root, kv, reading, role, token, with_app};
+use crate::support::application::{as_role, as_root, kv, reading, role, token, with_app};
 use crate::support::{Run, directory, run, run_at};
 
 fn names(run: &Run) -> Vec<String> {

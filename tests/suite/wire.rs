@@ -1,0 +1,10 @@
+//! What happens on the network, and what is said where it goes wrong.
+
+pub(crate) mod addresses;
+pub(crate) mod faults;
+pub(crate) mod load;
+pub(crate) mod network;
+pub(crate) mod requests;
+pub(crate) mod retries;
+pub(crate) mod round_trips;
+pub(crate) mod tls;
