@@ -1,17 +1,49 @@
 //! Vault's API below its path: the core, and what HTTP adds to its answers.
 
+pub(crate) mod approle;
+pub(crate) mod aws;
+pub(crate) mod azure;
+pub(crate) mod cert;
+pub(crate) mod clock;
+pub(crate) mod configured;
+pub(crate) mod core;
+pub(crate) mod database;
+pub(crate) mod envelope;
+pub(crate) mod gcp;
+pub(crate) mod glob;
+pub(crate) mod grant;
+pub(crate) mod jws;
+pub(crate) mod jwt;
+pub(crate) mod kubernetes;
+pub(crate) mod kv1;
+pub(crate) mod kv2;
+pub(crate) mod ldap;
+pub(crate) mod leases;
+pub(crate) mod lockout;
+pub(crate) mod mounts;
+pub(crate) mod namespaces;
+pub(crate) mod path;
+pub(crate) mod pki;
+pub(crate) mod policy;
+pub(crate) mod request;
+pub(crate) mod roles;
+pub(crate) mod sys;
+pub(crate) mod tokens;
+pub(crate) mod transit;
+pub(crate) mod userpass;
+pub(crate) mod wrapping;
+
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hyper::header::HeaderValue;
 use hyper::{HeaderMap, Method, Response};
 
-use crate::core::Core;
-use crate::envelope::Rendered;
-use crate::leaks;
-use crate::path;
-use crate::record::Recorded;
-use crate::request::Request;
-use crate::service::{Site, made_up};
+use crate::api::core::Core;
+use crate::api::envelope::Rendered;
+use crate::api::request::Request;
+use crate::harness::leaks;
+use crate::harness::record::Recorded;
+use crate::wire::service::{Site, made_up};
 
 /// What the connections of a Vault and its operator share.
 pub(crate) struct Api {

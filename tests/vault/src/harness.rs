@@ -1,0 +1,11 @@
+//! What a test holds in its hands: servers, the operator, records of what was asked.
+
+pub(crate) mod client_ca;
+pub mod leaks;
+pub(crate) mod operator;
+pub(crate) mod postgres;
+pub(crate) mod real;
+pub(crate) mod record;
+pub(crate) mod server;
+pub(crate) mod target;
+pub(crate) mod watched;

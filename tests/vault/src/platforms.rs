@@ -1,0 +1,11 @@
+//! What a container finds beside Vault: metadata of clouds, token services, a cluster.
+
+pub(crate) mod aws_keys;
+pub(crate) mod aws_metadata;
+pub(crate) mod azure_metadata;
+pub(crate) mod caller_identity;
+pub(crate) mod gcp_metadata;
+pub(crate) mod kubernetes_api;
+pub(crate) mod local;
+pub(crate) mod signer;
+pub(crate) mod sts;
