@@ -1,4 +1,5 @@
-//! The parts that do no I/O: what a reference is, what is to be fetched, what an answer means, and the new environment.
+//! The parts that do no I/O: what a reference is, what is to be fetched, what an answer means, and
+//! the new environment.
 //!
 //! `cargo bench --bench pure`, with criterion's options behind `--`.
 
@@ -36,14 +37,16 @@ fn variables(references: usize) -> Vec<Variable> {
 
 fn planned(environment: &[Variable]) -> (Settings, Plan) {
     let options = Options::default();
-    let settings = settings::understand(&Layers { options: &options, environment, files: &[] }).expect("settings");
+    let settings = settings::understand(&Layers { options: &options, environment, files: &[] })
+        .expect("settings");
     let plan = plan::make(&settings, environment, &[]).expect("a plan");
     (settings, plan)
 }
 
 /// What came of each request of a plan.
 fn outcomes(plan: &Plan) -> Outcomes {
-    let data: Map<String, Value> = (0..10).map(|key| (format!("k{key}"), "s3cret".into())).collect();
+    let data: Map<String, Value> =
+        (0..10).map(|key| (format!("k{key}"), "s3cret".into())).collect();
     let found = || Found { document: Document::new(data.clone()), version: Some(1), lease: None };
     let answers = plan.requests.iter().map(|_| Ok(found())).collect();
     Outcomes { answers, places: (0..plan.requests.len()).collect(), ..Outcomes::default() }
@@ -54,10 +57,15 @@ fn references(criterion: &mut Criterion) {
     for (name, text) in [
         ("literal", "postgres://db:5432/app?sslmode=require"),
         ("value", "vault:secret/data/app#password"),
-        ("text", "postgres://${vault:secret/data/db#user}:${vault:secret/data/db#password}@db:5432/app"),
+        (
+            "text",
+            "postgres://${vault:secret/data/db#user}:${vault:secret/data/db#password}@db:5432/app",
+        ),
         ("template", "vault:secret/data/app#${.certificate | b64dec}"),
     ] {
-        group.bench_function(name, |bencher| bencher.iter(|| reference::parse(black_box(text.as_bytes()))));
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| reference::parse(black_box(text.as_bytes())));
+        });
     }
 }
 
@@ -66,9 +74,13 @@ fn plans(criterion: &mut Criterion) {
     for size in SIZES {
         let environment = variables(size);
         let (settings, _) = planned(&environment);
-        group.bench_with_input(BenchmarkId::from_parameter(size), &environment, |bencher, environment| {
-            bencher.iter(|| plan::make(&settings, black_box(environment), &[]));
-        });
+        group.bench_with_input(
+            BenchmarkId::from_parameter(size),
+            &environment,
+            |bencher, environment| {
+                bencher.iter(|| plan::make(&settings, black_box(environment), &[]));
+            },
+        );
     }
 }
 
@@ -92,21 +104,33 @@ fn environments(criterion: &mut Criterion) {
 fn answers(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("answer");
     for keys in [1, 100] {
-        let data: Map<String, Value> = (0..keys).map(|key| (format!("key-{key}"), "s3cret".into())).collect();
-        let body = serde_json::json!({ "data": { "data": data, "metadata": { "version": 1 } } }).to_string();
+        let data: Map<String, Value> =
+            (0..keys).map(|key| (format!("key-{key}"), "s3cret".into())).collect();
+        let body = serde_json::json!({ "data": { "data": data, "metadata": { "version": 1 } } })
+            .to_string();
         group.bench_function(BenchmarkId::from_parameter(keys), |bencher| {
-            bencher.iter(|| match judge(&Raw { status: 200, retry_after: None, bytes: black_box(body.as_bytes()) }) {
-                Verdict::Answered(answer) => answer,
-                _ => unreachable!("it is Vault's"),
+            bencher.iter(|| {
+                match judge(&Raw {
+                    status: 200,
+                    retry_after: None,
+                    bytes: black_box(body.as_bytes()),
+                }) {
+                    Verdict::Answered(answer) => answer,
+                    _ => unreachable!("it is Vault's"),
+                }
             });
         });
     }
 }
 
 fn files(criterion: &mut Criterion) {
-    let lines: String =
-        (0..100).map(|number| format!("export NAME_{number}=\"a value\" # {number}\n")).collect::<Vec<_>>().concat();
-    criterion.bench_function("env file", |bencher| bencher.iter(|| env_file::parse(black_box(lines.as_bytes()))));
+    let lines: String = (0..100)
+        .map(|number| format!("export NAME_{number}=\"a value\" # {number}\n"))
+        .collect::<Vec<_>>()
+        .concat();
+    criterion.bench_function("env file", |bencher| {
+        bencher.iter(|| env_file::parse(black_box(lines.as_bytes())));
+    });
 }
 
 criterion_group!(pure, references, plans, environments, answers, files);

@@ -1,7 +1,8 @@
-//! Shows a whole start against the project's own Vault: what an operator sets up, and what the container does then.
+//! Shows a whole start against the project's own Vault: what an operator sets up, and what the
+//! container does then.
 //!
-//! `cargo run --example quickstart` starts a small application; `cargo run --example quickstart -- command …` starts that
-//! command. It ends with the application's exit code.
+//! `cargo run --example quickstart` starts a small application; `cargo run --example quickstart --
+//! command …` starts that command. It ends with the application's exit code.
 
 #![allow(clippy::print_stdout, reason = "it is there to show something")]
 
@@ -32,27 +33,37 @@ fn main() -> ExitCode {
     ExitCode::from(code(ended))
 }
 
-/// What an operator does once for an application. The server has the KV v2 mount `secret/` from the start, as every
-/// development server has.
+/// What an operator does once for an application. The server has the KV v2 mount `secret/` from the
+/// start, as every development server has.
 fn set_up(vault: &TestVault, secret_id_file: &Path) -> String {
     let operator = vault.operator();
-    println!("# 1. the operator writes a secret, and a policy that allows reading it and nothing else");
-    println!("# (a server that is not for development needs: vault secrets enable -path=secret kv-v2)");
+    println!(
+        "# 1. the operator writes a secret, and a policy that allows reading it and nothing else"
+    );
+    println!(
+        "# (a server that is not for development needs: vault secrets enable -path=secret kv-v2)"
+    );
     println!("vault kv put secret/app user=ada password={PASSWORD}");
     operator.kv_put("secret", 2, "app", json!({ "user": "ada", "password": PASSWORD }));
     println!("echo '{POLICY}' | vault policy write app -");
     operator.policy("app", POLICY);
 
-    println!("\n# 2. a role for the application: its tokens have that policy and live for a short time");
+    println!(
+        "\n# 2. a role for the application: its tokens have that policy and live for a short time"
+    );
     println!("vault auth enable approle");
     operator.enable_approle("approle");
     println!(
-        "vault write auth/approle/role/app token_policies=app token_ttl=5m secret_id_ttl=1h secret_id_num_uses=10"
+        "vault write auth/approle/role/app token_policies=app token_ttl=5m secret_id_ttl=1h \
+         secret_id_num_uses=10"
     );
     let role = json!({ "token_policies": "app", "token_ttl": "5m", "secret_id_ttl": "1h", "secret_id_num_uses": 10 });
     operator.approle_role("approle", "app", role);
 
-    println!("\n# 3. the role id says which application it is, the secret id proves it and goes into a file");
+    println!(
+        "\n# 3. the role id says which application it is, the secret id proves it and goes into a \
+         file"
+    );
     println!("vault read -field=role_id auth/approle/role/app/role-id");
     let role_id = operator.role_id("approle", "app");
     println!("  {role_id}");
@@ -80,7 +91,8 @@ fn start(vault: &TestVault, role_id: &str, secret_id_file: &Path) -> ExitStatus 
         println!("export {name}={}", value.to_string_lossy());
     }
     let application = application();
-    let shown: Vec<String> = application.iter().map(|word| shown(&word.to_string_lossy())).collect();
+    let shown: Vec<String> =
+        application.iter().map(|word| shown(&word.to_string_lossy())).collect();
     println!("vault-exec -- {}\n", shown.join(" "));
     let mut command = Command::new(binary());
     // Settings of whoever tries this are for another Vault.
@@ -96,7 +108,8 @@ fn application() -> Vec<OsString> {
     if !command.is_empty() {
         return command;
     }
-    let has_python = Command::new("python3").args(["-c", ""]).status().is_ok_and(|status| status.success());
+    let has_python =
+        Command::new("python3").args(["-c", ""]).status().is_ok_and(|status| status.success());
     if has_python { vec!["python3".into(), APP.into()] } else { vec!["env".into()] }
 }
 
@@ -124,9 +137,10 @@ fn binary() -> PathBuf {
     binary
 }
 
-/// Builds the binary for the profile that this program was built with: `cargo run --example` does not, and one that is
-/// there already may be older than the source. The example is named too, for the features of dependencies to be the same
-/// as those that it was built with: cargo would build all of them again, and put another binary in the place of the first.
+/// Builds the binary for the profile that this program was built with: `cargo run --example` does
+/// not, and one that is there already may be older than the source. The example is named too, for
+/// the features of dependencies to be the same as those that it was built with: cargo would build
+/// all of them again, and put another binary in the place of the first.
 fn build(directory: &Path) {
     let Some(cargo) = env::var_os("CARGO") else { return };
     let profile = match directory.file_name().and_then(|name| name.to_str()) {
@@ -134,10 +148,22 @@ fn build(directory: &Path) {
         Some(profile) => profile,
     };
     let mut command = Command::new(cargo);
-    command.args(["build", "--quiet", "--bin", "vault-exec", "--example", "quickstart", "--profile", profile]);
+    command.args([
+        "build",
+        "--quiet",
+        "--bin",
+        "vault-exec",
+        "--example",
+        "quickstart",
+        "--profile",
+        profile,
+    ]);
     command.args(["--manifest-path", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")]);
-    // What cargo tells a program about its package would make build scripts run again that look at it, as ring's does.
-    for (name, _) in env::vars_os().filter(|(name, _)| starts_with(name, &["CARGO_PKG_", "CARGO_MANIFEST_"])) {
+    // What cargo tells a program about its package would make build scripts run again that look at
+    // it, as ring's does.
+    for (name, _) in
+        env::vars_os().filter(|(name, _)| starts_with(name, &["CARGO_PKG_", "CARGO_MANIFEST_"]))
+    {
         command.env_remove(name);
     }
     let built = command.status().is_ok_and(|status| status.success());

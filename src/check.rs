@@ -6,8 +6,8 @@ use crate::environment::{Built, Outcomes, Provenance};
 use crate::plan::{Origin, Request};
 use crate::vault::document::{Found, Lease};
 
-/// One line for each variable: `NAME: source`. A source that was fetched has its path and key, and its version or its lease
-/// with the TTL in seconds.
+/// One line for each variable: `NAME: source`. A source that was fetched has its path and key, and
+/// its version or its lease with the TTL in seconds.
 pub fn report(built: &Built, outcomes: &Outcomes) -> String {
     let lines = built.variables.iter().zip(&built.sources).map(|(variable, provenance)| {
         format!("{}: {}\n", shown(&variable.name), source(provenance, &built.requests, outcomes))
@@ -43,7 +43,9 @@ const DEFAULT: &str = "the default of its reference";
 
 fn part(request: usize, key: &str, requests: &[Request], outcomes: &Outcomes) -> String {
     let path = requests.get(request).map(|request| request.path.as_str()).unwrap_or_default();
-    let Some(Ok(Found { version, lease, .. })) = outcomes.get(request) else { return path.to_owned() };
+    let Some(Ok(Found { version, lease, .. })) = outcomes.get(request) else {
+        return path.to_owned();
+    };
     let version = version.map(|version| format!(", version {version}")).unwrap_or_default();
     let lease = lease.as_ref().map(lent).unwrap_or_default();
     format!("{path}#{key}{version}{lease}")
@@ -63,7 +65,8 @@ mod tests {
 
     #[test]
     fn every_source_has_its_line_and_no_line_has_a_value() {
-        let request = |path| Request { path: Path::constant(path), mount: None, ask: Ask::Read(None) };
+        let request =
+            |path| Request { path: Path::constant(path), mount: None, ask: Ask::Read(None) };
         let requests = [request("kv/a"), request("db/creds/r"), request("kv/none")];
         let lease = Lease { id: "db/creds/r/x".into(), duration: 60, renewable: true };
         let outcomes = Outcomes {

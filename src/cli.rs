@@ -1,7 +1,8 @@
 //! The command line: options, and where the application's own command begins.
 //!
-//! argh reads text only and knows `--name value` only, so the arguments are divided and `--name=value` is taken apart
-//! before it sees them; the command reaches the application byte for byte.
+//! argh reads text only and knows `--name value` only, so the arguments are divided and
+//! `--name=value` is taken apart before it sees them; the command reaches the application byte for
+//! byte.
 
 use std::ffi::{OsStr, OsString};
 
@@ -17,10 +18,14 @@ const NAME: &str = "vault-exec";
 #[argh(
     usage = "[options] [--] command [argument ...]",
     note = "Every option has a variable, in parentheses; BAO_X goes before VAULT_X.",
-    note = "Credentials are variables or files, never options: VAULT_TOKEN[_FILE], VAULT_ROLE_ID[_FILE], VAULT_SECRET_ID[_FILE].",
-    note = "References: NAME=vault:PATH#KEY[#VERSION][:-DEFAULT], vault?: where it may be missing, >>vault:PATH#KEY[#JSON] writes.",
-    note = "In a text: NAME=https://${{vault:PATH#USER}}:${{vault:PATH#PASSWORD}}@host. Ciphertexts: NAME=vault:v1:… with VAULT_TRANSIT_KEY_ID.",
-    example = "VAULT_ADDR=https://vault:8200 VAULT_ROLE_ID=… VAULT_SECRET_ID_FILE=/run/secret-id DB_PASSWORD=vault:secret/app#password {command_name} -- python app.py"
+    note = "Credentials are variables or files, never options: VAULT_TOKEN[_FILE], \
+            VAULT_ROLE_ID[_FILE], VAULT_SECRET_ID[_FILE].",
+    note = "References: NAME=vault:PATH#KEY[#VERSION][:-DEFAULT], vault?: where it may be \
+            missing, >>vault:PATH#KEY[#JSON] writes.",
+    note = "In a text: NAME=https://${{vault:PATH#USER}}:${{vault:PATH#PASSWORD}}@host. \
+            Ciphertexts: NAME=vault:v1:… with VAULT_TRANSIT_KEY_ID.",
+    example = "VAULT_ADDR=https://vault:8200 VAULT_ROLE_ID=… VAULT_SECRET_ID_FILE=/run/secret-id \
+               DB_PASSWORD=vault:secret/app#password {command_name} -- python app.py"
 )]
 struct Parsed {
     /// server: http(s)://host[:port][/prefix] or unix:///path (VAULT_ADDR)
@@ -38,13 +43,15 @@ struct Parsed {
     /// role, for the methods that have one (VAULT_ROLE)
     #[argh(option)]
     role: Option<String>,
-    /// import [NAME=]path[#key[#version]], path##version or 'PREFIX_*=path'; repeatable (VAULT_EXEC_SECRETS, a comma list)
+    /// import [NAME=]path[#key[#version]], path##version or 'PREFIX_*=path'; repeatable
+    /// (VAULT_EXEC_SECRETS, a comma list)
     #[argh(option)]
     secret: Vec<String>,
     /// import what a vaultenv secrets file lists (VAULT_EXEC_SECRETS_FILE)
     #[argh(option)]
     secrets_file: Option<String>,
-    /// settings and variables for one environment; repeatable, a later file wins (VAULT_EXEC_ENV_FILE, a comma list)
+    /// settings and variables for one environment; repeatable, a later file wins
+    /// (VAULT_EXEC_ENV_FILE, a comma list)
     #[argh(option)]
     env_file: Vec<String>,
     /// no detection: all KV mounts have this version, 1 or 2 (VAULT_EXEC_KV_VERSION)
@@ -59,13 +66,15 @@ struct Parsed {
     /// imported names with _ for every character outside [A-Za-z0-9_] (VAULT_EXEC_SANITIZE)
     #[argh(switch)]
     sanitize: bool,
-    /// leave a variable out, with a warning, where its path, version or key is missing (VAULT_IGNORE_MISSING_SECRETS)
+    /// leave a variable out, with a warning, where its path, version or key is missing
+    /// (VAULT_IGNORE_MISSING_SECRETS)
     #[argh(switch)]
     ignore_missing: bool,
     /// names, or PREFIX_*, whose values are never interpreted; repeatable (VAULT_EXEC_LITERAL)
     #[argh(option)]
     literal: Vec<String>,
-    /// pass on fetched variables, those of env files, PATH and --keep ones only (VAULT_EXEC_CLEAN_ENV)
+    /// pass on fetched variables, those of env files, PATH and --keep ones only
+    /// (VAULT_EXEC_CLEAN_ENV)
     #[argh(switch)]
     clean_env: bool,
     /// VAULT_* and BAO_* names, or PREFIX_*, not to strip; repeatable (VAULT_EXEC_KEEP)
@@ -83,7 +92,8 @@ struct Parsed {
     /// unlink credential files after a successful login (VAULT_EXEC_REMOVE_CREDENTIAL_FILES)
     #[argh(switch)]
     remove_credential_files: bool,
-    /// fetch everything and start nothing: a line for each variable with its source, version, lease and TTL, no value
+    /// fetch everything and start nothing: a line for each variable with its source, version,
+    /// lease and TTL, no value
     #[argh(switch)]
     check: bool,
     /// print the least-privilege policy for these settings, without asking Vault
@@ -100,7 +110,10 @@ struct Parsed {
     version: bool,
     /// the application and its arguments, after `--` or from the first word that is no option
     #[argh(positional, greedy)]
-    #[allow(dead_code, reason = "stands in the usage line; the command itself is never given to argh")]
+    #[allow(
+        dead_code,
+        reason = "stands in the usage line; the command itself is never given to argh"
+    )]
     command: Vec<String>,
 }
 
@@ -143,7 +156,8 @@ pub enum Invocation {
         task: Task,
         /// The options.
         options: Options,
-        /// The application and its arguments; may be empty, which is an error unless nothing is to be started.
+        /// The application and its arguments; may be empty, which is an error unless nothing is to
+        /// be started.
         command: Vec<OsString>,
     },
 }
@@ -161,7 +175,9 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Invocation, Error> {
         Err(exit) => return Err(with_help(Error::usage(exit.output.trim().replace('\n', " ")))),
     };
     if parsed.version {
-        return Ok(Invocation::Print(concat!("vault-exec ", env!("CARGO_PKG_VERSION"), "\n").to_owned()));
+        return Ok(Invocation::Print(
+            concat!("vault-exec ", env!("CARGO_PKG_VERSION"), "\n").to_owned(),
+        ));
     }
     let task = parsed.task()?;
     options.0.extend(parsed.into_pairs());
@@ -174,7 +190,9 @@ impl Parsed {
             (false, false) => Ok(Task::Start),
             (true, false) => Ok(Task::Check),
             (false, true) => Ok(Task::PrintPolicy),
-            (true, true) => Err(with_help(Error::usage("--check and --print-policy do not go together"))),
+            (true, true) => {
+                Err(with_help(Error::usage("--check and --print-policy do not go together")))
+            }
         }
     }
 
@@ -201,13 +219,20 @@ impl Parsed {
             ("clean-env", self.clean_env),
             ("remove-credential-files", self.remove_credential_files),
         ];
-        let repeated =
-            [("secret", self.secret), ("env-file", self.env_file), ("literal", self.literal), ("keep", self.keep)];
+        let repeated = [
+            ("secret", self.secret),
+            ("env-file", self.env_file),
+            ("literal", self.literal),
+            ("keep", self.keep),
+        ];
         let single = single.into_iter().filter_map(|(name, value)| Some((name, value?)));
-        let switches = switches.into_iter().filter(|(_, on)| *on).map(|(name, _)| (name, "true".to_owned()));
-        single
-            .chain(switches)
-            .chain(repeated.into_iter().flat_map(|(name, values)| values.into_iter().map(move |value| (name, value))))
+        let switches =
+            switches.into_iter().filter(|(_, on)| *on).map(|(name, _)| (name, "true".to_owned()));
+        single.chain(switches).chain(
+            repeated
+                .into_iter()
+                .flat_map(|(name, values)| values.into_iter().map(move |value| (name, value))),
+        )
     }
 }
 
@@ -251,7 +276,8 @@ impl Flag {
         format!("--{}", self.name)
     }
 
-    /// The option as a word, where it has not been given before or may be again. argh would repeat its value.
+    /// The option as a word, where it has not been given before or may be again. argh would repeat
+    /// its value.
     fn once(&self, given: &mut Vec<&'static str>) -> Result<String, Error> {
         if given.contains(&self.name) && !self.is_repeatable {
             return Err(self.wrong("is given more than once"));
@@ -265,7 +291,8 @@ impl Flag {
     }
 }
 
-/// The option that `argument` names, and the value after its `=`; a switch's value comes as `true` or `false`.
+/// The option that `argument` names, and the value after its `=`; a switch's value comes as `true`
+/// or `false`.
 fn take_apart(argument: &OsStr) -> Result<(Flag, Option<&str>), Error> {
     let shown = String::from_utf8_lossy(argument.as_encoded_bytes()).into_owned();
     let name = shown.split('=').next().unwrap_or_default();
@@ -305,7 +332,8 @@ fn unknown(name: &str) -> Error {
     let credential = ["token", "secret-id", "role-id", "password", "jwt", "wrapped-secret-id"];
     if credential.contains(&name.trim_start_matches('-')) {
         return error.hint(
-            "a command line is public: credentials are variables or files, such as VAULT_TOKEN or VAULT_TOKEN_FILE",
+            "a command line is public: credentials are variables or files, such as VAULT_TOKEN or \
+             VAULT_TOKEN_FILE",
         );
     }
     with_help(error)
@@ -342,9 +370,11 @@ mod tests {
 
     #[test]
     fn a_value_stands_behind_a_space_or_an_equals_sign() {
-        for line in
-            [&["--addr", "http://a", "app"][..], &["--addr=http://a", "app"], &["--addr", "http://a", "--", "app"]]
-        {
+        for line in [
+            &["--addr", "http://a", "app"][..],
+            &["--addr=http://a", "app"],
+            &["--addr", "http://a", "--", "app"],
+        ] {
             let (options, command) = run(line);
             assert_eq!((values(&options, "addr"), command), (vec!["http://a"], words(&["app"])));
         }
@@ -352,8 +382,15 @@ mod tests {
 
     #[test]
     fn an_empty_value_and_one_with_an_equals_sign_or_dashes_are_kept() {
-        let (options, _) =
-            run(&["--role=", "--secret=A=b#c", "--secret", "--addr", "--auth-mount", "help", "--addr=x"]);
+        let (options, _) = run(&[
+            "--role=",
+            "--secret=A=b#c",
+            "--secret",
+            "--addr",
+            "--auth-mount",
+            "help",
+            "--addr=x",
+        ]);
         assert_eq!(values(&options, "role"), [""]);
         assert_eq!(values(&options, "secret"), ["A=b#c", "--addr"]);
         assert_eq!(values(&options, "auth-mount"), ["help"]);
@@ -378,7 +415,9 @@ mod tests {
     #[test]
     fn the_command_keeps_its_bytes() {
         let odd = OsString::from_vec(vec![b'a', 0xff, b'\n']);
-        let Ok(Invocation::Run { command, .. }) = parse(vec![odd.clone(), odd.clone()]) else { panic!("no command") };
+        let Ok(Invocation::Run { command, .. }) = parse(vec![odd.clone(), odd.clone()]) else {
+            panic!("no command")
+        };
         assert_eq!(command, [odd.clone(), odd]);
     }
 
@@ -404,7 +443,10 @@ mod tests {
         ] {
             let error = error(line);
             assert_eq!(error.code.status(), 64, "{line:?}");
-            assert!(error.message.contains(part) && !format!("{error:?}").contains("s3cret"), "{error:?}");
+            assert!(
+                error.message.contains(part) && !format!("{error:?}").contains("s3cret"),
+                "{error:?}"
+            );
         }
     }
 
@@ -424,7 +466,9 @@ mod tests {
             (&["--print-policy", "--", "app"], Task::PrintPolicy),
             (&["--check=false", "--print-policy"], Task::PrintPolicy),
         ] {
-            let Ok(Invocation::Run { task, .. }) = parse(words(line)) else { panic!("{line:?} does not run") };
+            let Ok(Invocation::Run { task, .. }) = parse(words(line)) else {
+                panic!("{line:?} does not run")
+            };
             assert_eq!(task, expected, "{line:?}");
         }
         assert_eq!(error(&["--check", "--print-policy"]).code.status(), 64);
@@ -433,7 +477,9 @@ mod tests {
     #[test]
     fn help_and_version_are_for_stdout() {
         for line in [&["--help"][..], &["--addr", "x", "--help"], &["-h"], &["--version"]] {
-            let Ok(Invocation::Print(text)) = parse(words(line)) else { panic!("{line:?} prints nothing") };
+            let Ok(Invocation::Print(text)) = parse(words(line)) else {
+                panic!("{line:?} prints nothing")
+            };
             assert!(text.contains("vault-exec"), "{text}");
         }
     }

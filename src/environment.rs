@@ -50,7 +50,8 @@ pub struct Built {
 pub enum Provenance {
     /// It was there already.
     Value(Origin),
-    /// From answers: which requests of the plan, and what of each. None of them where only defaults are in it.
+    /// From answers: which requests of the plan, and what of each. None of them where only defaults
+    /// are in it.
     Fetched(Vec<(usize, String)>),
     /// From the transit engine.
     Ciphertext,
@@ -70,8 +71,8 @@ pub struct Rules {
 /// Puts the environment together.
 ///
 /// # Errors
-/// Every failure: requests that failed with the names of those that wanted them, keys that are missing, values that a filter
-/// cannot take, names in conflict.
+/// Every failure: requests that failed with the names of those that wanted them, keys that are
+/// missing, values that a filter cannot take, names in conflict.
 pub fn build(plan: Plan, outcomes: &Outcomes, rules: Rules) -> Result<Built, Errors> {
     let mut builder = Builder {
         outcomes,
@@ -116,7 +117,8 @@ impl Builder<'_> {
         }
     }
 
-    /// The pieces put together, or `None` where one of them has failed or is left out: a value is never half replaced.
+    /// The pieces put together, or `None` where one of them has failed or is left out: a value is
+    /// never half replaced.
     fn pieces(&mut self, who: &str, pieces: Vec<Piece>) -> Option<(Secret, Provenance)> {
         let mut value = Zeroizing::new(Vec::new());
         let mut from = Vec::new();
@@ -135,7 +137,12 @@ impl Builder<'_> {
     }
 
     /// What is taken of an answer, or its default, or `None` where it is left out or has failed.
-    fn wanted(&mut self, who: &str, wanted: Wanted, from: &mut Vec<(usize, String)>) -> Option<Secret> {
+    fn wanted(
+        &mut self,
+        who: &str,
+        wanted: Wanted,
+        from: &mut Vec<(usize, String)>,
+    ) -> Option<Secret> {
         let Wanted { request, selector, optional, default } = wanted;
         let missing = match self.outcomes.get(request)? {
             Ok(found) => match found.document.select(&selector) {
@@ -177,7 +184,9 @@ impl Builder<'_> {
         let outcomes = self.outcomes;
         match outcomes.get(request) {
             Some(Ok(found)) => self.keys(&place, request, keys, &found.document),
-            Some(Err(error)) if error.code == Code::Missing => self.missing(request, error.clone(), &place),
+            Some(Err(error)) if error.code == Code::Missing => {
+                self.missing(request, error.clone(), &place);
+            }
             Some(Err(error)) => self.fail(error, &place),
             None => {}
         }
@@ -200,7 +209,9 @@ impl Builder<'_> {
             Keys::Named { key, name } => (name, key),
         };
         match document.get(&key) {
-            Some(value) => self.imported(place, name, value, Provenance::Fetched(vec![(request, key)])),
+            Some(value) => {
+                self.imported(place, name, value, Provenance::Fetched(vec![(request, key)]));
+            }
             None => self.missing(request, self.no_key(request, &key, document), place),
         }
     }
@@ -215,27 +226,35 @@ impl Builder<'_> {
 
     fn imported(&mut self, place: &str, name: String, value: Secret, from: Provenance) {
         if plan::steers(&name) {
-            self.built
-                .warnings
-                .push(format!("{place}: {name} is not imported, for it steers a process or vault-exec itself"));
+            self.built.warnings.push(format!(
+                "{place}: {name} is not imported, for it steers a process or vault-exec itself"
+            ));
             return;
         }
         if name.is_empty() || name.contains(['=', '\0']) {
-            let error = Error::config(format!("{place}: the key {name:?} is no name of a variable"));
-            self.errors.0.push(error.hint("import it under another name, NAME=path#key, or set --sanitize"));
+            let error =
+                Error::config(format!("{place}: the key {name:?} is no name of a variable"));
+            self.errors
+                .0
+                .push(error.hint("import it under another name, NAME=path#key, or set --sanitize"));
             return;
         }
-        let Some(&at) = self.places.get(OsStr::new(&name)) else { return self.add(name.into(), value, from) };
-        match (self.rules.naming.on_conflict, self.built.variables.get_mut(at).zip(self.built.sources.get_mut(at))) {
+        let Some(&at) = self.places.get(OsStr::new(&name)) else {
+            return self.add(name.into(), value, from);
+        };
+        match (
+            self.rules.naming.on_conflict,
+            self.built.variables.get_mut(at).zip(self.built.sources.get_mut(at)),
+        ) {
             (OnConflict::Overwrite, Some((there, source))) => {
                 there.value = value;
                 *source = from;
             }
             (OnConflict::Error, _) => {
                 let error = Error::config(format!("{place}: {name} is there already"));
-                self.errors
-                    .0
-                    .push(error.hint("give it another name or a prefix, or set --on-conflict keep or overwrite"));
+                self.errors.0.push(error.hint(
+                    "give it another name or a prefix, or set --on-conflict keep or overwrite",
+                ));
             }
             _ => {}
         }
@@ -273,11 +292,14 @@ impl Builder<'_> {
 
     /// What failed for several is said once, with the names of all.
     fn fail(&mut self, error: &Error, who: &str) {
-        let at = self.failed.iter().position(|(failed, _)| failed == error).unwrap_or(self.failed.len());
+        let at =
+            self.failed.iter().position(|(failed, _)| failed == error).unwrap_or(self.failed.len());
         if at == self.failed.len() {
             self.failed.push((error.clone(), Vec::new()));
         }
-        if let Some((_, names)) = self.failed.get_mut(at).filter(|(_, names)| !names.iter().any(|name| name == who)) {
+        if let Some((_, names)) =
+            self.failed.get_mut(at).filter(|(_, names)| !names.iter().any(|name| name == who))
+        {
             names.push(who.to_owned());
         }
     }
@@ -337,19 +359,35 @@ mod tests {
     }
 
     fn all(prefix: &str) -> Imported {
-        Imported { place: "--secret a/b".into(), request: 0, keys: Keys::All { prefix: prefix.into() } }
+        Imported {
+            place: "--secret a/b".into(),
+            request: 0,
+            keys: Keys::All { prefix: prefix.into() },
+        }
     }
 
     fn plan(entries: Vec<Entry>, imports: Vec<Imported>) -> Plan {
-        let request = Request { path: crate::grammar::path::Path::constant("a/b"), mount: None, ask: Ask::Read(None) };
+        let request = Request {
+            path: crate::grammar::path::Path::constant("a/b"),
+            mount: None,
+            ask: Ask::Read(None),
+        };
         Plan { requests: vec![request], entries, imports, ..Plan::default() }
     }
 
-    fn built(plan: Plan, outcome: Result<Found, Error>, rules: Rules) -> Result<Vec<(String, String)>, Errors> {
+    fn built(
+        plan: Plan,
+        outcome: Result<Found, Error>,
+        rules: Rules,
+    ) -> Result<Vec<(String, String)>, Errors> {
         let text = |variable: Variable| {
-            (variable.name.to_string_lossy().into_owned(), variable.value.expose_text().unwrap_or("?").to_owned())
+            (
+                variable.name.to_string_lossy().into_owned(),
+                variable.value.expose_text().unwrap_or("?").to_owned(),
+            )
         };
-        build(plan, &of(outcome), rules).map(|built| built.variables.into_iter().map(text).collect())
+        build(plan, &of(outcome), rules)
+            .map(|built| built.variables.into_iter().map(text).collect())
     }
 
     fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -367,7 +405,10 @@ mod tests {
 
     #[test]
     fn fetched_values_stand_where_their_references_stood() {
-        let plan = plan(vec![value("A", "1"), wanted("B", "k", false, None), value("C", "3")], vec![all("")]);
+        let plan = plan(
+            vec![value("A", "1"), wanted("B", "k", false, None), value("C", "3")],
+            vec![all("")],
+        );
         assert_eq!(
             built(plan, document(r#"{"k":"v"}"#), RULES),
             Ok(pairs(&[("A", "1"), ("B", "v"), ("C", "3"), ("k", "v")]))
@@ -376,12 +417,24 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_left_out_defaulted_or_an_error() {
-        let entries =
-            || vec![wanted("A", "x", true, None), wanted("B", "x", false, Some("d")), wanted("C", "x", true, Some(""))];
+        let entries = || {
+            vec![
+                wanted("A", "x", true, None),
+                wanted("B", "x", false, Some("d")),
+                wanted("C", "x", true, Some("")),
+            ]
+        };
         for outcome in [missing(), document("{}")] {
-            assert_eq!(built(plan(entries(), vec![]), outcome, RULES), Ok(pairs(&[("B", "d"), ("C", "")])));
+            assert_eq!(
+                built(plan(entries(), vec![]), outcome, RULES),
+                Ok(pairs(&[("B", "d"), ("C", "")]))
+            );
         }
-        let entries = vec![wanted("A", "x", false, None), wanted("B", "y", false, None), wanted("C", "k", false, None)];
+        let entries = vec![
+            wanted("A", "x", false, None),
+            wanted("B", "y", false, None),
+            wanted("C", "k", false, None),
+        ];
         let errors = messages(built(plan(entries, vec![]), document(r#"{"k":"v"}"#), RULES));
         assert_eq!(errors, ["66 A: a/b: no key x", "66 B: a/b: no key y"]);
     }
@@ -389,7 +442,12 @@ mod tests {
     #[test]
     fn a_text_keeps_every_byte_around_its_references() {
         let around = |bytes: &[u8]| Piece::Text(bytes.to_vec().into());
-        let pieces = vec![around(b"\xff{"), piece("a", false, None), piece("a", false, None), around(b"}\n")];
+        let pieces = vec![
+            around(b"\xff{"),
+            piece("a", false, None),
+            piece("a", false, None),
+            around(b"}\n"),
+        ];
         let outcomes = of(document(r#"{"a":"${vault:x#y}"}"#));
         let built = build(plan(vec![text("A", pieces)], vec![]), &outcomes, RULES).expect("built");
         assert_eq!(built.variables[0].value.expose(), b"\xff{${vault:x#y}${vault:x#y}}\n");
@@ -397,14 +455,20 @@ mod tests {
 
     #[test]
     fn a_text_with_a_missing_piece_is_left_out_as_a_whole() {
-        let pieces = |optional| vec![piece("k", false, None), Piece::Text("/".into()), piece("x", optional, None)];
+        let pieces = |optional| {
+            vec![piece("k", false, None), Piece::Text("/".into()), piece("x", optional, None)]
+        };
         let with = |optional| plan(vec![text("A", pieces(optional))], vec![]);
         assert_eq!(built(with(true), document(r#"{"k":"v"}"#), RULES), Ok(vec![]));
-        assert_eq!(messages(built(with(false), document(r#"{"k":"v"}"#), RULES)), ["66 A: a/b: no key x"]);
+        assert_eq!(
+            messages(built(with(false), document(r#"{"k":"v"}"#), RULES)),
+            ["66 A: a/b: no key x"]
+        );
         let rules = Rules { ignore_missing: true, ..RULES };
         assert_eq!(built(with(false), document(r#"{"k":"v"}"#), rules), Ok(vec![]));
         assert_eq!(messages(built(with(true), refused(), RULES)), ["77 A: a/b: permission denied"]);
-        let pieces = vec![piece("k", false, None), Piece::Text("/".into()), piece("x", false, Some("d"))];
+        let pieces =
+            vec![piece("k", false, None), Piece::Text("/".into()), piece("x", false, Some("d"))];
         let defaulted = plan(vec![text("A", pieces)], vec![]);
         assert_eq!(built(defaulted, document(r#"{"k":"v"}"#), RULES), Ok(pairs(&[("A", "v/d")])));
     }
@@ -412,26 +476,45 @@ mod tests {
     #[test]
     fn a_value_that_a_filter_cannot_take_names_its_variable() {
         let selector = Selector::Template(Template::parse(".k | b64dec").expect("a template"));
-        let wanted = Piece::Wanted(Wanted { request: 0, selector, optional: true, default: Some("d".into()) });
-        let errors = messages(built(plan(vec![text("A", vec![wanted])], vec![]), document(r#"{"k":"%"}"#), RULES));
+        let wanted = Piece::Wanted(Wanted {
+            request: 0,
+            selector,
+            optional: true,
+            default: Some("d".into()),
+        });
+        let errors = messages(built(
+            plan(vec![text("A", vec![wanted])], vec![]),
+            document(r#"{"k":"%"}"#),
+            RULES,
+        ));
         assert_eq!(errors, ["78 A: a/b: b64dec of a value that is not base64"]);
     }
 
     #[test]
     fn ciphertexts_and_the_token_have_their_places() {
         let entry = |name: &str, source| Entry { name: name.into(), source };
-        let entries =
-            || vec![entry("A", Source::Ciphertext(1)), entry("T", Source::Token), entry("B", Source::Ciphertext(0))];
+        let entries = || {
+            vec![
+                entry("A", Source::Ciphertext(1)),
+                entry("T", Source::Token),
+                entry("B", Source::Ciphertext(0)),
+            ]
+        };
         let failed = || Err(Error::new(Code::Refused, "transit/decrypt/k: no"));
         let outcomes = |first| Outcomes {
             decrypted: vec![first, Ok("plain".into())],
             token: Some("t".into()),
             ..Outcomes::default()
         };
-        let built = build(plan(entries(), vec![]), &outcomes(Ok("x".into())), RULES).expect("built");
-        assert_eq!(built.sources, [Provenance::Ciphertext, Provenance::Login, Provenance::Ciphertext]);
+        let built =
+            build(plan(entries(), vec![]), &outcomes(Ok("x".into())), RULES).expect("built");
+        assert_eq!(
+            built.sources,
+            [Provenance::Ciphertext, Provenance::Login, Provenance::Ciphertext]
+        );
         assert_eq!(built.variables[2].value, Secret::from("x"));
-        let errors = build(plan(entries(), vec![]), &outcomes(failed()), RULES).expect_err("failed");
+        let errors =
+            build(plan(entries(), vec![]), &outcomes(failed()), RULES).expect_err("failed");
         assert_eq!(errors.0, [Error::new(Code::Refused, "B: transit/decrypt/k: no")]);
     }
 
@@ -450,7 +533,10 @@ mod tests {
     fn a_refusal_is_never_missing() {
         let rules = Rules { ignore_missing: true, ..RULES };
         let entries = vec![wanted("A", "x", true, None), wanted("B", "y", false, Some("d"))];
-        assert_eq!(messages(built(plan(entries, vec![]), refused(), rules)), ["77 A, B: a/b: permission denied"]);
+        assert_eq!(
+            messages(built(plan(entries, vec![]), refused(), rules)),
+            ["77 A, B: a/b: permission denied"]
+        );
     }
 
     #[test]
@@ -477,10 +563,12 @@ mod tests {
         let plan = plan(vec![], vec![all("db."), one("a.b", None), one("a.b", Some("as_it_is"))]);
         let expected = pairs(&[("DB_A_B", "1"), ("DB__", "2"), ("P_A_B", "1"), ("as_it_is", "1")]);
         assert_eq!(
-            built(plan, document(r#"{"a.b":1,"ä":2}"#), Rules { naming, ..RULES }).map(|mut built| {
-                built.sort();
-                built
-            }),
+            built(plan, document(r#"{"a.b":1,"ä":2}"#), Rules { naming, ..RULES }).map(
+                |mut built| {
+                    built.sort();
+                    built
+                }
+            ),
             Ok(expected)
         );
     }
@@ -490,23 +578,37 @@ mod tests {
         let json = r#"{"A":"new","B":"b"}"#;
         let attempt = |on_conflict| {
             let rules = Rules { naming: Naming { on_conflict, ..RULES.naming }, ..RULES };
-            built(plan(vec![value("A", "old"), value("Z", "z")], vec![all(""), all("")]), document(json), rules)
+            built(
+                plan(vec![value("A", "old"), value("Z", "z")], vec![all(""), all("")]),
+                document(json),
+                rules,
+            )
         };
         assert_eq!(messages(attempt(OnConflict::Error)).len(), 3);
         assert_eq!(attempt(OnConflict::Keep), Ok(pairs(&[("A", "old"), ("Z", "z"), ("B", "b")])));
-        assert_eq!(attempt(OnConflict::Overwrite), Ok(pairs(&[("A", "new"), ("Z", "z"), ("B", "b")])));
+        assert_eq!(
+            attempt(OnConflict::Overwrite),
+            Ok(pairs(&[("A", "new"), ("Z", "z"), ("B", "b")]))
+        );
     }
 
     #[test]
     fn names_that_steer_a_process_are_skipped_with_a_warning() {
         let json = r#"{"LD_PRELOAD":"x","PATH":"y","VAULT_TOKEN":"z","ok":"1"}"#;
-        let built = build(plan(vec![value("PATH", "/bin")], vec![all("")]), &of(document(json)), RULES).expect("built");
-        let names: Vec<_> = built.variables.iter().filter_map(|variable| variable.name.to_str()).collect();
+        let built =
+            build(plan(vec![value("PATH", "/bin")], vec![all("")]), &of(document(json)), RULES)
+                .expect("built");
+        let names: Vec<_> =
+            built.variables.iter().filter_map(|variable| variable.name.to_str()).collect();
         assert_eq!((names, built.warnings.len()), (vec!["PATH", "ok"], 3));
     }
 
     #[test]
     fn a_key_that_can_be_no_name_is_an_error() {
-        assert_eq!(messages(built(plan(vec![], vec![all("")]), document(r#"{"a=b":1,"":2}"#), RULES)).len(), 2);
+        assert_eq!(
+            messages(built(plan(vec![], vec![all("")]), document(r#"{"a=b":1,"":2}"#), RULES))
+                .len(),
+            2
+        );
     }
 }

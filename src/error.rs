@@ -4,7 +4,8 @@ use std::fmt;
 
 /// Exit codes: `sysexits.h` where it has one, else the shell's convention.
 ///
-/// The order of the variants is the order in which a code wins when several kinds of failure come together.
+/// The order of the variants is the order in which a code wins when several kinds of failure come
+/// together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Code {
     /// 64: the command line is wrong.
@@ -142,7 +143,8 @@ mod tests {
 
     #[test]
     fn the_code_of_several_failures_is_the_first_in_the_order_of_the_specification() {
-        let mut order = vec![Code::Unavailable, Code::Protocol, Code::Missing, Code::Refused, Code::Config];
+        let mut order =
+            vec![Code::Unavailable, Code::Protocol, Code::Missing, Code::Refused, Code::Config];
         let mut errors = Errors::default();
         let mut codes = Vec::new();
         while let Some(code) = (!order.is_empty()).then(|| order.remove(0)) {

@@ -34,7 +34,8 @@ pub struct Fetched {
 impl Fetched {
     /// Whether the token has been good for anything.
     pub fn has_worked(&self) -> bool {
-        self.outcomes.answers.iter().any(Result::is_ok) || self.outcomes.decrypted.iter().any(Result::is_ok)
+        self.outcomes.answers.iter().any(Result::is_ok)
+            || self.outcomes.decrypted.iter().any(Result::is_ok)
     }
 }
 
@@ -55,15 +56,23 @@ enum Done {
 /// Makes every request of a plan.
 ///
 /// # Errors
-/// 78 where the token is not good for so many requests; 69 and 76 where the mounts cannot be asked for. A request that
-/// fails is an outcome, not an error: all of them are reported.
-pub fn fetch(client: &Client, session: &Session, plan: &Plan, settings: &Settings) -> Result<Fetched, Error> {
+/// 78 where the token is not good for so many requests; 69 and 76 where the mounts cannot be asked
+/// for. A request that fails is an outcome, not an error: all of them are reported.
+pub fn fetch(
+    client: &Client,
+    session: &Session,
+    plan: &Plan,
+    settings: &Settings,
+) -> Result<Fetched, Error> {
     let (mut jobs, places) = requests(client, session, plan, settings.kv_version)?;
     jobs.extend(batches(plan, settings));
     check_uses(session, jobs.len())?;
     let work = async |job: &Job| carry_out(client, session, job).await;
-    let done =
-        if goes_in_turn(session, &jobs) { in_turn(client, &jobs, &work) } else { in_parallel(client, &jobs, &work) };
+    let done = if goes_in_turn(session, &jobs) {
+        in_turn(client, &jobs, &work)
+    } else {
+        in_parallel(client, &jobs, &work)
+    };
     let mut outcomes = Outcomes { places, token: session.token.clone(), ..Outcomes::default() };
     for done in done {
         match done {
@@ -71,7 +80,8 @@ pub fn fetch(client: &Client, session: &Session, plan: &Plan, settings: &Setting
             Done::Decrypted(values) => outcomes.decrypted.extend(values),
         }
     }
-    let leases: Vec<Lease> = outcomes.answers.iter().flatten().filter_map(|found| found.lease.clone()).collect();
+    let leases: Vec<Lease> =
+        outcomes.answers.iter().flatten().filter_map(|found| found.lease.clone()).collect();
     for lease in &leases {
         report(lease, session);
     }
@@ -79,8 +89,8 @@ pub fn fetch(client: &Client, session: &Session, plan: &Plan, settings: &Setting
     Ok(Fetched { outcomes, requests: jobs.len() as u64, leases })
 }
 
-/// The reads and writes of a plan, and for each of its requests which of them it is: paths that were written in two ways
-/// can be the same request.
+/// The reads and writes of a plan, and for each of its requests which of them it is: paths that
+/// were written in two ways can be the same request.
 fn requests(
     client: &Client,
     session: &Session,
@@ -88,7 +98,8 @@ fn requests(
     version: Option<KvVersion>,
 ) -> Result<(Vec<Job>, Vec<usize>), Error> {
     let questions: Vec<Question<'_>> = plan.requests.iter().filter_map(question).collect();
-    let mut targets = mounts::resolve(client, session.token.as_ref(), &questions, version)?.into_iter();
+    let mut targets =
+        mounts::resolve(client, session.token.as_ref(), &questions, version)?.into_iter();
     let mut jobs = Vec::new();
     let mut places = Vec::with_capacity(plan.requests.len());
     for plan::Request { path, ask, .. } in &plan.requests {
@@ -124,13 +135,17 @@ fn check_uses(session: &Session, requests: usize) -> Result<(), Error> {
         Some(uses) if uses < requests as u64 => Err(Error::config(format!(
             "the login's token is good for {uses} requests, and there are {requests} to make"
         ))
-        .hint("set token_num_uses of the role to 0 or to at least this number, or put the secrets together under fewer paths")),
+        .hint(
+            "set token_num_uses of the role to 0 or to at least this number, or put the secrets \
+             together under fewer paths",
+        )),
         _ => Ok(()),
     }
 }
 
-/// A token that is used up is gone, and its leases with it. Vault withholds a lease that comes with the last use, and lets
-/// one that came before end: which of them it is depends on the order in which it takes the requests.
+/// A token that is used up is gone, and its leases with it. Vault withholds a lease that comes with
+/// the last use, and lets one that came before end: which of them it is depends on the order in
+/// which it takes the requests.
 fn check_spent(
     session: &Session,
     requests: usize,
@@ -141,14 +156,16 @@ fn check_spent(
     let has_lost = !leases.is_empty() || answers.iter().any(is_withheld);
     match session.uses {
         Some(uses) if uses <= requests as u64 && has_lost => Err(Error::config(format!(
-            "the login's token is good for {uses} requests, all of them are used, and the dynamic secrets ended with it"
+            "the login's token is good for {uses} requests, all of them are used, and the dynamic \
+             secrets ended with it"
         ))
         .hint("set token_num_uses of the role to 0 or to a larger number")),
         _ => Ok(()),
     }
 }
 
-/// A lease that is made while the last use of its token is under way can outlive the token, and nobody has it then.
+/// A lease that is made while the last use of its token is under way can outlive the token, and
+/// nobody has it then.
 fn goes_in_turn(session: &Session, jobs: &[Job]) -> bool {
     let makes_no_lease = |job: &Job| match job {
         Job::Read(Target { engine, .. }, _) => matches!(engine, Engine::Kv(_)),
@@ -162,54 +179,77 @@ async fn carry_out(client: &Client, session: &Session, job: &Job) -> Done {
     match job {
         Job::Read(target, version) => Done::Found(read(client, session, target, *version).await),
         Job::Write(path, body) => Done::Found(write(client, session, path, body).await),
-        Job::Decrypt(path, batch) => Done::Decrypted(transit::decrypt(client, session, path, batch).await),
+        Job::Decrypt(path, batch) => {
+            Done::Decrypted(transit::decrypt(client, session, path, batch).await)
+        }
     }
 }
 
-async fn read(client: &Client, session: &Session, target: &Target, version: Option<u64>) -> Result<Found, Error> {
+async fn read(
+    client: &Client,
+    session: &Session,
+    target: &Target,
+    version: Option<u64>,
+) -> Result<Found, Error> {
     let Target { path, engine } = target;
     if version.is_some() && matches!(engine, Engine::Other | Engine::Kv(KvVersion::V1)) {
         // Known before it is asked for: a read of a dynamic secret would make a lease.
         return Err(kv::no_versions().at(path));
     }
-    let repeat = if matches!(engine, Engine::Kv(_)) { Repeat::Freely } else { Repeat::OnlyIfNotDone };
+    let repeat =
+        if matches!(engine, Engine::Kv(_)) { Repeat::Freely } else { Repeat::OnlyIfNotDone };
     let query = version.map(|version| format!("version={version}"));
     let request = Request { query, repeat, ..request(Method::GET, session, path) };
     let answer = client.answer(&request).await?;
     let (status, refuses_token) = (answer.status, answer.refuses_token());
     let found = match answer.status {
-        200..300 | 404 => kv::understand(answer, version).map_err(|error| client.placed(error, path.as_str(), status)),
+        200..300 | 404 => kv::understand(answer, version)
+            .map_err(|error| client.placed(error, path.as_str(), status)),
         _ => Err(client.refused(&answer, path.as_str())),
     };
     // Where the token is another's, it may as well be missing.
     let is_about_token = refuses_token || (session.token.is_none() && status == 403);
-    let is_about_path = *engine == Engine::Unknown && !is_about_token && !client.is_elsewhere(path.as_str());
+    let is_about_path =
+        *engine == Engine::Unknown && !is_about_token && !client.is_elsewhere(path.as_str());
     found.map_err(|error| if is_about_path { with_detection_hint(error, path) } else { error })
 }
 
-async fn write(client: &Client, session: &Session, path: &Path, body: &Body) -> Result<Found, Error> {
+async fn write(
+    client: &Client,
+    session: &Session,
+    path: &Path,
+    body: &Body,
+) -> Result<Found, Error> {
     let body = body.json();
     let request = Request { body: Some(&body), ..request(Method::POST, session, path) };
     let answer = client.answer(&request).await?;
     let status = answer.status;
     match status {
-        200..300 | 404 => kv::understand(answer, None).map_err(|error| client.placed(error, path.as_str(), status)),
+        200..300 | 404 => kv::understand(answer, None)
+            .map_err(|error| client.placed(error, path.as_str(), status)),
         _ => Err(client.refused(&answer, path.as_str())),
     }
 }
 
 fn request<'a>(method: Method, session: &'a Session, path: &Path) -> Request<'a> {
-    Request { token: session.token.as_ref(), what: path.to_string(), ..Request::new(method, path.encoded()) }
+    Request {
+        token: session.token.as_ref(),
+        what: path.to_string(),
+        ..Request::new(method, path.encoded())
+    }
 }
 
 /// Where the mount could not be found out, the path may lack its `data`.
 fn with_detection_hint(error: Error, path: &Path) -> Error {
-    if path.has_data_segment() || error.status_is_transient() || error.message.contains(kv::ROUTE_WITH_V1) {
+    if path.has_data_segment()
+        || error.status_is_transient()
+        || error.message.contains(kv::ROUTE_WITH_V1)
+    {
         return error;
     }
     error.hint(
-        "the token cannot see what is mounted there. Is the path right, and does the policy allow it? For KV v2 \
-        write data/ after the mount, or set --kv-version 2",
+        "the token cannot see what is mounted there. Is the path right, and does the policy allow \
+         it? For KV v2 write data/ after the mount, or set --kv-version 2",
     )
 }
 
@@ -219,7 +259,10 @@ fn report(lease: &Lease, session: &Session) {
     if let Some(ttl) = session.ttl.filter(|ttl| *ttl < Duration::from_secs(*duration)) {
         let end = humantime::format_rfc3339_seconds(SystemTime::now() + ttl);
         let ttl = ttl.as_secs();
-        log::warn!("lease {id} ends at {end} with the token that it was made with, in {ttl} s, not in {duration} s");
+        log::warn!(
+            "lease {id} ends at {end} with the token that it was made with, in {ttl} s, not in \
+             {duration} s"
+        );
     }
 }
 
@@ -230,9 +273,14 @@ mod tests {
     #[test]
     fn ciphertexts_come_in_parts() {
         // Peer case A20.
-        for (items, most, sizes) in
-            [(4, 2, &[2, 2][..]), (4, 3, &[3, 1]), (4, 1, &[1; 4]), (1, 100, &[1]), (0, 2, &[]), (3, usize::MAX, &[3])]
-        {
+        for (items, most, sizes) in [
+            (4, 2, &[2, 2][..]),
+            (4, 3, &[3, 1]),
+            (4, 1, &[1; 4]),
+            (1, 100, &[1]),
+            (0, 2, &[]),
+            (3, usize::MAX, &[3]),
+        ] {
             let items = vec![0; items];
             let parts = in_parts(&items, NonZeroUsize::new(most).expect("a size"));
             assert_eq!(parts.map(<[_]>::len).collect::<Vec<_>>(), sizes, "{most}");

@@ -1,4 +1,5 @@
-//! What a user can write: references, imports, files of settings, paths, addresses and units. All of it is pure.
+//! What a user can write: references, imports, files of settings, paths, addresses and units. All
+//! of it is pure.
 
 pub mod address;
 pub mod env_file;

@@ -1,5 +1,5 @@
-//! HTTP as every request needs it, whoever is asked: connections, names, certificates, proxies, retries, and what a failure
-//! means.
+//! HTTP as every request needs it, whoever is asked: connections, names, certificates, proxies,
+//! retries, and what a failure means.
 
 pub mod connections;
 pub mod deadline;

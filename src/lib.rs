@@ -1,5 +1,5 @@
-//! The parts of `vault-exec`, the container entrypoint that logs in to Vault or OpenBao, fills the environment and
-//! becomes the application.
+//! The parts of `vault-exec`, the container entrypoint that logs in to Vault or OpenBao, fills the
+//! environment and becomes the application.
 //!
 //! Data flows one way: settings → plan → login → fetch → environment → exec.
 #![deny(
@@ -13,7 +13,10 @@
     clippy::unimplemented,
     clippy::unwrap_used
 )]
-#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
+#![cfg_attr(
+    test,
+    allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
+)]
 
 pub mod check;
 pub mod cli;

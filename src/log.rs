@@ -1,7 +1,8 @@
 //! Our own records, on stderr, in a way that can never stop a start.
 //!
-//! A line that cannot be written now is dropped. The descriptor's flags are left alone: `O_NONBLOCK` belongs to the open
-//! file, which the application shares, so readiness is asked for with `poll` instead.
+//! A line that cannot be written now is dropped. The descriptor's flags are left alone:
+//! `O_NONBLOCK` belongs to the open file, which the application shares, so readiness is asked for
+//! with `poll` instead.
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -83,8 +84,8 @@ impl Format {
     }
 }
 
-/// Starts the log. Only records of this program are shown, whatever the level: those of the HTTP and TLS libraries would
-/// show what is sent. `RUST_LOG` is the application's and is not read.
+/// Starts the log. Only records of this program are shown, whatever the level: those of the HTTP
+/// and TLS libraries would show what is sent. `RUST_LOG` is the application's and is not read.
 pub fn start(settings: LogSettings) {
     let format = settings.format;
     let logger = Builder::new()
@@ -122,7 +123,8 @@ fn line(format: Format, record: &Record<'_>) -> String {
     }
 }
 
-/// A message may quote a server: a line break or an escape sequence in it would forge lines of the log.
+/// A message may quote a server: a line break or an escape sequence in it would forge lines of the
+/// log.
 fn text_line(level: &str, message: &str, hint: Option<&str>) -> String {
     let mut line = format!("vault-exec: {level}: {}\n", printable(message));
     if let Some(hint) = hint {
@@ -132,7 +134,8 @@ fn text_line(level: &str, message: &str, hint: Option<&str>) -> String {
 }
 
 fn json_line(level: &str, message: &str, hint: Option<&str>) -> String {
-    let mut object = serde_json::json!({ "level": level, "message": message, "program": "vault-exec" });
+    let mut object =
+        serde_json::json!({ "level": level, "message": message, "program": "vault-exec" });
     if let (Some(hint), Some(fields)) = (hint, object.as_object_mut()) {
         fields.insert("hint".to_owned(), hint.into());
     }
@@ -173,7 +176,10 @@ mod tests {
 
     #[test]
     fn text_has_a_line_for_the_message_and_one_for_the_hint_whatever_is_in_them() {
-        assert_eq!(text_line("error", "a\nb\x1b[1m", Some("c")), "vault-exec: error: a b [1m\nvault-exec:   c\n");
+        assert_eq!(
+            text_line("error", "a\nb\x1b[1m", Some("c")),
+            "vault-exec: error: a b [1m\nvault-exec:   c\n"
+        );
         assert_eq!(text_line("info", "a", None), "vault-exec: info: a\n");
     }
 
@@ -181,7 +187,10 @@ mod tests {
     fn json_is_one_object_a_line() {
         let line = json_line("warn", "a \"b\"\n", Some("c"));
         let value: serde_json::Value = serde_json::from_str(&line).expect("JSON");
-        assert_eq!((value["message"].as_str(), value["hint"].as_str()), (Some("a \"b\"\n"), Some("c")));
+        assert_eq!(
+            (value["message"].as_str(), value["hint"].as_str()),
+            (Some("a \"b\"\n"), Some("c"))
+        );
         assert_eq!(line.matches('\n').count(), 1);
     }
 
@@ -190,7 +199,11 @@ mod tests {
         for name in ["off", "ERROR", "Warn", "warning", "info", "debug", "trace"] {
             assert!(Level::parse(name).is_ok(), "{name}");
         }
-        assert!(Level::parse("").is_err() && Level::parse("verbose").is_err() && Format::parse("xml").is_err());
+        assert!(
+            Level::parse("").is_err()
+                && Level::parse("verbose").is_err()
+                && Format::parse("xml").is_err()
+        );
         assert_eq!(Format::parse("JSON"), Ok(Format::Json));
     }
 }

@@ -29,7 +29,8 @@ use crate::settings::layers::Layers;
 use crate::vault::answer::{Answer, UNCLEAR};
 use crate::vault::client::{Client, Request, Space};
 
-const NO_LOGIN: &str = "is it Vault that answers there, and is the auth method mounted where VAULT_AUTH_MOUNT says?";
+const NO_LOGIN: &str =
+    "is it Vault that answers there, and is the auth method mounted where VAULT_AUTH_MOUNT says?";
 
 /// An auth method: one file, and one row in [`METHODS`].
 pub struct Method {
@@ -110,8 +111,8 @@ impl fmt::Debug for Body {
     }
 }
 
-/// What a login sends, where something has to be asked for first: a secret id that is still wrapped, a token that says
-/// which machine this is.
+/// What a login sends, where something has to be asked for first: a secret id that is still
+/// wrapped, a token that says which machine this is.
 trait Ask {
     /// The body of the login.
     fn body(&self, client: &Client) -> Result<Secret, Error>;
@@ -166,19 +167,27 @@ pub fn by_name(name: &str) -> Result<&'static Method, Error> {
 
 /// The method whose credentials are there, if they are those of one.
 fn inferred(layers: &Layers<'_>, settings: &Settings) -> Result<&'static Method, Error> {
-    let found = |credential| Ok::<_, Error>(Located::find(layers, credential)?.map(|found| found.origin().to_owned()));
+    let found = |credential| {
+        Ok::<_, Error>(Located::find(layers, credential)?.map(|found| found.origin().to_owned()))
+    };
     let token = found(&credentials::TOKEN)?;
-    let approle =
-        [found(&credentials::ROLE_ID)?, found(&credentials::SECRET_ID)?, found(&credentials::WRAPPED_SECRET_ID)?];
+    let approle = [
+        found(&credentials::ROLE_ID)?,
+        found(&credentials::SECRET_ID)?,
+        found(&credentials::WRAPPED_SECRET_ID)?,
+    ];
     let approle: Vec<String> = approle.into_iter().flatten().collect();
     match (token, approle.is_empty()) {
         (Some(_), true) => Ok(&token::METHOD),
         (None, false) => Ok(&approle::METHOD),
-        (Some(token), false) => {
-            Err(Error::config(format!("credentials of two auth methods: {token}, and {}", approle.join(", "))).hint(
-                "unset those of one of them, or name the method: VAULT_AUTH_METHOD=token or VAULT_AUTH_METHOD=approle",
-            ))
-        }
+        (Some(token), false) => Err(Error::config(format!(
+            "credentials of two auth methods: {token}, and {}",
+            approle.join(", ")
+        ))
+        .hint(
+            "unset those of one of them, or name the method: VAULT_AUTH_METHOD=token or \
+             VAULT_AUTH_METHOD=approle",
+        )),
         (None, true) if settings.role.is_some() => Ok(&kubernetes::METHOD),
         (None, true) => Err(nothing_found(layers, settings)?),
     }
@@ -192,12 +201,14 @@ fn nothing_found(layers: &Layers<'_>, settings: &Settings) -> Result<Error, Erro
     }
     found.extend(settings.username.is_some().then(|| "VAULT_USERNAME".to_owned()));
     found.extend(settings.tls.client.is_some().then(|| "VAULT_CLIENT_CERT".to_owned()));
-    let found = if found.is_empty() { String::new() } else { format!("; found {}", found.join(", ")) };
+    let found =
+        if found.is_empty() { String::new() } else { format!("; found {}", found.join(", ")) };
     let message = format!("there are secrets to fetch, and no credentials to log in with{found}");
     let (inferred, named) = METHODS.split_at(INFERRED);
     let needs = inferred.iter().map(|method| format!("{} needs {}", method.name, method.needs));
     let needs = needs.collect::<Vec<_>>().join("; ");
-    Ok(Error::config(message).hint(format!("{needs}. VAULT_AUTH_METHOD names any other: {}", names(named))))
+    Ok(Error::config(message)
+        .hint(format!("{needs}. VAULT_AUTH_METHOD names any other: {}", names(named))))
 }
 
 fn names(methods: &[&Method]) -> String {
@@ -249,8 +260,9 @@ fn send(client: &Client, login: &Login, body: &Secret) -> Result<Session, Error>
         ..Request::new(Http::POST, login.endpoint.as_str())
     });
     // Some methods answer a refusal with a status of 500.
-    let answer =
-        answer.map_err(|error| if error.hint.as_deref() == Some(UNCLEAR) { error.also(login.hint) } else { error })?;
+    let answer = answer.map_err(|error| {
+        if error.hint.as_deref() == Some(UNCLEAR) { error.also(login.hint) } else { error }
+    })?;
     if !answer.is_success() {
         let refused = client.refused(&answer, &what);
         return Err(Error { code: Code::Refused, ..refused }.hint(login.hint));
@@ -258,7 +270,8 @@ fn send(client: &Client, login: &Login, body: &Secret) -> Result<Session, Error>
     for warning in answer.warnings() {
         log::info!("{what}: {}", client.redactor().clean(warning));
     }
-    let session = session(&answer, login.files.clone()).map_err(|error| client.placed(error, &what, answer.status))?;
+    let session = session(&answer, login.files.clone())
+        .map_err(|error| client.placed(error, &what, answer.status))?;
     session.token.iter().for_each(|token| client.redactor().add(token));
     Ok(session)
 }
@@ -266,7 +279,8 @@ fn send(client: &Client, login: &Login, body: &Secret) -> Result<Session, Error>
 /// Understands the answer to a login with the credentials of `files`.
 ///
 /// # Errors
-/// 77 where it is wrapped or wants a second factor, 76 where there is no token in it, 78 for a token that no header can hold.
+/// 77 where it is wrapped or wants a second factor, 76 where there is no token in it, 78 for a
+/// token that no header can hold.
 pub fn session(answer: &Answer, files: Vec<PathBuf>) -> Result<Session, Error> {
     let auth = answer.body.0.get("auth").filter(|auth| auth.is_object());
     let Some(auth) = auth else { return Err(without_auth(answer)) };
@@ -290,7 +304,8 @@ pub fn session(answer: &Answer, files: Vec<PathBuf>) -> Result<Session, Error> {
 fn without_auth(answer: &Answer) -> Error {
     if answer.body.0.get("wrap_info").is_some_and(Value::is_object) {
         return Error::new(Code::Refused, "the login's answer is wrapped").hint(
-            "something between here and Vault asks for response wrapping (X-Vault-Wrap-TTL), which is not for logins",
+            "something between here and Vault asks for response wrapping (X-Vault-Wrap-TTL), \
+             which is not for logins",
         );
     }
     Error::new(Code::Protocol, "an answer to a login without a token in it").hint(NO_LOGIN)
@@ -298,17 +313,24 @@ fn without_auth(answer: &Answer) -> Error {
 
 fn without_token(auth: &Value) -> Error {
     match auth.get("mfa_requirement").filter(|requirement| requirement.is_object()) {
-        Some(requirement) => {
-            Error::new(Code::Refused, format!("the login wants a second factor (MFA{})", mfa(requirement)))
-                .hint("a container has none: exempt the mount, or the role's entity, from the login enforcement")
+        Some(requirement) => Error::new(
+            Code::Refused,
+            format!("the login wants a second factor (MFA{})", mfa(requirement)),
+        )
+        .hint(
+            "a container has none: exempt the mount, or the role's entity, from the login \
+             enforcement",
+        ),
+        None => {
+            Error::new(Code::Protocol, "an answer to a login with an empty token").hint(NO_LOGIN)
         }
-        None => Error::new(Code::Protocol, "an answer to a login with an empty token").hint(NO_LOGIN),
     }
 }
 
 /// The enforcements that want a factor, and the kinds that each of them takes.
 fn mfa(requirement: &Value) -> String {
-    let constraints = requirement.get("mfa_constraints").and_then(Value::as_object).into_iter().flatten();
+    let constraints =
+        requirement.get("mfa_constraints").and_then(Value::as_object).into_iter().flatten();
     let shown = constraints.map(|(name, constraint)| {
         let any = constraint.get("any").and_then(Value::as_array).into_iter().flatten();
         let kinds: Vec<&str> = any.filter_map(|factor| factor.get("type")?.as_str()).collect();
@@ -317,7 +339,8 @@ fn mfa(requirement: &Value) -> String {
     shown.collect()
 }
 
-/// Vault's own client refuses tokens with characters that cannot be printed; so would the HTTP library, less clearly.
+/// Vault's own client refuses tokens with characters that cannot be printed; so would the HTTP
+/// library, less clearly.
 fn check_token(token: &Secret) -> Result<(), Error> {
     let printable = token.expose().iter().all(u8::is_ascii_graphic);
     if printable {
@@ -355,7 +378,14 @@ impl Login {
     fn new(settings: &Settings, method: &Method, body: Body, hint: &'static str) -> Login {
         let mount = mount(settings, method);
         let endpoint = format!("auth/{}/login", mount.encoded());
-        Login { endpoint, mount: mount.to_string(), body, credentials: Vec::new(), files: Vec::new(), hint }
+        Login {
+            endpoint,
+            mount: mount.to_string(),
+            body,
+            credentials: Vec::new(),
+            files: Vec::new(),
+            hint,
+        }
     }
 }
 
@@ -379,9 +409,13 @@ mod tests {
     fn what_a_login_says_of_its_token() {
         let auth = json!({"client_token": "hvs.x", "num_uses": 3, "lease_duration": 60, "token_type": "batch"});
         let session = understood(json!({ "auth": auth })).expect("a session");
-        assert_eq!((session.uses, session.is_batch, session.ttl), (Some(3), true, Some(Duration::from_mins(1))));
+        assert_eq!(
+            (session.uses, session.is_batch, session.ttl),
+            (Some(3), true, Some(Duration::from_mins(1)))
+        );
         let unlimited =
-            understood(json!({"auth": {"client_token": "x", "num_uses": 0, "lease_duration": 0}})).expect("a session");
+            understood(json!({"auth": {"client_token": "x", "num_uses": 0, "lease_duration": 0}}))
+                .expect("a session");
         assert_eq!((unlimited.uses, unlimited.is_batch, unlimited.ttl), (None, false, None));
     }
 

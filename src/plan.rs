@@ -113,8 +113,13 @@ struct Placed {
 /// Decides for each variable what becomes of it.
 ///
 /// # Errors
-/// 78 for each reference that does not parse, and for each that would need Vault when it is not to be asked.
-pub fn make(settings: &Settings, environment: &[Variable], files: &[EnvFile]) -> Result<Plan, Errors> {
+/// 78 for each reference that does not parse, and for each that would need Vault when it is not to
+/// be asked.
+pub fn make(
+    settings: &Settings,
+    environment: &[Variable],
+    files: &[EnvFile],
+) -> Result<Plan, Errors> {
     let mut plan = Plan::default();
     let mut errors = Errors::default();
     for placed in merged(environment, files) {
@@ -148,13 +153,17 @@ impl Plan {
 
     /// Whether a variable is to be fetched.
     pub fn fetches(&self, name: &str) -> bool {
-        self.entries.iter().any(|entry| entry.name == name && !matches!(entry.source, Source::Value(..)))
+        self.entries
+            .iter()
+            .any(|entry| entry.name == name && !matches!(entry.source, Source::Value(..)))
     }
 
     fn variable(&mut self, settings: &Settings, placed: Placed) -> Result<(), Error> {
         let Placed { variable: Variable { name, value }, origin } = placed;
         let source = match settings.hand_on.as_ref().and_then(|hand_on| hand_on.source(&name)) {
-            Some(Source::Token) if !settings.enabled => return Err(without_vault("a token of a login")),
+            Some(Source::Token) if !settings.enabled => {
+                return Err(without_vault("a token of a login"));
+            }
             Some(source) => Some(source),
             None => self.source(settings, &name, value, origin)?,
         };
@@ -175,13 +184,21 @@ impl Plan {
         Ok(Some(match parsed {
             Value::Literal if passes(settings, name, &origin) => Source::Value(value, origin),
             Value::Literal => return Ok(None),
-            Value::Reference(reference) => self.pieces(settings, vec![reference::Piece::Reference(reference)])?,
+            Value::Reference(reference) => {
+                self.pieces(settings, vec![reference::Piece::Reference(reference)])?
+            }
             Value::Text(pieces) => self.pieces(settings, pieces)?,
-            Value::Ciphertext(ciphertext) => Source::Ciphertext(self.ciphertext(settings, ciphertext)?),
+            Value::Ciphertext(ciphertext) => {
+                Source::Ciphertext(self.ciphertext(settings, ciphertext)?)
+            }
         }))
     }
 
-    fn pieces(&mut self, settings: &Settings, pieces: Vec<reference::Piece>) -> Result<Source, Error> {
+    fn pieces(
+        &mut self,
+        settings: &Settings,
+        pieces: Vec<reference::Piece>,
+    ) -> Result<Source, Error> {
         if !settings.enabled {
             return defaults(pieces).map(|value| Source::Value(value, Origin::Default));
         }
@@ -194,7 +211,12 @@ impl Plan {
 
     fn wanted(&mut self, reference: Reference) -> Wanted {
         let Reference { path, ask, selector, optional, default } = reference;
-        Wanted { request: self.request(Request { path, mount: None, ask }), selector, optional, default }
+        Wanted {
+            request: self.request(Request { path, mount: None, ask }),
+            selector,
+            optional,
+            default,
+        }
     }
 
     fn ciphertext(&mut self, settings: &Settings, ciphertext: Secret) -> Result<usize, Error> {
@@ -203,7 +225,8 @@ impl Plan {
         }
         if settings.transit.key.is_none() {
             return Err(Error::config("a ciphertext, and no transit key to decrypt it with").hint(
-                "set VAULT_TRANSIT_KEY_ID to the key's name, or name the variable in --literal if it is to stay as it is",
+                "set VAULT_TRANSIT_KEY_ID to the key's name, or name the variable in --literal if \
+                 it is to stay as it is",
             ));
         }
         Ok(place(&mut self.ciphertexts, ciphertext))
@@ -211,7 +234,9 @@ impl Plan {
 
     /// What the application gets with the token, and has not had in its environment.
     fn hand_on(&mut self, settings: &Settings) {
-        for Variable { name, value } in settings.hand_on.iter().flat_map(|hand_on| &hand_on.variables) {
+        for Variable { name, value } in
+            settings.hand_on.iter().flat_map(|hand_on| &hand_on.variables)
+        {
             if !self.entries.iter().any(|entry| entry.name == *name) {
                 let source = Source::Value(value.clone(), Origin::Setting);
                 self.entries.push(Entry { name: name.clone(), source });
@@ -238,17 +263,20 @@ pub fn place<T: PartialEq>(items: &mut Vec<T>, item: T) -> usize {
     })
 }
 
-/// Each name once: the first of an environment that has it twice (as getenv(3) finds it), the environment's before an env
-/// file's, a later file's before an earlier one's.
+/// Each name once: the first of an environment that has it twice (as getenv(3) finds it), the
+/// environment's before an env file's, a later file's before an earlier one's.
 fn merged(environment: &[Variable], files: &[EnvFile]) -> Vec<Placed> {
     let mut seen = HashSet::new();
     let mut from_files: Vec<(&Variable, &EnvFile)> = Vec::new();
     for file in files {
-        from_files.retain(|(earlier, _)| !file.variables.iter().any(|later| later.name == earlier.name));
+        from_files
+            .retain(|(earlier, _)| !file.variables.iter().any(|later| later.name == earlier.name));
         from_files.extend(file.variables.iter().map(|variable| (variable, file)));
     }
     let inherited = environment.iter().map(|variable| (variable, Origin::Environment));
-    let added = from_files.into_iter().map(|(variable, file)| (variable, Origin::EnvFile(file.name.clone())));
+    let added = from_files
+        .into_iter()
+        .map(|(variable, file)| (variable, Origin::EnvFile(file.name.clone())));
     let first = inherited.chain(added).filter(|(variable, _)| seen.insert(variable.name.clone()));
     first.map(|(variable, origin)| Placed { variable: variable.clone(), origin }).collect()
 }
@@ -279,7 +307,8 @@ fn defaults(pieces: Vec<reference::Piece>) -> Result<Secret, Error> {
         let text = match piece {
             reference::Piece::Text(text) => text,
             reference::Piece::Reference(reference) => reference.default.ok_or_else(|| {
-                without_vault("a reference without a default").hint("give it a default: vault:path#key:-default")
+                without_vault("a reference without a default")
+                    .hint("give it a default: vault:path#key:-default")
             })?,
         };
         value.extend_from_slice(text.expose());
@@ -308,7 +337,8 @@ mod tests {
         files: &[EnvFile],
     ) -> Result<Plan, Errors> {
         let environment = variables(environment);
-        let layers = Layers { options: &Options::of(options), environment: &environment, files: &[] };
+        let layers =
+            Layers { options: &Options::of(options), environment: &environment, files: &[] };
         make(&settings::understand(&layers).expect("settings"), &environment, files)
     }
 
@@ -335,19 +365,26 @@ mod tests {
 
     #[test]
     fn a_clean_environment_has_path_kept_and_fetched_variables_and_those_of_env_files() {
-        let environment = [("A", "1"), ("PATH", "/bin"), ("KEPT", "k"), ("S", "vault:a/b#c"), ("VAULT_X", "x")];
-        let file = EnvFile { name: "f".into(), variables: variables(&[("F", "f"), ("VAULT_Y", "y")]) };
-        let plan = planned(&[("clean-env", "true"), ("keep", "KEPT")], &environment, &[file]).expect("a plan");
+        let environment =
+            [("A", "1"), ("PATH", "/bin"), ("KEPT", "k"), ("S", "vault:a/b#c"), ("VAULT_X", "x")];
+        let file =
+            EnvFile { name: "f".into(), variables: variables(&[("F", "f"), ("VAULT_Y", "y")]) };
+        let plan = planned(&[("clean-env", "true"), ("keep", "KEPT")], &environment, &[file])
+            .expect("a plan");
         assert_eq!(names(&plan), ["PATH", "KEPT", "S", "F"]);
     }
 
     #[test]
     fn each_name_comes_once_and_a_higher_layer_wins() {
         let files = vec![
-            EnvFile { name: "1".into(), variables: variables(&[("A", "f1"), ("B", "f1"), ("C", "f1")]) },
+            EnvFile {
+                name: "1".into(),
+                variables: variables(&[("A", "f1"), ("B", "f1"), ("C", "f1")]),
+            },
             EnvFile { name: "2".into(), variables: variables(&[("B", "f2")]) },
         ];
-        let plan = planned(&[], &[("Z", "z"), ("A", "first"), ("A", "second")], &files).expect("a plan");
+        let plan =
+            planned(&[], &[("Z", "z"), ("A", "first"), ("A", "second")], &files).expect("a plan");
         assert_eq!(names(&plan), ["Z", "A", "C", "B"]);
         assert_eq!(plan.known("A"), Some(&Secret::from("first")));
         assert_eq!(plan.known("B"), Some(&Secret::from("f2")));
@@ -355,9 +392,18 @@ mod tests {
 
     #[test]
     fn a_secret_is_read_once_for_all_who_want_it() {
-        let environment = [("A", "vault:a/b#c"), ("B", "bao:/a/b#d:-x"), ("C", "vault:a/b#c#1"), ("D", "vault?:a/c#c")];
-        let plan = planned(&[("secret", "a/b"), ("secret", "X_*=a/b##1")], &environment, &[]).expect("a plan");
-        assert_eq!(asked(&plan), [("a/b", Ask::Read(None)), ("a/b", Ask::Read(Some(1))), ("a/c", Ask::Read(None))]);
+        let environment = [
+            ("A", "vault:a/b#c"),
+            ("B", "bao:/a/b#d:-x"),
+            ("C", "vault:a/b#c#1"),
+            ("D", "vault?:a/c#c"),
+        ];
+        let plan = planned(&[("secret", "a/b"), ("secret", "X_*=a/b##1")], &environment, &[])
+            .expect("a plan");
+        assert_eq!(
+            asked(&plan),
+            [("a/b", Ask::Read(None)), ("a/b", Ask::Read(Some(1))), ("a/c", Ask::Read(None))]
+        );
         assert_eq!(plan.imports.iter().map(|import| import.request).collect::<Vec<_>>(), [0, 1]);
     }
 
@@ -403,15 +449,22 @@ mod tests {
         let unset = planned(&[("namespace", "")], &environment, &[]).expect("a plan");
         assert!(!names(&unset).contains(&"VAULT_NAMESPACE"));
         let plan = planned(&options, &environment, &[]).expect("a plan");
-        assert_eq!(names(&plan), ["VAULT_TOKEN", "A", "VAULT_ADDR", "VAULT_CLIENT_TIMEOUT", "VAULT_NAMESPACE"]);
+        assert_eq!(
+            names(&plan),
+            ["VAULT_TOKEN", "A", "VAULT_ADDR", "VAULT_CLIENT_TIMEOUT", "VAULT_NAMESPACE"]
+        );
         assert!(plan.needs_vault() && plan.fetches("VAULT_TOKEN"));
         assert_eq!(plan.known("VAULT_ADDR"), Some(&Secret::from("http://used")));
     }
 
     #[test]
     fn a_literal_variable_is_never_interpreted() {
-        let plan = planned(&[("literal", "A,X_*")], &[("A", "vault:"), ("X_1", "vault:a#b"), ("B", "vault:a#b")], &[])
-            .expect("a plan");
+        let plan = planned(
+            &[("literal", "A,X_*")],
+            &[("A", "vault:"), ("X_1", "vault:a#b"), ("B", "vault:a#b")],
+            &[],
+        )
+        .expect("a plan");
         assert_eq!(
             (plan.known("A"), plan.known("X_1")),
             (Some(&Secret::from("vault:")), Some(&Secret::from("vault:a#b")))
@@ -422,8 +475,13 @@ mod tests {
     #[test]
     fn every_wrong_reference_is_named_and_none_is_shown() {
         let errors =
-            planned(&[], &[("A", "vault:s3cret"), ("B", "b"), ("C", "vault:a/../s3cret#k")], &[]).expect_err("wrong").0;
-        let names: Vec<&str> = errors.iter().map(|error| error.message.split(':').next().unwrap_or_default()).collect();
+            planned(&[], &[("A", "vault:s3cret"), ("B", "b"), ("C", "vault:a/../s3cret#k")], &[])
+                .expect_err("wrong")
+                .0;
+        let names: Vec<&str> = errors
+            .iter()
+            .map(|error| error.message.split(':').next().unwrap_or_default())
+            .collect();
         assert_eq!(names, ["A", "C"]);
         assert!(!format!("{errors:?}").contains("s3cret"));
     }
@@ -431,12 +489,16 @@ mod tests {
     #[test]
     fn without_vault_defaults_are_taken_and_any_other_reference_is_an_error() {
         let off = ("VAULT_ENABLED", "false");
-        let plan = planned(&[("secret", "a/b")], &[off, ("A", "vault:a/b#c:-d"), ("B", "b")], &[]).expect("a plan");
+        let plan = planned(&[("secret", "a/b")], &[off, ("A", "vault:a/b#c:-d"), ("B", "b")], &[])
+            .expect("a plan");
         assert!(plan.requests.is_empty() && plan.imports.is_empty());
         assert_eq!(plan.known("A"), Some(&Secret::from("d")));
-        let errors = planned(&[], &[off, ("A", "vault:a/b#c"), ("B", "vault?:a/b#c")], &[]).expect_err("no default").0;
+        let errors = planned(&[], &[off, ("A", "vault:a/b#c"), ("B", "vault?:a/b#c")], &[])
+            .expect_err("no default")
+            .0;
         assert_eq!(errors.len(), 2);
-        let plan = planned(&[], &[off, ("A", "<${vault:a/b#c:-d}|${vault?:a/b#e:-}>")], &[]).expect("a plan");
+        let plan = planned(&[], &[off, ("A", "<${vault:a/b#c:-d}|${vault?:a/b#e:-}>")], &[])
+            .expect("a plan");
         assert_eq!(plan.known("A"), Some(&Secret::from("<d|>")));
         for value in ["${vault:a/b#c:-d}${vault:a/b#c}", "vault:v1:YQ=="] {
             let environment = [off, ("VAULT_TRANSIT_KEY_ID", "k"), ("A", value)];
@@ -447,7 +509,16 @@ mod tests {
 
     #[test]
     fn names_that_steer_a_process() {
-        for name in ["PATH", "IFS", "ENV", "BASH_ENV", "LD_PRELOAD", "GLIBC_TUNABLES", "VAULT_TOKEN", "BAO_ADDR"] {
+        for name in [
+            "PATH",
+            "IFS",
+            "ENV",
+            "BASH_ENV",
+            "LD_PRELOAD",
+            "GLIBC_TUNABLES",
+            "VAULT_TOKEN",
+            "BAO_ADDR",
+        ] {
             assert!(steers(name), "{name}");
         }
         for name in ["PATHS", "path", "LDAP_URL", "ENVIRONMENT"] {

@@ -1,4 +1,5 @@
-//! `--print-policy`: the policy (HCL) that is exactly enough for a plan, made without asking Vault (pure).
+//! `--print-policy`: the policy (HCL) that is exactly enough for a plan, made without asking Vault
+//! (pure).
 
 use std::fmt::Write as _;
 
@@ -22,7 +23,8 @@ struct Rule {
 /// The policy for a plan: a block for each path that is asked for, and those for vault-exec itself.
 ///
 /// # Errors
-/// 78 for each path whose engine or version cannot be known without asking, and for each that a policy cannot name exactly.
+/// 78 for each path whose engine or version cannot be known without asking, and for each that a
+/// policy cannot name exactly.
 pub fn of(plan: &Plan, settings: &Settings) -> Result<String, Errors> {
     let mut errors = Errors::default();
     let mut rules: Vec<Rule> = Vec::new();
@@ -42,10 +44,12 @@ pub fn of(plan: &Plan, settings: &Settings) -> Result<String, Errors> {
 fn rule(request: &Request, settings: &Settings) -> Result<Rule, Error> {
     match (&request.ask, question(request)) {
         (Ask::Read(_), Some(question)) => {
-            let target = mounts::offline(question, settings.kv_version).ok_or_else(|| ambiguous(&request.path))?;
+            let target = mounts::offline(question, settings.kv_version)
+                .ok_or_else(|| ambiguous(&request.path))?;
             exact(target.path, vec!["read"])
         }
-        // KV asks for another capability where there is nothing yet; the engines that answer a write do not.
+        // KV asks for another capability where there is nothing yet; the engines that answer a
+        // write do not.
         _ if request.path.is_like_kv2() => exact(request.path.clone(), vec!["create", "update"]),
         _ => exact(request.path.clone(), vec!["update"]),
     }
@@ -57,7 +61,9 @@ fn exact(path: Path, capabilities: Vec<&'static str>) -> Result<Rule, Error> {
     let is_pattern = text.ends_with('*') || path.segments().any(|segment| segment == "+");
     if is_pattern || text.contains("{{") || text.contains("${") {
         let error = Error::config(format!("{path}: a policy takes this path for a pattern"));
-        return Err(error.hint("*, + and {{ mean more than themselves there: store the secret under another path"));
+        return Err(error.hint(
+            "*, + and {{ mean more than themselves there: store the secret under another path",
+        ));
     }
     Ok(Rule { path, capabilities })
 }
@@ -78,14 +84,18 @@ fn add(rules: &mut Vec<Rule>, rule: Rule) {
 }
 
 fn ambiguous(path: &Path) -> Error {
-    Error::config(format!("{path}: whether a KV v2 mount is there cannot be known without asking Vault")).hint(
-        "for KV v2 write data/ after the mount. Set --kv-version 1 where all other paths are to be read as they are written, \
-        as those of KV v1 and of dynamic secrets are, or 2 where the first segment of each is a KV v2 mount",
+    Error::config(format!(
+        "{path}: whether a KV v2 mount is there cannot be known without asking Vault"
+    ))
+    .hint(
+        "for KV v2 write data/ after the mount. Set --kv-version 1 where all other paths are to \
+         be read as they are written, as those of KV v1 and of dynamic secrets are, or 2 where \
+         the first segment of each is a KV v2 mount",
     )
 }
 
-/// The rules as a policy in the namespace of the login has them, where its paths begin; `None` where one of them leads
-/// out of what a token of that namespace is good for.
+/// The rules as a policy in the namespace of the login has them, where its paths begin; `None`
+/// where one of them leads out of what a token of that namespace is good for.
 fn for_login(rules: &[Rule], settings: &Settings) -> Option<Result<Vec<Rule>, Error>> {
     let (home, namespace) = (settings.auth_namespace.as_deref(), settings.namespace.as_deref());
     let moved = |rule: &Rule| {
@@ -107,8 +117,8 @@ fn home(is_for_login: bool, settings: &Settings) -> String {
         _ if (&settings.auth_namespace, &settings.namespace) == (&None, &None) => String::new(),
         true => format!("# To be written in {login}.\n"),
         false => format!(
-            "# To be written in {secrets}, for a login there.\n# It is of no use to a login in {login}: a token is \
-            good for its own namespace and those below it.\n"
+            "# To be written in {secrets}, for a login there.\n# It is of no use to a login in \
+             {login}: a token is good for its own namespace and those below it.\n"
         ),
     }
 }
@@ -122,7 +132,10 @@ fn hcl(rules: &[Rule], is_for_login: bool, settings: &Settings) -> String {
     if settings.auth_method.as_deref() == Some(login::WITHOUT_LOGIN) {
         return text;
     }
-    text.push_str("\n# For vault-exec itself. The default policy has it too, and the application starts without it.\n");
+    text.push_str(
+        "\n# For vault-exec itself. The default policy has it too, and the application starts \
+         without it.\n",
+    );
     if settings.revoke != Revoke::Never {
         block(&mut text, &own("auth/token/revoke-self", "update"));
     }
@@ -150,9 +163,14 @@ mod tests {
     use crate::settings;
     use crate::settings::layers::Layers;
 
-    fn policy(options: &[(&'static str, &str)], environment: &[(&str, &str)]) -> Result<String, Errors> {
-        let environment: Vec<Variable> = environment.iter().map(|(name, value)| Variable::new(*name, *value)).collect();
-        let layers = Layers { options: &Options::of(options), environment: &environment, files: &[] };
+    fn policy(
+        options: &[(&'static str, &str)],
+        environment: &[(&str, &str)],
+    ) -> Result<String, Errors> {
+        let environment: Vec<Variable> =
+            environment.iter().map(|(name, value)| Variable::new(*name, *value)).collect();
+        let layers =
+            Layers { options: &Options::of(options), environment: &environment, files: &[] };
         let settings = settings::understand(&layers).expect("settings");
         of(&plan::make(&settings, &environment, &[]).expect("a plan"), &settings)
     }
@@ -168,7 +186,11 @@ mod tests {
     fn one_block_for_each_path_and_capability() {
         let environment = [
             ("A", "vault:kv/data/a#k"),
-            ("B", "x${vault:kv/data/a#k#2}y${>>vault:pki/issue/r#certificate#{\"common_name\":\"x\"}}"),
+            (
+                "B",
+                "x${vault:kv/data/a#k#2}y${>>vault:pki/issue/r#certificate#{\"common_name\":\"x\"\
+                 }}",
+            ),
             ("C", "vault:v1:YQ=="),
             ("D", ">>vault:kv/data/a#version#{}"),
             ("E", "vault:kv/data/q\"q#k"),
@@ -182,17 +204,29 @@ mod tests {
             r#""pki/issue/r" { capabilities = ["update"] }"#,
             r#""t/decrypt/key" { capabilities = ["update"] }"#,
         ];
-        assert_eq!(rules(&policy(&[("secret", "kv/data/i")], &environment).expect("a policy")), expected);
+        assert_eq!(
+            rules(&policy(&[("secret", "kv/data/i")], &environment).expect("a policy")),
+            expected
+        );
     }
 
     #[test]
     fn what_cannot_be_known_without_asking_is_named() {
-        let environment = [("A", "vault:kv/a#k"), ("B", "vault:database/creds/r#username"), ("C", "vault:kv/data/c#k")];
+        let environment = [
+            ("A", "vault:kv/a#k"),
+            ("B", "vault:database/creds/r#username"),
+            ("C", "vault:kv/data/c#k"),
+        ];
         let errors = policy(&[("secret", "kv/b")], &environment).expect_err("ambiguous").0;
-        let starts: Vec<&str> = errors.iter().filter_map(|error| error.message.split(':').next()).collect();
+        let starts: Vec<&str> =
+            errors.iter().filter_map(|error| error.message.split(':').next()).collect();
         assert_eq!(starts, ["kv/a", "database/creds/r", "kv/b"]);
         let one = policy(&[("kv-version", "1")], &environment).expect("a policy");
-        assert!(rules(&one)[0].starts_with("\"database/creds/r\"") && rules(&one)[1].starts_with("\"kv/a\""), "{one}");
+        assert!(
+            rules(&one)[0].starts_with("\"database/creds/r\"")
+                && rules(&one)[1].starts_with("\"kv/a\""),
+            "{one}"
+        );
         let two = policy(&[("kv-version", "2")], &environment[..1]).expect("a policy");
         assert!(rules(&two)[0].starts_with("\"kv/data/a\""), "{two}");
     }
@@ -220,24 +254,42 @@ mod tests {
                 "team",
                 "other",
                 "",
-                "in the namespace other, for a login there.\n# It is of no use to a login in the namespace team:",
+                "in the namespace other, for a login there.\n# It is of no use to a login in the \
+                 namespace team:",
             ),
             ("team", "", "", "in the root namespace, for a login there.\n"),
             ("te\nam", "te\nam", "", "in the namespace te\\nam.\n"),
         ] {
-            let set = [secret[0], secret[1], ("VAULT_AUTH_NAMESPACE", login), ("VAULT_NAMESPACE", secrets)];
+            let set = [
+                secret[0],
+                secret[1],
+                ("VAULT_AUTH_NAMESPACE", login),
+                ("VAULT_NAMESPACE", secrets),
+            ];
             let hcl = policy(&[], &set).expect("a policy");
-            let expected =
-                ["kv", "web/kv"].map(|path| format!("\"{front}{path}/data/a\" {{ capabilities = [\"read\"] }}"));
+            let expected = ["kv", "web/kv"]
+                .map(|path| format!("\"{front}{path}/data/a\" {{ capabilities = [\"read\"] }}"));
             assert_eq!(rules(&hcl), expected, "{login} {secrets}");
             assert!(hcl.contains(words) && hcl.contains("\"auth/token/lookup-self\""), "{hcl}");
         }
         let of_web = |extra: (&str, &str)| {
-            rules(&policy(&[], &[secret[1], ("VAULT_AUTH_NAMESPACE", "web"), extra]).expect("a policy"))
+            rules(
+                &policy(&[], &[secret[1], ("VAULT_AUTH_NAMESPACE", "web"), extra])
+                    .expect("a policy"),
+            )
         };
-        assert!(of_web(("X", ""))[0].starts_with("\"kv/data/a\""), "the namespace of the login in front of the path");
-        assert!(of_web(secret[0])[1].starts_with("\"web/kv/data/a\""), "one that the login cannot read beside it");
-        assert!(policy(&[], &[secret[0], ("VAULT_AUTH_NAMESPACE", "/"), ("VAULT_NAMESPACE", "a+/+")]).is_err());
+        assert!(
+            of_web(("X", ""))[0].starts_with("\"kv/data/a\""),
+            "the namespace of the login in front of the path"
+        );
+        assert!(
+            of_web(secret[0])[1].starts_with("\"web/kv/data/a\""),
+            "one that the login cannot read beside it"
+        );
+        assert!(
+            policy(&[], &[secret[0], ("VAULT_AUTH_NAMESPACE", "/"), ("VAULT_NAMESPACE", "a+/+")])
+                .is_err()
+        );
     }
 
     #[test]

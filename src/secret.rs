@@ -6,7 +6,8 @@ use std::os::unix::ffi::OsStringExt;
 
 use zeroize::Zeroizing;
 
-/// Bytes that may be a credential or a secret: wiped when dropped, redacted in `Debug`, without a `Display`.
+/// Bytes that may be a credential or a secret: wiped when dropped, redacted in `Debug`, without a
+/// `Display`.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secret(Zeroizing<Vec<u8>>);
 

@@ -260,10 +260,12 @@ pub fn log_settings(layers: &Layers<'_>) -> Result<LogSettings, Errors> {
     let level = errors.keep(choice(layers, &LOG_LEVEL, Level::parse, Level::Warn));
     let format = match layers.one(&LOG_FORMAT) {
         Some(_) => choice(layers, &LOG_FORMAT, Format::parse, Format::Text),
-        None => flag(layers, &JSON_LOG, false).map(|json| if json { Format::Json } else { Format::Text }),
+        None => flag(layers, &JSON_LOG, false)
+            .map(|json| if json { Format::Json } else { Format::Text }),
     };
     let format = errors.keep(format);
-    let settings = LogSettings { level: level.unwrap_or(Level::Warn), format: format.unwrap_or(Format::Text) };
+    let settings =
+        LogSettings { level: level.unwrap_or(Level::Warn), format: format.unwrap_or(Format::Text) };
     errors.or(settings)
 }
 
@@ -284,7 +286,9 @@ pub fn understand(layers: &Layers<'_>) -> Result<Settings, Errors> {
         address: get!(maybe(layers, &ADDR, Address::parse)).flatten(),
         namespace: get!(text(layers, &NAMESPACE)).flatten().as_deref().and_then(namespace::named),
         auth_namespace: get!(auth_namespace(layers)).flatten(),
-        auth_method: get!(text(layers, &AUTH_METHOD)).flatten().map(|name| name.to_ascii_lowercase()),
+        auth_method: get!(text(layers, &AUTH_METHOD))
+            .flatten()
+            .map(|name| name.to_ascii_lowercase()),
         auth_mount: get!(maybe(layers, &AUTH_MOUNT, mount)).flatten(),
         role: get!(text(layers, &ROLE)).flatten(),
         username: get!(text(layers, &USERNAME)).flatten(),
@@ -302,7 +306,8 @@ pub fn understand(layers: &Layers<'_>) -> Result<Settings, Errors> {
         clean_env: get!(flag(layers, &CLEAN_ENV, false)).unwrap_or_default(),
         keep: get!(names(layers, &KEEP)).unwrap_or_default(),
         revoke: get!(choice(layers, &REVOKE, revoke, Revoke::Auto)).unwrap_or(Revoke::Auto),
-        timeout: get!(choice(layers, &TIMEOUT, units::duration, DEFAULT_TIMEOUT)).unwrap_or(DEFAULT_TIMEOUT),
+        timeout: get!(choice(layers, &TIMEOUT, units::duration, DEFAULT_TIMEOUT))
+            .unwrap_or(DEFAULT_TIMEOUT),
         max_retries: get!(one_of(layers, &MAX_RETRIES, units::count)).flatten(),
         remove_files: get!(flag(layers, &REMOVE_FILES, false)).unwrap_or_default(),
         tls: get!(tls(layers)).unwrap_or_default(),
@@ -311,7 +316,8 @@ pub fn understand(layers: &Layers<'_>) -> Result<Settings, Errors> {
     errors.or(settings)
 }
 
-/// What to say of variables that mean something to vault-env and nothing here: an application may rely on them.
+/// What to say of variables that mean something to vault-env and nothing here: an application may
+/// rely on them.
 pub fn without_effect(layers: &Layers<'_>) -> Vec<String> {
     let is_set = |name: &&(&str, &str)| {
         layers
@@ -319,25 +325,34 @@ pub fn without_effect(layers: &Layers<'_>) -> Vec<String> {
             .and_then(Secret::expose_text)
             .is_some_and(|text| !matches!(text, "" | "0s") && units::boolean(text) != Ok(false))
     };
-    OF_VAULT_ENV.iter().filter(is_set).map(|(name, instead)| format!("{name} has no effect: {instead}")).collect()
+    OF_VAULT_ENV
+        .iter()
+        .filter(is_set)
+        .map(|(name, instead)| format!("{name} has no effect: {instead}"))
+        .collect()
 }
 
 const OF_VAULT_ENV: [(&str, &str); 3] = [
-    ("VAULT_ENV_DAEMON", "vault-exec becomes the application, and nobody renews leases while it runs"),
+    (
+        "VAULT_ENV_DAEMON",
+        "vault-exec becomes the application, and nobody renews leases while it runs",
+    ),
     ("VAULT_ENV_DELAY", "the application starts at once, and its own start can wait"),
     ("VAULT_ENV_LOG_SERVER", "records go to stderr"),
 ];
 
 /// Whether a variable names env files.
 pub fn is_env_file(name: &OsStr) -> bool {
-    PREFIXES
-        .iter()
-        .any(|prefix| ENV_FILE.variables.iter().any(|variable| name == OsStr::new(&format!("{prefix}{variable}"))))
+    PREFIXES.iter().any(|prefix| {
+        ENV_FILE.variables.iter().any(|variable| name == OsStr::new(&format!("{prefix}{variable}")))
+    })
 }
 
 /// Whether a variable is one of our settings or credentials.
 pub fn is_own(name: &OsStr) -> bool {
-    let Some(rest) = PREFIXES.iter().find_map(|prefix| name.to_str()?.strip_prefix(prefix)) else { return false };
+    let Some(rest) = PREFIXES.iter().find_map(|prefix| name.to_str()?.strip_prefix(prefix)) else {
+        return false;
+    };
     let is_setting = ALL.iter().any(|setting| setting.variables.contains(&rest));
     is_setting || credentials::ALL.iter().any(|credential| is_named(credential, rest))
 }
@@ -348,15 +363,21 @@ fn is_named(credential: &Credential, rest: &str) -> bool {
 }
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_mins(1);
-const DEFAULT_NAMING: Naming = Naming { upcase: false, sanitize: false, on_conflict: OnConflict::Error };
+const DEFAULT_NAMING: Naming =
+    Naming { upcase: false, sanitize: false, on_conflict: OnConflict::Error };
 
 /// A setting's text through a function that understands it; `None` where it is not set.
-fn maybe<T>(layers: &Layers<'_>, setting: &Setting, parse: fn(&str) -> Result<T, Error>) -> Result<Option<T>, Error> {
+fn maybe<T>(
+    layers: &Layers<'_>,
+    setting: &Setting,
+    parse: fn(&str) -> Result<T, Error>,
+) -> Result<Option<T>, Error> {
     let Some((origin, text)) = found(layers, setting)? else { return Ok(None) };
     parse(&text).map(Some).map_err(|error| error.at(origin))
 }
 
-/// The same with a function that says what it expected. The text is not repeated: somebody may have put a secret there.
+/// The same with a function that says what it expected. The text is not repeated: somebody may have
+/// put a secret there.
 fn one_of<T>(
     layers: &Layers<'_>,
     setting: &Setting,
@@ -367,7 +388,8 @@ fn one_of<T>(
     parse(&text).map(Some).map_err(wrong)
 }
 
-/// A setting's text and where it was; apart from those above, which are compiled once for each type.
+/// A setting's text and where it was; apart from those above, which are compiled once for each
+/// type.
 fn found(layers: &Layers<'_>, setting: &Setting) -> Result<Option<(String, String)>, Error> {
     let Some(found) = layers.one(setting) else { return Ok(None) };
     let text = found.text()?.to_owned();
@@ -402,11 +424,15 @@ fn names(layers: &Layers<'_>, setting: &Setting) -> Result<Names, Error> {
 /// Where there is no other, that of the secrets.
 fn auth_namespace(layers: &Layers<'_>) -> Result<Option<String>, Error> {
     let own = text(layers, &AUTH_NAMESPACE)?;
-    Ok(own.map_or_else(|| text(layers, &NAMESPACE), |own| Ok(Some(own)))?.as_deref().and_then(namespace::named))
+    Ok(own
+        .map_or_else(|| text(layers, &NAMESPACE), |own| Ok(Some(own)))?
+        .as_deref()
+        .and_then(namespace::named))
 }
 
 fn mount(text: &str) -> Result<Path, Error> {
-    Path::parse(text.trim_end_matches('/')).map_err(|error| error.hint("a mount is like approle or teams/web"))
+    Path::parse(text.trim_end_matches('/'))
+        .map_err(|error| error.hint("a mount is like approle or teams/web"))
 }
 
 fn kv_version(text: &str) -> Result<KvVersion, &'static str> {
@@ -481,7 +507,11 @@ fn transit(layers: &Layers<'_>) -> Result<Transit, Errors> {
     let key = errors.keep(maybe(layers, &TRANSIT_KEY, Path::parse)).flatten();
     let mount = errors.keep(maybe(layers, &TRANSIT_MOUNT, mount)).flatten();
     let batch = errors.keep(choice(layers, &TRANSIT_BATCH, batch, default.batch));
-    errors.or(Transit { key, mount: mount.unwrap_or(default.mount), batch: batch.unwrap_or(default.batch) })
+    errors.or(Transit {
+        key,
+        mount: mount.unwrap_or(default.mount),
+        batch: batch.unwrap_or(default.batch),
+    })
 }
 
 /// As for vault-env, which divides by it, 0 is unset.
@@ -507,7 +537,8 @@ fn tls(layers: &Layers<'_>) -> Result<TlsSettings, Error> {
         (None, None) => None,
         (Some(only), None) | (None, Some(only)) => {
             let error = Error::config(format!("{} is set alone", only.origin));
-            return Err(error.hint("a client certificate needs both VAULT_CLIENT_CERT and VAULT_CLIENT_KEY"));
+            return Err(error
+                .hint("a client certificate needs both VAULT_CLIENT_CERT and VAULT_CLIENT_KEY"));
         }
     };
     Ok(TlsSettings {
@@ -520,13 +551,18 @@ fn tls(layers: &Layers<'_>) -> Result<TlsSettings, Error> {
     })
 }
 
-/// A reference in one of our own settings is an error: nothing can fetch it before the login that it is for.
+/// A reference in one of our own settings is an error: nothing can fetch it before the login that
+/// it is for.
 fn own_references(layers: &Layers<'_>) -> Result<(), Errors> {
     let mut errors = Errors::default();
     let files = layers.files.iter().flat_map(|file| &file.variables);
     for variable in layers.environment.iter().chain(files) {
-        let asks_for_token = login_token::is_token(&variable.name) && login_token::is_login(&variable.value);
-        if is_own(&variable.name) && !asks_for_token && reference::has_reference(variable.value.expose()) {
+        let asks_for_token =
+            login_token::is_token(&variable.name) && login_token::is_login(&variable.value);
+        if is_own(&variable.name)
+            && !asks_for_token
+            && reference::has_reference(variable.value.expose())
+        {
             errors.0.push(reference_in(&variable.name.to_string_lossy()));
         }
     }
@@ -534,8 +570,10 @@ fn own_references(layers: &Layers<'_>) -> Result<(), Errors> {
 }
 
 fn reference_in(name: &str) -> Error {
-    Error::config(format!("{name}: a reference in a setting of vault-exec itself"))
-        .hint("settings are needed before anything can be fetched: give the value, or a file for a credential")
+    Error::config(format!("{name}: a reference in a setting of vault-exec itself")).hint(
+        "settings are needed before anything can be fetched: give the value, or a file for a \
+         credential",
+    )
 }
 
 #[cfg(test)]
@@ -544,9 +582,17 @@ mod tests {
     use crate::cli::Options;
     use crate::secret::Variable;
 
-    fn understood(options: &[(&'static str, &str)], environment: &[(&str, &str)]) -> Result<Settings, Errors> {
-        let environment: Vec<Variable> = environment.iter().map(|(name, value)| Variable::new(*name, *value)).collect();
-        understand(&Layers { options: &Options::of(options), environment: &environment, files: &[] })
+    fn understood(
+        options: &[(&'static str, &str)],
+        environment: &[(&str, &str)],
+    ) -> Result<Settings, Errors> {
+        let environment: Vec<Variable> =
+            environment.iter().map(|(name, value)| Variable::new(*name, *value)).collect();
+        understand(&Layers {
+            options: &Options::of(options),
+            environment: &environment,
+            files: &[],
+        })
     }
 
     #[test]
@@ -579,7 +625,10 @@ mod tests {
         let errors = understood(&[], &set).expect_err("all are wrong").0;
         assert_eq!(errors.len(), wrong.len());
         for name in wrong {
-            assert!(errors.iter().any(|error| error.message.starts_with(name)), "{name} in {errors:?}");
+            assert!(
+                errors.iter().any(|error| error.message.starts_with(name)),
+                "{name} in {errors:?}"
+            );
         }
         assert!(!format!("{errors:?}").contains("s3cret"));
     }
@@ -587,16 +636,22 @@ mod tests {
     #[test]
     fn options_that_cannot_be_understood_are_named_as_options() {
         let errors =
-            understood(&[("timeout", "soon"), ("addr", "vault:8200"), ("secret", "a//b")], &[]).expect_err("wrong").0;
-        let starts: Vec<&str> = errors.iter().filter_map(|error| error.message.split([':', ' ']).next()).collect();
+            understood(&[("timeout", "soon"), ("addr", "vault:8200"), ("secret", "a//b")], &[])
+                .expect_err("wrong")
+                .0;
+        let starts: Vec<&str> =
+            errors.iter().filter_map(|error| error.message.split([':', ' ']).next()).collect();
         assert_eq!(starts, ["--addr", "--secret", "--timeout"]);
     }
 
     #[test]
     fn revocation_has_three_settings() {
-        for (text, expected) in
-            [("auto", Revoke::Auto), ("AUTO", Revoke::Auto), ("1", Revoke::Always), ("no", Revoke::Never)]
-        {
+        for (text, expected) in [
+            ("auto", Revoke::Auto),
+            ("AUTO", Revoke::Auto),
+            ("1", Revoke::Always),
+            ("no", Revoke::Never),
+        ] {
             assert_eq!(understood(&[("revoke", text)], &[]).expect(text).revoke, expected);
         }
     }
@@ -614,7 +669,9 @@ mod tests {
         ] {
             assert!(is_own(OsStr::new(name)), "{name}");
         }
-        for name in ["VAULT_PORT", "VAULT_DB_PASSWORD", "ADDR", "VAULT_", "BAO_ADDR_FILE", "VAULT_addr"] {
+        for name in
+            ["VAULT_PORT", "VAULT_DB_PASSWORD", "ADDR", "VAULT_", "BAO_ADDR_FILE", "VAULT_addr"]
+        {
             assert!(!is_own(OsStr::new(name)), "{name}");
         }
     }
@@ -630,7 +687,9 @@ mod tests {
             assert!(errors.iter().any(|error| error.message.contains(name)), "{errors:?}");
         }
         assert!(understood(&[], &[("VAULT_DB_PASSWORD", "vault:a/b#c")]).is_ok());
-        assert!(understood(&[], &[("VAULT_TOKEN", "vault:login"), ("BAO_TOKEN", "bao:login")]).is_ok());
+        assert!(
+            understood(&[], &[("VAULT_TOKEN", "vault:login"), ("BAO_TOKEN", "bao:login")]).is_ok()
+        );
         assert!(understood(&[], &[("VAULT_ROLE", "vault:login")]).is_err());
     }
 
@@ -645,14 +704,19 @@ mod tests {
 
     #[test]
     fn batches_of_transit() {
-        let size = |text| understood(&[], &[("VAULT_TRANSIT_BATCH_SIZE", text)]).expect(text).transit.batch.get();
+        let size = |text| {
+            understood(&[], &[("VAULT_TRANSIT_BATCH_SIZE", text)]).expect(text).transit.batch.get()
+        };
         assert_eq!((size("25"), size("0")), (25, usize::MAX));
     }
 
     #[test]
     fn a_client_certificate_needs_its_key() {
         let errors = understood(&[], &[("VAULT_CLIENT_CERT", "a")]).expect_err("no key").0;
-        assert!(errors.iter().any(|error| error.message.contains("VAULT_CLIENT_CERT")), "{errors:?}");
+        assert!(
+            errors.iter().any(|error| error.message.contains("VAULT_CLIENT_CERT")),
+            "{errors:?}"
+        );
     }
 
     #[test]
@@ -668,7 +732,10 @@ mod tests {
             namespaces(&[("VAULT_NAMESPACE", "team/web"), ("BAO_AUTH_NAMESPACE", "team")]),
             both("team", "team/web")
         );
-        assert_eq!(namespaces(&[("VAULT_NAMESPACE", "team"), ("VAULT_AUTH_NAMESPACE", "/")]), both("", "team"));
+        assert_eq!(
+            namespaces(&[("VAULT_NAMESPACE", "team"), ("VAULT_AUTH_NAMESPACE", "/")]),
+            both("", "team")
+        );
         assert_eq!(namespaces(&[("VAULT_AUTH_NAMESPACE", "team")]), both("team", ""));
     }
 }

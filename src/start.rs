@@ -45,7 +45,8 @@ pub enum Block {
 
 /// Starts the application in place of this process.
 ///
-/// Returns only with the status to end with: 0 for help and version, else that of a failure that has been reported.
+/// Returns only with the status to end with: 0 for help and version, else that of a failure that
+/// has been reported.
 pub fn start(initial_block: Block) -> u8 {
     harden::harden();
     // Before anything is waited for: a file of settings or of a credential may be a FIFO.
@@ -59,8 +60,8 @@ pub fn start(initial_block: Block) -> u8 {
     }
 }
 
-/// All that the start had in its hands, credentials too, is dropped and so wiped before the process becomes another one:
-/// only the image is left.
+/// All that the start had in its hands, credentials too, is dropped and so wiped before the process
+/// becomes another one: only the image is left.
 fn run(initial_block: Block) -> Result<(), Errors> {
     match image(initial_block)? {
         Some(image) => Err(image.exec().into()),
@@ -96,7 +97,12 @@ fn image(initial_block: Block) -> Result<Option<Image>, Errors> {
 }
 
 /// From the settings to the new environment; nothing where the task ends before the application.
-fn prepare(began: Instant, task: Task, layers: &Layers<'_>, command: Vec<OsString>) -> Result<Option<Image>, Errors> {
+fn prepare(
+    began: Instant,
+    task: Task,
+    layers: &Layers<'_>,
+    command: Vec<OsString>,
+) -> Result<Option<Image>, Errors> {
     settings::log_settings(layers)?;
     let settings = understood(layers)?;
     if task == Task::Start && command.is_empty() {
@@ -108,7 +114,8 @@ fn prepare(began: Instant, task: Task, layers: &Layers<'_>, command: Vec<OsStrin
         return Ok(None);
     }
     // Before Vault is asked, so that a typing error burns no secret id.
-    let early = if plan.fetches("PATH") { None } else { Some(program(&command, plan.known("PATH"))?) };
+    let early =
+        if plan.fetches("PATH") { None } else { Some(program(&command, plan.known("PATH"))?) };
     let (built, outcomes) = if plan.needs_vault() {
         fetched(began, task, layers, &settings, plan)?
     } else {
@@ -149,7 +156,8 @@ fn understood(layers: &Layers<'_>) -> Result<Settings, Errors> {
 
 fn secrets_file(named: &Sourced) -> Result<Vec<Imports>, Errors> {
     let name = named.text()?;
-    let text = read_file(Path::new(name)).map_err(|error| error.at(format!("{name} ({})", named.origin)))?;
+    let text = read_file(Path::new(name))
+        .map_err(|error| error.at(format!("{name} ({})", named.origin)))?;
     let lines = secrets_file::parse(&text)
         .map_err(|errors| Errors(errors.0.into_iter().map(|error| error.at(name)).collect()))?;
     let imports = lines.into_iter().map(|line| Imports {
@@ -160,7 +168,8 @@ fn secrets_file(named: &Sourced) -> Result<Vec<Imports>, Errors> {
     Ok(imports.collect())
 }
 
-/// The program of the command; none of it where there is no command, which only a check does without.
+/// The program of the command; none of it where there is no command, which only a check does
+/// without.
 fn program(command: &[OsString], path: Option<&Secret>) -> Result<PathBuf, Error> {
     command.first().map_or(Ok(PathBuf::new()), |name| exec::find(name, path.map(as_path)))
 }
@@ -179,8 +188,10 @@ fn as_path(value: &Secret) -> &OsStr {
 }
 
 fn no_command() -> Error {
-    Error::usage("no command to start")
-        .hint("vault-exec [options] -- command [argument ...]; an image's CMD is the command of its ENTRYPOINT")
+    Error::usage("no command to start").hint(
+        "vault-exec [options] -- command [argument ...]; an image's CMD is the command of its \
+         ENTRYPOINT",
+    )
 }
 
 /// What is printed goes into files, such as a policy: half of it must not look like all of it.
@@ -198,7 +209,10 @@ fn start_log(options: &Options, environment: &[Variable], files: &[EnvFile]) {
 fn env_files(options: &Options, environment: &[Variable]) -> Result<Vec<EnvFile>, Errors> {
     let named = settings::env_files(&Layers { options, environment, files: &[] })?;
     let mut errors = Errors::default();
-    let files = named.into_iter().filter_map(|(origin, path)| errors.keep(env_file(&origin, &path))).collect();
+    let files = named
+        .into_iter()
+        .filter_map(|(origin, path)| errors.keep(env_file(&origin, &path)))
+        .collect();
     errors.or(files)
 }
 
@@ -228,7 +242,13 @@ fn fetched(
     with(&client, way, task, settings, plan)
 }
 
-fn with(client: &Client, way: Way, task: Task, settings: &Settings, plan: Plan) -> Result<(Built, Outcomes), Errors> {
+fn with(
+    client: &Client,
+    way: Way,
+    task: Task,
+    settings: &Settings,
+    plan: Plan,
+) -> Result<(Built, Outcomes), Errors> {
     let mut session = login::enter(client, way)?;
     let removes_files = settings.remove_files && task == Task::Start;
     if removes_files && session.is_own {
@@ -236,7 +256,9 @@ fn with(client: &Client, way: Way, task: Task, settings: &Settings, plan: Plan) 
     }
     match (task, &session.token) {
         (Task::Check, None) => {
-            log::warn!("there is no login: what can be read depends on the Agent's or Proxy's token");
+            log::warn!(
+                "there is no login: what can be read depends on the Agent's or Proxy's token"
+            );
         }
         (Task::Check, Some(_)) if !session.is_own => lookup::look_up(client, &mut session),
         _ => {}
@@ -288,17 +310,22 @@ fn warn_of(address: &Address, settings: &Settings) {
         log::warn!("{address} is plain http: token and secrets cross the network in clear");
     }
     if settings.tls.skip_verify {
-        log::warn!("VAULT_SKIP_VERIFY is set: anybody on the way can read the token and the secrets");
+        log::warn!(
+            "VAULT_SKIP_VERIFY is set: anybody on the way can read the token and the secrets"
+        );
     }
 }
 
-/// Makes a bug end the process with 70 and the place of it. The panic's own message is not shown: it may quote a value.
+/// Makes a bug end the process with 70 and the place of it. The panic's own message is not shown:
+/// it may quote a value.
 pub fn report_bugs() {
     std::panic::set_hook(Box::new(|panic| {
         // It may be too early for the log to have been started.
         records::start(LogSettings::default());
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        log::error!("a bug of vault-exec at {place}\nplease report it with the version and this place");
+        log::error!(
+            "a bug of vault-exec at {place}\nplease report it with the version and this place"
+        );
         std::process::exit(Code::Internal.status().into());
     }));
 }

@@ -1,5 +1,5 @@
-//! The static binary as the ENTRYPOINT of an image `FROM scratch`. Not part of `cargo test`: `.ci/container` starts a
-//! daemon and runs this with `DOCKER_HOST` and `VAULT_EXEC_BINARY`.
+//! The static binary as the ENTRYPOINT of an image `FROM scratch`. Not part of `cargo test`:
+//! `.ci/container` starts a daemon and runs this with `DOCKER_HOST` and `VAULT_EXEC_BINARY`.
 
 #[path = "suite/process/signals_while_waiting.rs"]
 #[allow(dead_code, reason = "the suite uses all of it")]
@@ -24,19 +24,19 @@ use support::Run;
 use support::launch::{PATIENCE, eventually};
 
 const IMAGE: &str = "vault-exec-test";
-const DOCKERFILE: &str = "FROM scratch\n\
-    COPY vault-exec application /\n\
-    ENTRYPOINT [\"/vault-exec\", \"--\"]\n\
-    CMD [\"/vault-exec\", \"--version\"]\n";
+const DOCKERFILE: &str = "FROM scratch\nCOPY vault-exec application /\nENTRYPOINT \
+                          [\"/vault-exec\", \"--\"]\nCMD [\"/vault-exec\", \"--version\"]\n";
 const PRINTED: &str = concat!("vault-exec ", env!("CARGO_PKG_VERSION"), "\n");
-/// What a stop may take longer than that of the application alone: Docker waits for ten seconds between TERM and KILL.
+/// What a stop may take longer than that of the application alone: Docker waits for ten seconds
+/// between TERM and KILL.
 const MARGIN: Duration = Duration::from_secs(2);
 /// An application that ends with 42 when it is told to, as PID 1 too.
 const APPLICATION: &str = "
 #include <signal.h>
 #include <unistd.h>
 static void end(int signal) { (void)signal; _exit(42); }
-int main(void) { signal(SIGTERM, end); return write(1, \"ready\\n\", 6) == 6 ? pause(), pause() : 1; }
+int main(void) { signal(SIGTERM, end); return write(1, \"ready\\n\", 6) == 6 ? pause(), pause() : \
+                           1; }
 ";
 
 /// Docker, or what `CONTAINER_ENGINE` names, such as Podman: they have the same commands.
@@ -51,7 +51,11 @@ fn docker(arguments: &[&str]) -> Output {
 #[track_caller]
 fn must(arguments: &[&str]) -> String {
     let output = docker(arguments);
-    assert!(output.status.success(), "docker {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "docker {arguments:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
@@ -59,14 +63,18 @@ fn must(arguments: &[&str]) -> String {
 fn build() {
     static BUILT: Once = Once::new();
     BUILT.call_once(|| {
-        let binary = env::var_os("VAULT_EXEC_BINARY").expect("VAULT_EXEC_BINARY is not set: run .ci/container");
+        let binary = env::var_os("VAULT_EXEC_BINARY")
+            .expect("VAULT_EXEC_BINARY is not set: run .ci/container");
         let context = tempfile::tempdir().expect("a directory");
         let at = |name: &str| context.path().join(name);
         fs::copy(binary, at("vault-exec")).expect("the binary");
         fs::write(at("Dockerfile"), DOCKERFILE).expect("a Dockerfile");
         fs::write(at("application.c"), APPLICATION).expect("a program");
         let mut compiler = Command::new("musl-gcc");
-        let compiled = compiler.args(["-static", "-o"]).args([at("application"), at("application.c")]).output();
+        let compiled = compiler
+            .args(["-static", "-o"])
+            .args([at("application"), at("application.c")])
+            .output();
         assert!(compiled.expect("musl-gcc runs").status.success());
         must(&["build", "--tag", IMAGE, context.path().to_str().expect("UTF-8")]);
     });
@@ -79,8 +87,11 @@ fn run<'a>(vault: &TestVault, options: &[&'a str], command: &[&'a str]) -> Vec<S
         format!("VAULT_TOKEN={}", vault.root_token()),
         "A=vault:secret/app#password".to_owned(),
     ];
-    let mut words: Vec<String> =
-        ["run", "--network", "host"].into_iter().chain(options.iter().copied()).map(String::from).collect();
+    let mut words: Vec<String> = ["run", "--network", "host"]
+        .into_iter()
+        .chain(options.iter().copied())
+        .map(String::from)
+        .collect();
     words.extend(settings.into_iter().flat_map(|setting| ["--env".to_owned(), setting]));
     words.push(IMAGE.to_owned());
     words.extend(command.iter().map(ToString::to_string));
@@ -95,12 +106,19 @@ fn words(words: &[String]) -> Vec<&str> {
 fn an_image_from_scratch_starts_stops_and_says_what_is_missing() {
     build();
     assert_eq!(must(&["run", "--rm", "--network", "none", IMAGE]), PRINTED);
-    assert_eq!(docker(&["run", "--rm", "--network", "none", IMAGE, "/nothing"]).status.code(), Some(127));
+    assert_eq!(
+        docker(&["run", "--rm", "--network", "none", IMAGE, "/nothing"]).status.code(),
+        Some(127)
+    );
 
     let vault = TestVault::start();
     vault.operator().kv_put("secret", 2, "app", json!({ "password": "s3cret" }));
     assert_eq!(must(&words(&run(&vault, &["--rm"], &[]))), PRINTED);
-    assert!(vault.lines().iter().any(|line| line == "GET /v1/secret/data/app"), "{:?}", vault.lines());
+    assert!(
+        vault.lines().iter().any(|line| line == "GET /v1/secret/data/app"),
+        "{:?}",
+        vault.lines()
+    );
 }
 
 /// The exit code of a container, and how long it took to stop it.
@@ -138,7 +156,11 @@ fn a_stop_takes_no_longer_than_that_of_the_application_alone() {
     let alone = stop(&words.map(str::to_owned), is_ready, "42");
 
     let running = stop(&run(&vault, &["--detach"], &["/application"]), is_ready, "42");
-    assert!(vault.lines().iter().any(|line| line == "GET /v1/secret/data/app"), "{:?}", vault.lines());
+    assert!(
+        vault.lines().iter().any(|line| line == "GET /v1/secret/data/app"),
+        "{:?}",
+        vault.lines()
+    );
     vault.fault(Matcher::any(), Fault::Hang);
     let asked = |_: &str| {
         let has_come = vault.wait_for(|requests| !requests.is_empty(), PATIENCE);
@@ -147,14 +169,26 @@ fn a_stop_takes_no_longer_than_that_of_the_application_alone() {
     };
     vault.clear();
     let waiting = stop(&run(&vault, &["--detach"], &["/application"]), asked, "143");
-    assert!(running < alone + MARGIN && waiting < alone + MARGIN, "{alone:?} alone, {running:?}, {waiting:?}");
+    assert!(
+        running < alone + MARGIN && waiting < alone + MARGIN,
+        "{alone:?} alone, {running:?}, {waiting:?}"
+    );
 }
 
 /// A container in the place of a start on this machine. Its files are where they are here.
 fn contained(name: &str, run: &Run, resolver: Option<&Path>) -> Command {
     let built = run.clone().command(["/vault-exec", "--version"]).build();
     let mut command = engine();
-    command.args(["run", "--rm", "--network", "host", "--name", name, "--entrypoint", "/vault-exec"]);
+    command.args([
+        "run",
+        "--rm",
+        "--network",
+        "host",
+        "--name",
+        name,
+        "--entrypoint",
+        "/vault-exec",
+    ]);
     let files = env::temp_dir();
     command.arg("--volume").arg(format!("{0}:{0}", files.display()));
     if let Some(file) = resolver {
@@ -185,5 +219,7 @@ fn each_ending_signal_ends_each_wait_at_once() {
         count.fetch_add(1, Ordering::Relaxed);
         contained(&name(), run, resolver)
     };
-    all_end_at_once("each_ending_signal_ends_each_wait_at_once", &begin, |_: &Waiting| process_of(&name()));
+    all_end_at_once("each_ending_signal_ends_each_wait_at_once", &begin, |_: &Waiting| {
+        process_of(&name())
+    });
 }

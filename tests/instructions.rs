@@ -1,5 +1,6 @@
-//! How many instructions a start takes: what tells of work that need not be there, on a busy machine too. Not part of
-//! `cargo test`: `.ci/static` runs it with `VAULT_EXEC_BINARY`, the static binary. Needs valgrind.
+//! How many instructions a start takes: what tells of work that need not be there, on a busy
+//! machine too. Not part of `cargo test`: `.ci/static` runs it with `VAULT_EXEC_BINARY`, the static
+//! binary. Needs valgrind.
 
 use std::env;
 use std::process::Command;
@@ -21,9 +22,19 @@ struct Start {
 const STARTS: [Start; 5] = [
     Start { name: "nothing to fetch", expected: 378, scheme: None, secrets: 0 },
     Start { name: "one secret over http", expected: 1_246, scheme: Some("http"), secrets: 1 },
-    Start { name: "fifty secrets over http", expected: 12_567, scheme: Some("http"), secrets: SECRETS },
+    Start {
+        name: "fifty secrets over http",
+        expected: 12_567,
+        scheme: Some("http"),
+        secrets: SECRETS,
+    },
     Start { name: "one secret over https", expected: 4_465, scheme: Some("https"), secrets: 1 },
-    Start { name: "fifty secrets over https", expected: 16_621, scheme: Some("https"), secrets: SECRETS },
+    Start {
+        name: "fifty secrets over https",
+        expected: 16_621,
+        scheme: Some("https"),
+        secrets: SECRETS,
+    },
 ];
 
 /// A Vault with secrets, and the settings of a start that logs in to it.
@@ -46,7 +57,8 @@ fn settings(vault: &TestVault) -> Vec<(&'static str, String)> {
 
 /// The instructions of a start that does everything but exec: valgrind's count would end with that.
 fn counted(start: &Start, settings: &[(&'static str, String)]) -> u64 {
-    let binary = env::var_os("VAULT_EXEC_BINARY").expect("VAULT_EXEC_BINARY is not set: run .ci/static");
+    let binary =
+        env::var_os("VAULT_EXEC_BINARY").expect("VAULT_EXEC_BINARY is not set: run .ci/static");
     let mut command = Command::new("valgrind");
     command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).arg(binary).arg("--check");
     command.env_clear().env("PATH", "/usr/bin:/bin");
@@ -74,5 +86,8 @@ fn starts_take_as_many_instructions_as_they_did() {
             wrong.push(format!("{}: {found}, not {}", start.name, start.expected));
         }
     }
-    assert!(wrong.is_empty(), "in thousands: {wrong:#?}\nwhere that is right, correct the numbers in this file");
+    assert!(
+        wrong.is_empty(),
+        "in thousands: {wrong:#?}\nwhere that is right, correct the numbers in this file"
+    );
 }

@@ -1,8 +1,8 @@
-//! The static binaries start in a directory with nothing else in it. Not part of `cargo test`: `.ci/static` builds them
-//! and runs this.
+//! The static binaries start in a directory with nothing else in it. Not part of `cargo test`:
+//! `.ci/static` builds them and runs this.
 //!
-//! `VAULT_EXEC_BINARY` is the one for this machine. `VAULT_EXEC_FOREIGN` is one for another architecture, if it is set,
-//! and `VAULT_EXEC_EMULATOR` the static program that runs it.
+//! `VAULT_EXEC_BINARY` is the one for this machine. `VAULT_EXEC_FOREIGN` is one for another
+//! architecture, if it is set, and `VAULT_EXEC_EMULATOR` the static program that runs it.
 
 use std::env;
 use std::ffi::OsStr;
@@ -27,11 +27,13 @@ impl Root {
     fn native() -> Root {
         let directory = tempfile::tempdir().expect("a directory");
         copy(&required("VAULT_EXEC_BINARY"), &directory.path().join("vault-exec"));
-        fs::copy(directory.path().join("vault-exec"), directory.path().join("app")).expect("a second copy");
+        fs::copy(directory.path().join("vault-exec"), directory.path().join("app"))
+            .expect("a second copy");
         Root { directory, program: vec!["/vault-exec"] }
     }
 
-    /// With the emulator beside it. What it starts is for this machine: an emulated `execve` is the kernel's own.
+    /// With the emulator beside it. What it starts is for this machine: an emulated `execve` is the
+    /// kernel's own.
     fn foreign() -> Option<Root> {
         let foreign = env::var_os("VAULT_EXEC_FOREIGN")?;
         let Root { directory, .. } = Root::native();
@@ -90,22 +92,31 @@ fn fetches(root: &Root, vault: &TestVault) {
     vault.operator().kv_put("secret", 2, "app", json!({ "timeout": "7s" }));
     let address = vault.addr();
     let mut command = root.command(&["--", "/app", "--version"]);
-    command.env("VAULT_ADDR", &address).env("VAULT_TOKEN", vault.root_token()).env("A", "vault:secret/app#timeout");
+    command
+        .env("VAULT_ADDR", &address)
+        .env("VAULT_TOKEN", vault.root_token())
+        .env("A", "vault:secret/app#timeout");
     if let Some(files) = vault.tls() {
         root.put(&files.ca(), "ca.pem");
         command.env("VAULT_CACERT", "/ca.pem");
     }
     assert_printed(&command.output().expect("chroot"));
-    assert!(vault.lines().iter().any(|line| line == "GET /v1/secret/data/app"), "{:?}", vault.lines());
+    assert!(
+        vault.lines().iter().any(|line| line == "GET /v1/secret/data/app"),
+        "{:?}",
+        vault.lines()
+    );
     command.env("A", "vault:secret/app#other");
     let failed = command.output().expect("chroot");
     assert_eq!(failed.status.code(), Some(66), "{}", String::from_utf8_lossy(&failed.stderr));
 }
 
-/// No interpreter and no library: `PT_INTERP` and `DT_NEEDED` are what would make the kernel or the loader look for a file.
+/// No interpreter and no library: `PT_INTERP` and `DT_NEEDED` are what would make the kernel or the
+/// loader look for a file.
 fn is_static(file: &OsStr) {
     let read = |what: &str| {
-        let output = Command::new("readelf").arg("-W").arg(what).arg(file).output().expect("readelf");
+        let output =
+            Command::new("readelf").arg("-W").arg(what).arg(file).output().expect("readelf");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8_lossy(&output.stdout).into_owned()
     };
@@ -124,7 +135,11 @@ fn the_binary_starts_in_an_empty_root_directory() {
 #[test]
 fn a_bug_ends_the_static_program_with_70_and_its_place() {
     let program = required("VAULT_EXEC_BINARY").with_file_name("static_control_bug");
-    let output = Command::new(program).env_clear().env("RUST_BACKTRACE", "full").output().expect("control_bug");
+    let output = Command::new(program)
+        .env_clear()
+        .env("RUST_BACKTRACE", "full")
+        .output()
+        .expect("control_bug");
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(70), "{stderr}");
     assert!(stderr.contains("error: a bug of vault-exec at tests/controls/bug.rs:"), "{stderr}");

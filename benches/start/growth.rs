@@ -36,19 +36,22 @@ pub(crate) fn run() -> String {
     table("Growth: references to paths, over https on one machine", &columns, &rows)
 }
 
-/// The requests of a start, and the most memory that it has had when it is about to become the application, in MB: read
-/// from the kernel while the revocation of the token, which comes last, gets no answer. What `getrusage` tells counts the
-/// parent's memory too.
+/// The requests of a start, and the most memory that it has had when it is about to become the
+/// application, in MB: read from the kernel while the revocation of the token, which comes last,
+/// gets no answer. What `getrusage` tells counts the parent's memory too.
 fn watched(vault: &TestVault, start: &Rival) -> (usize, f64) {
     vault.clear();
     vault.fault("POST /v1/auth/token/revoke-self", Fault::Hang);
     let mut child = start.command().spawn().expect("it starts");
     let is_last = |path: &str| path.ends_with("/revoke-self");
-    assert!(vault.wait_for(|requests| requests.iter().any(|request| is_last(&request.path)), PATIENCE));
+    assert!(
+        vault.wait_for(|requests| requests.iter().any(|request| is_last(&request.path)), PATIENCE)
+    );
     let status = fs::read_to_string(format!("/proc/{}/status", child.id())).expect("it waits");
     child.kill().and_then(|()| child.wait()).expect("it ends");
     vault.clear_faults();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux tells the peak");
+    let peak =
+        status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux tells the peak");
     let kilobytes: f64 = peak.trim().trim_end_matches(" kB").parse().expect("a number");
     (vault.requests().len(), kilobytes / 1000.0)
 }

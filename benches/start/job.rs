@@ -10,7 +10,9 @@ use crate::timing::Rival;
 pub(crate) const NOTHING: &str = "/bin/true";
 
 pub(crate) fn binary() -> PathBuf {
-    std::env::var_os("VAULT_EXEC_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_vault-exec").into()).into()
+    std::env::var_os("VAULT_EXEC_BINARY")
+        .unwrap_or_else(|| env!("CARGO_BIN_EXE_vault-exec").into())
+        .into()
 }
 
 /// A role on a server, and secrets that it may read.
@@ -23,7 +25,8 @@ pub(crate) struct Job {
     pub(crate) token: String,
     role_id: String,
     secret_id: String,
-    /// The same of a role whose tokens have the one policy that they need, and not the default one beside it.
+    /// The same of a role whose tokens have the one policy that they need, and not the default one
+    /// beside it.
     lean: (String, String),
     auth: String,
     pub(crate) mount: String,
@@ -35,14 +38,19 @@ impl Job {
         let operator = target.operator();
         let [mount, auth] = ["kv", "approle"].map(|name| target.unique(name));
         operator.enable_kv(&mount, 2);
-        let data: serde_json::Map<_, _> = (0..keys).map(|key| (format!("k{key}"), "s3cret".into())).collect();
+        let data: serde_json::Map<_, _> =
+            (0..keys).map(|key| (format!("k{key}"), "s3cret".into())).collect();
         for path in 0..paths {
             operator.kv_put(&mount, 2, &format!("s{path}"), json!(data));
         }
         operator.policy(&mount, &format!("path \"{mount}/*\" {{ capabilities = [\"read\"] }}"));
         operator.enable_approle(&auth);
         operator.approle_role(&auth, "app", json!({ "token_policies": mount }));
-        operator.approle_role(&auth, "lean", json!({ "token_policies": mount, "token_no_default_policy": true }));
+        operator.approle_role(
+            &auth,
+            "lean",
+            json!({ "token_policies": mount, "token_no_default_policy": true }),
+        );
         Job {
             addr: target.addr(),
             ca: target.ca_file().map(|file| file.display().to_string()),
@@ -64,7 +72,8 @@ impl Job {
 
     /// A start with this many references to this many paths, written with `data` or without.
     pub(crate) fn start(&self, references: usize, paths: usize, data: &str, revoke: &str) -> Rival {
-        let words = [binary().display().to_string().as_str(), "--revoke", revoke, "--", NOTHING].map(String::from);
+        let words = [binary().display().to_string().as_str(), "--revoke", revoke, "--", NOTHING]
+            .map(String::from);
         let mut environment: Vec<(String, String)> = [
             ("VAULT_ADDR", &self.addr),
             ("VAULT_ROLE_ID", &self.role_id),
@@ -74,15 +83,19 @@ impl Job {
         .map(|(name, value)| (name.to_owned(), value.clone()))
         .into();
         environment.extend(self.ca.iter().map(|ca| ("VAULT_CACERT".to_owned(), ca.clone())));
-        environment.extend(self.server_name.iter().map(|name| ("VAULT_TLS_SERVER_NAME".to_owned(), name.clone())));
+        environment.extend(
+            self.server_name.iter().map(|name| ("VAULT_TLS_SERVER_NAME".to_owned(), name.clone())),
+        );
         environment.extend((0..references).map(|number| {
-            let reference = format!("vault:{}/{data}s{}#k{}", self.mount, number % paths, number / paths);
+            let reference =
+                format!("vault:{}/{data}s{}#k{}", self.mount, number % paths, number / paths);
             (format!("S{number}"), reference)
         }));
         Rival { words: words.into(), environment }
     }
 
-    /// curl, making the same requests over one connection. It has to be given a token, as it cannot take it out of an answer.
+    /// curl, making the same requests over one connection. It has to be given a token, as it cannot
+    /// take it out of an answer.
     pub(crate) fn curl(&self, secrets: usize) -> Rival {
         let login = json!({ "role_id": self.role_id, "secret_id": self.secret_id }).to_string();
         let mut words = vec!["curl".to_owned()];
@@ -95,14 +108,24 @@ impl Job {
         Rival { words, environment: Vec::new() }
     }
 
-    /// h2load, a client for measuring servers, making the same reads at once over one connection with a token that is given to it. It
-    /// verifies no certificate, and looks at no answer.
+    /// h2load, a client for measuring servers, making the same reads at once over one connection
+    /// with a token that is given to it. It verifies no certificate, and looks at no answer.
     pub(crate) fn h2load(&self, secrets: usize) -> Rival {
         let number = secrets.to_string();
-        let words = ["h2load", "--clients=1", "--requests", &number, "--max-concurrent-streams", &number, "--header"];
+        let words = [
+            "h2load",
+            "--clients=1",
+            "--requests",
+            &number,
+            "--max-concurrent-streams",
+            &number,
+            "--header",
+        ];
         let mut words = words.map(String::from).to_vec();
         words.push(format!("X-Vault-Token: {}", self.token));
-        words.extend((0..secrets).map(|secret| format!("{}/v1/{}/data/s{secret}", self.addr, self.mount)));
+        words.extend(
+            (0..secrets).map(|secret| format!("{}/v1/{}/data/s{secret}", self.addr, self.mount)),
+        );
         Rival { words, environment: Vec::new() }
     }
 

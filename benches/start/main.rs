@@ -1,8 +1,8 @@
 //! `cargo bench --bench start`: whole starts, from the first process to the application.
 //!
-//! `VAULT_EXEC_BINARY` names another binary than the one that cargo builds. `-- --save` writes the tables and the plot into
-//! `benches/results`. What the machine has not (curl, other tools, a real server, a network of its own) is left out, with a
-//! line that says so.
+//! `VAULT_EXEC_BINARY` names another binary than the one that cargo builds. `-- --save` writes the
+//! tables and the plot into `benches/results`. What the machine has not (curl, other tools, a real
+//! server, a network of its own) is left out, with a line that says so.
 
 #![allow(clippy::print_stdout, reason = "it is there to show something")]
 
@@ -38,21 +38,28 @@ fn main() {
 fn machine() -> String {
     let file = |path| fs::read_to_string(path).unwrap_or_default();
     let cpu = file("/proc/cpuinfo");
-    let model =
-        cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ")).map_or("", |(_, name)| name);
+    let model = cpu
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
+        .map_or("", |(_, name)| name);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let kernel = file("/proc/sys/kernel/osrelease");
     let release: String = kernel.split('.').take(2).collect::<Vec<_>>().join(".");
     let size = fs::metadata(job::binary()).map_or(0, |found| found.len());
     format!(
-        "Measured on {cores} cores ({model}), Linux {release}, {}, a binary of {size} bytes. Times are medians.\n",
+        "Measured on {cores} cores ({model}), Linux {release}, {}, a binary of {size} bytes. \
+         Times are medians.\n",
         version("rustc").unwrap_or_default()
     )
 }
 
 /// The first words of what a program says of its version, if it is there.
 fn version(program: &str) -> Option<String> {
-    let output = Command::new(program).arg("--version").output().ok().filter(|output| output.status.success())?;
+    let output = Command::new(program)
+        .arg("--version")
+        .output()
+        .ok()
+        .filter(|output| output.status.success())?;
     let text = String::from_utf8(output.stdout).ok()?;
     Some(text.split_whitespace().take(2).collect::<Vec<_>>().join(" "))
 }

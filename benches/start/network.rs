@@ -1,5 +1,5 @@
-//! A start over a network with 20 ms for the way there and back: how many round trips it takes, what it costs beyond, and
-//! what of that the server works.
+//! A start over a network with 20 ms for the way there and back: how many round trips it takes,
+//! what it costs beyond, and what of that the server works.
 
 use std::time::{Duration, Instant};
 
@@ -29,14 +29,24 @@ pub(crate) fn run() -> String {
         }
         None => rows.push(vec!["not run: no bao or vault on the PATH".to_owned()]),
     }
-    let title =
-        format!("A start over a network with a round-trip time of {}, TLS 1.3 and HTTP/2", ms(network.round_trip));
-    let columns = ["server", "", "round trips", "time", "beyond the round trips", "the server's processor time"];
+    let title = format!(
+        "A start over a network with a round-trip time of {}, TLS 1.3 and HTTP/2",
+        ms(network.round_trip)
+    );
+    let columns = [
+        "server",
+        "",
+        "round trips",
+        "time",
+        "beyond the round trips",
+        "the server's processor time",
+    ];
     table(&title, &columns, &rows)
 }
 
 fn own(far: &Far) -> Job {
-    let vault = far.on(Side::Far, || TestVault::builder().https().ip(Far::address(Side::Far)).start());
+    let vault =
+        far.on(Side::Far, || TestVault::builder().https().ip(Far::address(Side::Far)).start());
     // It lives as long as the bench.
     Job::new(Box::leak(Box::new(Target::from(vault))), SECRETS, 1)
 }
@@ -69,10 +79,16 @@ impl Network {
         ]
         .into_iter()
         .map(|(what, secrets, data, revoke)| (what, job.start(secrets, secrets, data, revoke)))
-        .chain(real.map(|_| ("50 secrets, no default policy", job.lean().start(SECRETS, SECRETS, "data/", "false"))))
-        .chain(is_there("h2load").then(|| ("50 reads by h2load, without a login", job.h2load(SECRETS))))
+        .chain(real.map(|_| {
+            ("50 secrets, no default policy", job.lean().start(SECRETS, SECRETS, "data/", "false"))
+        }))
+        .chain(
+            is_there("h2load")
+                .then(|| ("50 reads by h2load, without a login", job.h2load(SECRETS))),
+        )
         .map(|(what, start)| {
-            let (found, work) = (self.row(&start), real.map_or_else(String::new, |real| self.work(real, &start)));
+            let (found, work) =
+                (self.row(&start), real.map_or_else(String::new, |real| self.work(real, &start)));
             [vec![server.to_owned(), what.to_owned()], found, vec![work]].concat()
         })
         .collect()
@@ -93,14 +109,17 @@ impl Network {
         let trips = loop {
             match self.far.round_trips() {
                 Some(trips) => break trips,
-                None => assert!(began.elapsed() < Duration::from_secs(5), "no connection was closed"),
+                None => {
+                    assert!(began.elapsed() < Duration::from_secs(5), "no connection was closed");
+                }
             }
             std::thread::yield_now();
         };
         (trips, took.as_secs_f64() * 1000.0)
     }
 
-    /// The processor time that a server takes for a start. It goes on for a moment when the start is over.
+    /// The processor time that a server takes for a start. It goes on for a moment when the start
+    /// is over.
     fn work(&self, real: &RealVault, start: &Rival) -> String {
         let before = real.processor_time();
         self.far.on(Side::Near, || {

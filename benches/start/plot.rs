@@ -24,17 +24,25 @@ fn draw(file: &Path, points: &[Point]) -> Result<(), Box<dyn std::error::Error>>
         .x_label_area_size(40)
         .y_label_area_size(56)
         .build_cartesian_2d((1.0..110.0_f64).log_scale(), (1.0..most * 1.2).log_scale())?;
-    chart.configure_mesh().x_desc("secrets").y_desc("milliseconds until the application starts").draw()?;
+    chart
+        .configure_mesh()
+        .x_desc("secrets")
+        .y_desc("milliseconds until the application starts")
+        .draw()?;
     for (number, line) in lines(points).into_iter().enumerate() {
         let colour = COLOURS[number % COLOURS.len()];
         let of_line = points.iter().filter(|point| point.line == line);
         #[allow(clippy::cast_precision_loss, reason = "at most a hundred secrets")]
-        let places: Vec<(f64, f64)> = of_line.map(|point| (point.secrets as f64, point.time)).collect();
+        let places: Vec<(f64, f64)> =
+            of_line.map(|point| (point.secrets as f64, point.time)).collect();
         chart
             .draw_series(LineSeries::new(places.clone(), colour.stroke_width(2)))?
             .label(line)
-            .legend(move |(x, y)| PathElement::new(vec![(x, y), (x + 18, y)], colour.stroke_width(2)));
-        chart.draw_series(places.into_iter().map(|place| Circle::new(place, 3, colour.filled())))?;
+            .legend(move |(x, y)| {
+                PathElement::new(vec![(x, y), (x + 18, y)], colour.stroke_width(2))
+            });
+        chart
+            .draw_series(places.into_iter().map(|place| Circle::new(place, 3, colour.filled())))?;
     }
     chart
         .configure_series_labels()

@@ -30,8 +30,8 @@ impl Rival {
     }
 }
 
-/// The medians of `runs` runs of each, in milliseconds. They take turns, so that what else the machine does hits all of
-/// them alike.
+/// The medians of `runs` runs of each, in milliseconds. They take turns, so that what else the
+/// machine does hits all of them alike.
 pub(crate) fn medians(rivals: &[Rival], runs: usize) -> Vec<f64> {
     let mut times = vec![Vec::with_capacity(runs); rivals.len()];
     for rival in rivals {

@@ -1,4 +1,5 @@
-//! Other tools that are on the `PATH`, doing the same on the same server: one secret into the environment of a program.
+//! Other tools that are on the `PATH`, doing the same on the same server: one secret into the
+//! environment of a program.
 
 use std::fs;
 use std::path::Path;
@@ -23,12 +24,21 @@ const TOOLS: [Tool; 5] = [
     Tool { name: "vault-env", program: "vault-env", rival: vault_env },
     Tool { name: "envconsul", program: "envconsul", rival: envconsul },
     Tool { name: "vaultenv", program: "vaultenv", rival: vaultenv },
-    Tool { name: "bao agent", program: "bao", rival: |job, directory| agent("bao", job, directory) },
-    Tool { name: "vault agent", program: "vault", rival: |job, directory| agent("vault", job, directory) },
+    Tool {
+        name: "bao agent",
+        program: "bao",
+        rival: |job, directory| agent("bao", job, directory),
+    },
+    Tool {
+        name: "vault agent",
+        program: "vault",
+        rival: |job, directory| agent("vault", job, directory),
+    },
 ];
 
 pub(crate) fn run() -> String {
-    let (tools, missing): (Vec<&Tool>, Vec<&Tool>) = TOOLS.iter().partition(|tool| is_there(tool.program));
+    let (tools, missing): (Vec<&Tool>, Vec<&Tool>) =
+        TOOLS.iter().partition(|tool| is_there(tool.program));
     let names = |tools: &[&Tool]| tools.iter().map(|tool| tool.name).collect::<Vec<_>>().join(", ");
     let not_run = format!("Not run, for want of the program: {}.\n", names(&missing));
     if tools.is_empty() {
@@ -38,8 +48,9 @@ pub(crate) fn run() -> String {
     let job = Job::new(&target, 1, 1);
     let directory = tempfile::tempdir().expect("a directory");
     let ours = job.start(1, 1, "data/", "false");
-    let rivals: Vec<Rival> =
-        std::iter::once(ours).chain(tools.iter().map(|tool| (tool.rival)(&job, directory.path()))).collect();
+    let rivals: Vec<Rival> = std::iter::once(ours)
+        .chain(tools.iter().map(|tool| (tool.rival)(&job, directory.path())))
+        .collect();
     let times = medians(&rivals, RUNS);
     let names = std::iter::once("vault-exec").chain(tools.iter().map(|tool| tool.name));
     let rows: Vec<Vec<String>> = names
@@ -47,7 +58,11 @@ pub(crate) fn run() -> String {
         .map(|(name, time)| vec![name.to_owned(), ms(*time), format!("{:.1}", time / times[0])])
         .collect();
     let title = format!("One secret over http from {server}, beside other tools");
-    format!("{}\n{}", table(&title, &["", "time", "times ours"], &rows), if missing.is_empty() { "" } else { &not_run })
+    format!(
+        "{}\n{}",
+        table(&title, &["", "time", "times ours"], &rows),
+        if missing.is_empty() { "" } else { &not_run }
+    )
 }
 
 /// A real server where there is one: some tools ask for more than a test server has.
@@ -64,7 +79,8 @@ pub(crate) fn is_there(program: &str) -> bool {
 }
 
 fn rival(words: &[&str], environment: &[(&str, &str)]) -> Rival {
-    let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let environment =
+        environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     Rival { words: words.iter().map(ToString::to_string).collect(), environment }
 }
 
@@ -86,7 +102,15 @@ fn vault_env(job: &Job, _: &Path) -> Rival {
 fn envconsul(job: &Job, _: &Path) -> Rival {
     let secret = format!("{}/s0", job.mount);
     rival(
-        &["envconsul", "-once", "-vault-renew-token=false", "-log-level=err", "-secret", &secret, NOTHING],
+        &[
+            "envconsul",
+            "-once",
+            "-vault-renew-token=false",
+            "-log-level=err",
+            "-secret",
+            &secret,
+            NOTHING,
+        ],
         &[("VAULT_ADDR", &job.addr), ("VAULT_TOKEN", &job.token)],
     )
 }
@@ -129,12 +153,24 @@ fn agent(program: &str, job: &Job, directory: &Path) -> Rival {
             "remove_secret_id_file_after_reading": false,
         }],
     });
-    let template = format!("{{{{ with secret \"{}/data/s0\" }}}}{{{{ .Data.data.k0 }}}}{{{{ end }}}}", job.mount);
+    let template = format!(
+        "{{{{ with secret \"{}/data/s0\" }}}}{{{{ .Data.data.k0 }}}}{{{{ end }}}}",
+        job.mount
+    );
     let config = json!({
         "vault": [{ "address": job.addr }],
         "auto_auth": [{ "method": [method] }],
         "env_template": [{ "S0": { "contents": template } }],
         "exec": [{ "command": [NOTHING] }],
     });
-    rival(&[program, "agent", "-log-level=error", "-config", &file("agent.json", &config.to_string())], &[])
+    rival(
+        &[
+            program,
+            "agent",
+            "-log-level=error",
+            "-config",
+            &file("agent.json", &config.to_string()),
+        ],
+        &[],
+    )
 }

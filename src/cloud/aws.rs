@@ -1,5 +1,6 @@
-//! Credentials of AWS, in the order in which AWS's own libraries look for them: environment, web identity, container,
-//! instance. Source: "Standardized credential providers", AWS SDKs and Tools Reference Guide.
+//! Credentials of AWS, in the order in which AWS's own libraries look for them: environment, web
+//! identity, container, instance. Source: "Standardized credential providers", AWS SDKs and Tools
+//! Reference Guide.
 
 use std::path::{Path, PathBuf};
 
@@ -20,19 +21,24 @@ use crate::vault::client::Client;
 const CONTAINER: &str = "http://169.254.170.2";
 const INSTANCE: &str = "http://169.254.169.254";
 const INSTANCE_IPV6: &str = "http://[fd00:ec2::254]";
-/// Hosts that may be asked for credentials in clear, beside this machine: those of ECS and of EKS, on the link.
+/// Hosts that may be asked for credentials in clear, beside this machine: those of ECS and of EKS,
+/// on the link.
 const ON_LINK: [&str; 3] = ["169.254.170.2", "169.254.170.23", "[fd00:ec2::23]"];
 
 const FROM_CONTAINER: &str = "the container's credentials (AWS)";
 const FROM_INSTANCE: &str = "the instance's credentials (AWS, IMDSv2)";
 const FROM_IDENTITY: &str = "credentials for the web identity (AWS, AssumeRoleWithWebIdentity)";
-const NO_INSTANCE: &str = "there are no other credentials: no AWS_ACCESS_KEY_ID, AWS_WEB_IDENTITY_TOKEN_FILE or \
-    AWS_CONTAINER_CREDENTIALS_… in the environment. On EC2 a container needs a hop limit of 2 \
-    (http-put-response-hop-limit)";
-const NO_CONTAINER: &str = "the address comes from AWS_CONTAINER_CREDENTIALS_RELATIVE_URI or _FULL_URI";
-const NO_STS: &str = "AWS's token service must be reached from here; AWS_ENDPOINT_URL_STS names another address for it";
+const NO_INSTANCE: &str = "there are no other credentials: no AWS_ACCESS_KEY_ID, \
+                           AWS_WEB_IDENTITY_TOKEN_FILE or AWS_CONTAINER_CREDENTIALS_… in the \
+                           environment. On EC2 a container needs a hop limit of 2 \
+                           (http-put-response-hop-limit)";
+const NO_CONTAINER: &str =
+    "the address comes from AWS_CONTAINER_CREDENTIALS_RELATIVE_URI or _FULL_URI";
+const NO_STS: &str = "AWS's token service must be reached from here; AWS_ENDPOINT_URL_STS names \
+                      another address for it";
 
-const NOT_TRUSTED: &str = "does the role in AWS_ROLE_ARN trust the issuer and the subject of the token?";
+const NOT_TRUSTED: &str =
+    "does the role in AWS_ROLE_ARN trust the issuer and the subject of the token?";
 
 /// Where credentials come from.
 #[derive(Debug)]
@@ -77,10 +83,14 @@ pub struct WebIdentity {
 
 /// Whether a variable of the environment holds a key or a token.
 pub fn is_key(name: &[u8]) -> bool {
-    matches!(name, b"AWS_SECRET_ACCESS_KEY" | b"AWS_SESSION_TOKEN" | b"AWS_CONTAINER_AUTHORIZATION_TOKEN")
+    matches!(
+        name,
+        b"AWS_SECRET_ACCESS_KEY" | b"AWS_SESSION_TOKEN" | b"AWS_CONTAINER_AUTHORIZATION_TOKEN"
+    )
 }
 
-/// The first source that the environment speaks of; the instance where it speaks of none, unless it is not to be asked.
+/// The first source that the environment speaks of; the instance where it speaks of none, unless it
+/// is not to be asked.
 ///
 /// # Errors
 /// 78 for variables that do not go together or are not understood.
@@ -111,8 +121,10 @@ pub fn region(layers: &Layers<'_>) -> Result<Option<String>, Error> {
 /// # Errors
 /// 78 for anything else than letters, digits and dashes.
 pub fn checked_region(region: &str, origin: &str) -> Result<String, Error> {
-    let is_name = !region.is_empty() && region.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-    let wrong = || Error::config(format!("{origin}: not a region")).hint("a region is like eu-central-1");
+    let is_name = !region.is_empty()
+        && region.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    let wrong =
+        || Error::config(format!("{origin}: not a region")).hint("a region is like eu-central-1");
     if is_name { Ok(region.to_ascii_lowercase()) } else { Err(wrong()) }
 }
 
@@ -137,7 +149,10 @@ fn keys(layers: &Layers<'_>) -> Result<Option<Credentials>, Error> {
             let session_token = value("AWS_SESSION_TOKEN");
             let credentials = Credentials { access_key_id, secret_access_key, session_token };
             check(&credentials).ok_or_else(|| {
-                Error::config("AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN: characters that no key has")
+                Error::config(
+                    "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN: characters that \
+                     no key has",
+                )
             })?;
             Ok(Some(credentials))
         }
@@ -155,12 +170,15 @@ fn check(credentials: &Credentials) -> Option<()> {
 }
 
 fn web_identity(layers: &Layers<'_>) -> Result<Option<WebIdentity>, Error> {
-    let Some(token) = layers.text_of_platform("AWS_WEB_IDENTITY_TOKEN_FILE") else { return Ok(None) };
-    let role = layers
-        .text_of_platform("AWS_ROLE_ARN")
-        .ok_or_else(|| Error::config("AWS_WEB_IDENTITY_TOKEN_FILE is set, and AWS_ROLE_ARN is not"))?;
+    let Some(token) = layers.text_of_platform("AWS_WEB_IDENTITY_TOKEN_FILE") else {
+        return Ok(None);
+    };
+    let role = layers.text_of_platform("AWS_ROLE_ARN").ok_or_else(|| {
+        Error::config("AWS_WEB_IDENTITY_TOKEN_FILE is set, and AWS_ROLE_ARN is not")
+    })?;
     let session = layers.text_of_platform("AWS_ROLE_SESSION_NAME").unwrap_or("vault-exec");
-    let environment = layers.environment.iter().filter(|variable| is_about_network(variable)).cloned().collect();
+    let environment =
+        layers.environment.iter().filter(|variable| is_about_network(variable)).cloned().collect();
     Ok(Some(WebIdentity {
         endpoint: sts(layers)?,
         role: role.to_owned(),
@@ -180,7 +198,9 @@ fn sts(layers: &Layers<'_>) -> Result<Url, Error> {
     let region = region(layers)?;
     match first(layers, ["AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"]) {
         Some((name, address)) => metadata::server(address, name),
-        None => metadata::server(&format!("https://{}/", sts_host(region.as_deref())), "AWS_REGION"),
+        None => {
+            metadata::server(&format!("https://{}/", sts_host(region.as_deref())), "AWS_REGION")
+        }
     }
 }
 
@@ -188,36 +208,50 @@ fn container(layers: &Layers<'_>) -> Result<Option<Source>, Error> {
     const RELATIVE: &str = "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI";
     const FULL: &str = "AWS_CONTAINER_CREDENTIALS_FULL_URI";
     let url = match (layers.text_of_platform(RELATIVE), layers.text_of_platform(FULL)) {
-        (Some(path), _) => metadata::address(&format!("{CONTAINER}/{}", path.trim_start_matches('/')), RELATIVE)?,
+        (Some(path), _) => {
+            metadata::address(&format!("{CONTAINER}/{}", path.trim_start_matches('/')), RELATIVE)?
+        }
         (None, Some(address)) => metadata::address(address, FULL)?,
         (None, None) => return Ok(None),
     };
     if url.scheme() != "https" && !is_near(&url) {
         let error = Error::config(format!("{FULL}: credentials in clear from another machine"));
-        return Err(error.hint("http:// is for this machine and for the addresses of ECS and EKS on the link"));
+        return Err(error
+            .hint("http:// is for this machine and for the addresses of ECS and EKS on the link"));
     }
-    let file =
-        layers.text_of_platform("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE").map(PathBuf::from).map(Authorization::File);
-    let value =
-        || layers.of_platform("AWS_CONTAINER_AUTHORIZATION_TOKEN").map(|value| Authorization::Value(value.trimmed()));
+    let file = layers
+        .text_of_platform("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")
+        .map(PathBuf::from)
+        .map(Authorization::File);
+    let value = || {
+        layers
+            .of_platform("AWS_CONTAINER_AUTHORIZATION_TOKEN")
+            .map(|value| Authorization::Value(value.trimmed()))
+    };
     Ok(Some(Source::Container { url, authorization: file.or_else(value) }))
 }
 
 fn is_near(url: &Url) -> bool {
-    let is_loopback = Address::parse(&url.origin().ascii_serialization()).is_ok_and(|server| server.is_loopback());
+    let is_loopback = Address::parse(&url.origin().ascii_serialization())
+        .is_ok_and(|server| server.is_loopback());
     is_loopback || url.host_str().is_some_and(|host| ON_LINK.contains(&host))
 }
 
 fn instance(layers: &Layers<'_>) -> Result<Option<Source>, Error> {
     const SET: &str = "AWS_EC2_METADATA_SERVICE_ENDPOINT";
-    if layers.text_of_platform("AWS_EC2_METADATA_DISABLED").is_some_and(|text| text.eq_ignore_ascii_case("true")) {
+    if layers
+        .text_of_platform("AWS_EC2_METADATA_DISABLED")
+        .is_some_and(|text| text.eq_ignore_ascii_case("true"))
+    {
         return Ok(None);
     }
     let is_ipv6 = layers
         .text_of_platform("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE")
         .is_some_and(|mode| mode.eq_ignore_ascii_case("ipv6"));
     let usual = if is_ipv6 { INSTANCE_IPV6 } else { INSTANCE };
-    Ok(Some(Source::Instance { server: metadata::server(layers.text_of_platform(SET).unwrap_or(usual), SET)? }))
+    Ok(Some(Source::Instance {
+        server: metadata::server(layers.text_of_platform(SET).unwrap_or(usual), SET)?,
+    }))
 }
 
 impl Source {
@@ -229,7 +263,9 @@ impl Source {
         let credentials = match self {
             Source::Keys(keys) => keys.clone(),
             Source::WebIdentity(identity) => identity.exchanged(client)?,
-            Source::Container { url, authorization } => of_container(client, url, authorization.as_ref())?,
+            Source::Container { url, authorization } => {
+                of_container(client, url, authorization.as_ref())?
+            }
             Source::Instance { server } => of_instance(client, server)?,
         };
         client.redactor().add(&credentials.secret_access_key);
@@ -240,13 +276,22 @@ impl Source {
     }
 }
 
-fn of_container(client: &Client, url: &Url, authorization: Option<&Authorization>) -> Result<Credentials, Error> {
+fn of_container(
+    client: &Client,
+    url: &Url,
+    authorization: Option<&Authorization>,
+) -> Result<Credentials, Error> {
     let token = authorization.map(Authorization::token).transpose()?;
     if let Some(token) = &token {
         client.redactor().add(token);
     }
     let headers = token.map(|token| ("Authorization", token)).into_iter().collect();
-    let ask = Ask { headers, what: FROM_CONTAINER, hint: NO_CONTAINER, ..Ask::new(Method::GET, url.clone()) };
+    let ask = Ask {
+        headers,
+        what: FROM_CONTAINER,
+        hint: NO_CONTAINER,
+        ..Ask::new(Method::GET, url.clone())
+    };
     let page = Web::to(&client.patience, &Route::Direct, url)?.ask(&ask)?;
     given(
         client,
@@ -260,10 +305,13 @@ impl Authorization {
     /// The value of the header, in which a scheme may stand before the token.
     fn token(&self) -> Result<Secret, Error> {
         let (value, at) = match self {
-            Authorization::Value(value) => (value.clone(), "AWS_CONTAINER_AUTHORIZATION_TOKEN".to_owned()),
+            Authorization::Value(value) => {
+                (value.clone(), "AWS_CONTAINER_AUTHORIZATION_TOKEN".to_owned())
+            }
             Authorization::File(file) => content(file, "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")?,
         };
-        let is_one = !value.is_empty() && value.expose().iter().all(|byte| matches!(byte, b' '..=b'~'));
+        let is_one =
+            !value.is_empty() && value.expose().iter().all(|byte| matches!(byte, b' '..=b'~'));
         if is_one { Ok(value) } else { Err(no_token(&at)) }
     }
 }
@@ -289,12 +337,21 @@ fn of_instance(client: &Client, server: &Url) -> Result<Credentials, Error> {
     let ask = |method, path: &str, header: (&'static str, Secret)| {
         let mut url = server.clone();
         url.set_path(path);
-        let ask = Ask { headers: vec![header], what: FROM_INSTANCE, hint: NO_INSTANCE, ..Ask::new(method, url) };
+        let ask = Ask {
+            headers: vec![header],
+            what: FROM_INSTANCE,
+            hint: NO_INSTANCE,
+            ..Ask::new(method, url)
+        };
         web.ask(&ask)
     };
     let lifetime = ("X-aws-ec2-metadata-token-ttl-seconds", Secret::from("300"));
     let granted = |page: Page| {
-        if page.is_success() { Ok(page) } else { Err(refused(client, &page, "", FROM_INSTANCE, HINT)) }
+        if page.is_success() {
+            Ok(page)
+        } else {
+            Err(refused(client, &page, "", FROM_INSTANCE, HINT))
+        }
     };
     let page = granted(ask(Method::PUT, "latest/api/token", lifetime)?)?;
     let token = metadata::token(&page.body).ok_or_else(|| nothing_in(FROM_INSTANCE, "token"))?;
@@ -327,9 +384,16 @@ fn given(client: &Client, page: &Page, what: &str, hint: &str) -> Result<Credent
     complete(&|name| text(name).map(Secret::from), "Token", what)
 }
 
-/// Credentials whose parts an answer has under these names, and the session token under one of its own.
-fn complete(part: &dyn Fn(&str) -> Option<Secret>, token: &str, what: &str) -> Result<Credentials, Error> {
-    let (Some(access_key_id), Some(secret_access_key)) = (part("AccessKeyId"), part("SecretAccessKey")) else {
+/// Credentials whose parts an answer has under these names, and the session token under one of its
+/// own.
+fn complete(
+    part: &dyn Fn(&str) -> Option<Secret>,
+    token: &str,
+    what: &str,
+) -> Result<Credentials, Error> {
+    let (Some(access_key_id), Some(secret_access_key)) =
+        (part("AccessKeyId"), part("SecretAccessKey"))
+    else {
         return Err(nothing_in(what, "AccessKeyId and SecretAccessKey"));
     };
     let session_token = part(token).filter(|token| !token.is_empty());
@@ -345,7 +409,10 @@ impl WebIdentity {
         let token = metadata::token(&token).ok_or_else(|| no_token(&at))?;
         client.redactor().add(&token);
         let ask = Ask {
-            headers: vec![("Content-Type", "application/x-www-form-urlencoded; charset=utf-8".into())],
+            headers: vec![(
+                "Content-Type",
+                "application/x-www-form-urlencoded; charset=utf-8".into(),
+            )],
             body: Some(self.form(&token)),
             // The identity provider has not answered AWS in time.
             is_later: |page| element(page, "Code").as_deref() == Some("IDPCommunicationError"),
@@ -356,7 +423,8 @@ impl WebIdentity {
         let route = Route::Internet(&self.environment);
         let page = Web::to(&client.patience, &route, &self.endpoint)?.ask(&ask)?;
         if !page.is_success() {
-            let words = ["Code", "Message"].map(|name| element(&page, name).unwrap_or_default()).join(" ");
+            let words =
+                ["Code", "Message"].map(|name| element(&page, name).unwrap_or_default()).join(" ");
             return Err(refused(client, &page, words.trim(), FROM_IDENTITY, NOT_TRUSTED));
         }
         complete(&|name| element(&page, name).map(Secret::from), "SessionToken", FROM_IDENTITY)
@@ -365,7 +433,8 @@ impl WebIdentity {
     fn form(&self, token: &Secret) -> Secret {
         let encoded = |text: &[u8]| percent_encoded(text, "-._~");
         Secret::from(format!(
-            "Action=AssumeRoleWithWebIdentity&Version=2011-06-15&RoleArn={}&RoleSessionName={}&WebIdentityToken={}",
+            "Action=AssumeRoleWithWebIdentity&Version=2011-06-15&RoleArn={}&RoleSessionName={}&\
+             WebIdentityToken={}",
             encoded(self.role.as_bytes()),
             encoded(self.session.as_bytes()),
             encoded(token.expose()),
@@ -379,7 +448,11 @@ fn element(page: &Page, name: &str) -> Option<String> {
         [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&apos;", "'"), ("&amp;", "&")];
     let (_, rest) = page.body.expose_text()?.split_once(&format!("<{name}>"))?;
     let (text, _) = rest.split_once(&format!("</{name}>"))?;
-    Some(ESCAPED.iter().fold(text.trim().to_owned(), |text, (escaped, sign)| text.replace(escaped, sign)))
+    Some(
+        ESCAPED
+            .iter()
+            .fold(text.trim().to_owned(), |text, (escaped, sign)| text.replace(escaped, sign)),
+    )
 }
 
 #[cfg(test)]
@@ -389,13 +462,17 @@ mod tests {
     use super::*;
     use crate::cli::Options;
 
-    /// The address of the metadata that an environment speaks of, and the container's authorization.
+    /// The address of the metadata that an environment speaks of, and the container's
+    /// authorization.
     fn asked(environment: &[(&str, &str)]) -> String {
-        let environment: Vec<Variable> = environment.iter().map(|(name, value)| Variable::new(*name, *value)).collect();
+        let environment: Vec<Variable> =
+            environment.iter().map(|(name, value)| Variable::new(*name, *value)).collect();
         let layers = Layers { options: &Options::default(), environment: &environment, files: &[] };
         match source(&layers).expect("what goes together") {
             Some(Source::Container { url, authorization: None }) => url.to_string(),
-            Some(Source::Container { url, authorization: Some(Authorization::Value(_)) }) => format!("{url} value"),
+            Some(Source::Container { url, authorization: Some(Authorization::Value(_)) }) => {
+                format!("{url} value")
+            }
             Some(Source::Container { url, authorization: Some(Authorization::File(file)) }) => {
                 format!("{url} {}", file.display())
             }
@@ -434,7 +511,9 @@ mod tests {
     #[test]
     fn in_clear_only_this_machine_and_the_link_are_near() {
         let near = |address: &str| is_near(&Url::parse(address).expect("a URL"));
-        for address in ["127.0.0.1", "127.1.2.3:8080", "localhost", "LOCALHOST:1", "[::1]", "[fd00:ec2::23]"] {
+        for address in
+            ["127.0.0.1", "127.1.2.3:8080", "localhost", "LOCALHOST:1", "[::1]", "[fd00:ec2::23]"]
+        {
             assert!(near(&format!("http://{address}/")), "{address}");
         }
         for address in [

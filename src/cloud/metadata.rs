@@ -1,4 +1,5 @@
-//! One request to a platform: to a metadata server, which is asked directly, or to a token service of a cloud.
+//! One request to a platform: to a metadata server, which is asked directly, or to a token service
+//! of a cloud.
 
 use std::time::Duration;
 
@@ -22,13 +23,14 @@ use crate::vault::client::body;
 /// The longest answer; a token has a few thousand bytes.
 const LIMIT: usize = 1 << 20;
 
-/// One try takes at most this: a metadata server is near, and where it drops an answer (a hop limit of 1 does that to
-/// containers) the deadline is not to pass without a word.
+/// One try takes at most this: a metadata server is near, and where it drops an answer (a hop limit
+/// of 1 does that to containers) the deadline is not to pass without a word.
 const TRY: Duration = Duration::from_secs(5);
 
 /// How a server is reached.
 pub enum Route<'a> {
-    /// Without a proxy: a metadata server knows the container by its address, and a proxy would see the token.
+    /// Without a proxy: a metadata server knows the container by its address, and a proxy would see
+    /// the token.
     Direct,
     /// Through the proxy that the environment names, if any, with the system's authorities.
     Internet(&'a [Variable]),
@@ -56,7 +58,15 @@ pub struct Ask<'a> {
 impl Ask<'_> {
     /// A request without headers and body.
     pub fn new(method: Method, url: Url) -> Self {
-        Ask { method, url, headers: Vec::new(), body: None, is_later: |_| false, what: "", hint: "" }
+        Ask {
+            method,
+            url,
+            headers: Vec::new(),
+            body: None,
+            is_later: |_| false,
+            what: "",
+            hint: "",
+        }
     }
 }
 
@@ -77,8 +87,8 @@ impl Page {
         (200..300).contains(&self.status)
     }
 
-    /// What a refusal says: a description in JSON (RFC 6749, section 5.2), or a line of plain text. A page of HTML says
-    /// nothing.
+    /// What a refusal says: a description in JSON (RFC 6749, section 5.2), or a line of plain text.
+    /// A page of HTML says nothing.
     pub fn words(&self) -> String {
         let text = String::from_utf8_lossy(self.body.expose());
         let Ok(json) = serde_json::from_str::<Value>(&text) else {
@@ -89,7 +99,8 @@ impl Page {
         text("error_description").or_else(|| text("error")).unwrap_or_default().to_owned()
     }
 
-    /// A refusal of `what` (77), with the server's own words where it has any. They are not redacted.
+    /// A refusal of `what` (77), with the server's own words where it has any. They are not
+    /// redacted.
     pub fn refused(&self, what: &str, words: &str) -> Error {
         let words = if words.is_empty() { String::new() } else { format!(": {}", compact(words)) };
         Error::new(Code::Refused, format!("{what}: status {}{words}", self.status))
@@ -100,7 +111,8 @@ impl Page {
 #[must_use]
 pub fn with_query(mut url: Url, pairs: &[(&str, &str)]) -> Url {
     let encoded = |text: &str| percent_encoded(text.as_bytes(), "-._~");
-    let pairs: Vec<String> = pairs.iter().map(|(name, value)| format!("{name}={}", encoded(value))).collect();
+    let pairs: Vec<String> =
+        pairs.iter().map(|(name, value)| format!("{name}={}", encoded(value))).collect();
     url.set_query(Some(&pairs.join("&")));
     url
 }
@@ -112,10 +124,12 @@ pub fn token(text: &Secret) -> Option<Secret> {
     is_token.then_some(token)
 }
 
-/// The address of a server, and perhaps a path and a query, that a variable has. Messages show the server.
+/// The address of a server, and perhaps a path and a query, that a variable has. Messages show the
+/// server.
 ///
 /// # Errors
-/// 78, with the name of the variable, for what is neither http nor https, and for credentials in it.
+/// 78, with the name of the variable, for what is neither http nor https, and for credentials in
+/// it.
 pub fn address(text: &str, origin: &str) -> Result<Url, Error> {
     let is_one = |url: &Url| {
         let has_credentials = !url.username().is_empty() || url.password().is_some();
@@ -131,7 +145,11 @@ pub fn address(text: &str, origin: &str) -> Result<Url, Error> {
 /// As above.
 pub fn server(text: &str, origin: &str) -> Result<Url, Error> {
     let url = address(text, origin)?;
-    if url.query().is_some() { Err(Error::config(format!("{origin}: a `?` in the address"))) } else { Ok(url) }
+    if url.query().is_some() {
+        Err(Error::config(format!("{origin}: a `?` in the address")))
+    } else {
+        Ok(url)
+    }
 }
 
 /// A platform's server and the connection to it, kept as far as the server keeps it.
@@ -161,11 +179,14 @@ impl Web<'_> {
 }
 
 fn transport(route: &Route<'_>, url: &Url) -> Result<Transport, Error> {
-    let environment: &[Variable] = if let Route::Internet(environment) = route { environment } else { &[] };
+    let environment: &[Variable] =
+        if let Route::Internet(environment) = route { environment } else { &[] };
     let is_https = url.scheme() == "https";
     let proxy = match route {
         Route::Direct => None,
-        Route::Internet(environment) => proxy::choose(&Address::parse(url.as_str())?, None, environment)?,
+        Route::Internet(environment) => {
+            proxy::choose(&Address::parse(url.as_str())?, None, environment)?
+        }
     };
     let tls = tls::configure(&TlsSettings::default(), is_https, environment)?;
     Transport::new(tls, Resolver::default(), proxy.map(|Chosen { proxy, .. }| proxy), None)
@@ -193,7 +214,9 @@ async fn judged(ask: &Ask<'_>, mut response: Response) -> Tried<Page> {
     let mut body = match body(&mut response, LIMIT).await {
         Ok(Some(body)) => body,
         Ok(None) => {
-            return Tried::Final(Error::new(Code::Protocol, "the answer has more than 1 MiB").hint(ask.hint));
+            return Tried::Final(
+                Error::new(Code::Protocol, "the answer has more than 1 MiB").hint(ask.hint),
+            );
         }
         Err(error) => return Tried::Again(error.hint(ask.hint), None),
     };

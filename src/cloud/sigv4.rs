@@ -1,4 +1,5 @@
-//! Signatures of AWS, version 4 (pure): they prove who sends a request without the secret key in it.
+//! Signatures of AWS, version 4 (pure): they prove who sends a request without the secret key in
+//! it.
 //!
 //! Source: "Create a signed AWS API request",
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/create-signed-request.html>.
@@ -46,8 +47,9 @@ pub struct Request<'a> {
     pub body: &'a [u8],
 }
 
-/// Signs a request and gives the headers to add: `X-Amz-Date`, `X-Amz-Security-Token` where there is one, and
-/// `Authorization`. Whoever has all three can send the request for a while, so all of them are secrets.
+/// Signs a request and gives the headers to add: `X-Amz-Date`, `X-Amz-Security-Token` where there
+/// is one, and `Authorization`. Whoever has all three can send the request for a while, so all of
+/// them are secrets.
 pub fn sign(
     request: &Request<'_>,
     credentials: &Credentials,
@@ -56,7 +58,9 @@ pub fn sign(
 ) -> Vec<(&'static str, Secret)> {
     let time = compact(time);
     let mut added = vec![("X-Amz-Date", Secret::from(time.as_str()))];
-    added.extend(credentials.session_token.iter().map(|token| ("X-Amz-Security-Token", token.clone())));
+    added.extend(
+        credentials.session_token.iter().map(|token| ("X-Amz-Security-Token", token.clone())),
+    );
     let headers = canonical(request.headers, &added);
     let names = names(&headers);
     let (day, _) = time.split_once('T').unwrap_or_default();
@@ -65,7 +69,9 @@ pub fn sign(
     let content = hash(whole(request, &headers, &names).expose());
     let text = [ALGORITHM, &time, &credential, &content].join("\n");
     let signature = mac(&derived(&credentials.secret_access_key, parts), text.as_bytes());
-    let rest = ["/", &credential, ", SignedHeaders=", &names, ", Signature=", &hex(signature.expose())].concat();
+    let rest =
+        ["/", &credential, ", SignedHeaders=", &names, ", Signature=", &hex(signature.expose())]
+            .concat();
     let id = credentials.access_key_id.expose();
     let authorization = [ALGORITHM.as_bytes(), b" Credential=", id, rest.as_bytes()].concat();
     added.push(("Authorization", Secret::from(authorization)));
@@ -79,7 +85,8 @@ fn compact(time: SystemTime) -> String {
     text
 }
 
-/// Names in lower case and in order; values with single spaces, those of the same name with commas between them.
+/// Names in lower case and in order; values with single spaces, those of the same name with commas
+/// between them.
 fn canonical(given: &[(&str, &str)], added: &[(&str, Secret)]) -> Vec<(String, Secret)> {
     let mut headers = Vec::new();
     for (name, value) in given {
@@ -94,11 +101,14 @@ fn canonical(given: &[(&str, &str)], added: &[(&str, Secret)]) -> Vec<(String, S
 /// Headers are few: nothing is gained from a map.
 fn put(headers: &mut Vec<(String, Secret)>, name: &str, value: &[u8]) {
     let name = name.to_ascii_lowercase();
-    let words: Vec<&[u8]> = value.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).collect();
+    let words: Vec<&[u8]> =
+        value.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).collect();
     let value = words.join(&b' ');
     let at = headers.iter().position(|(known, _)| *known >= name).unwrap_or(headers.len());
     match headers.get_mut(at) {
-        Some((known, values)) if *known == name => *values = Secret::from([values.expose(), b",", &value].concat()),
+        Some((known, values)) if *known == name => {
+            *values = Secret::from([values.expose(), b",", &value].concat());
+        }
         _ => headers.insert(at, (name, Secret::from(value))),
     }
 }
@@ -123,8 +133,9 @@ fn derived(secret_access_key: &Secret, parts: [&str; 4]) -> Secret {
     parts.iter().fold(start, |key, part| mac(&key, part.as_bytes()))
 }
 
-/// What it keeps is on the heap, which is wiped. ring leaves parts of its work on the stack: of the key only what it is
-/// with a constant over it, and the result, which for a derived key is that key.
+/// What it keeps is on the heap, which is wiped. ring leaves parts of its work on the stack: of the
+/// key only what it is with a constant over it, and the result, which for a derived key is that
+/// key.
 fn mac(key: &Secret, message: &[u8]) -> Secret {
     let key = Box::new(hmac::Key::new(hmac::HMAC_SHA256, key.expose()));
     Secret::from(hmac::sign(&key, message).as_ref().to_vec())
@@ -171,7 +182,11 @@ mod tests {
         Case {
             name: "get-header-key-duplicate",
             line: ["GET", "/", ""],
-            headers: &[("My-Header1", "value2"), ("My-Header1", "value2"), ("My-Header1", "value1")],
+            headers: &[
+                ("My-Header1", "value2"),
+                ("My-Header1", "value2"),
+                ("My-Header1", "value1"),
+            ],
             body: "",
             token: None,
             signed: "host;my-header1;x-amz-date",
@@ -238,7 +253,11 @@ mod tests {
         },
         Case {
             name: "get-unreserved",
-            line: ["GET", "/-._~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz", ""],
+            line: [
+                "GET",
+                "/-._~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz",
+                "",
+            ],
             headers: &[],
             body: "",
             token: None,
@@ -371,7 +390,10 @@ mod tests {
             headers: &[
                 ("Content-Type", "application/x-www-form-urlencoded"),
                 ("Content-Length", "13"),
-                ("x-amz-content-sha256", "9095672bbd1f56dfc5b65f3e153adc8731a4a654192329106275f4c7b24d0b6e"),
+                (
+                    "x-amz-content-sha256",
+                    "9095672bbd1f56dfc5b65f3e153adc8731a4a654192329106275f4c7b24d0b6e",
+                ),
             ],
             body: "Param1=value1",
             token: None,
@@ -384,7 +406,10 @@ mod tests {
             headers: &[
                 ("Content-Type", "application/x-www-form-urlencoded; charset=utf-8"),
                 ("Content-Length", "13"),
-                ("x-amz-content-sha256", "9095672bbd1f56dfc5b65f3e153adc8731a4a654192329106275f4c7b24d0b6e"),
+                (
+                    "x-amz-content-sha256",
+                    "9095672bbd1f56dfc5b65f3e153adc8731a4a654192329106275f4c7b24d0b6e",
+                ),
             ],
             body: "Param1=value1",
             token: None,
@@ -397,7 +422,8 @@ mod tests {
         let [method, path, query] = case.line;
         let host = [("Host", "example.amazonaws.com")];
         let headers = [&host, case.headers].concat();
-        let request = Request { method, path, query, headers: &headers, body: case.body.as_bytes() };
+        let request =
+            Request { method, path, query, headers: &headers, body: case.body.as_bytes() };
         let credentials = Credentials {
             access_key_id: Secret::from("AKIDEXAMPLE"),
             secret_access_key: Secret::from("wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"),
@@ -411,12 +437,17 @@ mod tests {
     fn requests_are_signed_as_in_the_test_suite_of_aws() {
         for case in &CASES {
             let expected = format!(
-                "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20150830/us-east-1/service/aws4_request, SignedHeaders={}, \
-                 Signature={}",
+                "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20150830/us-east-1/service/aws4_request, \
+                 SignedHeaders={}, Signature={}",
                 case.signed, case.signature
             );
             let (name, value) = signed(case).pop().unwrap();
-            assert_eq!((name, value.expose_text()), ("Authorization", Some(expected.as_str())), "{}", case.name);
+            assert_eq!(
+                (name, value.expose_text()),
+                ("Authorization", Some(expected.as_str())),
+                "{}",
+                case.name
+            );
         }
     }
 
@@ -425,7 +456,10 @@ mod tests {
         for case in &CASES {
             let headers = signed(case);
             let text = |wanted: &str| {
-                headers.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value.expose_text().unwrap())
+                headers
+                    .iter()
+                    .find(|(name, _)| *name == wanted)
+                    .map(|(_, value)| value.expose_text().unwrap())
             };
             assert_eq!(text("X-Amz-Date"), Some("20150830T123600Z"), "{}", case.name);
             assert_eq!(text("X-Amz-Security-Token"), case.token, "{}", case.name);
@@ -435,6 +469,11 @@ mod tests {
     #[test]
     fn nothing_secret_is_shown() {
         let shown = format!("{:?}", CASES.iter().map(signed).collect::<Vec<_>>());
-        assert!(shown.contains("Authorization") && !shown.contains("AKID") && !shown.contains("Signature"), "{shown}");
+        assert!(
+            shown.contains("Authorization")
+                && !shown.contains("AKID")
+                && !shown.contains("Signature"),
+            "{shown}"
+        );
     }
 }

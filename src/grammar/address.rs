@@ -8,7 +8,8 @@ use reqwest::Url;
 
 use crate::error::{Code, Error};
 
-/// Where Vault listens: `http(s)://host[:port][/prefix]`, or `unix:///path` for the socket of an Agent or a Proxy.
+/// Where Vault listens: `http(s)://host[:port][/prefix]`, or `unix:///path` for the socket of an
+/// Agent or a Proxy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
     /// For a socket, what Vault's own client asks for: `http://localhost`.
@@ -20,21 +21,29 @@ impl Address {
     /// Understands an address.
     ///
     /// # Errors
-    /// 78 for anything that is no http or https URL and no socket, or that has credentials, a query or a fragment.
+    /// 78 for anything that is no http or https URL and no socket, or that has credentials, a query
+    /// or a fragment.
     pub fn parse(text: &str) -> Result<Address, Error> {
-        const FORM: &str = "an address is like https://vault.example.com:8200, or unix:///path/of/a/socket";
+        const FORM: &str =
+            "an address is like https://vault.example.com:8200, or unix:///path/of/a/socket";
         let wrong = |what: &str| Error::config(what).hint(FORM);
-        let (scheme, rest) = text.split_once("://").ok_or_else(|| wrong("neither http://, https:// nor unix://"))?;
+        let (scheme, rest) =
+            text.split_once("://").ok_or_else(|| wrong("neither http://, https:// nor unix://"))?;
         match scheme.to_ascii_lowercase().as_str() {
             "unix" => socket(rest),
-            "http" | "https" if has_zone(rest) => Err(Error::config("an IPv6 address with a zone id (`%`)")
-                .hint("a URL has no place for one: use a name, or an address that is not link-local")),
-            "http" | "https" if !authority(rest).is_ascii() => {
-                Err(Error::config("a name of a host that is not in ASCII")
-                    .hint("write it as DNS has it: https://xn--bcher-kva.example for https://bücher.example"))
-            }
+            "http" | "https" if has_zone(rest) => Err(Error::config(
+                "an IPv6 address with a zone id (`%`)",
+            )
+            .hint("a URL has no place for one: use a name, or an address that is not link-local")),
+            "http" | "https" if !authority(rest).is_ascii() => Err(Error::config(
+                "a name of a host that is not in ASCII",
+            )
+            .hint(
+                "write it as DNS has it: https://xn--bcher-kva.example for https://bücher.example",
+            )),
             "http" | "https" => {
-                let url = Url::parse(text).map_err(|error| wrong(&format!("not a URL: {error}")))?;
+                let url =
+                    Url::parse(text).map_err(|error| wrong(&format!("not a URL: {error}")))?;
                 check(&url).map(|()| Address { url, socket: None })
             }
             _ => Err(wrong("neither http://, https:// nor unix://")),
@@ -50,7 +59,8 @@ impl Address {
         url
     }
 
-    /// The same address with another host; `None` where that is no name of a host, or an IP address.
+    /// The same address with another host; `None` where that is no name of a host, or an IP
+    /// address.
     pub fn with_host(&self, host: &str) -> Option<Address> {
         let mut url = self.url.clone();
         let is_ip = host.parse::<IpAddr>().is_ok();
@@ -77,7 +87,8 @@ impl Address {
         self.url.scheme() == "https"
     }
 
-    /// Whether the server is on this machine: a loopback address, `localhost` or a name below it (RFC 6761, 6.3).
+    /// Whether the server is on this machine: a loopback address, `localhost` or a name below it
+    /// (RFC 6761, 6.3).
     pub fn is_loopback(&self) -> bool {
         let host = self.host().trim_end_matches('.');
         let ip: Option<IpAddr> = host.trim_start_matches('[').trim_end_matches(']').parse().ok();
@@ -103,10 +114,16 @@ fn socket(path: &str) -> Result<Address, Error> {
     }
     if SocketAddr::from_pathname(path).is_err() {
         let length = path.len();
-        return Err(Error::config(format!("the path of the socket has {length} bytes, and 107 are the most: {path}"))
-            .hint("mount the directory of the socket at a shorter path, or reach it through a link with one"));
+        return Err(Error::config(format!(
+            "the path of the socket has {length} bytes, and 107 are the most: {path}"
+        ))
+        .hint(
+            "mount the directory of the socket at a shorter path, or reach it through a link with \
+             one",
+        ));
     }
-    let url = Url::parse("http://localhost").map_err(|error| Error::new(Code::Internal, error.to_string()))?;
+    let url = Url::parse("http://localhost")
+        .map_err(|error| Error::new(Code::Internal, error.to_string()))?;
     Ok(Address { url, socket: Some(PathBuf::from(path)) })
 }
 
@@ -127,9 +144,8 @@ fn check(url: &Url) -> Result<(), Error> {
             .hint("an address is shown in messages: leave credentials out of it"));
     }
     if url.query().is_some() || url.fragment().is_some() {
-        return Err(
-            Error::config("a `?` or `#` in the address").hint("an address is scheme, host, port and perhaps a path")
-        );
+        return Err(Error::config("a `?` or `#` in the address")
+            .hint("an address is scheme, host, port and perhaps a path"));
     }
     Ok(())
 }
@@ -183,7 +199,10 @@ mod tests {
             "http://[fe80::1%25eth0]:8200",
         ] {
             let error = Address::parse(text).expect_err(text);
-            assert!(error.code.status() == 78 && !format!("{error:?}").contains("s3cret"), "{error:?}");
+            assert!(
+                error.code.status() == 78 && !format!("{error:?}").contains("s3cret"),
+                "{error:?}"
+            );
         }
     }
 
@@ -196,24 +215,33 @@ mod tests {
             assert_eq!(address.join("a", None).as_str(), "http://localhost/v1/a");
             assert!(address.is_loopback() && !address.is_https());
         }
-        let error = Address::parse(&format!("unix:///{}", "x".repeat(107))).expect_err("it is too long");
+        let error =
+            Address::parse(&format!("unix:///{}", "x".repeat(107))).expect_err("it is too long");
         assert!(error.message.contains("108 bytes"), "{error:?}");
     }
 
     #[test]
     fn a_zone_is_one_in_the_host_alone() {
-        for (rest, expected) in
-            [("[fe80::1%eth0]:1", true), ("[fe80::1%25a]/x", true), ("[::1]/a%20b", false), ("h/[%]", false)]
-        {
+        for (rest, expected) in [
+            ("[fe80::1%eth0]:1", true),
+            ("[fe80::1%25a]/x", true),
+            ("[::1]/a%20b", false),
+            ("h/[%]", false),
+        ] {
             assert_eq!(has_zone(rest), expected, "{rest}");
         }
     }
 
     #[test]
     fn a_name_in_other_than_ascii_is_written_as_dns_has_it() {
-        for text in ["https://bücher.example", "http://vault.日本:8200/v", "http://h:８２００"] {
+        for text in ["https://bücher.example", "http://vault.日本:8200/v", "http://h:８２００"]
+        {
             let error = Address::parse(text).expect_err(text);
-            assert!(error.message.contains("ASCII") && error.hint.is_some_and(|hint| hint.contains("xn--")), "{text}");
+            assert!(
+                error.message.contains("ASCII")
+                    && error.hint.is_some_and(|hint| hint.contains("xn--")),
+                "{text}"
+            );
         }
         assert_eq!(address("https://xn--bcher-kva.example").host(), "xn--bcher-kva.example");
         assert_eq!(address("http://h/ä").join("a", None).as_str(), "http://h/%C3%A4/v1/a");
@@ -232,9 +260,13 @@ mod tests {
         ] {
             assert!(address(text).is_loopback(), "{text}");
         }
-        for text in
-            ["http://10.0.0.1", "http://vault", "http://localhost.example", "http://[::2]", "http://127.0.0.1.example"]
-        {
+        for text in [
+            "http://10.0.0.1",
+            "http://vault",
+            "http://localhost.example",
+            "http://[::2]",
+            "http://127.0.0.1.example",
+        ] {
             assert!(!address(text).is_loopback(), "{text}");
         }
     }

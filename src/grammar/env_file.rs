@@ -1,7 +1,8 @@
 //! The grammar of env files (pure): `NAME=value` lines without any interpolation.
 //!
-//! A value is taken as it stands, quoted with `'…'` (literal) or with `"…"` (`\n \t \" \\ \$` and line breaks). `#`
-//! begins a comment at a line's start or after white space, so that a reference's `#key` needs no quotes.
+//! A value is taken as it stands, quoted with `'…'` (literal) or with `"…"` (`\n \t \" \\ \$` and
+//! line breaks). `#` begins a comment at a line's start or after white space, so that a reference's
+//! `#key` needs no quotes.
 
 use crate::error::Error;
 use crate::secret::Variable;
@@ -9,7 +10,8 @@ use crate::secret::Variable;
 /// Reads the text of an env file.
 ///
 /// # Errors
-/// The first line that cannot be understood, by its number; the message never quotes the line, which may hold a secret.
+/// The first line that cannot be understood, by its number; the message never quotes the line,
+/// which may hold a secret.
 pub fn parse(text: &[u8]) -> Result<Vec<Variable>, Error> {
     let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
     let mut lines = Reader { rest: text, line: 1 };
@@ -37,7 +39,8 @@ impl<'a> Reader<'a> {
     /// One line, or several where a quoted value spans them. `None` for a line with nothing on it.
     fn assignment(&mut self) -> Result<Option<Variable>, &'static str> {
         self.skip_blanks();
-        if matches!(self.rest.first(), None | Some(b'\n' | b'#')) || self.rest.starts_with(b"\r\n") {
+        if matches!(self.rest.first(), None | Some(b'\n' | b'#')) || self.rest.starts_with(b"\r\n")
+        {
             self.take_line();
             return Ok(None);
         }
@@ -117,7 +120,8 @@ impl<'a> Reader<'a> {
         read: fn(&mut Reader<'a>, u8) -> Result<u8, &'static str>,
     ) -> Result<Vec<u8>, &'static str> {
         self.next();
-        let mut value = Vec::with_capacity(self.rest.iter().take_while(|&&byte| byte != quote).count());
+        let mut value =
+            Vec::with_capacity(self.rest.iter().take_while(|&&byte| byte != quote).count());
         loop {
             match self.next().ok_or("a quote is not closed")? {
                 byte if byte == quote => return Ok(value),
@@ -133,9 +137,8 @@ impl<'a> Reader<'a> {
             Some(b'n') => Ok(b'\n'),
             Some(b't') => Ok(b'\t'),
             Some(byte @ (b'"' | b'\\' | b'$')) => Ok(byte),
-            _ => Err(
-                "in double quotes a backslash goes before n, t, \", \\ or $ only; use single quotes for literal text",
-            ),
+            _ => Err("in double quotes a backslash goes before n, t, \", \\ or $ only; use \
+                      single quotes for literal text"),
         }
     }
 
@@ -214,7 +217,10 @@ mod tests {
     #[test]
     fn bytes_that_are_no_utf8_are_kept_in_values() {
         let found = parse(b"A=\xff").expect("parses");
-        assert_eq!(found.first().map(|variable| variable.value.expose().to_vec()), Some(vec![0xff]));
+        assert_eq!(
+            found.first().map(|variable| variable.value.expose().to_vec()),
+            Some(vec![0xff])
+        );
     }
 
     #[test]
@@ -236,7 +242,8 @@ mod tests {
             "A='S3\0CRET'",
             "\u{e9}=1",
         ] {
-            let error = parse(format!("B=1\nC=\"two\nlines\"\n{text}\nD=4").as_bytes()).expect_err(text);
+            let error =
+                parse(format!("B=1\nC=\"two\nlines\"\n{text}\nD=4").as_bytes()).expect_err(text);
             assert!(error.message.starts_with("line 4: "), "{text:?}: {error}");
             assert!(!error.message.contains("S3"), "{error}");
         }

@@ -1,4 +1,5 @@
-//! The grammar of `--secret` (pure): `[NAME=]path[#key[#version]]`, `path##version`, `PREFIX_*=path`.
+//! The grammar of `--secret` (pure): `[NAME=]path[#key[#version]]`, `path##version`,
+//! `PREFIX_*=path`.
 
 use crate::error::Error;
 use crate::grammar::path::Path;
@@ -66,10 +67,13 @@ pub fn whole(text: &str) -> Result<Import, Error> {
     Ok(Import { path: Path::parse(path)?, version, keys: Keys::All { prefix: String::new() } })
 }
 
-/// A `NAME` is what stands before the first `=`, where it looks like one: a path may have an `=` further on.
+/// A `NAME` is what stands before the first `=`, where it looks like one: a path may have an `=`
+/// further on.
 fn split_name(text: &str) -> (Option<&str>, &str) {
     match text.split_once('=') {
-        Some((name, rest)) if is_name(name.strip_suffix('*').unwrap_or(name)) || name == "*" => (Some(name), rest),
+        Some((name, rest)) if is_name(name.strip_suffix('*').unwrap_or(name)) || name == "*" => {
+            (Some(name), rest)
+        }
         _ => (None, text),
     }
 }
@@ -82,7 +86,8 @@ fn is_name(name: &str) -> bool {
 
 /// What stands behind the first `#`: `key`, `key#version` or, for the whole secret, `#version`.
 fn selector(text: &str) -> Result<(Option<String>, Option<u64>), Error> {
-    const FORMS: &str = "an import is [NAME=]path[#key[#version]], path##version or 'PREFIX_*=path'";
+    const FORMS: &str =
+        "an import is [NAME=]path[#key[#version]], path##version or 'PREFIX_*=path'";
     let selected = match text.strip_prefix('#') {
         _ if text.is_empty() => return Err(Error::config("no key behind the #").hint(FORMS)),
         Some(version) => reference::version(version).map(|version| (None, Some(version))),
@@ -99,8 +104,12 @@ fn keys(name: Option<&str>, key: Option<String>) -> Result<Keys, Error> {
         (None, Some(name), Some(key)) => Ok(Keys::Named { key, name: name.to_owned() }),
         (None, name, None) => {
             let name = name.unwrap_or_default();
-            let hint = format!("write {name}=path#key for one key, or '{name}_*=path' for all of them with a prefix");
-            Err(Error::config(format!("{name}= names one variable, but no key of the secret")).hint(hint))
+            let hint = format!(
+                "write {name}=path#key for one key, or '{name}_*=path' for all of them with a \
+                 prefix"
+            );
+            Err(Error::config(format!("{name}= names one variable, but no key of the secret"))
+                .hint(hint))
         }
         (None, None, Some(_)) => Err(Error::config("an import without a name")),
     }
@@ -141,7 +150,8 @@ mod tests {
 
     #[test]
     fn vault_envs_form_has_the_version_behind_the_path() {
-        let import = |text| whole(text).map(|import| (import.path.to_string(), import.version)).ok();
+        let import =
+            |text| whole(text).map(|import| (import.path.to_string(), import.version)).ok();
         assert_eq!(import("secret/data/a"), Some(("secret/data/a".into(), None)));
         assert_eq!(import("secret/data/a#2"), Some(("secret/data/a".into(), Some(2))));
         for text in ["", "a#", "a#k", "a#1#2", "a//b"] {

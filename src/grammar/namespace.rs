@@ -1,12 +1,14 @@
 //! Namespaces as paths (pure). `None` is the root namespace.
 
-/// A namespace as a user writes it, without slashes at its ends. Vault calls the root namespace `root`, too.
+/// A namespace as a user writes it, without slashes at its ends. Vault calls the root namespace
+/// `root`, too.
 pub fn named(text: &str) -> Option<String> {
     let name = text.trim_matches('/');
     (!matches!(name, "" | "root")).then(|| name.to_owned())
 }
 
-/// What is left of a namespace that is `home`, or below it: for those a token of `home` is good, and for no other.
+/// What is left of a namespace that is `home`, or below it: for those a token of `home` is good,
+/// and for no other.
 pub fn below<'a>(home: Option<&str>, namespace: Option<&'a str>) -> Option<&'a str> {
     let namespace = namespace.unwrap_or_default();
     let Some(home) = home else { return Some(namespace) };

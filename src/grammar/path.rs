@@ -4,9 +4,11 @@ use std::fmt::{self, Write};
 
 use crate::error::Error;
 
-/// A path of Vault's API without `/v1/`, such as `secret/data/app`: at least one segment, none of them empty, `.` or `..`.
+/// A path of Vault's API without `/v1/`, such as `secret/data/app`: at least one segment, none of
+/// them empty, `.` or `..`.
 ///
-/// A URL parser turns `secret/data/../../sys/seal` into `sys/seal`, so nothing that it would rewrite gets through.
+/// A URL parser turns `secret/data/../../sys/seal` into `sys/seal`, so nothing that it would
+/// rewrite gets through.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Path(String);
 
@@ -18,7 +20,8 @@ impl Path {
     pub fn parse(text: &str) -> Result<Path, Error> {
         let path = text.strip_prefix('/').unwrap_or(text);
         match fault(path) {
-            Some(fault) => Err(Error::config(format!("a path with {fault}")).hint("a path is like secret/data/app")),
+            Some(fault) => Err(Error::config(format!("a path with {fault}"))
+                .hint("a path is like secret/data/app")),
             None => Ok(Path(path.to_owned())),
         }
     }
@@ -44,18 +47,22 @@ impl Path {
         self.segments().any(|segment| segment == "data")
     }
 
-    /// Whether `data` stands between other segments, as in the path of a KV v2 secret. A role of that name comes last.
+    /// Whether `data` stands between other segments, as in the path of a KV v2 secret. A role of
+    /// that name comes last.
     pub fn is_like_kv2(&self) -> bool {
         let mut inner = self.segments().skip(1).peekable();
-        std::iter::from_fn(|| inner.next().filter(|_| inner.peek().is_some())).any(|segment| segment == "data")
+        std::iter::from_fn(|| inner.next().filter(|_| inner.peek().is_some()))
+            .any(|segment| segment == "data")
     }
 
-    /// The path with `data` put in after its first `mount` bytes, which end before a `/`: a KV v2 secret's own path.
-    /// A path that is not longer than its mount stays as it is.
+    /// The path with `data` put in after its first `mount` bytes, which end before a `/`: a KV v2
+    /// secret's own path. A path that is not longer than its mount stays as it is.
     #[must_use]
     pub fn with_data_after(&self, mount: usize) -> Path {
         match (self.0.get(..mount), self.0.get(mount..)) {
-            (Some(mount), Some(rest)) if rest.starts_with('/') => Path(format!("{mount}/data{rest}")),
+            (Some(mount), Some(rest)) if rest.starts_with('/') => {
+                Path(format!("{mount}/data{rest}"))
+            }
             _ => self.clone(),
         }
     }
@@ -65,7 +72,8 @@ impl Path {
         &self.0
     }
 
-    /// The path as a URL has it: every byte but letters, digits and `-._~/` percent-encoded (RFC 3986, 2.3).
+    /// The path as a URL has it: every byte but letters, digits and `-._~/` percent-encoded (RFC
+    /// 3986, 2.3).
     pub fn encoded(&self) -> String {
         percent_encoded(self.0.as_bytes(), "-._~/")
     }
@@ -111,9 +119,13 @@ mod tests {
 
     #[test]
     fn a_path_is_text_and_one_leading_slash_is_dropped() {
-        for (text, path) in
-            [("a", "a"), ("/a/b", "a/b"), ("a/..b/.c", "a/..b/.c"), ("a/%2e%2e", "a/%2e%2e"), ("ä/b c", "ä/b c")]
-        {
+        for (text, path) in [
+            ("a", "a"),
+            ("/a/b", "a/b"),
+            ("a/..b/.c", "a/..b/.c"),
+            ("a/%2e%2e", "a/%2e%2e"),
+            ("ä/b c", "ä/b c"),
+        ] {
             assert_eq!(Path::parse(text).map(|path| path.to_string()), Ok(path.to_owned()));
         }
     }
@@ -121,8 +133,8 @@ mod tests {
     #[test]
     fn what_a_url_parser_would_rewrite_is_refused() {
         for text in [
-            "", "/", "//a", "a//b", "a/", ".", "..", "a/../b", "a/./b", "a/..", "a\\b", "a\nb", "a\0", "a\u{7f}",
-            "a\u{85}b",
+            "", "/", "//a", "a//b", "a/", ".", "..", "a/../b", "a/./b", "a/..", "a\\b", "a\nb",
+            "a\0", "a\u{7f}", "a\u{85}b",
         ] {
             assert_eq!(Path::parse(text).expect_err(text).code.status(), 78, "{text:?}");
         }

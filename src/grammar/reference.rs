@@ -10,8 +10,9 @@
 //!
 //! `vault://…` and `bao://…` are literals: a Spring setting looks like that.
 //!
-//! There is one reading of every value. A body is one JSON object, so a brace or a `#` in its strings ends nothing. Inline, a
-//! key ends at the first `}`, and a default at the first one that closes none of its own.
+//! There is one reading of every value. A body is one JSON object, so a brace or a `#` in its
+//! strings ends nothing. Inline, a key ends at the first `}`, and a default at the first one that
+//! closes none of its own.
 
 use std::fmt;
 
@@ -160,7 +161,8 @@ fn strip<'a>(value: &'a [u8], prefix: &[u8]) -> (bool, &'a [u8]) {
     value.strip_prefix(prefix).map_or((false, value), |rest| (true, rest))
 }
 
-/// `vault:v` digits `:` base64; `v0` is no version of a key. White space at its end is no part of it.
+/// `vault:v` digits `:` base64; `v0` is no version of a key. White space at its end is no part of
+/// it.
 fn ciphertext(value: &[u8]) -> Option<Secret> {
     let text = std::str::from_utf8(value).ok()?.trim_ascii_end();
     let (version, data) = text.strip_prefix("vault:v")?.split_once(':')?;
@@ -201,7 +203,8 @@ fn next_inline(value: &[u8]) -> Option<(&[u8], Start<'_>)> {
 }
 
 fn whole(start: Start<'_>) -> Result<Reference, Error> {
-    let text = std::str::from_utf8(start.rest).map_err(|_| Error::config("a reference that is not UTF-8"))?;
+    let text = std::str::from_utf8(start.rest)
+        .map_err(|_| Error::config("a reference that is not UTF-8"))?;
     let (reference, rest) = reference(start, text, Place::Whole)?;
     if rest.is_empty() { Ok(reference) } else { Err(behind()) }
 }
@@ -211,18 +214,26 @@ fn inline(start: Start<'_>) -> Result<(Reference, &[u8]), Error> {
     // What is not UTF-8 may stand in the text behind the reference, but not in it.
     let text = match std::str::from_utf8(start.rest) {
         Ok(text) => text,
-        Err(error) => {
-            start.rest.get(..error.valid_up_to()).and_then(|valid| std::str::from_utf8(valid).ok()).unwrap_or_default()
-        }
+        Err(error) => start
+            .rest
+            .get(..error.valid_up_to())
+            .and_then(|valid| std::str::from_utf8(valid).ok())
+            .unwrap_or_default(),
     };
     let (reference, rest) = reference(start, text, Place::Inline)?;
-    let rest = rest.strip_prefix('}').ok_or_else(|| if rest.is_empty() { unclosed() } else { behind() })?;
+    let rest = rest
+        .strip_prefix('}')
+        .ok_or_else(|| if rest.is_empty() { unclosed() } else { behind() })?;
     let after = start.rest.get(text.len() - rest.len()..).unwrap_or_default();
     Ok((reference, after))
 }
 
 /// A reference from behind its colon on, and what follows it.
-fn reference<'a>(start: Start<'_>, text: &'a str, place: Place) -> Result<(Reference, &'a str), Error> {
+fn reference<'a>(
+    start: Start<'_>,
+    text: &'a str,
+    place: Place,
+) -> Result<(Reference, &'a str), Error> {
     let (path, rest) = path(text, place)?;
     let (selector, rest) = selector(rest, place)?;
     let (ask, rest) = if start.write { write(rest)? } else { read(rest, place)? };
@@ -236,7 +247,9 @@ fn reference<'a>(start: Start<'_>, text: &'a str, place: Place) -> Result<(Refer
 fn path(text: &str, place: Place) -> Result<(Path, &str), Error> {
     let end = text.find(|c| c == '#' || (c == '}' && place == Place::Inline));
     match end.and_then(|end| text.split_at_checked(end)) {
-        Some((path, rest)) if rest.starts_with('#') => Ok((Path::parse(path)?, rest.get(1..).unwrap_or_default())),
+        Some((path, rest)) if rest.starts_with('#') => {
+            Ok((Path::parse(path)?, rest.get(1..).unwrap_or_default()))
+        }
         None if place == Place::Inline => Err(unclosed()),
         _ => Err(no_key()),
     }
@@ -255,7 +268,8 @@ fn selector(text: &str, place: Place) -> Result<(Selector, &str), Error> {
     }
 }
 
-/// Where a key or a version ends. Nothing behind that is looked at: a text may have many references.
+/// Where a key or a version ends. Nothing behind that is looked at: a text may have many
+/// references.
 fn key_end(text: &str, place: Place) -> usize {
     let is_end = |(at, c): &(usize, char)| match c {
         '#' => true,
@@ -282,7 +296,9 @@ fn read(text: &str, place: Place) -> Result<(Ask, &str), Error> {
 
 /// The body of a write is one JSON object, and `{}` where there is none.
 fn write(text: &str) -> Result<(Ask, &str), Error> {
-    let Some(json) = text.strip_prefix('#') else { return Ok((Ask::Write(Body::new(Map::new())), text)) };
+    let Some(json) = text.strip_prefix('#') else {
+        return Ok((Ask::Write(Body::new(Map::new())), text));
+    };
     let mut objects = serde_json::Deserializer::from_str(json).into_iter::<Map<String, Json>>();
     let object = objects.next().and_then(Result::ok).ok_or_else(no_body)?;
     let rest = json.get(objects.byte_offset()..).unwrap_or_default();
@@ -290,10 +306,12 @@ fn write(text: &str) -> Result<(Ask, &str), Error> {
 }
 
 fn default(text: &str, place: Place) -> Result<(Secret, &str), Error> {
-    let end = if place == Place::Whole { text.len() } else { closing(text).ok_or_else(unclosed)? };
+    let end =
+        if place == Place::Whole { text.len() } else { closing(text).ok_or_else(unclosed)? };
     let (default, rest) = split(text, end);
     if has_reference(default.as_bytes()) {
-        return Err(Error::config("a default that is a reference or has one in it").hint("a default is text"));
+        return Err(Error::config("a default that is a reference or has one in it")
+            .hint("a default is text"));
     }
     Ok((Secret::from(default), rest))
 }
@@ -335,7 +353,8 @@ pub fn version(text: &str) -> Result<u64, Error> {
     let digits_only = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let number = text.parse().ok().filter(|number| digits_only && *number > 0);
     number.ok_or_else(|| {
-        Error::config("the version of a secret is a number from 1").hint("leave #version out for the latest")
+        Error::config("the version of a secret is a number from 1")
+            .hint("leave #version out for the latest")
     })
 }
 
@@ -346,11 +365,13 @@ fn no_key() -> Error {
 }
 
 fn unclosed() -> Error {
-    Error::config("a reference without its closing }").hint(format!("write ${{vault:path#key}}, {LITERAL}"))
+    Error::config("a reference without its closing }")
+        .hint(format!("write ${{vault:path#key}}, {LITERAL}"))
 }
 
 fn behind() -> Error {
-    Error::config("a reference with something behind its end").hint(format!("only :-default can follow, {LITERAL}"))
+    Error::config("a reference with something behind its end")
+        .hint(format!("only :-default can follow, {LITERAL}"))
 }
 
 fn text_around() -> Error {
@@ -359,7 +380,8 @@ fn text_around() -> Error {
 }
 
 fn no_body() -> Error {
-    Error::config("a write whose body is no JSON object").hint("write >>vault:path#key#{\"name\":\"value\"}")
+    Error::config("a write whose body is no JSON object")
+        .hint("write >>vault:path#key#{\"name\":\"value\"}")
 }
 
 #[cfg(test)]
@@ -385,16 +407,21 @@ mod tests {
 
     /// A text with `[path|key|ask|default]` for each reference in it.
     fn pieces(value: &str) -> String {
-        let Ok(Value::Text(pieces)) = parse(value.as_bytes()) else { panic!("{value}: {:?}", parse(value.as_bytes())) };
+        let Ok(Value::Text(pieces)) = parse(value.as_bytes()) else {
+            panic!("{value}: {:?}", parse(value.as_bytes()))
+        };
         let shown = |piece: &Piece| match piece {
             Piece::Text(text) => text.expose_text().expect("UTF-8").to_owned(),
             Piece::Reference(Reference { path, ask, selector, optional, default }) => {
                 let ask = match ask {
-                    Ask::Read(version) => version.map(|version| version.to_string()).unwrap_or_default(),
+                    Ask::Read(version) => {
+                        version.map(|version| version.to_string()).unwrap_or_default()
+                    }
                     Ask::Write(body) => body.json().expose_text().expect("UTF-8").to_owned(),
                 };
                 let optional = if *optional { "?" } else { "" };
-                let default = default.as_ref().map_or("", |default| default.expose_text().expect("UTF-8"));
+                let default =
+                    default.as_ref().map_or("", |default| default.expose_text().expect("UTF-8"));
                 format!("[{optional}{path}|{selector}|{ask}|{default}]")
             }
         };
@@ -423,7 +450,14 @@ mod tests {
             ("vault:a/b#k}", "a/b", "k}", Ask::Read(None), false, None),
             ("vault:a}/b{#k", "a}/b{", "k", Ask::Read(None), false, None),
             ("vault:a/b#${.k | b64dec}", "a/b", "${.k | b64dec}", Ask::Read(None), false, None),
-            ("vault:a/b#${ .|toJson }#3:-{}", "a/b", "${. | toJson}", Ask::Read(Some(3)), false, text("{}")),
+            (
+                "vault:a/b#${ .|toJson }#3:-{}",
+                "a/b",
+                "${. | toJson}",
+                Ask::Read(Some(3)),
+                false,
+                text("{}"),
+            ),
             (">>vault:a/b#k", "a/b", "k", body("{}"), false, None),
             (">>bao?:a/b#k#{}", "a/b", "k", body("{}"), true, None),
             (
@@ -558,7 +592,10 @@ mod tests {
                 r#"[t/decrypt/k|${.plaintext | b64dec}|{"ciphertext":"C"}|none]"#,
             ),
             ("${>>vault:p/i#c}__${>>vault:p/i#c#{}}", "[p/i|c|{}|]__[p/i|c|{}|]"),
-            ("${vault:a#${.k | urlquery}}@${vault:a#${.k}#3}", "[a|${.k | urlquery}||]@[a|${.k}|3|]"),
+            (
+                "${vault:a#${.k | urlquery}}@${vault:a#${.k}#3}",
+                "[a|${.k | urlquery}||]@[a|${.k}|3|]",
+            ),
             ("vault://host/${vault:a#b}", "vault://host/[a|b||]"),
             ("${vault:v1:a/b#k}", "[v1:a/b|k||]"),
             ("${vault:a#/b/0}", "[a|/b/0||]"),
@@ -578,7 +615,10 @@ mod tests {
     #[test]
     fn what_is_not_utf8_stays_as_it_is_around_a_reference() {
         let Ok(Value::Text(pieces)) = parse(b"\xff${vault:a#b}\xfe}") else { panic!("no text") };
-        assert_eq!((&pieces[0], &pieces[2]), (&Piece::Text(vec![0xff].into()), &Piece::Text(b"\xfe}".to_vec().into())));
+        assert_eq!(
+            (&pieces[0], &pieces[2]),
+            (&Piece::Text(vec![0xff].into()), &Piece::Text(b"\xfe}".to_vec().into()))
+        );
     }
 
     // The table of peer case A17.
@@ -599,7 +639,11 @@ mod tests {
             ("vault:secret/data/accounts/aws#AWS_SECRET_ACCESS_KEY", false),
             ("vault:secret/data/accounts/aws#AWS_SECRET_ACCESS_KEY#1", false),
         ] {
-            assert_eq!(matches!(parse(value.as_bytes()), Ok(Value::Ciphertext(_))), is_one, "{value}");
+            assert_eq!(
+                matches!(parse(value.as_bytes()), Ok(Value::Ciphertext(_))),
+                is_one,
+                "{value}"
+            );
         }
     }
 }

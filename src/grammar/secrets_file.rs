@@ -5,10 +5,11 @@
 //! version 2: "VERSION" "2" NEWLINE { "MOUNT" mount NEWLINE { [NAME "="] path "#" key NEWLINE } }
 //! ```
 //!
-//! As in vaultenv's `SecretsFile.hs`: the mount of version 1 is `secret`; white space is allowed at the ends of a line and
-//! behind `=` and `#`; path, mount and key have no white space, no control character, no `#` and no `=`. Without a NAME
-//! the variable is called after path and key, in version 2 after mount, path and key. Other than there, the last line needs
-//! no line break, and a word of the grammar is a word: `MOUNTsecret` is no mount.
+//! As in vaultenv's `SecretsFile.hs`: the mount of version 1 is `secret`; white space is allowed at
+//! the ends of a line and behind `=` and `#`; path, mount and key have no white space, no control
+//! character, no `#` and no `=`. Without a NAME the variable is called after path and key, in
+//! version 2 after mount, path and key. Other than there, the last line needs no line break, and a
+//! word of the grammar is a word: `MOUNTsecret` is no mount.
 
 use crate::error::{Error, Errors};
 use crate::grammar::import::{Import, Keys};
@@ -57,8 +58,8 @@ enum State {
 }
 
 const FORM: &str = "a line is [NAME=]path#key, without white space, = or # in path and key";
-const NAME: &str =
-    "what stands before = is no name of a variable: letters, digits and _, and no digit at its beginning";
+const NAME: &str = "what stands before = is no name of a variable: letters, digits and _, and no \
+                    digit at its beginning";
 const VERSION_2: &str = "a file with mounts begins with the line VERSION 2";
 
 impl State {
@@ -82,7 +83,8 @@ impl State {
             return Ok(());
         }
         *self = State::Broken;
-        Err(Error::config("a version that there is not").hint("VERSION 2; a file of version 1 has no such line"))
+        Err(Error::config("a version that there is not")
+            .hint("VERSION 2; a file of version 1 has no such line"))
     }
 
     fn mount(&mut self, rest: &[&str]) -> Result<(), Error> {
@@ -91,7 +93,9 @@ impl State {
             return Err(Error::config("MOUNT in a file of version 1").hint(VERSION_2));
         }
         *self = State::Broken;
-        let [written] = rest else { return Err(Error::config("MOUNT takes one mount, on the same line")) };
+        let [written] = rest else {
+            return Err(Error::config("MOUNT takes one mount, on the same line"));
+        };
         if !is_component(written) {
             return Err(Error::config("a mount with = or # or a control character in it"));
         }
@@ -125,9 +129,14 @@ fn parts(text: &str) -> Result<(Option<&str>, &str, &str), Error> {
     if name.is_some_and(|name| !is_name(name)) {
         return Err(Error::config(NAME));
     }
-    // With a NAME there may be white space behind its `=`; without one, `text` has none at its beginning.
+    // With a NAME there may be white space behind its `=`; without one, `text` has none at its
+    // beginning.
     let (path, key) = (path.trim_start(), key.trim_start());
-    if is_component(path) && is_component(key) { Ok((name, path, key)) } else { Err(Error::config(FORM)) }
+    if is_component(path) && is_component(key) {
+        Ok((name, path, key))
+    } else {
+        Err(Error::config(FORM))
+    }
 }
 
 fn is_component(text: &str) -> bool {
@@ -165,7 +174,10 @@ mod tests {
             let Keys::Named { key, name } = &import.keys else { panic!("{import:?}") };
             assert_eq!(import.version, None);
             let (mount, path) = import.path.as_str().split_at(*mount);
-            format!("{name} {mount}|{} {key}", path.strip_prefix('/').expect("a slash behind the mount"))
+            format!(
+                "{name} {mount}|{} {key}",
+                path.strip_prefix('/').expect("a slash behind the mount")
+            )
         };
         lines.iter().map(show).collect()
     }
@@ -174,7 +186,8 @@ mod tests {
     fn wrong(text: &[u8]) -> Vec<String> {
         let errors = parse(text).expect_err("an error");
         assert_eq!(errors.code().status(), 78);
-        let number = |error: &Error| error.message.split(": ").next().unwrap_or_default().to_owned();
+        let number =
+            |error: &Error| error.message.split(": ").next().unwrap_or_default().to_owned();
         errors.0.iter().map(number).collect()
     }
 
@@ -194,11 +207,16 @@ mod tests {
             (
                 "C3",
                 "TEST_TEST=testing#key\nTEST__TEST=testing#key\n_TEST__TEST=testing#key\n",
-                &["TEST_TEST secret|testing key", "TEST__TEST secret|testing key", "_TEST__TEST secret|testing key"],
+                &[
+                    "TEST_TEST secret|testing key",
+                    "TEST__TEST secret|testing key",
+                    "_TEST__TEST secret|testing key",
+                ],
             ),
             (
                 "C4",
-                "VERSION 2\nMOUNT secret\ntesting#key\ntesting#otherkey\nMOUNT secret\ntesting2#foo\ntesting2#bar\n",
+                "VERSION 2\nMOUNT secret\ntesting#key\ntesting#otherkey\nMOUNT \
+                 secret\ntesting2#foo\ntesting2#bar\n",
                 &[
                     "SECRET_TESTING_KEY secret|testing key",
                     "SECRET_TESTING_OTHERKEY secret|testing otherkey",
@@ -221,7 +239,11 @@ mod tests {
                 "VERSION 2\nMOUNT empty\nMOUNT full\nFOO_BAR=foo#bar\nMOUNT empty2\n",
                 &["FOO_BAR full|foo bar"],
             ),
-            ("no line with a version", "VERSIONfoobar#foo\n", &["VERSIONFOOBAR_FOO secret|VERSIONfoobar foo"]),
+            (
+                "no line with a version",
+                "VERSIONfoobar#foo\n",
+                &["VERSIONFOOBAR_FOO secret|VERSIONfoobar foo"],
+            ),
             ("no mount", "VERSION 2\nMOUNT a\nMOUNT#k\n", &["A_MOUNT_K a|MOUNT k"]),
             ("special characters", "foob@ar#baz\n", &["FOOB@AR_BAZ secret|foob@ar baz"]),
             ("others than ASCII", "foՔob@ar#baz\n", &["FOՔOB@AR_BAZ secret|foՔob@ar baz"]),
@@ -229,7 +251,11 @@ mod tests {
             (
                 "underscores",
                 "single_underscore=a#b\ndouble__underscore=a#b\n_leading_underscore=a#b\n",
-                &["single_underscore secret|a b", "double__underscore secret|a b", "_leading_underscore secret|a b"],
+                &[
+                    "single_underscore secret|a b",
+                    "double__underscore secret|a b",
+                    "_leading_underscore secret|a b",
+                ],
             ),
             (
                 "white space",
@@ -243,7 +269,11 @@ mod tests {
                 "VERSION 2\nMOUNT a\nb#c\n\nMOUNT d\ne#f\n",
                 &["A_B_C a|b c", "D_E_F d|e f"],
             ),
-            ("a mount with slashes", "VERSION 2\nMOUNT teams/kv-2\na/b#c\n", &["TEAMS_KV_2_A_B_C teams/kv-2|a/b c"]),
+            (
+                "a mount with slashes",
+                "VERSION 2\nMOUNT teams/kv-2\na/b#c\n",
+                &["TEAMS_KV_2_A_B_C teams/kv-2|a/b c"],
+            ),
             ("a slash before the mount", "VERSION 2\nMOUNT /kv\na#c\n", &["_KV_A_C kv|a c"]),
             ("blanks behind = and #", "A= foo# bar\n", &["A secret|foo bar"]),
             ("CRLF", "VERSION 2\r\nMOUNT a\r\nb#c\r\n", &["A_B_C a|b c"]),
@@ -270,9 +300,17 @@ mod tests {
             ("a mount on the next line", b"VERSION 2\nMOUNT\nsecret\na#b\n", &[2, 3]),
             ("a version on the next line", b"VERSION\n2\nMOUNT a\nb#c\n", &[1, 2]),
             ("two mounts", b"VERSION 2\nMOUNT a b\nc#d\n", &[2]),
-            ("an odd mount", b"VERSION 2\nMOUNT a=b\nc#d\nMOUNT a/../b\nc#d\nMOUNT a/\nMOUNT a#b\n", &[2, 4, 6, 7]),
+            (
+                "an odd mount",
+                b"VERSION 2\nMOUNT a=b\nc#d\nMOUNT a/../b\nc#d\nMOUNT a/\nMOUNT a#b\n",
+                &[2, 4, 6, 7],
+            ),
             ("a digit first", b"1FOO=a#b\nA=a#b\n", &[1]),
-            ("no name", b"=a#b\nFOO-BAR=a#b\nF\xc3\xb6=a#b\nFOO BAR=a#b\nFOO =a#b\n", &[1, 2, 3, 4, 5]),
+            (
+                "no name",
+                b"=a#b\nFOO-BAR=a#b\nF\xc3\xb6=a#b\nFOO BAR=a#b\nFOO =a#b\n",
+                &[1, 2, 3, 4, 5],
+            ),
             ("no path or no key", b"#b\na#\nA=#b\na\nA=a\n", &[1, 2, 3, 4, 5]),
             ("white space inside", b"a b#c\na#b c\na #b\n", &[1, 2, 3]),
             ("a control character", b"a\x01#b\na#b\x7f\na#\x00\n", &[1, 2, 3]),
@@ -283,7 +321,11 @@ mod tests {
             ("a version that comes late", b"a#b\nVERSION 2\n", &[2]),
             ("two versions", b"VERSION 2\nVERSION 2\n", &[2]),
             ("not UTF-8", b"a#b\nc\xff#d\n", &[2]),
-            ("what no path may have", b"a/../b#c\na//b#c\n/a#b\na/#b\na\\b#c\n.#a\n", &[1, 2, 3, 4, 5, 6]),
+            (
+                "what no path may have",
+                b"a/../b#c\na//b#c\n/a#b\na/#b\na\\b#c\n.#a\n",
+                &[1, 2, 3, 4, 5, 6],
+            ),
             ("a comment", b"# a comment\na#b # a comment\n", &[1, 2]),
         ] {
             let lines: Vec<String> = lines.iter().map(|number| format!("line {number}")).collect();
@@ -293,9 +335,15 @@ mod tests {
 
     #[test]
     fn no_message_quotes_a_line() {
-        for line in
-            ["s3cret", "s3cret=x", "1s3cret=a#b", "a#s3cret#b", "s3cret/../x#b", "MOUNT s3cret", "VERSION s3cret"]
-        {
+        for line in [
+            "s3cret",
+            "s3cret=x",
+            "1s3cret=a#b",
+            "a#s3cret#b",
+            "s3cret/../x#b",
+            "MOUNT s3cret",
+            "VERSION s3cret",
+        ] {
             let errors = parse(line.as_bytes()).expect_err(line);
             assert!(!format!("{errors:?}").contains("s3cret"), "{errors:?}");
         }

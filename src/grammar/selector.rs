@@ -1,7 +1,8 @@
-//! Templates as keys of references (pure): `${.name | filter …}`, and `${ . | toJson }` for a whole secret.
+//! Templates as keys of references (pure): `${.name | filter …}`, and `${ . | toJson }` for a whole
+//! secret.
 //!
-//! A small part of what vault-env takes, which are Go's templates with sprig's functions: a field and filters without
-//! arguments. Everything else is an error that names what is not supported.
+//! A small part of what vault-env takes, which are Go's templates with sprig's functions: a field
+//! and filters without arguments. Everything else is an error that names what is not supported.
 
 use std::fmt;
 
@@ -43,8 +44,9 @@ const FILTERS: [(&str, Filter); 4] = [
     ("toJson", Filter::ToJson),
 ];
 
-const FORMS: &str = "a template is ${.NAME | FILTER …} with the filters b64dec, b64enc, urlquery and toJson, or ${ . | toJson }; \
-    any other key needs no template: #NAME, or #/NAME/NESTED";
+const FORMS: &str = "a template is ${.NAME | FILTER …} with the filters b64dec, b64enc, urlquery \
+                     and toJson, or ${ . | toJson }; any other key needs no template: #NAME, or \
+                     #/NAME/NESTED";
 
 /// A value on its way through the filters.
 enum Stage<'a> {
@@ -105,7 +107,9 @@ impl Filter {
             Filter::ToJson => stage.json()?,
             Filter::B64enc => Secret::from(STANDARD.encode(stage.text().expose())),
             Filter::B64dec => decoded(&stage.text())?,
-            Filter::Urlquery => Secret::from(percent_encoded(stage.text().expose(), "-_.~ ").replace(' ', "+")),
+            Filter::Urlquery => {
+                Secret::from(percent_encoded(stage.text().expose(), "-_.~ ").replace(' ', "+"))
+            }
         };
         Ok(Stage::Bytes(made))
     }
@@ -137,8 +141,12 @@ impl Stage<'_> {
 /// # Errors
 /// 78 for what is not base64.
 pub fn decoded(text: &Secret) -> Result<Secret, Error> {
-    let bytes: Vec<u8> = text.expose().iter().copied().filter(|byte| !matches!(byte, b'\r' | b'\n')).collect();
-    STANDARD.decode(bytes).map(Secret::from).map_err(|_| Error::config("b64dec of a value that is not base64"))
+    let bytes: Vec<u8> =
+        text.expose().iter().copied().filter(|byte| !matches!(byte, b'\r' | b'\n')).collect();
+    STANDARD
+        .decode(bytes)
+        .map(Secret::from)
+        .map_err(|_| Error::config("b64dec of a value that is not base64"))
 }
 
 fn field(text: &str) -> Result<Option<String>, Error> {
@@ -154,7 +162,8 @@ fn field(text: &str) -> Result<Option<String>, Error> {
 }
 
 fn is_name(text: &str) -> bool {
-    !text.starts_with(|c: char| c.is_numeric()) && text.chars().all(|c| c.is_alphanumeric() || c == '_')
+    !text.starts_with(|c: char| c.is_numeric())
+        && text.chars().all(|c| c.is_alphanumeric() || c == '_')
 }
 
 fn filter(text: &str) -> Result<Filter, Error> {
@@ -214,7 +223,10 @@ mod tests {
     #[test]
     fn a_whole_secret_is_compact_json() {
         let json = r#"{"a": {"k": [1e5, true]}, "b": "x<y"}"#;
-        assert_eq!(applied(" . | toJson ", json), Ok(Some(br#"{"a":{"k":[1e+5,true]},"b":"x<y"}"#.to_vec())));
+        assert_eq!(
+            applied(" . | toJson ", json),
+            Ok(Some(br#"{"a":{"k":[1e+5,true]},"b":"x<y"}"#.to_vec()))
+        );
         assert_eq!(applied(".|toJson|b64enc", "{}"), Ok(Some(b"e30=".to_vec())));
     }
 
@@ -225,7 +237,8 @@ mod tests {
             (".b | b64dec | b64dec", "not base64"),
             (".c | b64dec | toJson", "not UTF-8"),
         ] {
-            let error = applied(template, r#"{"a":"s3cret!","b":"czNjcmV0IQ==","c":"/w=="}"#).expect_err(template);
+            let error = applied(template, r#"{"a":"s3cret!","b":"czNjcmV0IQ==","c":"/w=="}"#)
+                .expect_err(template);
             assert!(error.code.status() == 78 && error.message.contains(part), "{error:?}");
             assert!(!format!("{error:?}").contains("s3cret"));
         }
@@ -250,8 +263,14 @@ mod tests {
             ("if .a", "with if"),
         ] {
             let error = Template::parse(template).expect_err(template);
-            assert!(error.code.status() == 78 && error.message.contains(part), "{template}: {error:?}");
-            assert!(error.message.contains("not supported") || error.message.contains("without"), "{error:?}");
+            assert!(
+                error.code.status() == 78 && error.message.contains(part),
+                "{template}: {error:?}"
+            );
+            assert!(
+                error.message.contains("not supported") || error.message.contains("without"),
+                "{error:?}"
+            );
             assert!(!format!("{error:?}").contains("s3cret"));
         }
     }

@@ -15,7 +15,8 @@ pub fn boolean(text: &str) -> Result<bool, &'static str> {
     }
 }
 
-/// `30s`, `500ms`, `1m30s`, `1h`; a bare number is seconds. Zero is refused: no setting has a use for it.
+/// `30s`, `500ms`, `1m30s`, `1h`; a bare number is seconds. Zero is refused: no setting has a use
+/// for it.
 pub fn duration(text: &str) -> Result<Duration, &'static str> {
     const EXPECTED: &str = "a duration above zero such as 30s, 500ms or 1m30s";
     let total = match text.parse() {
@@ -111,9 +112,19 @@ mod tests {
 
     #[test]
     fn what_is_no_duration_is_refused() {
-        for text in
-            ["", "s", "-1s", "1.5s", "1d", "10 s", "1s2", "0", "0s", "99999999999999999999s", "18446744073709551615h"]
-        {
+        for text in [
+            "",
+            "s",
+            "-1s",
+            "1.5s",
+            "1d",
+            "10 s",
+            "1s2",
+            "0",
+            "0s",
+            "99999999999999999999s",
+            "18446744073709551615h",
+        ] {
             assert!(duration(text).is_err(), "{text}");
         }
     }
@@ -122,7 +133,9 @@ mod tests {
     fn names_match_exactly_or_by_prefix() {
         let mut names = Names::default();
         names.add("A, B_* ,");
-        for (name, expected) in [("A", true), ("AB", false), ("B_", true), ("B_X", true), ("B", false), ("", false)] {
+        for (name, expected) in
+            [("A", true), ("AB", false), ("B_", true), ("B_X", true), ("B", false), ("", false)]
+        {
             assert_eq!(names.contain(OsStr::new(name)), expected, "{name}");
         }
     }

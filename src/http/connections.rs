@@ -1,5 +1,5 @@
-//! Counts connections, to tell a request that waited for its answer from one that waited for its connection: the HTTP
-//! library says of both only that they ran out of time.
+//! Counts connections, to tell a request that waited for its answer from one that waited for its
+//! connection: the HTTP library says of both only that they ran out of time.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -29,10 +29,14 @@ pub struct Count {
 impl Connections {
     /// How many there are now.
     pub fn count(&self) -> Count {
-        Count { begun: self.0.begun.load(Ordering::Relaxed), made: self.0.made.load(Ordering::Relaxed) }
+        Count {
+            begun: self.0.begun.load(Ordering::Relaxed),
+            made: self.0.made.load(Ordering::Relaxed),
+        }
     }
 
-    /// Whether one was begun since then and none was made. With parallel requests it may be another one's.
+    /// Whether one was begun since then and none was made. With parallel requests it may be another
+    /// one's.
     pub fn is_awaited_since(&self, then: Count) -> bool {
         let now = self.count();
         now.begun > then.begun && now.made == then.made

@@ -49,14 +49,21 @@ mod tests {
     fn a_passed_deadline_has_nothing_left() {
         let deadline = Deadline::new(Instant::now(), Duration::ZERO);
         assert_eq!(deadline.left(), Duration::ZERO);
-        assert!(Deadline::new(Instant::now(), Duration::from_mins(1)).left() > Duration::from_secs(30));
+        assert!(
+            Deadline::new(Instant::now(), Duration::from_mins(1)).left() > Duration::from_secs(30)
+        );
     }
 
     #[test]
     fn durations_are_shown_to_a_tenth_of_a_second() {
-        for (milliseconds, text) in
-            [(0, "0 ms"), (999, "999 ms"), (1000, "1 s"), (1099, "1 s"), (1500, "1.5 s"), (60_000, "60 s")]
-        {
+        for (milliseconds, text) in [
+            (0, "0 ms"),
+            (999, "999 ms"),
+            (1000, "1 s"),
+            (1099, "1 s"),
+            (1500, "1.5 s"),
+            (60_000, "60 s"),
+        ] {
             assert_eq!(shown(Duration::from_millis(milliseconds)), text);
         }
     }

@@ -1,7 +1,7 @@
 //! Names to addresses, on a thread that nobody waits for.
 //!
-//! `getaddrinfo` cannot be interrupted. On a thread of its own, a resolver that hangs delays neither the end of the process
-//! nor the client's drop before exec.
+//! `getaddrinfo` cannot be interrupted. On a thread of its own, a resolver that hangs delays
+//! neither the end of the process nor the client's drop before exec.
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -16,8 +16,8 @@ use crate::process::signals;
 /// What the C library says of a name, once it has said something.
 type Said = Option<Result<Vec<SocketAddr>, String>>;
 
-/// Asks the C library. A name can stand for another one: so `VAULT_TLS_SERVER_NAME` gets into the handshake, which takes
-/// its name from the URL, while the connection goes to the address.
+/// Asks the C library. A name can stand for another one: so `VAULT_TLS_SERVER_NAME` gets into the
+/// handshake, which takes its name from the URL, while the connection goes to the address.
 #[derive(Clone, Debug, Default)]
 pub struct Resolver {
     /// The name in the URL, and the name whose addresses are used.
@@ -43,7 +43,8 @@ impl Resolver {
         self.last().as_ref().is_some_and(|lookup| lookup.said.borrow().is_none())
     }
 
-    /// Asks anew for the next connection, if all has been said: what was found is good until something fails.
+    /// Asks anew for the next connection, if all has been said: what was found is good until
+    /// something fails.
     pub fn forget(&self) {
         self.last().take_if(|lookup| lookup.said.borrow().is_some());
     }
@@ -52,8 +53,9 @@ impl Resolver {
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The lookup that there is, or a new one: one is enough for connections that are made together. A name server that is
-    /// dead costs glibc as much time as one try has, so the next try must not begin anew either.
+    /// The lookup that there is, or a new one: one is enough for connections that are made
+    /// together. A name server that is dead costs glibc as much time as one try has, so the
+    /// next try must not begin anew either.
     fn look_up(&self, name: String) -> io::Result<watch::Receiver<Said>> {
         let mut last = self.last();
         if let Some(lookup) = last.as_ref().filter(|lookup| lookup.name == name) {

@@ -26,8 +26,8 @@ pub struct Failure {
 }
 
 /// What to do where the kernel gives no thread, descriptor or memory.
-pub const LIMITED: &str = "is there a limit on the container's processes, open files or memory? A start takes about \
-    ten descriptors, 8 MB, and a thread to look a name up";
+pub const LIMITED: &str = "is there a limit on the container's processes, open files or memory? A \
+                           start takes about ten descriptors, 8 MB, and a thread to look a name up";
 
 /// What a try waits for, one after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,12 +40,16 @@ pub enum Awaited {
     Answer,
 }
 
-/// Understands the failure of a try, over a socket or the network; where it ran out of time, it was while that was awaited.
-/// The URL is never part of it.
+/// Understands the failure of a try, over a socket or the network; where it ran out of time, it was
+/// while that was awaited. The URL is never part of it.
 pub fn understand(failure: &reqwest::Error, awaited: Awaited, is_socket: bool) -> Failure {
     let cause = root(failure).to_string();
     if failure.is_timeout() {
-        return Failure { error: late(awaited), may_pass: true, was_sent: awaited == Awaited::Answer };
+        return Failure {
+            error: late(awaited),
+            may_pass: true,
+            was_sent: awaited == Awaited::Answer,
+        };
     }
     let was_sent = !(failure.is_connect() || was_not_looked_at(failure, &cause));
     if let Some(tls) = find::<rustls::Error>(failure) {
@@ -92,21 +96,25 @@ fn late(awaited: Awaited) -> Error {
     let (words, hint) = match awaited {
         Awaited::Name => (
             "no name server has answered in time",
-            "do the name servers in this container's /etc/resolv.conf answer, and is the name in VAULT_ADDR right?",
+            "do the name servers in this container's /etc/resolv.conf answer, and is the name in \
+             VAULT_ADDR right?",
         ),
         Awaited::Connection => (
             "no connection in time",
-            "is VAULT_ADDR its address as seen from this container, and does no firewall drop what is sent?",
+            "is VAULT_ADDR its address as seen from this container, and does no firewall drop \
+             what is sent?",
         ),
-        Awaited::Answer => {
-            ("no answer in time", "something listens there and does not answer: is it Vault, and is it well?")
-        }
+        Awaited::Answer => (
+            "no answer in time",
+            "something listens there and does not answer: is it Vault, and is it well?",
+        ),
     };
     Error::new(Code::Unavailable, words).hint(hint)
 }
 
-/// The connection ended before the request was written, or HTTP/2 says that it was not looked at (RFC 9113, 8.7): with the
-/// stream's refusal, or with a farewell (GOAWAY) to streams up to an earlier one.
+/// The connection ended before the request was written, or HTTP/2 says that it was not looked at
+/// (RFC 9113, 8.7): with the stream's refusal, or with a farewell (GOAWAY) to streams up to an
+/// earlier one.
 fn was_not_looked_at(failure: &reqwest::Error, cause: &str) -> bool {
     find::<hyper::Error>(failure).is_some_and(hyper::Error::is_canceled)
         || cause.starts_with("stream error received: refused stream")
@@ -117,9 +125,12 @@ fn words(failure: &reqwest::Error, cause: &str) -> String {
     // rustls explains itself with a link.
     let cause = cause.split(": https://").next().unwrap_or_default();
     match failure {
-        _ if cause.starts_with(TUNNEL) => format!("the proxy makes no tunnel to the server ({cause})"),
+        _ if cause.starts_with(TUNNEL) => {
+            format!("the proxy makes no tunnel to the server ({cause})")
+        }
         _ if failure.is_connect() => cause.to_owned(),
-        // The library speaks of its tasks. The request may have been written in the last instant, so it counts as sent.
+        // The library speaks of its tasks. The request may have been written in the last instant,
+        // so it counts as sent.
         _ if find::<hyper::Error>(failure).is_some_and(hyper::Error::is_user) => {
             "the connection was lost before the turn of the request came".to_owned()
         }
@@ -132,14 +143,16 @@ fn with_hint(error: Error, failure: &reqwest::Error) -> Error {
         return error.hint("the name of the server in VAULT_ADDR has no address here");
     }
     if error.message.contains(TUNNEL) {
-        return error.hint("does it let CONNECT through to this server and port, and reach it itself?");
+        return error
+            .hint("does it let CONNECT through to this server and port, and reach it itself?");
     }
     if failure.is_connect() {
-        return error.hint("is Vault running, and is VAULT_ADDR its address as seen from this container?");
+        return error
+            .hint("is Vault running, and is VAULT_ADDR its address as seen from this container?");
     }
     error.hint(
-        "is it Vault that listens there? A server that wants a client certificate (VAULT_CLIENT_CERT) may end a \
-        connection like this, too",
+        "is it Vault that listens there? A server that wants a client certificate \
+         (VAULT_CLIENT_CERT) may end a connection like this, too",
     )
 }
 
@@ -153,20 +166,25 @@ fn is_limited(failure: &reqwest::Error) -> bool {
     }
 }
 
-/// An Agent or a Proxy makes its socket when it starts, and narrows its mode afterwards: all of it may pass.
+/// An Agent or a Proxy makes its socket when it starts, and narrows its mode afterwards: all of it
+/// may pass.
 fn with_socket_hint(error: Error, failure: &reqwest::Error) -> Error {
     if !failure.is_connect() {
         return error;
     }
     match find::<io::Error>(failure).map(io::Error::kind) {
-        Some(ErrorKind::NotFound) => {
-            error.hint("is the Agent or Proxy running, and is the directory of its socket mounted here, at this path?")
-        }
-        Some(ErrorKind::PermissionDenied) => error.hint(
-            "the user that the container runs as must be able to write to the socket: see socket_mode, socket_user and \
-            socket_group of the listener",
+        Some(ErrorKind::NotFound) => error.hint(
+            "is the Agent or Proxy running, and is the directory of its socket mounted here, at \
+             this path?",
         ),
-        _ => error.hint("is the Agent or Proxy running, and is this its socket? One that has ended leaves its file"),
+        Some(ErrorKind::PermissionDenied) => error.hint(
+            "the user that the container runs as must be able to write to the socket: see \
+             socket_mode, socket_user and socket_group of the listener",
+        ),
+        _ => error.hint(
+            "is the Agent or Proxy running, and is this its socket? One that has ended leaves its \
+             file",
+        ),
     }
 }
 
@@ -180,8 +198,8 @@ pub fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> O
     std::iter::successors(Some(error), |error| below(*error)).find_map(|error| error.downcast_ref())
 }
 
-/// What an error comes from. The `source` of an `io::Error` leaves out the error that it was made of, which may be another
-/// `io::Error`.
+/// What an error comes from. The `source` of an `io::Error` leaves out the error that it was made
+/// of, which may be another `io::Error`.
 fn below<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 'static)> {
     match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
         Some(inside) => Some(inside),
@@ -204,8 +222,8 @@ fn tls_failure(error: &rustls::Error) -> (Error, bool) {
         )
         | rustls::Error::PeerIncompatible(_) => (
             format!("no common TLS version or cipher ({error})"),
-            "TLS 1.2 with ECDHE and AES-GCM or ChaCha20 is the least that is spoken; a server may also say so where it \
-            wants a client certificate",
+            "TLS 1.2 with ECDHE and AES-GCM or ChaCha20 is the least that is spoken; a server may \
+             also say so where it wants a client certificate",
         ),
         rustls::Error::AlertReceived(_) => return (alerted(&error.to_string()), false),
         _ => return (Error::new(Code::Unavailable, format!("TLS failed ({error})")), true),
@@ -213,11 +231,14 @@ fn tls_failure(error: &rustls::Error) -> (Error, bool) {
     (Error::new(Code::Unavailable, words).hint(hint), false)
 }
 
-/// The server has ended a handshake, or what the client takes for the time after it: in TLS 1.3 it looks at the client's
-/// certificate then.
+/// The server has ended a handshake, or what the client takes for the time after it: in TLS 1.3 it
+/// looks at the client's certificate then.
 fn alerted(cause: &str) -> Error {
-    Error::new(Code::Unavailable, format!("the server wants a client certificate, or another one ({cause})"))
-        .hint("set VAULT_CLIENT_CERT and VAULT_CLIENT_KEY to one that it accepts")
+    Error::new(
+        Code::Unavailable,
+        format!("the server wants a client certificate, or another one ({cause})"),
+    )
+    .hint("set VAULT_CLIENT_CERT and VAULT_CLIENT_KEY to one that it accepts")
 }
 
 fn certificate_failure(error: &CertificateError) -> (String, &'static str) {
@@ -226,24 +247,35 @@ fn certificate_failure(error: &CertificateError) -> (String, &'static str) {
             "the server's certificate is signed by an unknown authority".to_owned(),
             "set VAULT_CACERT to the file of the authority's certificate",
         ),
-        CertificateError::Other(other) if matches!(other.0.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity)) => (
-            "the server's certificate is an authority's, probably its own: an unknown authority".to_owned(),
-            "set VAULT_CACERT to the file of this very certificate, if it is the right server's",
-        ),
+        CertificateError::Other(other)
+            if matches!(other.0.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity)) =>
+        {
+            (
+                "the server's certificate is an authority's, probably its own: an unknown \
+                 authority"
+                    .to_owned(),
+                "set VAULT_CACERT to the file of this very certificate, if it is the right \
+                 server's",
+            )
+        }
         CertificateError::BadSignature => (
-            "the server's certificate is signed by an unknown authority with the name of a known one".to_owned(),
+            "the server's certificate is signed by an unknown authority with the name of a known \
+             one"
+            .to_owned(),
             "was the authority made anew? VAULT_CACERT must be the certificate that it has now",
         ),
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => (
             format!("the server's certificate is for another name ({error})"),
             "use a name that the certificate has in VAULT_ADDR, or set VAULT_TLS_SERVER_NAME to it",
         ),
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            (format!("the server's certificate has expired ({error})"), "renew it; is this machine's clock right?")
-        }
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            (format!("the server's certificate is not valid yet ({error})"), "is this machine's clock right?")
-        }
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => (
+            format!("the server's certificate has expired ({error})"),
+            "renew it; is this machine's clock right?",
+        ),
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => (
+            format!("the server's certificate is not valid yet ({error})"),
+            "is this machine's clock right?",
+        ),
         _ => (
             format!("the server's certificate does not verify ({error})"),
             "VAULT_CACERT names the authority that signs it",

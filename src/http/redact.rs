@@ -15,7 +15,8 @@ impl Redactor {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(secret.clone());
     }
 
-    /// `text` with each credential in it replaced: a longer one first, for a shorter one may be a part of it.
+    /// `text` with each credential in it replaced: a longer one first, for a shorter one may be a
+    /// part of it.
     pub fn clean(&self, text: &str) -> String {
         let secrets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let texts = secrets.iter().filter_map(Secret::expose_text).filter(|text| !text.is_empty());

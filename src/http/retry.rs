@@ -1,4 +1,5 @@
-//! Trying again until the deadline: how long to wait before the next try, and how often to speak of it.
+//! Trying again until the deadline: how long to wait before the next try, and how often to speak of
+//! it.
 
 use std::cell::Cell;
 use std::fmt::Display;
@@ -15,11 +16,12 @@ const FIRST: Duration = Duration::from_millis(250);
 const LONGEST: Duration = Duration::from_secs(5);
 const BETWEEN_LINES: Duration = Duration::from_secs(10);
 
-/// The wait after the try of this number, from 0: a random part of 250 ms, doubled with each try up to 5 s (full jitter),
-/// so that many containers that failed together do not come back together.
+/// The wait after the try of this number, from 0: a random part of 250 ms, doubled with each try up
+/// to 5 s (full jitter), so that many containers that failed together do not come back together.
 pub fn backoff(tries: u32) -> Duration {
     let most = ceiling(tries);
-    // The keys of std's hash maps are random: enough to spread waits, and no generator of random numbers is needed.
+    // The keys of std's hash maps are random: enough to spread waits, and no generator of random
+    // numbers is needed.
     let random = RandomState::new().hash_one(tries) % 1000;
     most.mul_f64(f64::from(u32::try_from(random).unwrap_or(999)) / 1000.0)
 }
@@ -39,7 +41,8 @@ impl Pace {
     }
 
     fn due_at(&self, now: Instant) -> bool {
-        let due = self.0.get().is_none_or(|last| now.saturating_duration_since(last) >= BETWEEN_LINES);
+        let due =
+            self.0.get().is_none_or(|last| now.saturating_duration_since(last) >= BETWEEN_LINES);
         if due {
             self.0.set(Some(now));
         }
@@ -92,7 +95,8 @@ impl Patience {
         self.deadline.left()
     }
 
-    /// Tries until there is an answer, once where it `is_single`. Messages call it `what`, at the address `at`.
+    /// Tries until there is an answer, once where it `is_single`. Messages call it `what`, at the
+    /// address `at`.
     ///
     /// # Errors
     /// The failure of the last try, with the number of tries and the time that they took.
@@ -107,8 +111,11 @@ impl Patience {
         loop {
             let outcome = attempt().await;
             tries += 1;
-            let outcome =
-                if self.left().is_zero() { outcome.map_err(|error| cut(error, before.take())) } else { outcome };
+            let outcome = if self.left().is_zero() {
+                outcome.map_err(|error| cut(error, before.take()))
+            } else {
+                outcome
+            };
             let (error, wait) = match outcome {
                 Tried::Done(answer) => return Ok(answer),
                 Tried::Final(error) => return Err(self.report(error, what, at, tries)),
@@ -122,7 +129,13 @@ impl Patience {
     }
 
     /// Waits before the next try; `None` where there is to be none.
-    async fn pause(&self, error: &Error, wait: Option<Duration>, what: &str, tries: u32) -> Option<()> {
+    async fn pause(
+        &self,
+        error: &Error,
+        wait: Option<Duration>,
+        what: &str,
+        tries: u32,
+    ) -> Option<()> {
         let left = self.left();
         let pause = wait.unwrap_or_else(|| backoff(tries - 1));
         let is_last = self.max_retries.is_some_and(|most| tries > most)
@@ -132,7 +145,11 @@ impl Patience {
             return None;
         }
         if self.pace.due() {
-            log::warn!("{what}: {}; trying again for {}", self.redactor.clean(&error.message), shown(left));
+            log::warn!(
+                "{what}: {}; trying again for {}",
+                self.redactor.clean(&error.message),
+                shown(left)
+            );
         }
         sleep(pause.min(left)).await;
         (!self.left().is_zero()).then_some(())
@@ -150,9 +167,10 @@ impl Patience {
 /// A try that the deadline has cut short says less than the one before: that says what is wrong.
 fn cut(error: Error, before: Option<Error>) -> Error {
     match before {
-        Some(before) if before.message != error.message => {
-            Error { message: format!("{}; the try before: {}", error.message, before.message), ..before }
-        }
+        Some(before) if before.message != error.message => Error {
+            message: format!("{}; the try before: {}", error.message, before.message),
+            ..before
+        },
         _ => error,
     }
 }
@@ -179,8 +197,8 @@ mod tests {
     #[test]
     fn the_first_line_is_due_at_once_and_then_one_in_ten_seconds() {
         let (pace, start) = (Pace::default(), Instant::now());
-        let due =
-            [0, 1, 9_999, 10_000, 10_001, 19_999, 25_000].map(|ms| pace.due_at(start + Duration::from_millis(ms)));
+        let due = [0, 1, 9_999, 10_000, 10_001, 19_999, 25_000]
+            .map(|ms| pace.due_at(start + Duration::from_millis(ms)));
         assert_eq!(due, [true, false, false, true, false, false, true]);
     }
 }

@@ -1,7 +1,8 @@
 //! The system's bundle of authorities, of which a start needs one or two.
 //!
-//! A bundle has some 150 certificates in 200 kB of base64. To decode and parse all of them takes longer than the handshake
-//! that they are for, so they are looked at first: which of them can have issued what the server has shown?
+//! A bundle has some 150 certificates in 200 kB of base64. To decode and parse all of them takes
+//! longer than the handshake that they are for, so they are looked at first: which of them can have
+//! issued what the server has shown?
 
 use std::collections::HashSet;
 use std::fs;
@@ -29,8 +30,9 @@ const BUNDLES: [&str; 6] = [
 
 /// The beginning of a certificate in PEM form (RFC 7468).
 const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
-/// How much of a certificate is looked at, in characters of base64: its number, its algorithm, who issued it (RFC 5280, 4.1),
-/// and in nearly all of them its own name, which is that of its issuer where it is an authority's.
+/// How much of a certificate is looked at, in characters of base64: its number, its algorithm, who
+/// issued it (RFC 5280, 4.1), and in nearly all of them its own name, which is that of its issuer
+/// where it is an authority's.
 const BEGINNING: usize = 640;
 
 /// Where the authorities are that the system trusts.
@@ -46,8 +48,10 @@ impl Bundle {
     /// # Errors
     /// 78 where a variable names what is not there.
     pub fn of_system(environment: &[Variable]) -> Result<Option<Bundle>, Error> {
-        let bundle =
-            Bundle { file: named(environment, "SSL_CERT_FILE")?, directory: named(environment, "SSL_CERT_DIR")? };
+        let bundle = Bundle {
+            file: named(environment, "SSL_CERT_FILE")?,
+            directory: named(environment, "SSL_CERT_DIR")?,
+        };
         if bundle.file.is_some() || bundle.directory.is_some() {
             return Ok(Some(bundle));
         }
@@ -55,7 +59,8 @@ impl Bundle {
         Ok(file.map(|file| Bundle { file: Some(file), directory: None }))
     }
 
-    /// All of them. What cannot be read is passed over: whether the rest is enough, the handshake shows.
+    /// All of them. What cannot be read is passed over: whether the rest is enough, the handshake
+    /// shows.
     pub fn certificates(&self) -> Vec<CertificateDer<'static>> {
         self.files().iter().flat_map(|file| certificates_of(file)).collect()
     }
@@ -68,7 +73,10 @@ impl Bundle {
     ) -> Vec<CertificateDer<'static>> {
         let chain = std::iter::once(end_entity).chain(intermediates);
         let names: Vec<Vec<u8>> = chain.filter_map(issuer).collect();
-        self.files().iter().flat_map(|file| certificates_with(&fs::read(file).unwrap_or_default(), &names)).collect()
+        self.files()
+            .iter()
+            .flat_map(|file| certificates_with(&fs::read(file).unwrap_or_default(), &names))
+            .collect()
     }
 
     fn files(&self) -> Vec<PathBuf> {
@@ -100,30 +108,36 @@ fn beginning(section: &str) -> Vec<u8> {
 }
 
 fn has_one_of(bytes: &[u8], names: &[Vec<u8>]) -> bool {
-    let has = |name: &Vec<u8>| !name.is_empty() && bytes.windows(name.len()).any(|window| window == name);
+    let has =
+        |name: &Vec<u8>| !name.is_empty() && bytes.windows(name.len()).any(|window| window == name);
     names.iter().any(has)
 }
 
 /// A path that a variable names, which must be there.
 fn named(environment: &[Variable], name: &str) -> Result<Option<PathBuf>, Error> {
-    let variable = environment.iter().find(|variable| variable.name == name && !variable.value.is_empty());
-    let Some(path) = variable.and_then(|variable| variable.value.expose_text()).map(PathBuf::from) else {
+    let variable =
+        environment.iter().find(|variable| variable.name == name && !variable.value.is_empty());
+    let Some(path) = variable.and_then(|variable| variable.value.expose_text()).map(PathBuf::from)
+    else {
         return Ok(None);
     };
     match fs::metadata(&path) {
         Ok(_) => Ok(Some(path)),
-        Err(error) => Err(Error::config(format!("{} ({name}): {error}", path.display()))
-            .hint("it is where the authorities are that the system trusts: correct it, or set VAULT_CACERT")),
+        Err(error) => Err(Error::config(format!("{} ({name}): {error}", path.display())).hint(
+            "it is where the authorities are that the system trusts: correct it, or set \
+             VAULT_CACERT",
+        )),
     }
 }
 
-/// The certificates that can be read in a file. They are public, so nothing of it is wiped with care: a bundle is large.
+/// The certificates that can be read in a file. They are public, so nothing of it is wiped with
+/// care: a bundle is large.
 pub fn certificates_of(file: &Path) -> Vec<CertificateDer<'static>> {
     CertificateDer::pem_slice_iter(&fs::read(file).unwrap_or_default()).flatten().collect()
 }
 
-/// Each file below a directory once: one that links to each certificate by its hash, as `openssl rehash` makes it, has
-/// most of them several times.
+/// Each file below a directory once: one that links to each certificate by its hash, as `openssl
+/// rehash` makes it, has most of them several times.
 ///
 /// # Errors
 /// The directory that cannot be read, and why.
@@ -134,13 +148,16 @@ pub fn files_below(directory: &Path) -> Result<Vec<PathBuf>, (PathBuf, std::io::
     while let Some(next) = left.pop() {
         let entries = fs::read_dir(&next).map_err(|error| (next, error))?;
         for entry in entries.flatten() {
-            // Links to directories are not followed, as Vault's own client does not: they may lead round in circles.
+            // Links to directories are not followed, as Vault's own client does not: they may lead
+            // round in circles.
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 left.push(entry.path());
                 continue;
             }
             let found = fs::metadata(entry.path()).ok().filter(fs::Metadata::is_file);
-            files.extend(found.filter(|found| seen.insert((found.dev(), found.ino()))).map(|_| entry.path()));
+            files.extend(
+                found.filter(|found| seen.insert((found.dev(), found.ino()))).map(|_| entry.path()),
+            );
         }
     }
     Ok(files)
@@ -153,7 +170,8 @@ mod tests {
     /// A certificate in PEM form that is none but for its beginning.
     fn section(der: &[u8]) -> String {
         let text = BASE64_STANDARD.encode(der);
-        let lines: Vec<&str> = text.as_bytes().chunks(64).filter_map(|line| std::str::from_utf8(line).ok()).collect();
+        let lines: Vec<&str> =
+            text.as_bytes().chunks(64).filter_map(|line| std::str::from_utf8(line).ok()).collect();
         format!("# Ä comment\n{BEGIN}\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
     }
 

@@ -9,7 +9,9 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+};
 
 use crate::error::Error;
 use crate::http::roots::{Bundle, certificates_of, files_below};
@@ -18,12 +20,17 @@ use crate::settings::TlsSettings;
 use crate::settings::credentials::read_file;
 use crate::settings::layers::Sourced;
 
-/// The configuration of every connection. The system's bundle is parsed at the first handshake, not before.
+/// The configuration of every connection. The system's bundle is parsed at the first handshake, not
+/// before.
 ///
 /// # Errors
-/// 78 for a file that cannot be read or holds no certificate or key, and for an https address without any trusted
-/// authority.
-pub fn configure(settings: &TlsSettings, is_https: bool, environment: &[Variable]) -> Result<ClientConfig, Error> {
+/// 78 for a file that cannot be read or holds no certificate or key, and for an https address
+/// without any trusted authority.
+pub fn configure(
+    settings: &TlsSettings,
+    is_https: bool,
+    environment: &[Variable],
+) -> Result<ClientConfig, Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let verifier = verifier(settings, is_https, environment, &provider)?;
     let builder = ClientConfig::builder_with_provider(provider)
@@ -35,7 +42,9 @@ pub fn configure(settings: &TlsSettings, is_https: bool, environment: &[Variable
         None => builder.with_no_client_auth(),
         Some((certificate, key)) => builder
             .with_client_auth_cert(certificates_in(certificate)?, key_in(key)?)
-            .map_err(|error| Error::config(format!("{} and {}: {error}", certificate.origin, key.origin)))?,
+            .map_err(|error| {
+                Error::config(format!("{} and {}: {error}", certificate.origin, key.origin))
+            })?,
     };
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     // One process makes few connections: tickets would only keep secrets in memory.
@@ -58,9 +67,13 @@ fn verifier(
     };
     if wants_system && is_https && system.is_none() {
         return Err(Error::config(
-            "an https address, and no certificate of an authority to trust: this image has no CA bundle",
+            "an https address, and no certificate of an authority to trust: this image has no CA \
+             bundle",
         )
-        .hint("set VAULT_CACERT to the file of Vault's CA certificate, or install ca-certificates in the image"));
+        .hint(
+            "set VAULT_CACERT to the file of Vault's CA certificate, or install ca-certificates \
+             in the image",
+        ));
     }
     Ok(Verifier {
         provider: provider.clone(),
@@ -73,14 +86,17 @@ fn verifier(
 }
 
 fn server_name(name: &str) -> Result<ServerName<'static>, Error> {
-    ServerName::try_from(name.to_owned()).map_err(|_| Error::config("VAULT_TLS_SERVER_NAME: not a name of a host"))
+    ServerName::try_from(name.to_owned())
+        .map_err(|_| Error::config("VAULT_TLS_SERVER_NAME: not a name of a host"))
 }
 
 /// The authorities that the user named, which replace the system's as with Vault's own client.
 fn configured(settings: &TlsSettings) -> Result<Vec<CertificateDer<'static>>, Error> {
     match settings {
         TlsSettings { ca_file: Some(file), .. } => certificates_in(file),
-        TlsSettings { ca_bytes: Some(bytes), .. } => certificates(bytes.value.expose(), &bytes.origin),
+        TlsSettings { ca_bytes: Some(bytes), .. } => {
+            certificates(bytes.value.expose(), &bytes.origin)
+        }
         TlsSettings { ca_path: Some(path), .. } => certificates_below(path),
         _ => Ok(Vec::new()),
     }
@@ -94,20 +110,35 @@ fn certificates_in(file: &Sourced) -> Result<Vec<CertificateDer<'static>>, Error
 fn certificates(pem: &[u8], place: &str) -> Result<Vec<CertificateDer<'static>>, Error> {
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     match found {
-        Ok(found) if found.iter().any(|certificate| webpki::anchor_from_trusted_cert(certificate).is_ok()) => Ok(found),
-        Ok(found) if !found.is_empty() => Err(Error::config(format!("{place}: no certificate that can be read in it"))),
-        Ok(_) => Err(Error::config(format!("{place}: no certificate in PEM form (-----BEGIN CERTIFICATE-----)"))),
+        Ok(found)
+            if found
+                .iter()
+                .any(|certificate| webpki::anchor_from_trusted_cert(certificate).is_ok()) =>
+        {
+            Ok(found)
+        }
+        Ok(found) if !found.is_empty() => {
+            Err(Error::config(format!("{place}: no certificate that can be read in it")))
+        }
+        Ok(_) => Err(Error::config(format!(
+            "{place}: no certificate in PEM form (-----BEGIN CERTIFICATE-----)"
+        ))),
         Err(_) => Err(Error::config(format!("{place}: malformed PEM"))),
     }
 }
 
-/// Every certificate in the files below a directory that the user named; files without one are passed over.
+/// Every certificate in the files below a directory that the user named; files without one are
+/// passed over.
 fn certificates_below(directory: &Sourced) -> Result<Vec<CertificateDer<'static>>, Error> {
-    let files = files_below(Path::new(directory.text()?))
-        .map_err(|(next, error)| Error::config(format!("{}: {}: {error}", directory.origin, next.display())))?;
+    let files = files_below(Path::new(directory.text()?)).map_err(|(next, error)| {
+        Error::config(format!("{}: {}: {error}", directory.origin, next.display()))
+    })?;
     let found: Vec<_> = files.iter().flat_map(|file| certificates_of(file)).collect();
     if found.is_empty() {
-        return Err(Error::config(format!("{}: no certificate in any file of the directory", place(directory))));
+        return Err(Error::config(format!(
+            "{}: no certificate in any file of the directory",
+            place(directory)
+        )));
     }
     Ok(found)
 }
@@ -122,9 +153,10 @@ fn place(file: &Sourced) -> String {
     format!("{} ({})", file.value.expose_text().unwrap_or_default(), file.origin)
 }
 
-/// Verifies the server's certificate as the webpki does, with three differences: the name may be another than the URL's;
-/// a certificate that is identical to a configured one is accepted although it is an authority's (a self-signed one is,
-/// in most development set-ups); and nothing is verified where the user said so.
+/// Verifies the server's certificate as the webpki does, with three differences: the name may be
+/// another than the URL's; a certificate that is identical to a configured one is accepted although
+/// it is an authority's (a self-signed one is, in most development set-ups); and nothing is
+/// verified where the user said so.
 #[derive(Debug)]
 struct Verifier {
     provider: Arc<CryptoProvider>,
@@ -142,7 +174,10 @@ impl Verifier {
     }
 
     /// With the configured authorities and these.
-    fn build(&self, system: Vec<CertificateDer<'static>>) -> Result<Arc<WebPkiServerVerifier>, rustls::Error> {
+    fn build(
+        &self,
+        system: Vec<CertificateDer<'static>>,
+    ) -> Result<Arc<WebPkiServerVerifier>, rustls::Error> {
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(self.configured.iter().cloned());
         roots.add_parsable_certificates(system);
@@ -151,8 +186,9 @@ impl Verifier {
             .map_err(|_| rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer))
     }
 
-    /// webpki checks the dates before it finds that an authority's certificate is used by a server, or has no issuer, so
-    /// only the name is left to check for a certificate that the user has configured by itself.
+    /// webpki checks the dates before it finds that an authority's certificate is used by a server,
+    /// or has no issuer, so only the name is left to check for a certificate that the user has
+    /// configured by itself.
     fn is_pinned(&self, certificate: &CertificateDer<'_>, error: &rustls::Error) -> bool {
         let forgivable = match error {
             rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => true,
@@ -183,7 +219,9 @@ impl ServerCertVerifier for Verifier {
         };
         let few = self.system.as_ref().map(|bundle| bundle.issuers_of(end_entity, intermediates));
         // What they do not verify, all of them may, or tell why not.
-        if let Some(Ok(done)) = few.and_then(|few| self.build(few).ok()).map(|verifier| verified(&verifier)) {
+        if let Some(Ok(done)) =
+            few.and_then(|few| self.build(few).ok()).map(|verifier| verified(&verifier))
+        {
             return Ok(done);
         }
         match verified(self.inner()?) {

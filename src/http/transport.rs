@@ -17,8 +17,9 @@ use crate::http::failure::{self, Awaited, Failure};
 /// DNS, TCP and TLS take at most this much of one try.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// Sends requests over connections that it keeps. All of it happens on the thread that waits: a thread for the library, as
-/// its blocking client has one, and one for each request under way, would cost more than many a request.
+/// Sends requests over connections that it keeps. All of it happens on the thread that waits: a
+/// thread for the library, as its blocking client has one, and one for each request under way,
+/// would cost more than many a request.
 pub struct Transport {
     http: Http,
     runtime: Runtime,
@@ -56,9 +57,11 @@ impl Transport {
         if let Some(socket) = socket {
             builder = builder.unix_socket(socket);
         }
-        let http = builder.build().map_err(|error| unbuilt(Code::Internal, failure::root(&error)))?;
+        let http =
+            builder.build().map_err(|error| unbuilt(Code::Internal, failure::root(&error)))?;
         let runtime = Builder::new_current_thread().enable_io().enable_time().build();
-        let runtime = runtime.map_err(|error| unbuilt(Code::Unavailable, &error).hint(failure::LIMITED))?;
+        let runtime =
+            runtime.map_err(|error| unbuilt(Code::Unavailable, &error).hint(failure::LIMITED))?;
         Ok(Transport { http, runtime, connections, resolver, is_socket: socket.is_some() })
     }
 

@@ -1,4 +1,5 @@
-//! `approle`: a role id says which application it is, a secret id, which may come wrapped, proves it.
+//! `approle`: a role id says which application it is, a secret id, which may come wrapped, proves
+//! it.
 
 use serde_json::json;
 
@@ -13,8 +14,8 @@ use crate::vault::client::Client;
 
 pub(super) const METHOD: Method = Method {
     name: "approle",
-    needs: "VAULT_ROLE_ID[_FILE] and, unless the role has bind_secret_id=false, VAULT_SECRET_ID[_FILE] or \
-        VAULT_WRAPPED_SECRET_ID[_FILE]",
+    needs: "VAULT_ROLE_ID[_FILE] and, unless the role has bind_secret_id=false, \
+            VAULT_SECRET_ID[_FILE] or VAULT_WRAPPED_SECRET_ID[_FILE]",
     reads: &[
         "VAULT_ROLE_ID",
         "VAULT_ROLE_ID_FILE",
@@ -28,11 +29,12 @@ pub(super) const METHOD: Method = Method {
     prepare,
 };
 
-const HINT: &str = "is the role id right, and is the secret id neither wrong, used up nor expired? \
-    Five wrong secret ids lock the role id for 15 minutes; the mount may be another (VAULT_AUTH_MOUNT)";
+const HINT: &str = "is the role id right, and is the secret id neither wrong, used up nor \
+                    expired? Five wrong secret ids lock the role id for 15 minutes; the mount may \
+                    be another (VAULT_AUTH_MOUNT)";
 
-const LOST: &str = "the wrapping token is used up and its secret id is lost with this start: give the next one a new \
-    wrapping token";
+const LOST: &str = "the wrapping token is used up and its secret id is lost with this start: give \
+                    the next one a new wrapping token";
 
 /// What proves that it is the application.
 enum Proof {
@@ -60,7 +62,8 @@ fn proof(layers: &Layers<'_>) -> Result<Option<Proof>, Error> {
     match (secret_id, wrapped) {
         (Some(secret_id), Some(wrapped)) => {
             let both = format!("{} and {} are both set", secret_id.origin(), wrapped.origin());
-            Err(Error::config(both).hint("a secret id comes as it is or wrapped: unset one of them"))
+            Err(Error::config(both)
+                .hint("a secret id comes as it is or wrapped: unset one of them"))
         }
         (Some(secret_id), None) => secret_id.load().map(|loaded| Some(Proof::SecretId(loaded))),
         (None, Some(wrapped)) => wrapped.load().map(|loaded| Some(Proof::Wrapped(loaded))),
@@ -80,7 +83,13 @@ fn login(settings: &Settings, role_id: Loaded, proof: Option<Proof>) -> Result<L
             check_token(&token.value).map_err(|error| error.at(&token.origin))?;
             let (mount, role) = (mount(settings, &METHOD).to_string(), settings.role.clone());
             let wrapped = Wrapped::new(token.value.clone(), token.origin.clone(), mount, role);
-            (Body::Asked(Box::new(Unwrapping { role_id: role_id.value.clone(), secret_id: wrapped })), Some(token))
+            (
+                Body::Asked(Box::new(Unwrapping {
+                    role_id: role_id.value.clone(),
+                    secret_id: wrapped,
+                })),
+                Some(token),
+            )
         }
     };
     let (mut credentials, mut files) = (Vec::new(), Vec::new());

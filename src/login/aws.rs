@@ -1,4 +1,5 @@
-//! `aws`: a signed request to AWS's token service, which Vault sends on to learn who has signed it (IAM).
+//! `aws`: a signed request to AWS's token service, which Vault sends on to learn who has signed it
+//! (IAM).
 
 use std::time::SystemTime;
 
@@ -17,8 +18,8 @@ use crate::vault::client::Client;
 
 pub(super) const METHOD: Method = Method {
     name: "aws",
-    needs: "credentials of AWS: in the environment, of a web identity, of the container or of the instance; VAULT_ROLE \
-        where it is not named as the IAM principal is",
+    needs: "credentials of AWS: in the environment, of a web identity, of the container or of the \
+            instance; VAULT_ROLE where it is not named as the IAM principal is",
     reads: &[
         "VAULT_ROLE",
         "VAULT_AUTH_MOUNT",
@@ -36,8 +37,9 @@ pub(super) const METHOD: Method = Method {
     prepare,
 };
 
-const HINT: &str = "does the role allow this IAM principal? A mount with iam_server_id_header_value needs \
-    VAULT_AWS_IAM_SERVER_ID, one with an sts_region VAULT_AWS_REGION; the mount may be another (VAULT_AUTH_MOUNT)";
+const HINT: &str = "does the role allow this IAM principal? A mount with \
+                    iam_server_id_header_value needs VAULT_AWS_IAM_SERVER_ID, one with an \
+                    sts_region VAULT_AWS_REGION; the mount may be another (VAULT_AUTH_MOUNT)";
 const REQUEST: &str = "Action=GetCallerIdentity&Version=2011-06-15";
 const FORM: &str = "application/x-www-form-urlencoded; charset=utf-8";
 /// What Vault assumes where nobody says otherwise.
@@ -57,8 +59,11 @@ fn prepare(layers: &Layers<'_>, settings: &Settings) -> Result<Way, Errors> {
     let region = errors.keep(region(layers, settings));
     let server_id = errors.keep(server_id(settings));
     let source = errors.keep(source(layers));
-    let (Some(region), Some(server_id), Some(source)) = (region, server_id, source) else { return Err(errors) };
-    let body = Body::Asked(Box::new(Identity { role: settings.role.clone(), region, server_id, source }));
+    let (Some(region), Some(server_id), Some(source)) = (region, server_id, source) else {
+        return Err(errors);
+    };
+    let body =
+        Body::Asked(Box::new(Identity { role: settings.role.clone(), region, server_id, source }));
     Ok(Way::Login(Login::new(settings, &METHOD, body, HINT)))
 }
 
@@ -74,8 +79,10 @@ fn region(layers: &Layers<'_>, settings: &Settings) -> Result<String, Error> {
     match settings.aws_region.as_deref() {
         None => Ok(REGION.to_owned()),
         Some("auto") => aws::region(layers)?.ok_or_else(|| {
-            Error::config("VAULT_AWS_REGION is auto, and the environment has no region")
-                .hint("set AWS_REGION, or VAULT_AWS_REGION to the region that the mount is configured with")
+            Error::config("VAULT_AWS_REGION is auto, and the environment has no region").hint(
+                "set AWS_REGION, or VAULT_AWS_REGION to the region that the mount is configured \
+                 with",
+            )
         }),
         Some(region) => aws::checked_region(region, "VAULT_AWS_REGION"),
     }
@@ -109,9 +116,16 @@ impl Identity {
         }
         // Vault takes the host from the URL: among the headers it has no place.
         headers.push(("Host", &host));
-        let request =
-            sigv4::Request { method: "POST", path: "/", query: "", headers: &headers, body: REQUEST.as_bytes() };
-        for (name, value) in sigv4::sign(&request, credentials, Scope { region: &self.region, service: "sts" }, now) {
+        let request = sigv4::Request {
+            method: "POST",
+            path: "/",
+            query: "",
+            headers: &headers,
+            body: REQUEST.as_bytes(),
+        };
+        for (name, value) in
+            sigv4::sign(&request, credentials, Scope { region: &self.region, service: "sts" }, now)
+        {
             put(&mut all, name, value.expose_text().unwrap_or_default());
         }
         let mut body = Map::new();

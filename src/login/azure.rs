@@ -1,4 +1,5 @@
-//! `azure`: the token of a managed identity, and which machine it is, from Azure's instance metadata service.
+//! `azure`: the token of a managed identity, and which machine it is, from Azure's instance
+//! metadata service.
 
 use reqwest::{Method as Http, Url};
 use serde_json::{Map, Value};
@@ -18,8 +19,9 @@ pub(super) const METHOD: Method = Method {
     prepare,
 };
 
-const HINT: &str = "does the role allow this identity, its subscription and resource group, and is VAULT_AZURE_RESOURCE the \
-    resource of the mount's configuration? The mount may be another (VAULT_AUTH_MOUNT)";
+const HINT: &str = "does the role allow this identity, its subscription and resource group, and \
+                    is VAULT_AZURE_RESOURCE the resource of the mount's configuration? The mount \
+                    may be another (VAULT_AUTH_MOUNT)";
 const HOST: &str = "AZURE_POD_IDENTITY_AUTHORITY_HOST";
 /// The address of the service on every machine of Azure's.
 const SERVER: &str = "http://169.254.169.254";
@@ -27,7 +29,8 @@ const SERVER: &str = "http://169.254.169.254";
 const RESOURCE: &str = "https://management.azure.com/";
 const TOKEN: &str = "the token of the managed identity, from Azure's instance metadata service";
 const MACHINE: &str = "which machine this is, from Azure's instance metadata service";
-const NOT_REACHED: &str = "does this run on a virtual machine of Azure's, and may the container reach 169.254.169.254?";
+const NOT_REACHED: &str =
+    "does this run on a virtual machine of Azure's, and may the container reach 169.254.169.254?";
 
 /// <https://learn.microsoft.com/azure/virtual-machines/instance-metadata-service>
 #[derive(Debug)]
@@ -45,7 +48,8 @@ fn prepare(layers: &Layers<'_>, settings: &Settings) -> Result<Way, Errors> {
     // One of several identities, as Azure's own libraries are told of it.
     query.extend(layers.text_of_platform("AZURE_CLIENT_ID").map(|id| ("client_id", id)));
     let token = url(server, "metadata/identity/oauth2/token", &query)?;
-    let machine = url(server, "metadata/instance", &[("api-version", "2021-02-01"), ("format", "json")])?;
+    let machine =
+        url(server, "metadata/instance", &[("api-version", "2021-02-01"), ("format", "json")])?;
     let body = Body::Asked(Box::new(Identity { role, token, machine }));
     Ok(Way::Login(Login::new(settings, &METHOD, body, HINT)))
 }
@@ -68,7 +72,13 @@ impl Ask for Identity {
 
 fn get(web: &Web<'_>, url: &Url, what: &str) -> Result<Page, Error> {
     let headers = vec![("Metadata", "true".into())];
-    web.ask(&metadata::Ask { headers, is_later, what, hint: NOT_REACHED, ..metadata::Ask::new(Http::GET, url.clone()) })
+    web.ask(&metadata::Ask {
+        headers,
+        is_later,
+        what,
+        hint: NOT_REACHED,
+        ..metadata::Ask::new(Http::GET, url.clone())
+    })
 }
 
 /// The service answers so while it is being updated, or is not ready yet.
@@ -78,13 +88,18 @@ fn is_later(page: &Page) -> bool {
 
 fn token(page: &Page) -> Result<Secret, Error> {
     if !page.is_success() {
-        return Err(page
-            .refused(TOKEN, &page.words())
-            .hint("has the machine a managed identity? With several of them AZURE_CLIENT_ID says which"));
+        return Err(page.refused(TOKEN, &page.words()).hint(
+            "has the machine a managed identity? With several of them AZURE_CLIENT_ID says which",
+        ));
     }
     let answer = answer(page);
-    let token = answer.get("access_token").and_then(Value::as_str).and_then(|token| metadata::token(&token.into()));
-    token.ok_or_else(|| Error::new(Code::Protocol, format!("{TOKEN}: no access_token in the answer")))
+    let token = answer
+        .get("access_token")
+        .and_then(Value::as_str)
+        .and_then(|token| metadata::token(&token.into()));
+    token.ok_or_else(|| {
+        Error::new(Code::Protocol, format!("{TOKEN}: no access_token in the answer"))
+    })
 }
 
 /// What Vault compares with the token: a machine of a scale set goes by the set's name.
@@ -93,8 +108,11 @@ fn machine(page: &Page) -> Result<Map<String, Value>, Error> {
         return Err(page.refused(MACHINE, &page.words()).hint(NOT_REACHED));
     }
     let answer = answer(page);
-    let field = |name: &str| answer.get("compute")?.get(name)?.as_str().filter(|text| !text.is_empty());
-    let name = field("vmScaleSetName").map(|name| ("vmss_name", name)).or_else(|| Some(("vm_name", field("name")?)));
+    let field =
+        |name: &str| answer.get("compute")?.get(name)?.as_str().filter(|text| !text.is_empty());
+    let name = field("vmScaleSetName")
+        .map(|name| ("vmss_name", name))
+        .or_else(|| Some(("vm_name", field("name")?)));
     let (Some(subscription), Some(group), Some((kind, name))) =
         (field("subscriptionId"), field("resourceGroupName"), name)
     else {
@@ -102,7 +120,9 @@ fn machine(page: &Page) -> Result<Map<String, Value>, Error> {
         return Err(Error::new(Code::Protocol, format!("{MACHINE}: {without}")).hint(NOT_REACHED));
     };
     let mut fields = Map::new();
-    for (name, text) in [("subscription_id", subscription), ("resource_group_name", group), (kind, name)] {
+    for (name, text) in
+        [("subscription_id", subscription), ("resource_group_name", group), (kind, name)]
+    {
         fields.insert(name.to_owned(), text.into());
     }
     Ok(fields)

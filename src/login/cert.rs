@@ -10,13 +10,15 @@ use crate::settings::layers::Layers;
 
 pub(super) const METHOD: Method = Method {
     name: "cert",
-    needs: "VAULT_CLIENT_CERT and VAULT_CLIENT_KEY, and an https address; VAULT_ROLE names one certificate role",
+    needs: "VAULT_CLIENT_CERT and VAULT_CLIENT_KEY, and an https address; VAULT_ROLE names one \
+            certificate role",
     reads: &["VAULT_CLIENT_CERT", "VAULT_CLIENT_KEY", "VAULT_ROLE", "VAULT_AUTH_MOUNT"],
     prepare,
 };
 
-const HINT: &str = "is the client certificate signed by an authority of a certificate role, and allowed by it? TLS must \
-    end at Vault itself, not at a load balancer. The mount may be another (VAULT_AUTH_MOUNT)";
+const HINT: &str = "is the client certificate signed by an authority of a certificate role, and \
+                    allowed by it? TLS must end at Vault itself, not at a load balancer. The \
+                    mount may be another (VAULT_AUTH_MOUNT)";
 
 fn prepare(_layers: &Layers<'_>, settings: &Settings) -> Result<Way, Errors> {
     if settings.tls.client.is_none() {

@@ -18,13 +18,14 @@ pub(super) const METHOD: Method = Method {
     prepare,
 };
 
-const HINT: &str = "does the role (type gce) allow this service account, project, zone and instance? The mount may be \
-    another (VAULT_AUTH_MOUNT)";
+const HINT: &str = "does the role (type gce) allow this service account, project, zone and \
+                    instance? The mount may be another (VAULT_AUTH_MOUNT)";
 /// The name of the metadata server, which every instance knows; GKE's answers by it too.
 const SERVER: &str = "metadata.google.internal";
 const HOST: &str = "GCE_METADATA_HOST";
 const WHAT: &str = "the identity token of this machine, from Google's metadata server";
-const NOT_REACHED: &str = "does this run on Google Cloud? GCE_METADATA_HOST names another host for its metadata server";
+const NOT_REACHED: &str =
+    "does this run on Google Cloud? GCE_METADATA_HOST names another host for its metadata server";
 /// Whoever asks must send it, and it tells Google's server from any other.
 const FLAVOR: (&str, &str) = ("Metadata-Flavor", "Google");
 
@@ -50,14 +51,21 @@ fn url(host: &str, role: &str) -> Result<Url, Error> {
         return Err(Error::config(format!("{HOST}: not a host, or a host and a port")));
     }
     url.set_path("computeMetadata/v1/instance/service-accounts/default/identity");
-    Ok(metadata::with_query(url, &[("audience", &format!("http://vault/{role}")), ("format", "full")]))
+    Ok(metadata::with_query(
+        url,
+        &[("audience", &format!("http://vault/{role}")), ("format", "full")],
+    ))
 }
 
 impl Ask for Identity {
     fn body(&self, client: &Client) -> Result<Secret, Error> {
         let headers = vec![(FLAVOR.0, FLAVOR.1.into())];
-        let ask =
-            metadata::Ask { headers, what: WHAT, hint: NOT_REACHED, ..metadata::Ask::new(Http::GET, self.url.clone()) };
+        let ask = metadata::Ask {
+            headers,
+            what: WHAT,
+            hint: NOT_REACHED,
+            ..metadata::Ask::new(Http::GET, self.url.clone())
+        };
         let page = Web::to(&client.patience, &Route::Direct, &self.url)?.ask(&ask)?;
         let jwt = token(&page)?;
         client.redactor().add(&jwt);
@@ -67,14 +75,17 @@ impl Ask for Identity {
 
 fn token(page: &Page) -> Result<Secret, Error> {
     if !is_google(page) {
-        return Err(Error::new(Code::Protocol, format!("{WHAT}: another server has answered")).hint(NOT_REACHED));
+        return Err(Error::new(Code::Protocol, format!("{WHAT}: another server has answered"))
+            .hint(NOT_REACHED));
     }
     if !page.is_success() {
-        return Err(page
-            .refused(WHAT, &page.words())
-            .hint("has the instance, or the pod's Kubernetes service account, a service account of Google's?"));
+        return Err(page.refused(WHAT, &page.words()).hint(
+            "has the instance, or the pod's Kubernetes service account, a service account of \
+             Google's?",
+        ));
     }
-    metadata::token(&page.body).ok_or_else(|| Error::new(Code::Protocol, format!("{WHAT}: no token in the answer")))
+    metadata::token(&page.body)
+        .ok_or_else(|| Error::new(Code::Protocol, format!("{WHAT}: no token in the answer")))
 }
 
 /// The server of GKE sends the header only with what it gives: a refusal has its name in the text.
@@ -100,7 +111,10 @@ mod tests {
         let url = url("127.0.0.1:1", "a b/c&x=1").expect("a URL");
         let query: Vec<_> = url.query_pairs().collect();
         assert_eq!(query.len(), 2);
-        assert_eq!((query[0].0.as_ref(), query[0].1.as_ref()), ("audience", "http://vault/a b/c&x=1"));
+        assert_eq!(
+            (query[0].0.as_ref(), query[0].1.as_ref()),
+            ("audience", "http://vault/a b/c&x=1")
+        );
         for host in ["a b", "", "a/b", "u@a", "a?b", "a#b", "http://a"] {
             assert!(super::url(host, "r").is_err(), "{host}");
         }

@@ -16,8 +16,8 @@ pub(super) const METHOD: Method = Method {
     prepare,
 };
 
-const HINT: &str = "do issuer, audience, subject and claims of the JWT fit the role, and has it not expired? The mount may \
-    be another (VAULT_AUTH_MOUNT)";
+const HINT: &str = "do issuer, audience, subject and claims of the JWT fit the role, and has it \
+                    not expired? The mount may be another (VAULT_AUTH_MOUNT)";
 
 /// A JWT for a method that takes one.
 pub(super) struct Presented {
@@ -28,7 +28,9 @@ pub(super) struct Presented {
 }
 
 fn prepare(layers: &Layers<'_>, settings: &Settings) -> Result<Way, Errors> {
-    let jwt = Located::find(layers, &credentials::JWT)?.ok_or_else(|| incomplete(&METHOD, "JWT"))?.load()?;
+    let jwt = Located::find(layers, &credentials::JWT)?
+        .ok_or_else(|| incomplete(&METHOD, "JWT"))?
+        .load()?;
     let role = settings.role.clone();
     Ok(Way::Login(login(settings, Presented { method: &METHOD, role, jwt, hint: HINT })?))
 }

@@ -14,21 +14,25 @@ const TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
 
 pub(super) const METHOD: Method = Method {
     name: "kubernetes",
-    needs: "VAULT_ROLE and the service account's token: in /var/run/secrets/kubernetes.io/serviceaccount/token, or \
-        VAULT_JWT[_FILE]",
+    needs: "VAULT_ROLE and the service account's token: in \
+            /var/run/secrets/kubernetes.io/serviceaccount/token, or VAULT_JWT[_FILE]",
     reads: &["VAULT_ROLE", "VAULT_JWT", "VAULT_JWT_FILE", "VAULT_AUTH_MOUNT"],
     prepare,
 };
 
-const HINT: &str = "does the role allow this service account, its namespace and the token's audience, and may Vault ask \
-    the cluster about it (TokenReview)? The mount may be another (VAULT_AUTH_MOUNT)";
+const HINT: &str = "does the role allow this service account, its namespace and the token's \
+                    audience, and may Vault ask the cluster about it (TokenReview)? The mount may \
+                    be another (VAULT_AUTH_MOUNT)";
 
 fn prepare(layers: &Layers<'_>, settings: &Settings) -> Result<Way, Errors> {
     let mut errors = Errors::default();
     let role = errors.keep(role(&METHOD, settings));
     let jwt = errors.keep(jwt(layers, settings));
     let (Some(role), Some(jwt)) = (role, jwt) else { return Err(errors) };
-    Ok(Way::Login(login(settings, Presented { method: &METHOD, role: Some(role), jwt, hint: HINT })?))
+    Ok(Way::Login(login(
+        settings,
+        Presented { method: &METHOD, role: Some(role), jwt, hint: HINT },
+    )?))
 }
 
 /// Read at each start: the kubelet renews the file.

@@ -9,5 +9,6 @@ pub(super) const METHOD: Method = Method {
     prepare: |layers, settings| userpass::prepare(&METHOD, HINT, layers, settings),
 };
 
-const HINT: &str = "are user name and password right, and does Vault reach the directory? Five wrong passwords lock the \
-    user for 15 minutes; the mount may be another (VAULT_AUTH_MOUNT)";
+const HINT: &str = "are user name and password right, and does Vault reach the directory? Five \
+                    wrong passwords lock the user for 15 minutes; the mount may be another \
+                    (VAULT_AUTH_MOUNT)";

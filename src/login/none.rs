@@ -16,14 +16,22 @@ fn prepare(_layers: &Layers<'_>, settings: &Settings) -> Result<Way, Errors> {
     let mut errors = Errors::default();
     if settings.hand_on.is_some() {
         errors.0.push(
-            Error::config("the application asks for the token of the login (vault:login), and the auth method is none")
-                .hint("there is no login: let the application ask the Agent or Proxy itself, or log in"),
+            Error::config(
+                "the application asks for the token of the login (vault:login), and the auth \
+                 method is none",
+            )
+            .hint(
+                "there is no login: let the application ask the Agent or Proxy itself, or log in",
+            ),
         );
     }
     if settings.revoke == Revoke::Always {
         errors.0.push(
             Error::config("the auth method is none, and --revoke (VAULT_REVOKE_TOKEN) is true")
-                .hint("the token is that of the Agent or Proxy, which others use too: leave --revoke out"),
+                .hint(
+                    "the token is that of the Agent or Proxy, which others use too: leave \
+                     --revoke out",
+                ),
         );
     }
     errors.or(Way::Added)

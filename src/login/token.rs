@@ -28,6 +28,7 @@ fn prepare(layers: &Layers<'_>, _settings: &Settings) -> Result<Way, Errors> {
 fn from_home(layers: &Layers<'_>) -> Result<Loaded, Error> {
     let home = layers.environment.iter().find(|variable| variable.name == "HOME");
     let home = home.and_then(|home| home.value.expose_text()).filter(|home| !home.is_empty());
-    let loaded = home.map_or(Ok(None), |home| credentials::usual_file(&Path::new(home).join(".vault-token")))?;
+    let loaded = home
+        .map_or(Ok(None), |home| credentials::usual_file(&Path::new(home).join(".vault-token")))?;
     loaded.ok_or_else(|| incomplete(&METHOD, "token"))
 }

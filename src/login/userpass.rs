@@ -17,8 +17,8 @@ pub(super) const METHOD: Method = Method {
     prepare: |layers, settings| prepare(&METHOD, HINT, layers, settings),
 };
 
-const HINT: &str = "are user name and password right? Five wrong passwords lock the user for 15 minutes; the mount may \
-    be another (VAULT_AUTH_MOUNT)";
+const HINT: &str = "are user name and password right? Five wrong passwords lock the user for 15 \
+                    minutes; the mount may be another (VAULT_AUTH_MOUNT)";
 
 /// A login with a user's name in the path, as LDAP has it too.
 pub(super) fn prepare(
@@ -30,15 +30,17 @@ pub(super) fn prepare(
     let mut errors = Errors::default();
     let user = errors.keep(user(method, settings));
     let password = errors.keep(password(method, layers));
-    let (Some(user), Some(Loaded { value, file, .. })) = (user, password) else { return Err(errors) };
+    let (Some(user), Some(Loaded { value, file, .. })) = (user, password) else {
+        return Err(errors);
+    };
     let body = Body::Ready(Secret::from(json!({ "password": value.expose_text() }).to_string()));
     let login = Login::new(settings, method, body, hint);
     let (endpoint, files) = (format!("{}/{user}", login.endpoint), file.into_iter().collect());
     Ok(Way::Login(Login { endpoint, credentials: vec![value], files, ..login }))
 }
 
-/// The name as one segment of a path: a URL parser takes dots for a way up, however they are written, and Vault has no
-/// path with a control character.
+/// The name as one segment of a path: a URL parser takes dots for a way up, however they are
+/// written, and Vault has no path with a control character.
 fn user(method: &Method, settings: &Settings) -> Result<String, Error> {
     match settings.username.as_deref() {
         None => Err(incomplete(method, "user name")),
@@ -50,7 +52,8 @@ fn user(method: &Method, settings: &Settings) -> Result<String, Error> {
 }
 
 fn password(method: &Method, layers: &Layers<'_>) -> Result<Loaded, Error> {
-    let found = Located::find(layers, &credentials::PASSWORD)?.ok_or_else(|| incomplete(method, "password"))?;
+    let found = Located::find(layers, &credentials::PASSWORD)?
+        .ok_or_else(|| incomplete(method, "password"))?;
     let loaded = found.load()?;
     check_text(&loaded).map(|()| loaded)
 }

@@ -1,4 +1,5 @@
-//! A secret id that comes wrapped: whether it is what it should be, and taking it out, which can be done once.
+//! A secret id that comes wrapped: whether it is what it should be, and taking it out, which can be
+//! done once.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -8,14 +9,16 @@ use crate::secret::Secret;
 use crate::vault::answer::Answer;
 use crate::vault::client::{Client, Repeat, Request, Space};
 
-const USED: &str = "it was used already, has expired or never was a wrapping token. SECURITY: either somebody else has \
-    unwrapped it, which is an interception, or an earlier start of this container has";
-const MISPLACED: &str = "somebody may have put a token of their own in its place: find out who made it. It was not \
-    unwrapped. If another mount or role is meant, set VAULT_AUTH_MOUNT or VAULT_ROLE";
-const MAYBE_USED: &str = "the wrapping token may be used up now, and its secret id lost with this start: where the \
-    next start says so, give it a new one";
-const EMPTY: &str =
-    "the wrapping token is used up: wrap the answer of the path that makes secret ids, and nothing else";
+const USED: &str = "it was used already, has expired or never was a wrapping token. SECURITY: \
+                    either somebody else has unwrapped it, which is an interception, or an \
+                    earlier start of this container has";
+const MISPLACED: &str = "somebody may have put a token of their own in its place: find out who \
+                         made it. It was not unwrapped. If another mount or role is meant, set \
+                         VAULT_AUTH_MOUNT or VAULT_ROLE";
+const MAYBE_USED: &str = "the wrapping token may be used up now, and its secret id lost with this \
+                          start: where the next start says so, give it a new one";
+const EMPTY: &str = "the wrapping token is used up: wrap the answer of the path that makes secret \
+                     ids, and nothing else";
 
 /// A response-wrapping token that is to hold a secret id.
 #[derive(Debug)]
@@ -27,16 +30,18 @@ pub struct Wrapped {
 }
 
 impl Wrapped {
-    /// A token from the place that the user calls `origin`, for a role of the AppRole mount; any role where there is none.
+    /// A token from the place that the user calls `origin`, for a role of the AppRole mount; any
+    /// role where there is none.
     pub fn new(token: Secret, origin: String, mount: String, role: Option<String>) -> Wrapped {
         Wrapped { token, origin, mount, role }
     }
 
-    /// Looks the token up, which does not use it up, and unwraps it where it was made for a secret id of the role.
+    /// Looks the token up, which does not use it up, and unwraps it where it was made for a secret
+    /// id of the role.
     ///
     /// # Errors
-    /// 77 for a token that was used already or was made at another path, which may be attacks both; 76 where no secret
-    /// id is in it; and what [`Client::send`] fails of.
+    /// 77 for a token that was used already or was made at another path, which may be attacks both;
+    /// 76 where no secret id is in it; and what [`Client::send`] fails of.
     pub fn secret_id(&self, client: &Client) -> Result<Secret, Error> {
         let path = self.look_up(client)?;
         log::debug!("the wrapping token was made at {}", client.redactor().clean(&path));
@@ -48,7 +53,8 @@ impl Wrapped {
         Ok(secret_id)
     }
 
-    /// The path that the token was made at. A token in the header would be used up by this, one in the body is not.
+    /// The path that the token was made at. A token in the header would be used up by this, one in
+    /// the body is not.
     fn look_up(&self, client: &Client) -> Result<String, Error> {
         let what = format!("looking up the wrapping token of {}", self.origin);
         let body = Secret::from(json!({ "token": self.token.expose_text() }).to_string());
@@ -60,8 +66,11 @@ impl Wrapped {
         if !answer.is_success() {
             return Err(self.refused(client, &answer, &what));
         }
-        let path = answer.body.0.pointer("/data/creation_path").and_then(Value::as_str).map(str::to_owned);
-        path.ok_or_else(|| client.placed(protocol("an answer without creation_path"), &what, answer.status))
+        let path =
+            answer.body.0.pointer("/data/creation_path").and_then(Value::as_str).map(str::to_owned);
+        path.ok_or_else(|| {
+            client.placed(protocol("an answer without creation_path"), &what, answer.status)
+        })
     }
 
     fn unwrap(&self, client: &Client) -> Result<Secret, Error> {
@@ -71,15 +80,17 @@ impl Wrapped {
             repeat: Repeat::OnlyIfNotDone,
             ..request("sys/wrapping/unwrap", &what)
         });
-        let answer =
-            answer.map_err(|error| if error.status_is_transient() { error.also(MAYBE_USED) } else { error })?;
+        let answer = answer.map_err(|error| {
+            if error.status_is_transient() { error.also(MAYBE_USED) } else { error }
+        })?;
         if !answer.is_success() {
             return Err(self.used(client, &answer, &what));
         }
         secret_id(&answer.body.0).map_err(|error| client.placed(error, &what, answer.status))
     }
 
-    /// A lookup that was refused: Vault's own words tell whether it is because of the wrapping token.
+    /// A lookup that was refused: Vault's own words tell whether it is because of the wrapping
+    /// token.
     fn refused(&self, client: &Client, answer: &Answer, what: &str) -> Error {
         if answer.words().contains("wrapping token") {
             return self.used(client, answer, what);
@@ -93,9 +104,9 @@ impl Wrapped {
         let message = format!("{}: {USED}", client.refused(answer, what).message);
         let role = self.role.as_deref().unwrap_or("<role>");
         Error::new(Code::Refused, message).hint(format!(
-            "find out which. If it was no earlier start, treat the secret id as stolen: destroy it through its accessor \
-             (auth/{}/role/{role}/secret-id-accessor/destroy) and look for who unwrapped it in the audit log. Give each \
-             start a new wrapping token",
+            "find out which. If it was no earlier start, treat the secret id as stolen: destroy \
+             it through its accessor (auth/{}/role/{role}/secret-id-accessor/destroy) and look \
+             for who unwrapped it in the audit log. Give each start a new wrapping token",
             self.mount
         ))
     }
@@ -104,8 +115,8 @@ impl Wrapped {
         let role = self.role.as_deref().unwrap_or("<any role>");
         let expected = format!("auth/{}/role/{role}/secret-id", self.mount);
         let message = format!(
-            "SECURITY: the wrapping token of {} was not made for a secret id of ours: expected the path {expected}, \
-             found {found}",
+            "SECURITY: the wrapping token of {} was not made for a secret id of ours: expected \
+             the path {expected}, found {found}",
             self.origin
         );
         Error::new(Code::Refused, client.redactor().clean(&message)).hint(MISPLACED)
@@ -120,8 +131,9 @@ fn protocol(message: impl Into<String>) -> Error {
     Error::new(Code::Protocol, message)
 }
 
-/// Whether a token was made where secret ids of the role are made, `auth/<mount>/role/<role>/secret-id`: to the letter,
-/// for whoever can wrap anything at all can do so at other paths.
+/// Whether a token was made where secret ids of the role are made,
+/// `auth/<mount>/role/<role>/secret-id`: to the letter, for whoever can wrap anything at all can do
+/// so at other paths.
 fn is_made_for(path: &str, mount: &str, role: Option<&str>) -> bool {
     let role_in = |path: &str| {
         let rest = path.strip_prefix("auth/")?.strip_prefix(mount)?;
@@ -139,13 +151,20 @@ fn is_made_for(path: &str, mount: &str, role: Option<&str>) -> bool {
 /// # Errors
 /// 76 where there is none.
 pub fn secret_id(body: &Value) -> Result<Secret, Error> {
-    let found = body.pointer("/data/secret_id").and_then(Value::as_str).filter(|text| !text.trim().is_empty());
-    found.map(Secret::from).ok_or_else(|| protocol(format!("no secret_id in it, but {}", content(body))).hint(EMPTY))
+    let found = body
+        .pointer("/data/secret_id")
+        .and_then(Value::as_str)
+        .filter(|text| !text.trim().is_empty());
+    found
+        .map(Secret::from)
+        .ok_or_else(|| protocol(format!("no secret_id in it, but {}", content(body))).hint(EMPTY))
 }
 
 /// What came instead: names only, for the values may be secrets of somebody else.
 fn content(body: &Value) -> String {
-    let names = |value: &Value| value.as_object().map(|object| object.keys().cloned().collect::<Vec<_>>().join(", "));
+    let names = |value: &Value| {
+        value.as_object().map(|object| object.keys().cloned().collect::<Vec<_>>().join(", "))
+    };
     let has = |name| body.get(name).is_some_and(Value::is_object);
     match body.get("data").and_then(names) {
         Some(names) if names.is_empty() => "nothing".to_owned(),
@@ -183,7 +202,11 @@ mod tests {
             ("cubbyhole/app", "approle", false, false),
             ("", "approle", false, false),
         ] {
-            assert_eq!((is_made_for(path, mount, None), is_made_for(path, mount, Some("app"))), (any, app), "{path}");
+            assert_eq!(
+                (is_made_for(path, mount, None), is_made_for(path, mount, Some("app"))),
+                (any, app),
+                "{path}"
+            );
         }
     }
 
@@ -207,7 +230,12 @@ mod tests {
 
     #[test]
     fn debug_shows_no_token() {
-        let wrapped = Wrapped::new("s.token".into(), "VAULT_WRAPPED_SECRET_ID".into(), "approle".into(), None);
+        let wrapped = Wrapped::new(
+            "s.token".into(),
+            "VAULT_WRAPPED_SECRET_ID".into(),
+            "approle".into(),
+            None,
+        );
         let shown = format!("{wrapped:?}");
         assert!(shown.contains("VAULT_WRAPPED_SECRET_ID") && !shown.contains("s.token"), "{shown}");
     }

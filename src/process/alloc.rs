@@ -1,7 +1,8 @@
 //! An allocator that wipes every block before it is freed.
 //!
-//! Values of our own wipe themselves, but copies of a token or a secret also pass through buffers of the HTTP, TLS and
-//! JSON libraries. Wiping whatever is freed gets them all, once their owners are dropped.
+//! Values of our own wipe themselves, but copies of a token or a secret also pass through buffers
+//! of the HTTP, TLS and JSON libraries. Wiping whatever is freed gets them all, once their owners
+//! are dropped.
 #![allow(unsafe_code, reason = "an allocator is unsafe to implement")]
 
 use std::alloc::{GlobalAlloc, Layout};
@@ -10,14 +11,16 @@ use zeroize::optimization_barrier;
 
 /// Wraps an allocator and wipes each block when it is freed.
 ///
-/// `realloc` is the default one on purpose: it takes a new block, copies, and frees the old one through `dealloc`, while
-/// that of a C library may leave the old block behind as it was.
+/// `realloc` is the default one on purpose: it takes a new block, copies, and frees the old one
+/// through `dealloc`, while that of a C library may leave the old block behind as it was.
 pub struct Wiping<A>(pub A);
 
-// SAFETY: every call goes to the wrapped allocator unchanged; `dealloc` writes to the block only while it is still ours.
+// SAFETY: every call goes to the wrapped allocator unchanged; `dealloc` writes to the block only
+// while it is still ours.
 unsafe impl<A: GlobalAlloc> GlobalAlloc for Wiping<A> {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: the caller keeps the contract of `GlobalAlloc::alloc`, which is the wrapped one's too.
+        // SAFETY: the caller keeps the contract of `GlobalAlloc::alloc`, which is the wrapped one's
+        // too.
         unsafe { self.0.alloc(layout) }
     }
 
@@ -27,9 +30,10 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Wiping<A> {
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        // SAFETY: the caller frees a block of `layout.size()` bytes that came from `alloc`, so it is valid for writes and
-        // nobody else uses it; after the write it is initialised, so it may be borrowed as bytes for the barrier, which
-        // keeps the compiler from dropping a write to memory that is about to be freed.
+        // SAFETY: the caller frees a block of `layout.size()` bytes that came from `alloc`, so it
+        // is valid for writes and nobody else uses it; after the write it is initialised,
+        // so it may be borrowed as bytes for the barrier, which keeps the compiler from
+        // dropping a write to memory that is about to be freed.
         unsafe {
             block.write_bytes(0, layout.size());
             optimization_barrier(std::slice::from_raw_parts(block, layout.size()));
@@ -91,7 +95,8 @@ mod tests {
         let wiping = Wiping(Recording(AtomicUsize::new(0)));
         let layout = Layout::from_size_align(100, 8).expect("a layout");
         let block = fill(&wiping, layout);
-        // SAFETY: the block was allocated with `layout`; the new size is not zero; the result has the new size.
+        // SAFETY: the block was allocated with `layout`; the new size is not zero; the result has
+        // the new size.
         unsafe {
             let grown = wiping.realloc(block, layout, 1000);
             assert_eq!(std::slice::from_raw_parts(grown, 100), [0xAA; 100]);

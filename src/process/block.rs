@@ -1,4 +1,5 @@
-//! The initial environment block, in which the kernel put the process's environment: read once, then wiped in part.
+//! The initial environment block, in which the kernel put the process's environment: read once,
+//! then wiped in part.
 #![allow(unsafe_code, reason = "the block can only be reached through the C library's `environ`")]
 
 use std::ffi::CStr;
@@ -17,19 +18,20 @@ pub fn read() -> Vec<Variable> {
     std::env::vars_os().map(|(name, value)| Variable::new(name, value)).collect()
 }
 
-/// Overwrites the values of the variables that `is_ours` names, in place: `/proc/<pid>/environ` shows live memory, and
-/// removing a variable would leave its text there.
+/// Overwrites the values of the variables that `is_ours` names, in place: `/proc/<pid>/environ`
+/// shows live memory, and removing a variable would leave its text there.
 ///
 /// To be called after [`read`], while the process has a single thread.
 pub fn wipe(is_ours: impl Fn(&[u8]) -> bool) {
-    // SAFETY: `environ` is null or an array of pointers that ends with a null pointer; nothing in this program sets
-    // variables, so both array and strings are still those that the kernel made, in writable memory (execve(2)); no other
-    // thread runs that could read them.
+    // SAFETY: `environ` is null or an array of pointers that ends with a null pointer; nothing in
+    // this program sets variables, so both array and strings are still those that the kernel
+    // made, in writable memory (execve(2)); no other thread runs that could read them.
     unsafe { wipe_all(environ, &is_ours) }
 }
 
 /// # Safety
-/// `entry` is null, or the first of an array of strings as [`wipe_value`] takes them, that ends with a null pointer.
+/// `entry` is null, or the first of an array of strings as [`wipe_value`] takes them, that ends
+/// with a null pointer.
 unsafe fn wipe_all(mut entry: *const *mut c_char, is_ours: &impl Fn(&[u8]) -> bool) {
     // SAFETY: the caller's promise. No pointer behind the one that is null is looked at.
     unsafe {
@@ -68,13 +70,17 @@ mod tests {
 
     #[test]
     fn only_the_value_of_a_variable_of_ours_is_wiped() {
-        for (text, left) in
-            [("VAULT_TOKEN=abc", "VAULT_TOKEN="), ("A=abc", "A=abc"), ("VAULT_X", "VAULT_X"), ("VAULT_Y=", "VAULT_Y=")]
-        {
+        for (text, left) in [
+            ("VAULT_TOKEN=abc", "VAULT_TOKEN="),
+            ("A=abc", "A=abc"),
+            ("VAULT_X", "VAULT_X"),
+            ("VAULT_Y=", "VAULT_Y="),
+        ] {
             let mut bytes = [text.as_bytes(), b"\0after"].concat();
             // SAFETY: the string is the test's own, writable, and ends with NUL.
             unsafe { wipe_value(bytes.as_mut_ptr().cast(), &is_ours) };
-            let expected = [left.as_bytes(), &vec![0; text.len() - left.len()], b"\0after"].concat();
+            let expected =
+                [left.as_bytes(), &vec![0; text.len() - left.len()], b"\0after"].concat();
             assert_eq!(bytes, expected, "{text}");
         }
     }
@@ -83,7 +89,8 @@ mod tests {
     fn every_variable_of_a_block_is_looked_at() {
         let mut block = b"VAULT_A=abc\0B=abc\0VAULT_C=abc\0".to_vec();
         let start = block.as_mut_ptr().cast::<c_char>();
-        // SAFETY: each of the strings is inside of the block and ends with NUL; the last pointer is null.
+        // SAFETY: each of the strings is inside of the block and ends with NUL; the last pointer is
+        // null.
         unsafe { wipe_all([start, start.add(12), start.add(18), null_mut()].as_ptr(), &is_ours) };
         assert_eq!(block, b"VAULT_A=\0\0\0\0B=abc\0VAULT_C=\0\0\0\0");
     }

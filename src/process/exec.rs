@@ -18,7 +18,8 @@ use crate::secret::{Secret, Variable};
 /// Where `execvp` searches when there is no PATH (exec(3), as musl and glibc have it).
 const DEFAULT_PATH: &str = "/usr/local/bin:/bin:/usr/bin";
 
-/// Finds the program that `execvp` would run: a name with a slash is a path, any other is searched on `path`.
+/// Finds the program that `execvp` would run: a name with a slash is a path, any other is searched
+/// on `path`.
 ///
 /// # Errors
 /// 127 where there is none, 126 where there is one that cannot run.
@@ -28,12 +29,17 @@ pub fn find(command: &OsStr, path: Option<&OsStr>) -> Result<PathBuf, Error> {
         return check(Path::new(command)).map(|()| command.into()).map_err(|error| error.at(name));
     }
     let mut best = Error::new(Code::NotFound, "not found on the PATH that the application gets");
-    for directory in path.unwrap_or(OsStr::new(DEFAULT_PATH)).as_bytes().split(|&byte| byte == b':') {
+    for directory in path.unwrap_or(OsStr::new(DEFAULT_PATH)).as_bytes().split(|&byte| byte == b':')
+    {
         if command.is_empty() {
             break;
         }
         // An empty directory is the working directory (exec(3)).
-        let directory = if directory.is_empty() { Path::new(".") } else { Path::new(OsStr::from_bytes(directory)) };
+        let directory = if directory.is_empty() {
+            Path::new(".")
+        } else {
+            Path::new(OsStr::from_bytes(directory))
+        };
         let program = directory.join(command);
         match check(&program) {
             Ok(()) => return Ok(program),
@@ -48,9 +54,12 @@ fn check(program: &Path) -> Result<(), Error> {
     runnable(program)?;
     match program::of(program) {
         Format::Script(None) | Format::Text => Err(no_format()),
-        Format::Script(Some(interpreter)) => beside("interpreter", &interpreter)
-            .map_err(|error| error.hint("the first line of a script names a program that is in the image")),
-        Format::Program(Some(loader)) => beside("loader", &loader).map_err(|error| error.hint(NO_LOADER)),
+        Format::Script(Some(interpreter)) => beside("interpreter", &interpreter).map_err(|error| {
+            error.hint("the first line of a script names a program that is in the image")
+        }),
+        Format::Program(Some(loader)) => {
+            beside("loader", &loader).map_err(|error| error.hint(NO_LOADER))
+        }
         Format::Program(None) | Format::Unknown => Ok(()),
     }
 }
@@ -64,17 +73,22 @@ fn runnable(program: &Path) -> Result<(), Error> {
     if !found.is_file() {
         return Err(cannot_run(if found.is_dir() { "is a directory" } else { "is not a file" }));
     }
-    access(program, AccessFlags::X_OK).map_err(|error| cannot_run(error.desc()).hint("is it executable (chmod +x)?"))
+    access(program, AccessFlags::X_OK)
+        .map_err(|error| cannot_run(error.desc()).hint("is it executable (chmod +x)?"))
 }
 
 /// The same words with every C library.
 fn in_words(error: &std::io::Error) -> String {
-    error.raw_os_error().map_or_else(|| error.to_string(), |errno| Errno::from_raw(errno).desc().to_owned())
+    error
+        .raw_os_error()
+        .map_or_else(|| error.to_string(), |errno| Errno::from_raw(errno).desc().to_owned())
 }
 
-/// Where what a program needs beside itself is not there, the kernel's errno says that the program is not there.
+/// Where what a program needs beside itself is not there, the kernel's errno says that the program
+/// is not there.
 fn beside(what: &str, needed: &Path) -> Result<(), Error> {
-    runnable(needed).map_err(|error| cannot_run(format!("its {what} {} cannot run: {error}", needed.display())))
+    runnable(needed)
+        .map_err(|error| cannot_run(format!("its {what} {} cannot run: {error}", needed.display())))
 }
 
 const NO_LOADER: &str = "a dynamically linked program needs its loader and libraries in the image";
@@ -99,13 +113,20 @@ impl Image {
     /// Puts an image together.
     ///
     /// # Errors
-    /// 78 for each variable that the kernel would refuse: a NUL byte, a string of more than 32 pages, or all of them
-    /// together above the limit (execve(2)); the message names the variable.
-    pub fn new(program: PathBuf, command: Vec<OsString>, environment: Vec<Variable>) -> Result<Image, Errors> {
+    /// 78 for each variable that the kernel would refuse: a NUL byte, a string of more than 32
+    /// pages, or all of them together above the limit (execve(2)); the message names the
+    /// variable.
+    pub fn new(
+        program: PathBuf,
+        command: Vec<OsString>,
+        environment: Vec<Variable>,
+    ) -> Result<Image, Errors> {
         let mut errors = Errors::default();
         let limits = Limits::of_this_process();
-        let strings =
-            environment.into_iter().filter_map(|variable| errors.keep(entry(variable, limits.string))).collect();
+        let strings = environment
+            .into_iter()
+            .filter_map(|variable| errors.keep(entry(variable, limits.string)))
+            .collect();
         let image = Image {
             program: text(program.into_os_string())?,
             arguments: command.into_iter().map(text).collect::<Result<_, _>>()?,
@@ -115,7 +136,8 @@ impl Image {
         errors.or(image)
     }
 
-    /// Becomes the program: the same process, with nothing of us left in it. Returns only where that failed.
+    /// Becomes the program: the same process, with nothing of us left in it. Returns only where
+    /// that failed.
     pub fn exec(&self) -> Error {
         signals::restore_sigpipe();
         let Err(errno) = execve(&self.program, &self.arguments, &self.environment);
@@ -132,14 +154,21 @@ impl Image {
 
     fn check_total(&self, limit: usize) -> Result<(), Error> {
         let strings = self.arguments.iter().chain(&self.environment).chain([&self.program]);
-        let total: usize = strings.map(|string| string.as_bytes_with_nul().len() + size_of::<usize>()).sum();
+        let total: usize =
+            strings.map(|string| string.as_bytes_with_nul().len() + size_of::<usize>()).sum();
         if total <= limit {
             return Ok(());
         }
         let largest = self.environment.iter().max_by_key(|string| string.as_bytes().len());
         let name = largest.map(|string| name_in(string.as_bytes())).unwrap_or_default();
-        Err(Error::config(format!("the environment and the arguments have {total} bytes, and the kernel takes {limit}; the largest variable is {name}"))
-            .hint("give large values to the application in a file; the limit is a quarter of the stack limit (ulimit -s)"))
+        Err(Error::config(format!(
+            "the environment and the arguments have {total} bytes, and the kernel takes {limit}; \
+             the largest variable is {name}"
+        ))
+        .hint(
+            "give large values to the application in a file; the limit is a quarter of the stack \
+             limit (ulimit -s)",
+        ))
     }
 }
 
@@ -147,14 +176,18 @@ impl Image {
 struct Limits {
     /// One `NAME=value` with its NUL: `MAX_ARG_STRLEN`, 32 pages.
     string: usize,
-    /// All strings and the pointers to them: a quarter of the stack limit, from 32 pages to three quarters of 8 MiB.
+    /// All strings and the pointers to them: a quarter of the stack limit, from 32 pages to three
+    /// quarters of 8 MiB.
     total: usize,
 }
 
 impl Limits {
     fn of_this_process() -> Limits {
-        let page =
-            sysconf(SysconfVar::PAGE_SIZE).ok().flatten().and_then(|size| usize::try_from(size).ok()).unwrap_or(4096);
+        let page = sysconf(SysconfVar::PAGE_SIZE)
+            .ok()
+            .flatten()
+            .and_then(|size| usize::try_from(size).ok())
+            .unwrap_or(4096);
         let stack = getrlimit(Resource::RLIMIT_STACK).map_or(8 << 20, |(soft, _)| soft);
         let quarter = usize::try_from(stack / 4).unwrap_or(usize::MAX);
         Limits { string: 32 * page, total: quarter.clamp(32 * page, 6 << 20) }
@@ -208,21 +241,38 @@ mod tests {
     fn a_value_may_have_as_many_bytes_as_the_kernel_takes_and_not_one_more() {
         let limit = Limits::of_this_process().string;
         assert!(image(vec![Variable::new("A", vec![b'x'; limit - 3])]).is_ok());
-        let error = image(vec![Variable::new("A", vec![b'x'; limit - 2])]).err().expect("too large").0.remove(0);
-        assert!(error.message.starts_with("A: ") && error.message.contains(&(limit - 3).to_string()), "{error}");
+        let error = image(vec![Variable::new("A", vec![b'x'; limit - 2])])
+            .err()
+            .expect("too large")
+            .0
+            .remove(0);
+        assert!(
+            error.message.starts_with("A: ") && error.message.contains(&(limit - 3).to_string()),
+            "{error}"
+        );
     }
 
     #[test]
     fn every_variable_that_cannot_be_passed_is_named() {
-        let errors = image(vec![Variable::new("A", "a\0b"), Variable::new("B", "b"), Variable::new("C", "\0")]);
-        let names: Vec<String> =
-            errors.err().expect("errors").0.into_iter().map(|error| error.message[..2].to_owned()).collect();
+        let errors = image(vec![
+            Variable::new("A", "a\0b"),
+            Variable::new("B", "b"),
+            Variable::new("C", "\0"),
+        ]);
+        let names: Vec<String> = errors
+            .err()
+            .expect("errors")
+            .0
+            .into_iter()
+            .map(|error| error.message[..2].to_owned())
+            .collect();
         assert_eq!(names, ["A:", "C:"]);
     }
 
     #[test]
     fn the_sum_of_all_is_checked_and_the_largest_is_named() {
-        let image = image(vec![Variable::new("SMALL", "x"), Variable::new("LARGE", "xxxxxxxxxx")]).expect("fits");
+        let image = image(vec![Variable::new("SMALL", "x"), Variable::new("LARGE", "xxxxxxxxxx")])
+            .expect("fits");
         let error = image.check_total(40).expect_err("does not fit in 40 bytes");
         assert!(error.message.contains("LARGE") && !error.message.contains("xxx"), "{error}");
     }

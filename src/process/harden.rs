@@ -2,8 +2,9 @@
 
 use nix::sys::prctl::set_dumpable;
 
-/// Makes the process not dumpable (`PR_SET_DUMPABLE`, prctl(2)): no core file, no ptrace, no reading of its memory or
-/// environment in `/proc` by the same user. `execve` undoes it, so the application is as it would be without us.
+/// Makes the process not dumpable (`PR_SET_DUMPABLE`, prctl(2)): no core file, no ptrace, no
+/// reading of its memory or environment in `/proc` by the same user. `execve` undoes it, so the
+/// application is as it would be without us.
 ///
 /// Where it is refused, the start goes on: it is a second line of defence.
 pub fn harden() {

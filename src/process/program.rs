@@ -45,7 +45,8 @@ pub fn of(program: &Path) -> Format {
     }
 }
 
-/// The first word of the line. Only blanks divide words: a carriage return is a part of the name, as it is for the kernel.
+/// The first word of the line. Only blanks divide words: a carriage return is a part of the name,
+/// as it is for the kernel.
 fn interpreter(line: &[u8]) -> Option<PathBuf> {
     let line = line.split(|&byte| byte == b'\n').next()?;
     let word = line.split(|byte| b" \t\0".contains(byte)).find(|word| !word.is_empty())?;
@@ -56,7 +57,8 @@ fn interpreter(line: &[u8]) -> Option<PathBuf> {
 fn loader(file: &File, header: &[u8]) -> Option<PathBuf> {
     const PT_INTERP: u64 = 3;
     let is_native = header.get(4..6)? == [2, 1] && Some(number(header, 18, 2)?) == MACHINE;
-    let (table, size, count) = (number(header, 32, 8)?, number(header, 54, 2)?, number(header, 56, 2)?);
+    let (table, size, count) =
+        (number(header, 32, 8)?, number(header, 54, 2)?, number(header, 56, 2)?);
     let entry = |index| bytes(file, table.checked_add(index * size)?, 56);
     let is_loader = |entry: &Vec<u8>| number(entry, 0, 4) == Some(PT_INTERP);
     let entry = (0..count).filter(|_| is_native).filter_map(entry).find(is_loader)?;
@@ -100,7 +102,9 @@ mod tests {
     #[test]
     fn a_program_names_its_loader_and_a_broken_one_names_none() {
         let own = std::env::current_exe().expect("a program");
-        let Format::Program(Some(loader)) = of(&own) else { return assert_eq!(of(&own), Format::Program(None)) };
+        let Format::Program(Some(loader)) = of(&own) else {
+            return assert_eq!(of(&own), Format::Program(None));
+        };
         assert!(loader.is_absolute() && loader.exists(), "{}", loader.display());
         let whole = std::fs::read(&own).expect("readable");
         let file = tempfile::NamedTempFile::new().expect("a file");

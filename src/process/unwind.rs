@@ -1,8 +1,10 @@
-//! The interface of a stack unwinder (Itanium C++ ABI, "Exception Handling", level I) without one behind it.
+//! The interface of a stack unwinder (Itanium C++ ABI, "Exception Handling", level I) without one
+//! behind it.
 //!
-//! A panic ends the process in its hook, which says where it was: nothing ever goes back up the stack. The standard library
-//! could, so it brings along an unwinder, and a reader of debug information that names each frame. With these functions in
-//! the unwinder's place the optimizer sees that neither is reached.
+//! A panic ends the process in its hook, which says where it was: nothing ever goes back up the
+//! stack. The standard library could, so it brings along an unwinder, and a reader of debug
+//! information that names each frame. With these functions in the unwinder's place the optimizer
+//! sees that neither is reached.
 #![allow(unsafe_code, reason = "the standard library calls these functions by their bare names")]
 
 use std::ffi::{c_int, c_void};

@@ -17,14 +17,16 @@ pub const ROLE_ID: Credential = Credential { variable: "ROLE_ID", file_alias: No
 /// AppRole's secret id.
 pub const SECRET_ID: Credential = Credential { variable: "SECRET_ID", file_alias: None };
 /// A response-wrapping token that holds a secret id.
-pub const WRAPPED_SECRET_ID: Credential = Credential { variable: "WRAPPED_SECRET_ID", file_alias: None };
+pub const WRAPPED_SECRET_ID: Credential =
+    Credential { variable: "WRAPPED_SECRET_ID", file_alias: None };
 /// A JWT, for the methods that take one.
 pub const JWT: Credential = Credential { variable: "JWT", file_alias: None };
 /// A password, for the methods that take one.
 pub const PASSWORD: Credential = Credential { variable: "PASSWORD", file_alias: None };
 
 /// Every credential, for what has to know their names.
-pub const ALL: [&Credential; 6] = [&TOKEN, &ROLE_ID, &SECRET_ID, &WRAPPED_SECRET_ID, &JWT, &PASSWORD];
+pub const ALL: [&Credential; 6] =
+    [&TOKEN, &ROLE_ID, &SECRET_ID, &WRAPPED_SECRET_ID, &JWT, &PASSWORD];
 
 /// The largest file that is read; a JWT of a cloud has a few thousand bytes.
 const LIMIT: u64 = 1 << 20;
@@ -67,9 +69,11 @@ impl Located {
     /// 78 for a file that cannot be read or is empty.
     pub fn load(&self) -> Result<Loaded, Error> {
         match &self.found {
-            Found::Value(found) => {
-                Ok(Loaded { value: found.value.trimmed(), origin: found.origin.clone(), file: None })
-            }
+            Found::Value(found) => Ok(Loaded {
+                value: found.value.trimmed(),
+                origin: found.origin.clone(),
+                file: None,
+            }),
             Found::File(found) => {
                 let file = PathBuf::from(found.text()?);
                 let origin = format!("{} ({})", file.display(), found.origin);
@@ -79,8 +83,8 @@ impl Located {
     }
 }
 
-/// A credential in the file where others keep it, if that is there: `~/.vault-token`, the token of a service account. It
-/// is not ours to remove.
+/// A credential in the file where others keep it, if that is there: `~/.vault-token`, the token of
+/// a service account. It is not ours to remove.
 ///
 /// # Errors
 /// 78 for a file that is there but cannot be read or is empty.
@@ -96,11 +100,15 @@ pub fn usual_file(file: &Path) -> Result<Option<Loaded>, Error> {
 fn read(file: &Path, origin: &str) -> Result<Secret, Error> {
     let bytes = read_file(file).map_err(|error| error.at(origin))?;
     let value = Secret::from(bytes.trim_ascii().to_vec());
-    if value.is_empty() { Err(Error::config(format!("{origin}: the file is empty"))) } else { Ok(value) }
+    if value.is_empty() {
+        Err(Error::config(format!("{origin}: the file is empty")))
+    } else {
+        Ok(value)
+    }
 }
 
-/// Unlinks the files of credentials that have done their work. What cannot be removed, such as a file of a read-only
-/// mount, only warns.
+/// Unlinks the files of credentials that have done their work. What cannot be removed, such as a
+/// file of a read-only mount, only warns.
 pub fn remove(files: &[PathBuf]) {
     for file in files {
         match std::fs::remove_file(file) {
@@ -128,7 +136,9 @@ fn cannot_read(error: &std::io::Error) -> Error {
     let failure = Error::config(format!("the file cannot be read: {error}"));
     match error.kind() {
         ErrorKind::NotFound => failure.hint("is it mounted into the container, and at this path?"),
-        ErrorKind::PermissionDenied => failure.hint("the user that the container runs as must be able to read it"),
+        ErrorKind::PermissionDenied => {
+            failure.hint("the user that the container runs as must be able to read it")
+        }
         _ => failure,
     }
 }

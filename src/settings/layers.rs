@@ -1,4 +1,5 @@
-//! Where a setting's text comes from: option > environment > env files > nothing, and `BAO_X` before `VAULT_X` (pure).
+//! Where a setting's text comes from: option > environment > env files > nothing, and `BAO_X`
+//! before `VAULT_X` (pure).
 
 use std::ffi::OsStr;
 
@@ -69,16 +70,19 @@ pub struct Layers<'a> {
 }
 
 impl Layers<'_> {
-    /// The texts of a repeatable setting from the highest layer that has any: an option's values one by one, a
-    /// variable's comma list as it is.
+    /// The texts of a repeatable setting from the highest layer that has any: an option's values
+    /// one by one, a variable's comma list as it is.
     pub fn all(&self, setting: &Setting) -> Vec<Sourced> {
         if let Some(option) = setting.option {
-            let texts: Vec<Sourced> = self.options.values(option).map(|value| sourced_option(option, value)).collect();
+            let texts: Vec<Sourced> =
+                self.options.values(option).map(|value| sourced_option(option, value)).collect();
             if !texts.is_empty() {
                 return texts;
             }
         }
-        self.in_variables(|variables, place| first(variables, setting.variables, place)).into_iter().collect()
+        self.in_variables(|variables, place| first(variables, setting.variables, place))
+            .into_iter()
+            .collect()
     }
 
     /// The text of a setting from the highest layer that has it.
@@ -86,7 +90,8 @@ impl Layers<'_> {
         self.all(setting).pop()
     }
 
-    /// The items of a repeatable setting: each value of the option is one, a variable is a comma list of them.
+    /// The items of a repeatable setting: each value of the option is one, a variable is a comma
+    /// list of them.
     ///
     /// # Errors
     /// A variable that is not UTF-8.
@@ -109,13 +114,15 @@ impl Layers<'_> {
     /// 78 where one layer has both the value and the file.
     pub fn credential(&self, credential: &Credential) -> Result<Option<Found>, Error> {
         self.in_variables(|variables, place| {
-            PREFIXES.iter().find_map(|prefix| in_layer(variables, prefix, credential, place).transpose())
+            PREFIXES
+                .iter()
+                .find_map(|prefix| in_layer(variables, prefix, credential, place).transpose())
         })
         .transpose()
     }
 
-    /// The value of a variable as it stands in the environment, or else in the last of the env files that has it; one that
-    /// is empty does not have it.
+    /// The value of a variable as it stands in the environment, or else in the last of the env
+    /// files that has it; one that is empty does not have it.
     pub fn raw(&self, name: &str) -> Option<&Secret> {
         let files = self.files.iter().rev().map(|file| file.variables.as_slice());
         std::iter::once(self.environment)
@@ -124,8 +131,8 @@ impl Layers<'_> {
             .map(|found| &found.value)
     }
 
-    /// A variable that a platform sets, such as `AWS_REGION`. One with a reference in it is yet to be fetched, and for the
-    /// application alone.
+    /// A variable that a platform sets, such as `AWS_REGION`. One with a reference in it is yet to
+    /// be fetched, and for the application alone.
     pub fn of_platform(&self, name: &str) -> Option<&Secret> {
         self.raw(name).filter(|value| !reference::has_reference(value.expose()))
     }
@@ -136,9 +143,15 @@ impl Layers<'_> {
         (!text.is_empty()).then_some(text)
     }
 
-    /// The first answer of `look` to the variables of a layer and the words behind a variable's name for it.
+    /// The first answer of `look` to the variables of a layer and the words behind a variable's
+    /// name for it.
     fn in_variables<T>(&self, look: impl Fn(&[Variable], &str) -> Option<T>) -> Option<T> {
-        let in_files = || self.files.iter().rev().find_map(|file| look(&file.variables, &format!(" in {}", file.name)));
+        let in_files = || {
+            self.files
+                .iter()
+                .rev()
+                .find_map(|file| look(&file.variables, &format!(" in {}", file.name)))
+        };
         look(self.environment, "").or_else(in_files)
     }
 }
@@ -159,19 +172,27 @@ fn sourced_option(option: &str, value: &str) -> Sourced {
 }
 
 fn first(variables: &[Variable], names: &[&str], place: &str) -> Option<Sourced> {
-    let full = names.iter().flat_map(|name| PREFIXES.iter().map(move |prefix| format!("{prefix}{name}")));
+    let full =
+        names.iter().flat_map(|name| PREFIXES.iter().map(move |prefix| format!("{prefix}{name}")));
     full.into_iter().find_map(|name| get(variables, &name, place))
 }
 
-fn in_layer(variables: &[Variable], prefix: &str, wanted: &Credential, place: &str) -> Result<Option<Found>, Error> {
+fn in_layer(
+    variables: &[Variable],
+    prefix: &str,
+    wanted: &Credential,
+    place: &str,
+) -> Result<Option<Found>, Error> {
     let value = get(variables, &format!("{prefix}{}", wanted.variable), place);
     // It asks for a token and is none.
     let value = value.filter(|found| !login_token::is_login(&found.value));
     let file = get(variables, &format!("{prefix}{}_FILE", wanted.variable), place);
     let alias = || get(variables, &format!("{prefix}{}", wanted.file_alias?), place);
     match (value, file.or_else(alias)) {
-        (Some(value), Some(file)) => Err(Error::config(format!("{} and {} are both set", value.origin, file.origin))
-            .hint("they are one setting: unset one of them")),
+        (Some(value), Some(file)) => {
+            Err(Error::config(format!("{} and {} are both set", value.origin, file.origin))
+                .hint("they are one setting: unset one of them"))
+        }
         (Some(value), None) => Ok(Some(Found::Value(value))),
         (None, file) => Ok(file.map(Found::File)),
     }
@@ -203,15 +224,25 @@ mod tests {
         EnvFile { name: name.to_owned(), variables: variables(pairs) }
     }
 
-    fn origin(options: &[(&'static str, &str)], environment: &[(&str, &str)], files: &[EnvFile]) -> Option<String> {
-        let layers = Layers { options: &Options::of(options), environment: &variables(environment), files };
+    fn origin(
+        options: &[(&'static str, &str)],
+        environment: &[(&str, &str)],
+        files: &[EnvFile],
+    ) -> Option<String> {
+        let layers =
+            Layers { options: &Options::of(options), environment: &variables(environment), files };
         layers.one(&ADDR).map(|found| found.origin)
     }
 
     #[test]
     fn a_higher_layer_wins() {
-        let files = [file("a", &[("VAULT_ADDR", "1"), ("VAULT_AGENT_ADDR", "2")]), file("b", &[("VAULT_ADDR", "3")])];
-        let found = |options: &[_], environment: &[_]| origin(options, environment, &files).unwrap_or_default();
+        let files = [
+            file("a", &[("VAULT_ADDR", "1"), ("VAULT_AGENT_ADDR", "2")]),
+            file("b", &[("VAULT_ADDR", "3")]),
+        ];
+        let found = |options: &[_], environment: &[_]| {
+            origin(options, environment, &files).unwrap_or_default()
+        };
         assert_eq!(found(&[("addr", "o")], &[("BAO_ADDR", "e")]), "--addr");
         assert_eq!(found(&[], &[("VAULT_ADDR", "e")]), "VAULT_ADDR");
         assert_eq!(found(&[], &[("VAULT_ADDR", "")]), "VAULT_ADDR in b");
@@ -228,7 +259,8 @@ mod tests {
     }
 
     fn token(environment: &[(&str, &str)], files: &[EnvFile]) -> Result<String, Error> {
-        let layers = Layers { options: &Options::default(), environment: &variables(environment), files };
+        let layers =
+            Layers { options: &Options::default(), environment: &variables(environment), files };
         Ok(match layers.credential(&TOKEN)? {
             Some(Found::Value(found)) => found.origin,
             Some(Found::File(found)) => format!("file of {}", found.origin),
@@ -252,9 +284,15 @@ mod tests {
         let both = [("VAULT_TOKEN", "s3cret"), ("VAULT_TOKEN_FILE", "x")];
         let error = token(&both, &[]).expect_err("an error");
         assert!(
-            error.message.contains("VAULT_TOKEN and VAULT_TOKEN_FILE") && !error.message.contains("s3cret"),
+            error.message.contains("VAULT_TOKEN and VAULT_TOKEN_FILE")
+                && !error.message.contains("s3cret"),
             "{error}"
         );
-        assert!(token(&[], &[file("f", &both)]).expect_err("an error").message.contains("VAULT_TOKEN_FILE in f"));
+        assert!(
+            token(&[], &[file("f", &both)])
+                .expect_err("an error")
+                .message
+                .contains("VAULT_TOKEN_FILE in f")
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! `VAULT_TOKEN=vault:login`: the application talks to Vault itself, with the token of our login (pure).
+//! `VAULT_TOKEN=vault:login`: the application talks to Vault itself, with the token of our login
+//! (pure).
 
 use std::ffi::OsStr;
 
@@ -12,7 +13,8 @@ use crate::settings::layers::{Layers, PREFIXES};
 pub struct HandOn {
     /// `VAULT_TOKEN` or `BAO_TOKEN`.
     token: String,
-    /// Address, namespace and TLS as they are in effect, and what else vault-env leaves in place for a Vault client.
+    /// Address, namespace and TLS as they are in effect, and what else vault-env leaves in place
+    /// for a Vault client.
     pub variables: Vec<Variable>,
 }
 
@@ -41,7 +43,10 @@ pub fn wanted(layers: &Layers<'_>) -> Option<HandOn> {
         let name = format!("{prefix}{name}");
         layers.raw(&name).map(|value| Variable::new(name.clone(), value.clone()))
     });
-    Some(HandOn { token: format!("{prefix}TOKEN"), variables: in_effect.chain(of_clients).collect() })
+    Some(HandOn {
+        token: format!("{prefix}TOKEN"),
+        variables: in_effect.chain(of_clients).collect(),
+    })
 }
 
 impl HandOn {

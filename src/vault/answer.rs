@@ -8,8 +8,13 @@ use crate::error::{Code, Error};
 use crate::http::deadline::shown;
 
 /// What a node says that is not the one to be asked.
-const NOT_READY: [&str; 5] =
-    ["Vault is sealed", NO_LEADER, NO_ACTIVE_NODE, "node is not active", "Vault is in standby mode"];
+const NOT_READY: [&str; 5] = [
+    "Vault is sealed",
+    NO_LEADER,
+    NO_ACTIVE_NODE,
+    "node is not active",
+    "Vault is in standby mode",
+];
 const NO_LEADER: &str = "no active Vault instance found";
 const NO_ACTIVE_NODE: &str = "local node not active but active cluster node not found";
 
@@ -66,7 +71,9 @@ pub struct Raw<'a> {
 pub fn judge(raw: &Raw<'_>) -> Verdict {
     let body = body(raw.bytes);
     match (raw.status, body) {
-        (200..300, Some(body)) => Verdict::Answered(Answer { status: raw.status, body: Body(body) }),
+        (200..300, Some(body)) => {
+            Verdict::Answered(Answer { status: raw.status, body: Body(body) })
+        }
         (200..300, None) => Verdict::Final(not_vaults(raw, "is not JSON")),
         (412 | 429 | 472 | 473 | 503, body) => {
             Verdict::NotDone { error: unavailable(raw, body.as_ref()), wait: wait(raw) }
@@ -81,7 +88,9 @@ pub fn judge(raw: &Raw<'_>) -> Verdict {
         (400..500, Some(body)) if has_errors(&body) => {
             Verdict::Answered(Answer { status: raw.status, body: Body(body) })
         }
-        (400..500, _) => Verdict::Final(not_vaults(raw, "does not have the form of Vault's errors")),
+        (400..500, _) => {
+            Verdict::Final(not_vaults(raw, "does not have the form of Vault's errors"))
+        }
         (500..600, Some(body)) if is_not_ready(&body) => {
             Verdict::NotDone { error: unavailable(raw, Some(&body)), wait: wait(raw) }
         }
@@ -102,11 +111,12 @@ impl Answer {
         words(self.status, Some(&self.body.0))
     }
 
-    /// Whether it is the token that is refused and not what it asked for: a policy's refusal comes as a list of errors, one of
-    /// the token without, or with `invalid token` in it.
+    /// Whether it is the token that is refused and not what it asked for: a policy's refusal comes
+    /// as a list of errors, one of the token without, or with `invalid token` in it.
     pub fn refuses_token(&self) -> bool {
-        let of_token =
-            |text: &&str| *text == "permission denied" || text.contains("invalid token") || *text == "bad token";
+        let of_token = |text: &&str| {
+            *text == "permission denied" || text.contains("invalid token") || *text == "bad token"
+        };
         self.status == 403 && self.errors().iter().any(of_token)
     }
 
@@ -139,21 +149,26 @@ fn has_errors(body: &Value) -> bool {
     body.get("errors").is_some_and(Value::is_array) || body.get("data").is_some()
 }
 
-/// A node that is sealed or on standby has done nothing, whatever status it says so with; 500 is one of them. The texts are
-/// compared to the letter, for one of a method's own is a refusal.
+/// A node that is sealed or on standby has done nothing, whatever status it says so with; 500 is
+/// one of them. The texts are compared to the letter, for one of a method's own is a refusal.
 fn is_not_ready(body: &Value) -> bool {
     texts(body, "errors").iter().any(|text| NOT_READY.contains(text))
 }
 
 /// Just after a KV mount was upgraded to version 2 it answers so for a moment.
 fn is_upgrading(body: &Value) -> bool {
-    texts(body, "errors").iter().any(|text| text.starts_with("Upgrading from non-versioned to versioned data"))
+    texts(body, "errors")
+        .iter()
+        .any(|text| text.starts_with("Upgrading from non-versioned to versioned data"))
 }
 
 fn unavailable(raw: &Raw<'_>, body: Option<&Value>) -> Error {
-    let patience = wait(raw).map(|wait| format!("; it is to be asked again in {}", shown(wait))).unwrap_or_default();
+    let patience = wait(raw)
+        .map(|wait| format!("; it is to be asked again in {}", shown(wait)))
+        .unwrap_or_default();
     let errors = body.map(|body| texts(body, "errors")).unwrap_or_default();
-    Error::new(Code::Unavailable, format!("{}{patience}", words(raw.status, body))).hint(remedy(raw.status, &errors))
+    Error::new(Code::Unavailable, format!("{}{patience}", words(raw.status, body)))
+        .hint(remedy(raw.status, &errors))
 }
 
 /// What to do about a server that is not ready.
@@ -162,11 +177,15 @@ fn remedy(status: u16, errors: &[&str]) -> &'static str {
         412 => "the node has not got yet what another one has: it catches up, or is cut off",
         429 => "it takes fewer starts at once, a higher quota, or a longer --timeout",
         501 => "has Vault been initialized, and is it Vault that answers there?",
-        _ if errors.iter().any(|text| text.contains("sealed")) => "unseal it, or wait for it with a longer --timeout",
+        _ if errors.iter().any(|text| text.contains("sealed")) => {
+            "unseal it, or wait for it with a longer --timeout"
+        }
         _ if errors.iter().any(|text| NOT_READY.contains(text)) => {
             "the cluster elects a leader, or too few of its nodes are up"
         }
-        _ if errors.is_empty() => "a load balancer answers like this where no Vault behind it is ready",
+        _ if errors.is_empty() => {
+            "a load balancer answers like this where no Vault behind it is ready"
+        }
         _ => UNCLEAR,
     }
 }
@@ -177,7 +196,8 @@ fn not_vaults(raw: &Raw<'_>, what: &str) -> Error {
         return error.hint("the server speaks TLS on this port: use https:// in the address");
     }
     error.hint(
-        "is the address that of Vault's API, and is it Vault that answers there, not a load balancer or a login page?",
+        "is the address that of Vault's API, and is it Vault that answers there, not a load \
+         balancer or a login page?",
     )
 }
 
@@ -189,11 +209,15 @@ pub fn not_through_proxy() -> Error {
 
 fn words(status: u16, body: Option<&Value>) -> String {
     let texts = body.map(|body| texts(body, "errors").join("; ")).unwrap_or_default();
-    if texts.is_empty() { format!("status {status}") } else { format!("status {status}: {}", compact(&texts)) }
+    if texts.is_empty() {
+        format!("status {status}")
+    } else {
+        format!("status {status}: {}", compact(&texts))
+    }
 }
 
-/// Go's list of several errors has line breaks and tabs; one line and 500 bytes are enough for a message. It ends between
-/// two words: nobody would know a part of a credential for one.
+/// Go's list of several errors has line breaks and tabs; one line and 500 bytes are enough for a
+/// message. It ends between two words: nobody would know a part of a credential for one.
 pub fn compact(text: &str) -> String {
     const MOST: usize = 500;
     let mut line = String::new();
@@ -209,7 +233,12 @@ pub fn compact(text: &str) -> String {
 }
 
 fn texts<'a>(body: &'a Value, name: &str) -> Vec<&'a str> {
-    body.get(name).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect()
+    body.get(name)
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect()
 }
 
 fn wait(raw: &Raw<'_>) -> Option<Duration> {
@@ -253,7 +282,11 @@ mod tests {
             (407, "<html>", "final 69"),
             (407, errors, "final 69"),
             (400, "Client sent an HTTP request to an HTTPS server.\n", "final 76"),
-            (400, r#"{"errors":["Upgrading from non-versioned to versioned data. This"]}"#, "not done 69"),
+            (
+                400,
+                r#"{"errors":["Upgrading from non-versioned to versioned data. This"]}"#,
+                "not done 69",
+            ),
             (412, errors, "not done 69"),
             (429, errors, "not done 69"),
             (503, r#"{"errors":["Vault is sealed"]}"#, "not done 69"),
@@ -261,7 +294,11 @@ mod tests {
             (500, errors, "unknown 69"),
             (502, "<html>", "unknown 69"),
             (501, errors, "final 69"),
-            (500, r#"{"errors":["local node not active but active cluster node not found"]}"#, "not done 69"),
+            (
+                500,
+                r#"{"errors":["local node not active but active cluster node not found"]}"#,
+                "not done 69",
+            ),
             (500, r#"{"errors":["the user's account is not active"]}"#, "unknown 69"),
             (304, "", "final 76"),
         ] {
@@ -297,7 +334,9 @@ mod tests {
         let text = format!("2 errors occurred:\n\t* a\n\t* {}\n\n", "bbb ".repeat(200));
         let shown = words(403, Some(&serde_json::json!({ "errors": [text] })));
         assert!(
-            shown.starts_with("status 403: 2 errors occurred: * a * bbb") && shown.len() < 600 && !shown.contains('\n')
+            shown.starts_with("status 403: 2 errors occurred: * a * bbb")
+                && shown.len() < 600
+                && !shown.contains('\n')
         );
     }
 

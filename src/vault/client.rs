@@ -1,4 +1,5 @@
-//! One request to Vault: within the deadline, repeated where it may be, with an answer that is Vault's or an error.
+//! One request to Vault: within the deadline, repeated where it may be, with an answer that is
+//! Vault's or an error.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -25,20 +26,23 @@ use crate::vault::answer::{Answer, Raw, Verdict, judge};
 const LIMIT: usize = 4 << 20;
 /// Parallel requests over HTTP/1.1, each on a connection of its own.
 const PARALLEL_HTTP1: usize = 8;
-/// Parallel requests over HTTP/2, all on one connection. Go's servers allow 250; where a server allows fewer, the others
-/// wait for their turn.
+/// Parallel requests over HTTP/2, all on one connection. Go's servers allow 250; where a server
+/// allows fewer, the others wait for their turn.
 const PARALLEL_HTTP2: usize = 128;
 
-const BAD_TOKEN: &str = "the token is wrong, expired, revoked or used up, or not for this address and namespace";
-const ELSEWHERE: &str = "a token is good for its own namespace and those below it, and VAULT_NAMESPACE, that of the \
-    secrets, is not below VAULT_AUTH_NAMESPACE, that of the login";
+const BAD_TOKEN: &str =
+    "the token is wrong, expired, revoked or used up, or not for this address and namespace";
+const ELSEWHERE: &str = "a token is good for its own namespace and those below it, and \
+                         VAULT_NAMESPACE, that of the secrets, is not below VAULT_AUTH_NAMESPACE, \
+                         that of the login";
 
-const NO_TOKEN: &str = "does the Agent or Proxy at the address add its own token (auto_auth, and use_auto_auth_token \
-    in api_proxy), and does a policy of that token allow it?";
+const NO_TOKEN: &str = "does the Agent or Proxy at the address add its own token (auto_auth, and \
+                        use_auto_auth_token in api_proxy), and does a policy of that token allow \
+                        it?";
 
 const NO_DETOUR: &str = "put the address of Vault itself into VAULT_ADDR";
-const REDIRECTED: &str =
-    "a standby redirects to the api_addr of the active node: is it right, and reachable from this container?";
+const REDIRECTED: &str = "a standby redirects to the api_addr of the active node: is it right, \
+                          and reachable from this container?";
 
 /// How Vault says that it has no lease for the last use of a token.
 pub const WITHHELD: &str = "token had one use left, so leased credentials were immediately revoked";
@@ -87,7 +91,8 @@ pub struct Client {
 pub enum Repeat {
     /// It changes nothing: yes.
     Freely,
-    /// A login, a write, a read that makes a lease: only where it was not sent, or Vault said that it was not done.
+    /// A login, a write, a read that makes a lease: only where it was not sent, or Vault said that
+    /// it was not done.
     OnlyIfNotDone,
     /// One try of at most this long, whatever comes.
     Never(Duration),
@@ -126,7 +131,8 @@ pub struct Request<'a> {
 }
 
 impl Request<'_> {
-    /// A request for a path of our own making in the namespace of the secrets, sent again only where it was not done.
+    /// A request for a path of our own making in the namespace of the secrets, sent again only
+    /// where it was not done.
     pub fn new(method: Method, path: impl Into<String>) -> Self {
         let path = path.into();
         let what = path.clone();
@@ -149,7 +155,8 @@ impl Client {
     /// Makes a client; nothing is sent yet.
     ///
     /// # Errors
-    /// 78 for a namespace or a server name that cannot be sent, and what [`Transport::new`] fails of.
+    /// 78 for a namespace or a server name that cannot be sent, and what [`Transport::new`] fails
+    /// of.
     pub fn new(connection: Connection) -> Result<Client, Error> {
         let Connection {
             address,
@@ -164,8 +171,11 @@ impl Client {
         } = connection;
         // Through a proxy the name in the URL is what the proxy connects to.
         let alias = server_name.filter(|_| proxy.is_none() && address.is_https());
-        let namespace = namespace.map(|name| namespace_header(name, "VAULT_NAMESPACE")).transpose()?;
-        let auth_namespace = auth_namespace.map(|name| namespace_header(name, "VAULT_AUTH_NAMESPACE")).transpose()?;
+        let namespace =
+            namespace.map(|name| namespace_header(name, "VAULT_NAMESPACE")).transpose()?;
+        let auth_namespace = auth_namespace
+            .map(|name| namespace_header(name, "VAULT_AUTH_NAMESPACE"))
+            .transpose()?;
         let (target, resolver) = target(&address, alias);
         let (proxy, origin) = proxy.map(|Chosen { proxy, origin }| (proxy, origin)).unzip();
         let transport = Transport::new(tls, resolver, proxy, address.socket())?;
@@ -186,7 +196,8 @@ impl Client {
     /// Sends a request until Vault has answered it.
     ///
     /// # Errors
-    /// 69 where it was not reached or not ready before the deadline, 76 where something else answered.
+    /// 69 where it was not reached or not ready before the deadline, 76 where something else
+    /// answered.
     pub fn send(&self, request: &Request<'_>) -> Result<Answer, Error> {
         self.wait(self.answer(request))
     }
@@ -210,16 +221,19 @@ impl Client {
     /// An answer with a status of 4xx as an error: 66 for 404, else 77.
     pub fn refused(&self, answer: &Answer, what: &str) -> Error {
         let code = if answer.status == 404 { Code::Missing } else { Code::Refused };
-        let error =
-            Error::new(code, self.redactor().clean(&format!("{what}: {} ({})", answer.refusal(), self.address)));
+        let error = Error::new(
+            code,
+            self.redactor().clean(&format!("{what}: {} ({})", answer.refusal(), self.address)),
+        );
         match answer.status {
             403 if self.adds_token => error.hint(NO_TOKEN),
             403 if answer.refuses_token() => error.hint(BAD_TOKEN),
             403 if self.is_elsewhere(what) => error.hint(ELSEWHERE),
             403 => error.hint("no policy of the token allows it"),
-            400 if error.message.contains(WITHHELD) => {
-                error.hint("give the token more uses, or any number: num_uses of a token, token_num_uses of a role")
-            }
+            400 if error.message.contains(WITHHELD) => error.hint(
+                "give the token more uses, or any number: num_uses of a token, token_num_uses of \
+                 a role",
+            ),
             _ => error,
         }
     }
@@ -240,7 +254,8 @@ impl Client {
         text(self.namespace.as_ref())
     }
 
-    /// Whether a path of the secrets is in a namespace that a token of the login's namespace is not good for.
+    /// Whether a path of the secrets is in a namespace that a token of the login's namespace is not
+    /// good for.
     pub fn is_elsewhere(&self, path: &str) -> bool {
         let whole = namespace::whole(self.namespace(), path);
         namespace::below(text(self.auth_namespace.as_ref()), Some(&whole)).is_none()
@@ -251,8 +266,8 @@ impl Client {
         self.is_connected.get()
     }
 
-    /// How many requests are sent at once: few over HTTP/1.1, where each one takes a connection. To be asked after the
-    /// first answer, which tells the protocol.
+    /// How many requests are sent at once: few over HTTP/1.1, where each one takes a connection. To
+    /// be asked after the first answer, which tells the protocol.
     pub fn parallel(&self) -> usize {
         if self.is_http2.get() { PARALLEL_HTTP2 } else { PARALLEL_HTTP1 }
     }
@@ -290,21 +305,27 @@ impl Client {
         log::debug!("{}: redirected to {}", request.what, url.host_str().unwrap_or_default());
         let outcome = match self.exchange(request, url.clone()).await {
             Err(outcome) => outcome,
-            Ok(response) if redirected(&response, url).is_some() => {
-                Outcome::Final(Error::new(Code::Protocol, "redirected more than once").hint(NO_DETOUR))
-            }
+            Ok(response) if redirected(&response, url).is_some() => Outcome::Final(
+                Error::new(Code::Protocol, "redirected more than once").hint(NO_DETOUR),
+            ),
             Ok(response) => self.judged(request, response).await,
         };
-        outcome
-            .map_err(|error| error.at(format!("redirected to {}", url.origin().ascii_serialization())).also(REDIRECTED))
+        outcome.map_err(|error| {
+            error
+                .at(format!("redirected to {}", url.origin().ascii_serialization()))
+                .also(REDIRECTED)
+        })
     }
 
     async fn judged(&self, request: &Request<'_>, response: Response) -> Outcome {
         match judged(request, response).await {
             Outcome::Final(error) if error.code == Code::Config => {
-                let is_logins = request.space == Space::Login && self.auth_namespace != self.namespace;
+                let is_logins =
+                    request.space == Space::Login && self.auth_namespace != self.namespace;
                 let setting = if is_logins { "VAULT_AUTH_NAMESPACE" } else { "VAULT_NAMESPACE" };
-                Outcome::Final(error.hint(format!("is {setting} right? A namespace is like team/web")))
+                Outcome::Final(
+                    error.hint(format!("is {setting} right? A namespace is like team/web")),
+                )
             }
             outcome => outcome,
         }
@@ -316,7 +337,8 @@ impl Client {
         }
         log::trace!("{} /v1/{}", request.method, request.path);
         let prepared = self.prepare(request, url).map_err(Outcome::Final)?;
-        let response = self.transport.send(prepared).await.map_err(|failure| lost(request, failure))?;
+        let response =
+            self.transport.send(prepared).await.map_err(|failure| lost(request, failure))?;
         self.is_connected.set(true);
         self.is_http2.set(response.version() == Version::HTTP_2);
         Ok(response)
@@ -324,7 +346,8 @@ impl Client {
 
     fn prepare(&self, request: &Request<'_>, url: Url) -> Result<RequestBuilder, Error> {
         let limit = if let Repeat::Never(limit) = request.repeat { limit } else { Duration::MAX };
-        let mut builder = self.transport.request(request.method.clone(), url, self.patience.left().min(limit));
+        let mut builder =
+            self.transport.request(request.method.clone(), url, self.patience.left().min(limit));
         builder = builder.header("X-Vault-Request", "true");
         if let Some(token) = request.token {
             builder = builder.header("X-Vault-Token", token_header(token)?);
@@ -338,7 +361,8 @@ impl Client {
             builder = builder.header("X-Vault-Namespace", namespace.clone());
         }
         if let Some(body) = request.body {
-            builder = builder.header("Content-Type", "application/json").body(body.expose().to_vec());
+            builder =
+                builder.header("Content-Type", "application/json").body(body.expose().to_vec());
         }
         Ok(builder)
     }
@@ -346,7 +370,11 @@ impl Client {
 
 async fn judged(request: &Request<'_>, mut response: Response) -> Outcome {
     let status = response.status().as_u16();
-    let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let retry_after = response
+        .headers()
+        .get(RETRY_AFTER)
+        .and_then(|value| value.to_str().ok())
+        .map(str::to_owned);
     let bytes = match body(&mut response, LIMIT).await {
         Ok(Some(bytes)) => bytes,
         Ok(None) => return Outcome::Final(too_large()),
@@ -360,7 +388,8 @@ async fn judged(request: &Request<'_>, mut response: Response) -> Outcome {
     }
 }
 
-/// The address for the URL, with the name that the handshake is to have, and a resolver that still finds the server.
+/// The address for the URL, with the name that the handshake is to have, and a resolver that still
+/// finds the server.
 fn target(address: &Address, alias: Option<String>) -> (Address, Resolver) {
     let renamed = alias.and_then(|alias| Some((address.with_host(&alias)?, alias)));
     match renamed {
@@ -382,10 +411,13 @@ fn redirected(response: &Response, from: &Url) -> Option<Result<Url, Error>> {
     let next = next.filter(|next| matches!(next.scheme(), "http" | "https"));
     Some(match next {
         None => Err(Error::new(Code::Protocol, "a redirect to nowhere").hint(NO_DETOUR)),
-        Some(next) if from.scheme() == "https" && next.scheme() != "https" => {
-            Err(Error::new(Code::Protocol, "a redirect from https to http, which would send the token in clear")
-                .hint("a standby redirects to the api_addr of the active node: it must begin with https://"))
-        }
+        Some(next) if from.scheme() == "https" && next.scheme() != "https" => Err(Error::new(
+            Code::Protocol,
+            "a redirect from https to http, which would send the token in clear",
+        )
+        .hint(
+            "a standby redirects to the api_addr of the active node: it must begin with https://",
+        )),
         Some(next) => Ok(next),
     })
 }
@@ -394,7 +426,10 @@ fn redirected(response: &Response, from: &Url) -> Option<Result<Url, Error>> {
 ///
 /// # Errors
 /// 69 where it did not come whole.
-pub async fn body(response: &mut Response, limit: usize) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
+pub async fn body(
+    response: &mut Response,
+    limit: usize,
+) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
     let expected = response.content_length().and_then(|length| usize::try_from(length).ok());
     let expected = expected.filter(|length| *length <= limit).unwrap_or(4096);
     let mut bytes = Zeroizing::new(Vec::with_capacity(expected));
@@ -409,11 +444,13 @@ pub async fn body(response: &mut Response, limit: usize) -> Result<Option<Zeroiz
 }
 
 fn too_late() -> Error {
-    Error::new(Code::Unavailable, "the time was up before it was sent").hint("a longer --timeout gives it some")
+    Error::new(Code::Unavailable, "the time was up before it was sent")
+        .hint("a longer --timeout gives it some")
 }
 
 fn too_large() -> Error {
-    Error::new(Code::Protocol, "the answer has more than 4 MiB").hint("is it Vault that answers there?")
+    Error::new(Code::Protocol, "the answer has more than 4 MiB")
+        .hint("is it Vault that answers there?")
 }
 
 fn too_slow() -> Error {
@@ -422,15 +459,21 @@ fn too_slow() -> Error {
 }
 
 fn broken_off() -> Error {
-    Error::new(Code::Unavailable, "the answer broke off")
-        .hint("was the server stopped, or does a load balancer, a proxy or a firewall in between end connections?")
+    Error::new(Code::Unavailable, "the answer broke off").hint(
+        "was the server stopped, or does a load balancer, a proxy or a firewall in between end \
+         connections?",
+    )
 }
 
 fn lost(request: &Request<'_>, failure: Failure) -> Outcome {
     if !failure.may_pass {
         return Outcome::Final(failure.error);
     }
-    if failure.was_sent { unknown(request, failure.error) } else { Outcome::Again(failure.error, None) }
+    if failure.was_sent {
+        unknown(request, failure.error)
+    } else {
+        Outcome::Again(failure.error, None)
+    }
 }
 
 /// What to do where it is not known whether the request was done.
@@ -451,7 +494,8 @@ fn token_header(token: &Secret) -> Result<HeaderValue, Error> {
 }
 
 fn namespace_header(namespace: String, setting: &str) -> Result<HeaderValue, Error> {
-    HeaderValue::try_from(namespace).map_err(|_| Error::config(format!("{setting}: characters that no namespace has")))
+    HeaderValue::try_from(namespace)
+        .map_err(|_| Error::config(format!("{setting}: characters that no namespace has")))
 }
 
 fn text(header: Option<&HeaderValue>) -> Option<&str> {

@@ -1,4 +1,5 @@
-//! What an answer brings: a secret's data, how its values become text, and the lease that it hangs on (pure).
+//! What an answer brings: a secret's data, how its values become text, and the lease that it hangs
+//! on (pure).
 
 use std::fmt;
 
@@ -51,8 +52,8 @@ impl Document {
         }
     }
 
-    /// The value of `key` as text: the key of exactly this name, else, where it begins with `/`, what the JSON pointer
-    /// (RFC 6901) finds in nested values.
+    /// The value of `key` as text: the key of exactly this name, else, where it begins with `/`,
+    /// what the JSON pointer (RFC 6901) finds in nested values.
     pub fn get(&self, key: &str) -> Option<Secret> {
         self.0.get(key).or_else(|| self.pointer(key)).map(text)
     }
@@ -68,7 +69,10 @@ impl Document {
     }
 
     fn pointer(&self, pointer: &str) -> Option<&Value> {
-        let mut tokens = pointer.strip_prefix('/')?.split('/').map(|token| token.replace("~1", "/").replace("~0", "~"));
+        let mut tokens = pointer
+            .strip_prefix('/')?
+            .split('/')
+            .map(|token| token.replace("~1", "/").replace("~0", "~"));
         let first = self.0.get(&tokens.next()?)?;
         tokens.try_fold(first, |value, token| match value {
             Value::Object(map) => map.get(&token),
@@ -91,7 +95,8 @@ fn index(token: &str) -> Option<usize> {
     if digits_only && !has_zeros { token.parse().ok() } else { None }
 }
 
-/// A string as it is, a number in its own spelling, `true` and `false`, null as nothing, the rest as compact JSON.
+/// A string as it is, a number in its own spelling, `true` and `false`, null as nothing, the rest
+/// as compact JSON.
 pub fn text(value: &Value) -> Secret {
     match value {
         Value::String(text) => Secret::from(text.as_str()),

@@ -9,7 +9,8 @@ use crate::vault::document::{Document, Found, Lease};
 /// Understands the answer to a read of `version`, 2xx or 404.
 ///
 /// # Errors
-/// 66 for a secret or a version that is not there, 76 for a body without data, 78 for a version of a secret that has none.
+/// 66 for a secret or a version that is not there, 76 for a body without data, 78 for a version of
+/// a secret that has none.
 pub fn understand(answer: Answer, version: Option<u64>) -> Result<Found, Error> {
     if answer.status == 404 {
         return Err(missing(&answer, version));
@@ -23,7 +24,9 @@ pub fn understand(answer: Answer, version: Option<u64>) -> Result<Found, Error> 
     match body.remove("data") {
         Some(Value::Object(data)) if is_kv2(&data) => kv2(data, version, lease),
         Some(Value::Object(_)) if version.is_some() => Err(no_versions()),
-        Some(Value::Object(data)) => Ok(Found { document: Document::new(data), version: None, lease }),
+        Some(Value::Object(data)) => {
+            Ok(Found { document: Document::new(data), version: None, lease })
+        }
         Some(Value::Null) => Err(nothing()),
         Some(_) => Err(not_vaults("the answer has data that is no object")),
         None => Err(not_vaults("the answer has no data")),
@@ -32,23 +35,34 @@ pub fn understand(answer: Answer, version: Option<u64>) -> Result<Found, Error> 
 
 /// A version of what keeps none.
 pub fn no_versions() -> Error {
-    Error::config("a version of a secret that has no versions").hint("only KV v2 keeps versions; leave #version out")
+    Error::config("a version of a secret that has no versions")
+        .hint("only KV v2 keeps versions; leave #version out")
 }
 
-/// `data` is exactly `data` and `metadata` with a `version`: a KV v1 secret may well have a field called `data`.
+/// `data` is exactly `data` and `metadata` with a `version`: a KV v1 secret may well have a field
+/// called `data`.
 fn is_kv2(data: &Map<String, Value>) -> bool {
-    let has_version = data.get("metadata").and_then(|metadata| metadata.get("version")).is_some_and(Value::is_number);
+    let has_version = data
+        .get("metadata")
+        .and_then(|metadata| metadata.get("version"))
+        .is_some_and(Value::is_number);
     data.len() == 2 && data.contains_key("data") && has_version
 }
 
-fn kv2(mut data: Map<String, Value>, version: Option<u64>, lease: Option<Lease>) -> Result<Found, Error> {
+fn kv2(
+    mut data: Map<String, Value>,
+    version: Option<u64>,
+    lease: Option<Lease>,
+) -> Result<Found, Error> {
     let metadata = data.remove("metadata").unwrap_or_default();
     let got = metadata.get("version").and_then(Value::as_u64);
     match data.remove("data") {
         Some(Value::Object(_)) if version.is_some() && version != got => {
             Err(not_vaults("the answer has another version than was asked for"))
         }
-        Some(Value::Object(document)) => Ok(Found { document: Document::new(document), version: got, lease }),
+        Some(Value::Object(document)) => {
+            Ok(Found { document: Document::new(document), version: got, lease })
+        }
         _ => Err(gone(&metadata)),
     }
 }
@@ -70,13 +84,16 @@ fn missing(answer: &Answer, version: Option<u64>) -> Error {
     }
     let words = answer.words();
     if words.contains(ROUTE_WITH_V1) {
-        return Error::new(Code::Missing, words).hint("leave v1/ out of the path, and out of VAULT_ADDR");
+        return Error::new(Code::Missing, words)
+            .hint("leave v1/ out of the path, and out of VAULT_ADDR");
     }
     if !words.is_empty() {
         return Error::new(Code::Missing, words).hint("is the secrets engine mounted there?");
     }
     match version {
-        Some(version) => Error::new(Code::Missing, format!("no version {version} of a secret there")),
+        Some(version) => {
+            Error::new(Code::Missing, format!("no version {version} of a secret there"))
+        }
         None => Error::new(Code::Missing, "no secret there"),
     }
 }
@@ -94,7 +111,8 @@ fn gone(metadata: &Value) -> Error {
 }
 
 fn not_vaults(what: &str) -> Error {
-    Error::new(Code::Protocol, what).hint("is the address that of Vault's API, and is it Vault that answers there?")
+    Error::new(Code::Protocol, what)
+        .hint("is the address that of Vault's API, and is it Vault that answers there?")
 }
 
 fn nothing() -> Error {
@@ -152,10 +170,10 @@ mod tests {
     #[test]
     fn what_is_not_there_is_missing() {
         let deleted = json!({"data": {"data": null, "metadata": {"version": 3, "deletion_time": "2026-01-01T00:00:00Z", "destroyed": false}}});
-        let destroyed =
-            json!({"data": {"data": null, "metadata": {"version": 3, "deletion_time": "", "destroyed": true}}});
+        let destroyed = json!({"data": {"data": null, "metadata": {"version": 3, "deletion_time": "", "destroyed": true}}});
         let forgot = json!({"data": null, "warnings": ["Invalid path for a versioned K/V secrets engine. See"]});
-        let with_v1 = json!({"errors": ["no handler for route \"v1/secret/x\". route entry not found."]});
+        let with_v1 =
+            json!({"errors": ["no handler for route \"v1/secret/x\". route entry not found."]});
         let unmounted = json!({"errors": ["no handler for route \"x/y\". route entry not found."]});
         for (status, body, version, part) in [
             (404, deleted.clone(), None, "version 3 was deleted at 2026-01-01T00:00:00Z"),
@@ -195,12 +213,16 @@ mod tests {
 
     #[test]
     fn a_lease_is_one_with_an_id() {
-        let body =
-            json!({"data": {"k": "v"}, "lease_id": "database/creds/r/x", "lease_duration": 60, "renewable": true});
+        let body = json!({"data": {"k": "v"}, "lease_id": "database/creds/r/x", "lease_duration": 60, "renewable": true});
         let lease = read(200, body, None).expect("found").lease.expect("a lease");
-        assert_eq!((lease.id.as_str(), lease.duration, lease.renewable), ("database/creds/r/x", 60, true));
         assert_eq!(
-            read(200, json!({"data": {}, "lease_id": "", "lease_duration": 60}), None).expect("found").lease,
+            (lease.id.as_str(), lease.duration, lease.renewable),
+            ("database/creds/r/x", 60, true)
+        );
+        assert_eq!(
+            read(200, json!({"data": {}, "lease_id": "", "lease_duration": 60}), None)
+                .expect("found")
+                .lease,
             None
         );
     }

@@ -12,8 +12,9 @@ use crate::vault::client::{Client, Repeat, Request, Space};
 /// One try of at most this: the time is for the secrets.
 const LIMIT: Duration = Duration::from_secs(2);
 
-/// Learns how long the token of a session lasts, and points out one that is too good for a container: a root token, one
-/// that never expires. A policy may well refuse the question, so a failure says nothing.
+/// Learns how long the token of a session lasts, and points out one that is too good for a
+/// container: a root token, one that never expires. A policy may well refuse the question, so a
+/// failure says nothing.
 pub fn look_up(client: &Client, session: &mut Session) {
     let what = "auth/token/lookup-self";
     let answer = client.send(&Request {
@@ -28,7 +29,8 @@ pub fn look_up(client: &Client, session: &mut Session) {
     }
 }
 
-/// Takes what an answer says of the token into the session, and warns of a token that is worth too much.
+/// Takes what an answer says of the token into the session, and warns of a token that is worth too
+/// much.
 pub fn understand(body: &Value, session: &mut Session) {
     let Some(data) = body.get("data") else { return };
     let ttl = data.get("ttl").and_then(Value::as_u64).filter(|ttl| *ttl > 0);

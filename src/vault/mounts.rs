@@ -1,4 +1,5 @@
-//! Which version a KV mount has, and so what is to be read for a path that the user wrote without `data`.
+//! Which version a KV mount has, and so what is to be read for a path that the user wrote without
+//! `data`.
 
 use std::collections::HashSet;
 
@@ -60,7 +61,8 @@ pub struct Mount {
     engine: Engine,
 }
 
-/// What is read for each path: those with a `data` segment, and all where the version is set, without asking.
+/// What is read for each path: those with a `data` segment, and all where the version is set,
+/// without asking.
 ///
 /// # Errors
 /// 69 or 76 where Vault could not be asked; a refusal is none.
@@ -70,18 +72,28 @@ pub fn resolve(
     questions: &[Question<'_>],
     version: Option<KvVersion>,
 ) -> Result<Vec<Target>, Error> {
-    let needs_mounts = version.is_none() && questions.iter().any(|question| !question.is_as_written());
-    let mut mounts = if needs_mounts { list(client, token)?.unwrap_or_default() } else { Vec::new() };
+    let needs_mounts =
+        version.is_none() && questions.iter().any(|question| !question.is_as_written());
+    let mut mounts =
+        if needs_mounts { list(client, token)?.unwrap_or_default() } else { Vec::new() };
     let told = questions.iter().map(|question| offline(*question, version));
-    let asked =
-        questions.iter().zip(told.clone()).filter(|(_, told)| told.is_none()).map(|(question, _)| question.path);
+    let asked = questions
+        .iter()
+        .zip(told.clone())
+        .filter(|(_, told)| told.is_none())
+        .map(|(question, _)| question.path);
     look_up(client, token, asked.collect(), &mut mounts)?;
     let found = |question: &Question<'_>| on_mount(question.path, above(question.path, &mounts));
-    Ok(questions.iter().zip(told).map(|(question, told)| told.unwrap_or_else(|| found(question))).collect())
+    Ok(questions
+        .iter()
+        .zip(told)
+        .map(|(question, told)| told.unwrap_or_else(|| found(question)))
+        .collect())
 }
 
-/// Adds the mounts that the list does not have: it is refused, or a namespace stands in front of them. One path below each
-/// first segment is asked for at once: mostly they share a mount, and those that do not are asked for after it.
+/// Adds the mounts that the list does not have: it is refused, or a namespace stands in front of
+/// them. One path below each first segment is asked for at once: mostly they share a mount, and
+/// those that do not are asked for after it.
 fn look_up(
     client: &Client,
     token: Option<&Secret>,
@@ -91,8 +103,9 @@ fn look_up(
     loop {
         left.retain(|path| above(path, mounts).is_none());
         let mut seen = HashSet::new();
-        let (now, later): (Vec<&Path>, Vec<&Path>) =
-            left.iter().partition(|path| path.segments().next().is_some_and(|first| seen.insert(first)));
+        let (now, later): (Vec<&Path>, Vec<&Path>) = left
+            .iter()
+            .partition(|path| path.segments().next().is_some_and(|first| seen.insert(first)));
         if now.is_empty() {
             return Ok(());
         }
@@ -134,7 +147,10 @@ fn on_mount(path: &Path, mount: Option<&Mount>) -> Target {
         Some(Mount { path: mount, engine: Engine::Kv(KvVersion::V2) }) => {
             Target { path: path.with_data_after(mount.len()), engine: Engine::Kv(KvVersion::V2) }
         }
-        mount => Target { path: path.clone(), engine: mount.map_or(Engine::Unknown, |mount| mount.engine) },
+        mount => Target {
+            path: path.clone(),
+            engine: mount.map_or(Engine::Unknown, |mount| mount.engine),
+        },
     }
 }
 
@@ -151,17 +167,20 @@ fn list(client: &Client, token: Option<&Secret>) -> Result<Option<Vec<Mount>>, E
 /// The mount of one path, where Vault tells it.
 async fn one(client: &Client, token: Option<&Secret>, path: &Path) -> Result<Option<Mount>, Error> {
     let namespace = client.namespace();
-    let mut answer = ask(client, token, Space::Secrets, format!("{MOUNTS}/{}", path.encoded())).await?;
+    let mut answer =
+        ask(client, token, Space::Secrets, format!("{MOUNTS}/{}", path.encoded())).await?;
     if let Some(namespace) = namespace.filter(|_| !answer.is_success()) {
         answer = from_root(client, token, namespace, path).await?.unwrap_or(answer);
     }
     let data = answer.body.0.get("data").filter(|_| answer.is_success());
-    Ok(data.and_then(|data| mount(in_path(path.as_str(), data.get("path")?.as_str()?, namespace)?, data)))
+    Ok(data.and_then(|data| {
+        mount(in_path(path.as_str(), data.get("path")?.as_str()?, namespace)?, data)
+    }))
 }
 
-/// The same question in the root namespace: `OpenBao` tells a mount in a namespace below that of the request to nobody
-/// but root tokens, and there to everybody who may use it. What keeps tenants out of the root namespace may answer as
-/// it likes.
+/// The same question in the root namespace: `OpenBao` tells a mount in a namespace below that of
+/// the request to nobody but root tokens, and there to everybody who may use it. What keeps tenants
+/// out of the root namespace may answer as it likes.
 async fn from_root(
     client: &Client,
     token: Option<&Secret>,
@@ -169,26 +188,42 @@ async fn from_root(
     path: &Path,
 ) -> Result<Option<Answer>, Error> {
     let Ok(namespace) = Path::parse(namespace) else { return Ok(None) };
-    match ask(client, token, Space::Root, format!("{MOUNTS}/{}", namespace.join(path).encoded())).await {
+    match ask(client, token, Space::Root, format!("{MOUNTS}/{}", namespace.join(path).encoded()))
+        .await
+    {
         Err(error) if error.code == Code::Protocol => Ok(None),
         asked => asked.map(Some),
     }
 }
 
-/// The mount as it stands in a path, with the namespaces in front of it: a server may leave out all of them, or put
-/// that of the request there too.
+/// The mount as it stands in a path, with the namespaces in front of it: a server may leave out all
+/// of them, or put that of the request there too.
 fn in_path<'a>(path: &'a str, mount: &str, namespace: Option<&str>) -> Option<&'a str> {
     let mount = mount.trim_end_matches('/');
     let below = namespace.and_then(|namespace| mount.strip_prefix(namespace)?.strip_prefix('/'));
     let in_namespace = format!("/{mount}");
-    let is_mount = |front: &&str| *front == mount || Some(*front) == below || front.ends_with(&in_namespace);
+    let is_mount =
+        |front: &&str| *front == mount || Some(*front) == below || front.ends_with(&in_namespace);
     let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
     ends.filter_map(|end| path.get(..end)).find(is_mount)
 }
 
-async fn ask(client: &Client, token: Option<&Secret>, space: Space, path: String) -> Result<Answer, Error> {
+async fn ask(
+    client: &Client,
+    token: Option<&Secret>,
+    space: Space,
+    path: String,
+) -> Result<Answer, Error> {
     let what = format!("finding out the mounts ({path})");
-    client.answer(&Request { token, repeat: Repeat::Freely, space, what, ..Request::new(Method::GET, path) }).await
+    client
+        .answer(&Request {
+            token,
+            repeat: Repeat::Freely,
+            space,
+            what,
+            ..Request::new(Method::GET, path)
+        })
+        .await
 }
 
 /// The mounts in an answer; `None` where it has another form.
@@ -250,7 +285,10 @@ mod tests {
         let path = Path::parse("team/a/b").expect("a path");
         let question = |mount| Question { path: &path, mount };
         assert_eq!(forced(question(None), KvVersion::V2).path.as_str(), "team/data/a/b");
-        assert_eq!(forced(question(Some("team/a".len())), KvVersion::V2).path.as_str(), "team/a/data/b");
+        assert_eq!(
+            forced(question(Some("team/a".len())), KvVersion::V2).path.as_str(),
+            "team/a/data/b"
+        );
         assert_eq!(forced(question(None), KvVersion::V1).path, path);
     }
 

@@ -6,12 +6,14 @@ use tokio::task::yield_now;
 
 use crate::vault::client::Client;
 
-/// So many requests are made, then they are sent: the server begins with the first ones while the next ones are made. Each
-/// part is a packet, and TCP sends no more than ten of them before an answer comes (RFC 6928).
+/// So many requests are made, then they are sent: the server begins with the first ones while the
+/// next ones are made. Each part is a packet, and TCP sends no more than ten of them before an
+/// answer comes (RFC 6928).
 const PART: usize = 12;
 
-/// `work` on each item at once, as far as the connection allows, with the results in order. The first one goes alone
-/// where nothing has been sent yet: its answer tells how many may follow at once, over a connection that is there then.
+/// `work` on each item at once, as far as the connection allows, with the results in order. The
+/// first one goes alone where nothing has been sent yet: its answer tells how many may follow at
+/// once, over a connection that is there then.
 pub fn in_parallel<T, R>(client: &Client, items: &[T], work: &impl AsyncFn(&T) -> R) -> Vec<R> {
     let alone = usize::from(!client.is_connected()).min(items.len());
     let (first, rest) = items.split_at(alone);
@@ -29,7 +31,8 @@ pub fn in_turn<T, R>(client: &Client, items: &[T], work: &impl AsyncFn(&T) -> R)
 
 async fn at_once<T, R>(most: usize, items: &[T], work: &impl AsyncFn(&T) -> R) -> Vec<R> {
     let mut done: Vec<Option<R>> = items.iter().map(|_| None).collect();
-    let mut place = |(at, result)| done.get_mut(at).map(|place: &mut Option<R>| *place = Some(result));
+    let mut place =
+        |(at, result)| done.get_mut(at).map(|place: &mut Option<R>| *place = Some(result));
     let mut left = items.iter().enumerate();
     let mut under_way = FuturesUnordered::new();
     loop {

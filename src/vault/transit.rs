@@ -12,27 +12,45 @@ use crate::secret::Secret;
 use crate::vault::answer::Answer;
 use crate::vault::client::{Client, Repeat, Request};
 
-const SETTINGS: &str = "are VAULT_TRANSIT_KEY_ID and VAULT_TRANSIT_PATH the key and the mount of the engine?";
+const SETTINGS: &str =
+    "are VAULT_TRANSIT_KEY_ID and VAULT_TRANSIT_PATH the key and the mount of the engine?";
 
-/// Decrypts a batch with the key of `path`, `transit/decrypt/<key>`. There is one result for each ciphertext, in their
-/// order.
-pub async fn decrypt(client: &Client, session: &Session, path: &Path, batch: &[Secret]) -> Vec<Result<Secret, Error>> {
-    let results = send(client, session, path, batch).await.and_then(|answer| match results(&answer, batch.len()) {
-        Some(results) => Ok(results.into_iter().map(|result| plaintext(client.redactor(), path, result)).collect()),
-        None if answer.is_success() => {
-            Err(Error::new(Code::Protocol, format!("{path}: an answer without a result for each ciphertext")))
-        }
-        None => {
-            let refused = client.refused(&answer, path.as_str());
-            let is_bare = refused.hint.is_none();
-            Err(if is_bare { refused.hint(SETTINGS) } else { refused })
+/// Decrypts a batch with the key of `path`, `transit/decrypt/<key>`. There is one result for each
+/// ciphertext, in their order.
+pub async fn decrypt(
+    client: &Client,
+    session: &Session,
+    path: &Path,
+    batch: &[Secret],
+) -> Vec<Result<Secret, Error>> {
+    let results = send(client, session, path, batch).await.and_then(|answer| {
+        match results(&answer, batch.len()) {
+            Some(results) => Ok(results
+                .into_iter()
+                .map(|result| plaintext(client.redactor(), path, result))
+                .collect()),
+            None if answer.is_success() => Err(Error::new(
+                Code::Protocol,
+                format!("{path}: an answer without a result for each ciphertext"),
+            )),
+            None => {
+                let refused = client.refused(&answer, path.as_str());
+                let is_bare = refused.hint.is_none();
+                Err(if is_bare { refused.hint(SETTINGS) } else { refused })
+            }
         }
     });
     results.unwrap_or_else(|error| vec![Err(error); batch.len()])
 }
 
-async fn send(client: &Client, session: &Session, path: &Path, batch: &[Secret]) -> Result<Answer, Error> {
-    let items: Vec<Value> = batch.iter().map(|item| json!({ "ciphertext": item.expose_text() })).collect();
+async fn send(
+    client: &Client,
+    session: &Session,
+    path: &Path,
+    batch: &[Secret],
+) -> Result<Answer, Error> {
+    let items: Vec<Value> =
+        batch.iter().map(|item| json!({ "ciphertext": item.expose_text() })).collect();
     let body = Secret::from(json!({ "batch_input": items }).to_string());
     let request = Request {
         token: session.token.as_ref(),
@@ -62,6 +80,8 @@ pub fn plaintext(redactor: &Redactor, path: &Path, result: &Value) -> Result<Sec
         return Err(Error::new(Code::Refused, message)
             .hint("was it made with this key (VAULT_TRANSIT_KEY_ID), and is it whole?"));
     }
-    let plaintext = text("plaintext").map(Secret::from).and_then(|encoded| selector::decoded(&encoded).ok());
-    plaintext.ok_or_else(|| Error::new(Code::Protocol, format!("{path}: an answer without a plaintext")))
+    let plaintext =
+        text("plaintext").map(Secret::from).and_then(|encoded| selector::decoded(&encoded).ok());
+    plaintext
+        .ok_or_else(|| Error::new(Code::Protocol, format!("{path}: an answer without a plaintext")))
 }

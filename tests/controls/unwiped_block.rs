@@ -1,5 +1,5 @@
-//! The program without the wiping of its initial environment block: the search of a process's memory must find what this
-//! one leaves behind.
+//! The program without the wiping of its initial environment block: the search of a process's
+//! memory must find what this one leaves behind.
 
 use std::alloc::System;
 use std::process::ExitCode;

@@ -1,4 +1,5 @@
-//! The program without the allocator that wipes: the search of a process's memory must find what this one leaves behind.
+//! The program without the allocator that wipes: the search of a process's memory must find what
+//! this one leaves behind.
 #![allow(unsafe_code, reason = "an allocator is unsafe to implement")]
 
 use std::alloc::{GlobalAlloc, Layout, System};

@@ -64,7 +64,10 @@ impl AppRole {
     }
 
     fn token(&self) -> String {
-        self.login(&self.secret_id()).1["auth"]["client_token"].as_str().expect("a token").to_owned()
+        self.login(&self.secret_id()).1["auth"]["client_token"]
+            .as_str()
+            .expect("a token")
+            .to_owned()
     }
 }
 
@@ -81,7 +84,8 @@ impl Kv {
         let (operator, mount) = (target.operator(), target.unique("kv"));
         operator.enable_kv(&mount, version);
         let below = if version == 2 { "data/app/*" } else { "app/*" };
-        operator.policy(&mount, &format!("path \"{mount}/{below}\" {{ capabilities = [\"read\"] }}"));
+        operator
+            .policy(&mount, &format!("path \"{mount}/{below}\" {{ capabilities = [\"read\"] }}"));
         let token = operator.create_token(json!({ "policies": [mount] }));
         Self { operator, http: target.http(), mount, token }
     }
@@ -94,7 +98,10 @@ impl Kv {
 #[test]
 fn approle_login_gives_a_token_with_the_roles_settings() {
     on_every_vault(|target| {
-        let role = AppRole::new(target, json!({ "token_policies": ["web"], "token_ttl": "20m", "token_num_uses": 3 }));
+        let role = AppRole::new(
+            target,
+            json!({ "token_policies": ["web"], "token_ttl": "20m", "token_num_uses": 3 }),
+        );
         let (status, answer) = role.login(&format!(" {}\n", role.secret_id()));
         assert_eq!(status, 200);
         assert_eq!((&answer["data"], &answer["lease_duration"]), (&Value::Null, &json!(0)));
@@ -112,13 +119,23 @@ fn approle_login_gives_a_token_with_the_roles_settings() {
 #[test]
 fn the_envelope_has_the_keys_of_every_answer_in_their_order() {
     on_every_vault(|target| {
-        let (_, answer) = AppRole::new(target, json!({})).login_with(json!({ "role_id": "x", "secret_id": "x" }));
+        let (_, answer) =
+            AppRole::new(target, json!({})).login_with(json!({ "role_id": "x", "secret_id": "x" }));
         assert_eq!(answer.as_object().expect("an object").keys().collect::<Vec<_>>(), ["errors"]);
         let answer = target.http().read("auth/token/lookup-self");
         let keys: Vec<_> = answer.as_object().expect("an object").keys().collect();
         assert_eq!(
             keys,
-            ["request_id", "lease_id", "renewable", "lease_duration", "data", "wrap_info", "warnings", "auth"]
+            [
+                "request_id",
+                "lease_id",
+                "renewable",
+                "lease_duration",
+                "data",
+                "wrap_info",
+                "warnings",
+                "auth"
+            ]
         );
     });
 }
@@ -194,8 +211,14 @@ fn a_role_without_bound_secret_id_logs_in_with_its_role_id_alone() {
         assert_eq!(role.login_with(json!({ "role_id": role.role_id })).0, 200);
         let path = format!("auth/{}/role/open", role.mount);
         let root = target.root_token();
-        let reply = role.operator.request("POST", &path, Some(&root), Some(json!({ "bind_secret_id": false })));
-        let text = "1 error occurred:\n\t* at least one constraint should be enabled on the role\n\n";
+        let reply = role.operator.request(
+            "POST",
+            &path,
+            Some(&root),
+            Some(json!({ "bind_secret_id": false })),
+        );
+        let text =
+            "1 error occurred:\n\t* at least one constraint should be enabled on the role\n\n";
         assert_refused(&reply, 500, text);
     });
 }
@@ -229,7 +252,11 @@ fn wrong_role_ids_lock_nobody() {
     on_every_vault(|target| {
         let role = AppRole::new(target, json!({}));
         for _ in 0..6 {
-            assert_refused(&role.login_with(json!({ "role_id": "x", "secret_id": "x" })), 400, LOGIN_REFUSED);
+            assert_refused(
+                &role.login_with(json!({ "role_id": "x", "secret_id": "x" })),
+                400,
+                LOGIN_REFUSED,
+            );
         }
     });
 }
@@ -240,8 +267,17 @@ fn a_login_where_nothing_is_mounted_is_refused_like_a_missing_token() {
         let path = format!("auth/{}/login", target.unique("nothing"));
         let reply = target.http().request("POST", &path, None, Some(json!({ "role_id": "x" })));
         assert_refused(&reply, 403, TOKEN_REFUSED);
-        let reply = target.http().request("POST", &path, Some(&target.root_token()), Some(json!({ "role_id": "x" })));
-        assert_refused(&reply, 404, &format!("no handler for route \"{path}\". route entry not found."));
+        let reply = target.http().request(
+            "POST",
+            &path,
+            Some(&target.root_token()),
+            Some(json!({ "role_id": "x" })),
+        );
+        assert_refused(
+            &reply,
+            404,
+            &format!("no handler for route \"{path}\". route entry not found."),
+        );
     });
 }
 
@@ -256,10 +292,15 @@ fn a_batch_token_can_neither_be_renewed_nor_revoked() {
             (&json!("batch"), &json!(""), &json!(false))
         );
         let token = auth["client_token"].as_str();
-        for (action, text) in
-            [("renew", "batch tokens cannot be renewed"), ("revoke", "batch tokens cannot be revoked")]
-        {
-            assert_refused(&role.http.request("POST", &format!("auth/token/{action}-self"), token, None), 400, text);
+        for (action, text) in [
+            ("renew", "batch tokens cannot be renewed"),
+            ("revoke", "batch tokens cannot be revoked"),
+        ] {
+            assert_refused(
+                &role.http.request("POST", &format!("auth/token/{action}-self"), token, None),
+                400,
+                text,
+            );
         }
     });
 }
@@ -268,10 +309,19 @@ fn a_batch_token_can_neither_be_renewed_nor_revoked() {
 fn every_request_takes_a_use_of_a_limited_token_even_a_refused_one() {
     on_every_vault(|target| {
         let http = target.http();
-        let token = target.operator().create_token(json!({ "policies": ["default"], "num_uses": 4, "ttl": "1h" }));
-        let left = || http.request("GET", "auth/token/lookup-self", Some(&token), None).1["data"]["num_uses"].clone();
+        let token = target
+            .operator()
+            .create_token(json!({ "policies": ["default"], "num_uses": 4, "ttl": "1h" }));
+        let left = || {
+            http.request("GET", "auth/token/lookup-self", Some(&token), None).1["data"]["num_uses"]
+                .clone()
+        };
         assert_eq!(left(), 3);
-        assert_refused(&http.request("GET", "secret/data/app", Some(&token), None), 403, POLICY_REFUSED);
+        assert_refused(
+            &http.request("GET", "secret/data/app", Some(&token), None),
+            403,
+            POLICY_REFUSED,
+        );
         http.request("GET", "sys/internal/ui/mounts", Some(&token), None);
         http.request("GET", "sys/internal/ui/mounts/cubbyhole/app", Some(&token), None);
         assert_eq!(left(), 1, "the questions about mounts take none");
@@ -286,7 +336,8 @@ fn a_revoked_token_is_an_unknown_one() {
     on_every_vault(|target| {
         let role = AppRole::new(target, json!({}));
         let token = role.token();
-        let revoke = || role.http.request("POST", "auth/token/revoke-self", Some(&token), Some(json!({})));
+        let revoke =
+            || role.http.request("POST", "auth/token/revoke-self", Some(&token), Some(json!({})));
         assert_eq!(revoke(), (204, Value::Null));
         assert_refused(&revoke(), 403, TOKEN_REFUSED);
     });
@@ -297,21 +348,32 @@ fn revoking_a_token_revokes_what_was_made_with_it() {
     on_every_vault(|target| {
         let (operator, http) = (target.operator(), target.http());
         let parent = operator.create_token(json!({ "policies": ["root"], "ttl": "1h" }));
-        let (_, answer) = http.request("POST", "auth/token/create", Some(&parent), Some(json!({ "ttl": "1h" })));
+        let (_, answer) =
+            http.request("POST", "auth/token/create", Some(&parent), Some(json!({ "ttl": "1h" })));
         let child = answer["auth"]["client_token"].as_str();
         assert_eq!(http.request("GET", "auth/token/lookup-self", child, None).0, 200);
         operator.write("auth/token/revoke", json!({ "token": parent }));
-        assert_refused(&http.request("GET", "auth/token/lookup-self", child, None), 403, TOKEN_REFUSED);
+        assert_refused(
+            &http.request("GET", "auth/token/lookup-self", child, None),
+            403,
+            TOKEN_REFUSED,
+        );
     });
 }
 
 #[test]
 fn a_token_without_the_default_policy_may_not_even_revoke_itself() {
     on_every_vault(|target| {
-        let role = AppRole::new(target, json!({ "token_no_default_policy": true, "token_policies": ["none"] }));
+        let role = AppRole::new(
+            target,
+            json!({ "token_no_default_policy": true, "token_policies": ["none"] }),
+        );
         let token = role.token();
-        for (method, action) in [("POST", "revoke-self"), ("POST", "renew-self"), ("GET", "lookup-self")] {
-            let reply = role.http.request(method, &format!("auth/token/{action}"), Some(&token), None);
+        for (method, action) in
+            [("POST", "revoke-self"), ("POST", "renew-self"), ("GET", "lookup-self")]
+        {
+            let reply =
+                role.http.request(method, &format!("auth/token/{action}"), Some(&token), None);
             assert_refused(&reply, 403, POLICY_REFUSED);
         }
     });
@@ -338,10 +400,14 @@ fn lookup_self_tells_limited_tokens_from_the_root_token() {
             (&root["ttl"], &root["expire_time"], &root["policies"]),
             (&json!(0), &Value::Null, &json!(["root"]))
         );
-        let token = target.operator().create_token(json!({ "policies": ["default"], "period": "1h" }));
+        let token =
+            target.operator().create_token(json!({ "policies": ["default"], "period": "1h" }));
         let (_, answer) = http.request("GET", "auth/token/lookup-self", Some(&token), None);
         let data = &answer["data"];
-        assert_eq!((&data["period"], &data["renewable"], &data["orphan"]), (&json!(3600), &json!(true), &json!(false)));
+        assert_eq!(
+            (&data["period"], &data["renewable"], &data["orphan"]),
+            (&json!(3600), &json!(true), &json!(false))
+        );
         assert!(data["expire_time"].is_string());
     });
 }
@@ -349,19 +415,47 @@ fn lookup_self_tells_limited_tokens_from_the_root_token() {
 #[test]
 fn lookup_self_tells_all_about_a_token() {
     on_every_vault(|target| {
-        let settings = json!({ "policies": ["web"], "ttl": "1h", "num_uses": 5, "meta": { "app": "web" } });
+        let settings =
+            json!({ "policies": ["web"], "ttl": "1h", "num_uses": 5, "meta": { "app": "web" } });
         let token = target.operator().create_token(settings);
-        let (_, answer) = target.http().request("GET", "auth/token/lookup-self", Some(&token), None);
+        let (_, answer) =
+            target.http().request("GET", "auth/token/lookup-self", Some(&token), None);
         let data = answer["data"].as_object().expect("an object");
         let keys: Vec<_> = data.keys().map(String::as_str).collect();
-        let times = ["creation_time", "creation_ttl", "expire_time", "explicit_max_ttl", "issue_time", "ttl"];
-        let rest = ["accessor", "display_name", "entity_id", "id", "meta", "num_uses", "orphan", "path", "policies"];
+        let times = [
+            "creation_time",
+            "creation_ttl",
+            "expire_time",
+            "explicit_max_ttl",
+            "issue_time",
+            "ttl",
+        ];
+        let rest = [
+            "accessor",
+            "display_name",
+            "entity_id",
+            "id",
+            "meta",
+            "num_uses",
+            "orphan",
+            "path",
+            "policies",
+        ];
         let mut expected = [times.as_slice(), &rest, &["renewable", "type"]].concat();
         expected.sort_unstable();
         assert_eq!(keys, expected);
-        assert_eq!((&data["id"], &data["creation_ttl"], &data["num_uses"]), (&json!(token), &json!(3600), &json!(4)));
-        assert_eq!((&data["path"], &data["type"]), (&json!("auth/token/create"), &json!("service")));
-        assert_eq!((&data["policies"], &data["meta"]), (&json!(["default", "web"]), &json!({ "app": "web" })));
+        assert_eq!(
+            (&data["id"], &data["creation_ttl"], &data["num_uses"]),
+            (&json!(token), &json!(3600), &json!(4))
+        );
+        assert_eq!(
+            (&data["path"], &data["type"]),
+            (&json!("auth/token/create"), &json!("service"))
+        );
+        assert_eq!(
+            (&data["policies"], &data["meta"]),
+            (&json!(["default", "web"]), &json!({ "app": "web" }))
+        );
     });
 }
 
@@ -369,7 +463,11 @@ fn lookup_self_tells_all_about_a_token() {
 fn no_token_and_a_wrong_one_are_refused_alike() {
     on_every_vault(|target| {
         for token in [None, Some("wrong")] {
-            assert_refused(&target.http().request("GET", "secret/data/app", token, None), 403, TOKEN_REFUSED);
+            assert_refused(
+                &target.http().request("GET", "secret/data/app", token, None),
+                403,
+                TOKEN_REFUSED,
+            );
         }
     });
 }
@@ -378,10 +476,21 @@ fn no_token_and_a_wrong_one_are_refused_alike() {
 fn kv_v1_gives_the_map_itself() {
     on_every_vault(|target| {
         let kv = Kv::new(target, 1);
-        kv.operator.kv_put(&kv.mount, 1, "app/db", json!({ "user": "u", "big": 9_007_199_254_740_993_u64 }));
+        kv.operator.kv_put(
+            &kv.mount,
+            1,
+            "app/db",
+            json!({ "user": "u", "big": 9_007_199_254_740_993_u64 }),
+        );
         let (status, answer) = kv.get("app/db");
-        assert_eq!((status, &answer["data"]), (200, &json!({ "user": "u", "big": 9_007_199_254_740_993_u64 })));
-        assert_eq!((&answer["lease_duration"], &answer["lease_id"]), (&json!(2_764_800), &json!("")));
+        assert_eq!(
+            (status, &answer["data"]),
+            (200, &json!({ "user": "u", "big": 9_007_199_254_740_993_u64 }))
+        );
+        assert_eq!(
+            (&answer["lease_duration"], &answer["lease_id"]),
+            (&json!(2_764_800), &json!(""))
+        );
         assert_missing(&kv.get("app/none"));
         assert_refused(&kv.get("other"), 403, POLICY_REFUSED);
     });
@@ -408,7 +517,10 @@ fn kv_v2_gives_data_with_metadata() {
             (&metadata["version"], &metadata["deletion_time"], &metadata["destroyed"]),
             (&json!(1), &json!(""), &json!(false))
         );
-        assert_eq!((&metadata["custom_metadata"], &answer["lease_duration"]), (&Value::Null, &json!(0)));
+        assert_eq!(
+            (&metadata["custom_metadata"], &answer["lease_duration"]),
+            (&Value::Null, &json!(0))
+        );
         assert_missing(&kv.get("data/app/none"));
         assert_refused(&kv.get("data/other"), 403, POLICY_REFUSED);
     });
@@ -432,13 +544,18 @@ fn kv_v2_keeps_versions() {
         for number in 1..=3 {
             kv.operator.kv_put(&kv.mount, 2, "app/db", json!({ "n": number }));
         }
-        for (query, expected) in [("", 3), ("?version=0", 3), ("?version=-1", 3), ("?version=1", 1), ("?version=2", 2)]
+        for (query, expected) in
+            [("", 3), ("?version=0", 3), ("?version=-1", 3), ("?version=1", 1), ("?version=2", 2)]
         {
-            assert_eq!(kv.get(&format!("data/app/db{query}")).1["data"]["data"]["n"], expected, "{query}");
+            assert_eq!(
+                kv.get(&format!("data/app/db{query}")).1["data"]["data"]["n"],
+                expected,
+                "{query}"
+            );
         }
         assert_missing(&kv.get("data/app/db?version=4"));
-        let text = "Field validation failed: error converting input for field \"version\": '' cannot parse value as \
-                    'int': strconv.ParseInt: invalid syntax";
+        let text = "Field validation failed: error converting input for field \"version\": '' \
+                    cannot parse value as 'int': strconv.ParseInt: invalid syntax";
         assert_refused(&kv.get("data/app/db?version=new"), 400, text);
     });
 }
@@ -460,11 +577,15 @@ fn kv_v2_shows_deleted_and_destroyed_versions_with_a_404() {
     on_every_vault(|target| {
         let kv = Kv::new(target, 2);
         kv.operator.kv_put(&kv.mount, 2, "app/db", json!({ "n": 1 }));
-        let change =
-            |action: &str| kv.operator.write(&format!("{}/{action}/app/db", kv.mount), json!({ "versions": [1] }));
-        for (action, status, destroyed) in
-            [("delete", 404, false), ("undelete", 200, false), ("delete", 404, false), ("destroy", 404, true)]
-        {
+        let change = |action: &str| {
+            kv.operator.write(&format!("{}/{action}/app/db", kv.mount), json!({ "versions": [1] }))
+        };
+        for (action, status, destroyed) in [
+            ("delete", 404, false),
+            ("undelete", 200, false),
+            ("delete", 404, false),
+            ("destroy", 404, true),
+        ] {
             change(action);
             let (found, answer) = kv.get("data/app/db");
             let data = &answer["data"];
@@ -483,7 +604,11 @@ fn kv_v2_deletes_the_current_version() {
         kv.operator.delete(&format!("{}/data/app/db", kv.mount));
         let (status, answer) = kv.get("data/app/db");
         assert_eq!((status, &answer["data"]["data"]), (404, &Value::Null));
-        assert!(answer["data"]["metadata"]["deletion_time"].as_str().is_some_and(|time| time.starts_with("20")));
+        assert!(
+            answer["data"]["metadata"]["deletion_time"]
+                .as_str()
+                .is_some_and(|time| time.starts_with("20"))
+        );
         assert_eq!(kv.get("data/app/db?version=1").0, 200);
     });
 }
@@ -492,7 +617,10 @@ fn kv_v2_deletes_the_current_version() {
 fn a_version_that_will_be_deleted_is_still_there() {
     on_every_vault(|target| {
         let kv = Kv::new(target, 2);
-        kv.operator.write(&format!("{}/metadata/app/db", kv.mount), json!({ "delete_version_after": "1h" }));
+        kv.operator.write(
+            &format!("{}/metadata/app/db", kv.mount),
+            json!({ "delete_version_after": "1h" }),
+        );
         kv.operator.kv_put(&kv.mount, 2, "app/db", json!({ "n": 1 }));
         let (status, answer) = kv.get("data/app/db");
         assert_eq!(status, 200);
@@ -509,9 +637,13 @@ fn kv_v2_warns_of_a_path_without_data() {
             ("app/db", "Invalid path for a versioned K/V secrets engine."),
             ("data", "Non-listing operations on the root of a K/V v2 mount are not supported."),
         ] {
-            let (status, answer) = kv.http.request("GET", &format!("{}/{path}", kv.mount), Some(&root), None);
+            let (status, answer) =
+                kv.http.request("GET", &format!("{}/{path}", kv.mount), Some(&root), None);
             assert_eq!((status, &answer["data"]), (404, &Value::Null), "{path}");
-            assert!(answer["warnings"][0].as_str().is_some_and(|text| text.starts_with(beginning)), "{answer}");
+            assert!(
+                answer["warnings"][0].as_str().is_some_and(|text| text.starts_with(beginning)),
+                "{answer}"
+            );
         }
     });
 }
@@ -529,7 +661,9 @@ fn an_exact_rule_counts_before_a_wildcard_and_a_deny_before_everything() {
             ("+/team/*", "\"read\""),
             ("x/+/z", "\"create\""),
         ];
-        let rule = |(path, caps): (&str, &str)| format!("path \"{mount}/{path}\" {{\n  capabilities = [{caps}]\n}}\n");
+        let rule = |(path, caps): (&str, &str)| {
+            format!("path \"{mount}/{path}\" {{\n  capabilities = [{caps}]\n}}\n")
+        };
         operator.policy(&mount, &rules.map(rule).concat());
         let token = operator.create_token(json!({ "policies": [mount] }));
         let request = |method: &str, path: &str| {
@@ -593,11 +727,20 @@ fn a_policy_may_have_comments_and_escapes() {
         operator.enable_kv(&mount, 1);
         operator.policy(&mount, &ANNOTATED.replace("MOUNT", &mount));
         let token = operator.create_token(json!({ "policies": [mount] }));
-        for (path, status) in
-            [("a%22b", 200), ("a%5Cb", 200), ("hash%23tag", 200), ("caf%C3%A9", 200), ("a", 200), ("other", 403)]
-        {
+        for (path, status) in [
+            ("a%22b", 200),
+            ("a%5Cb", 200),
+            ("hash%23tag", 200),
+            ("caf%C3%A9", 200),
+            ("a", 200),
+            ("other", 403),
+        ] {
             operator.kv_put(&mount, 1, path, json!({ "a": "b" }));
-            assert_eq!(http.request("GET", &format!("{mount}/{path}"), Some(&token), None).0, status, "{path}");
+            assert_eq!(
+                http.request("GET", &format!("{mount}/{path}"), Some(&token), None).0,
+                status,
+                "{path}"
+            );
         }
         operator.policy(&mount, "# nothing yet");
         assert_eq!(http.request("GET", &format!("{mount}/a"), Some(&token), None).0, 403);
@@ -615,9 +758,13 @@ fn a_policy_with_a_broken_text_or_comment_is_refused() {
         ] {
             let body = Some(json!({ "policy": policy }));
             let root = target.root_token();
-            let (status, answer) = target.http().request("POST", "sys/policies/acl/broken", Some(&root), body);
+            let (status, answer) =
+                target.http().request("POST", "sys/policies/acl/broken", Some(&root), body);
             let error = answer["errors"][0].as_str().unwrap_or_default();
-            assert!(status == 400 && error.starts_with("failed to parse policy: "), "{policy}: {answer}");
+            assert!(
+                status == 400 && error.starts_with("failed to parse policy: "),
+                "{policy}: {answer}"
+            );
             assert!(error.ends_with(text), "{policy}: {error}");
         }
     });
@@ -634,13 +781,16 @@ fn the_mount_of_a_path_is_told_to_whoever_may_do_anything_in_it() {
             };
             let (status, answer) = ask(Some(&kv.token));
             let data = &answer["data"];
-            assert_eq!((status, &data["type"], &data["path"]), (200, &json!("kv"), &json!(format!("{}/", kv.mount))));
+            assert_eq!(
+                (status, &data["type"], &data["path"]),
+                (200, &json!("kv"), &json!(format!("{}/", kv.mount)))
+            );
             assert_eq!(data["options"], json!({ "version": version.to_string() }));
             assert_refused(&ask(None), 403, TOKEN_REFUSED);
             let stranger = kv.operator.create_token(json!({ "policies": ["default"] }));
             let text = format!(
-                "preflight capability check returned 403, please ensure client's policies grant access to path \
-                 \"{}/app/db/\"",
+                "preflight capability check returned 403, please ensure client's policies grant \
+                 access to path \"{}/app/db/\"",
                 kv.mount
             );
             assert_refused(&ask(Some(&stranger)), 403, &text);
@@ -655,7 +805,8 @@ fn a_mount_that_is_not_there_cannot_be_told_from_one_that_is_hidden() {
         let path = format!("sys/internal/ui/mounts/{name}/app");
         let reply = target.http().request("GET", &path, Some(&target.root_token()), None);
         let text = format!(
-            "preflight capability check returned 403, please ensure client's policies grant access to path \"{name}/app/\""
+            "preflight capability check returned 403, please ensure client's policies grant \
+             access to path \"{name}/app/\""
         );
         assert_refused(&reply, 403, &text);
     });
@@ -668,7 +819,10 @@ fn the_list_of_mounts_shows_what_the_token_can_see() {
         let ask = |token| kv.http.request("GET", "sys/internal/ui/mounts", token, None);
         let (status, answer) = ask(Some(&kv.token));
         let secret = &answer["data"]["secret"];
-        assert_eq!((status, &secret[format!("{}/", kv.mount)]["options"]["version"]), (200, &json!("2")));
+        assert_eq!(
+            (status, &secret[format!("{}/", kv.mount)]["options"]["version"]),
+            (200, &json!("2"))
+        );
         assert_eq!(secret.get(format!("{}/", hidden.mount)), None);
         assert_eq!(secret.get("secret/"), None);
         for own in ["cubbyhole/", "identity/", "sys/"] {
@@ -687,9 +841,17 @@ fn a_mount_may_have_slashes_and_no_other_below_it() {
         operator.enable_kv(&mount, 2);
         operator.kv_put(&mount, 2, "app", json!({ "a": "b" }));
         assert_eq!(http.read(&format!("{mount}/data/app"))["data"]["data"]["a"], "b");
-        assert_eq!(http.read(&format!("sys/internal/ui/mounts/{mount}/app"))["data"]["path"], format!("{mount}/"));
+        assert_eq!(
+            http.read(&format!("sys/internal/ui/mounts/{mount}/app"))["data"]["path"],
+            format!("{mount}/")
+        );
         let body = Some(json!({ "type": "kv" }));
-        let reply = http.request("POST", &format!("sys/mounts/{mount}/sub"), Some(&target.root_token()), body);
+        let reply = http.request(
+            "POST",
+            &format!("sys/mounts/{mount}/sub"),
+            Some(&target.root_token()),
+            body,
+        );
         assert_refused(&reply, 400, &format!("path is already in use at {mount}/"));
     });
 }
@@ -704,7 +866,10 @@ fn a_wrapped_secret_id_is_looked_at_freely_and_unwrapped_once() {
             let (status, answer) = lookup();
             let data = &answer["data"];
             let path = format!("auth/{}/role/web/secret-id", role.mount);
-            assert_eq!((status, &data["creation_path"], &data["creation_ttl"]), (200, &json!(path), &json!(300)));
+            assert_eq!(
+                (status, &data["creation_path"], &data["creation_ttl"]),
+                (200, &json!(path), &json!(300))
+            );
         }
         let unwrap = || role.http.request("POST", "sys/wrapping/unwrap", Some(&wrapping), None);
         let (status, answer) = unwrap();
@@ -723,7 +888,10 @@ fn a_wrapped_answer_names_where_it_came_from_and_holds_no_data() {
         let headers = [("x-vault-token", root.as_str()), ("x-vault-wrap-ttl", "60s")];
         let (_, answer) = role.http.request_with("POST", &path, &headers, None);
         let info = &answer["wrap_info"];
-        assert_eq!((&info["ttl"], &info["creation_path"], &answer["data"]), (&json!(60), &json!(path), &Value::Null));
+        assert_eq!(
+            (&info["ttl"], &info["creation_path"], &answer["data"]),
+            (&json!(60), &json!(path), &Value::Null)
+        );
         assert!(info["wrapped_accessor"].is_string(), "{info}");
         assert_eq!(answer["request_id"], "");
     });
@@ -751,9 +919,11 @@ fn what_is_no_wrapping_token_cannot_be_unwrapped() {
     on_every_vault(|target| {
         let (http, root) = (target.http(), target.root_token());
         let empty = "error validating wrapping token: token is empty";
-        for (token, status, text) in
-            [(Some(root.as_str()), 400, NOT_WRAPPED), (Some("x"), 400, NOT_WRAPPED), (None, 403, empty)]
-        {
+        for (token, status, text) in [
+            (Some(root.as_str()), 400, NOT_WRAPPED),
+            (Some("x"), 400, NOT_WRAPPED),
+            (None, 403, empty),
+        ] {
             assert_refused(&http.request("POST", "sys/wrapping/unwrap", token, None), status, text);
             assert_refused(&http.request("GET", "sys/wrapping/lookup", token, None), status, text);
         }
@@ -767,7 +937,11 @@ fn a_wrapping_token_used_for_something_else_is_used_up() {
         let wrapping = role.operator.wrapped_secret_id(&role.mount, "web", "60");
         let read = || role.http.request("GET", "secret/data/app", Some(&wrapping), None);
         assert_refused(&read(), 403, POLICY_REFUSED);
-        assert_refused(&role.http.request("POST", "sys/wrapping/unwrap", Some(&wrapping), None), 400, NOT_WRAPPED);
+        assert_refused(
+            &role.http.request("POST", "sys/wrapping/unwrap", Some(&wrapping), None),
+            400,
+            NOT_WRAPPED,
+        );
     });
 }
 
@@ -777,7 +951,11 @@ fn anything_can_be_wrapped_at_a_path_that_tells() {
         let (http, root) = (target.http(), target.root_token());
         let path = "sys/wrapping/wrap";
         let needs = "endpoint requires response wrapping to be used";
-        assert_refused(&http.request("POST", path, Some(&root), Some(json!({ "a": "b" }))), 400, needs);
+        assert_refused(
+            &http.request("POST", path, Some(&root), Some(json!({ "a": "b" }))),
+            400,
+            needs,
+        );
         let headers = [("x-vault-token", root.as_str()), ("x-vault-wrap-ttl", "60s")];
         let (_, answer) = http.request_with("POST", path, &headers, Some(json!({ "a": "b" })));
         let token = answer["wrap_info"]["token"].as_str().expect("a wrapping token");
@@ -794,7 +972,11 @@ fn a_wrapping_token_ends_with_its_time() {
         let role = AppRole::new(target, json!({}));
         let wrapping = role.operator.wrapped_secret_id(&role.mount, "web", "1s");
         std::thread::sleep(std::time::Duration::from_millis(1200));
-        assert_refused(&role.http.request("POST", "sys/wrapping/unwrap", Some(&wrapping), None), 400, NOT_WRAPPED);
+        assert_refused(
+            &role.http.request("POST", "sys/wrapping/unwrap", Some(&wrapping), None),
+            400,
+            NOT_WRAPPED,
+        );
     });
 }
 
@@ -808,7 +990,12 @@ fn anyone_can_wrap_what_they_like_and_the_path_tells() {
         let headers = [("x-vault-token", root.as_str()), ("x-vault-wrap-ttl", "60")];
         let (_, answer) = http.request_with("POST", path, &headers, body());
         assert_eq!(answer["wrap_info"]["creation_path"], path);
-        let (_, answer) = http.request("POST", "sys/wrapping/unwrap", answer["wrap_info"]["token"].as_str(), None);
+        let (_, answer) = http.request(
+            "POST",
+            "sys/wrapping/unwrap",
+            answer["wrap_info"]["token"].as_str(),
+            None,
+        );
         assert_eq!(answer["data"], json!({ "secret_id": "mine" }));
     });
 }
@@ -827,7 +1014,8 @@ fn what_is_wrapped_again_keeps_its_path_and_its_time() {
         let path = format!("auth/{}/role/web/secret-id", role.mount);
         assert_eq!((&info["creation_path"], &info["ttl"]), (&json!(path), &json!(60)));
         assert_refused(&rewrap(), 400, NOT_WRAPPED);
-        let (_, answer) = role.http.request("POST", "sys/wrapping/unwrap", info["token"].as_str(), None);
+        let (_, answer) =
+            role.http.request("POST", "sys/wrapping/unwrap", info["token"].as_str(), None);
         assert!(answer["data"]["secret_id"].is_string(), "{answer}");
     });
 }
@@ -843,12 +1031,27 @@ fn a_renewed_token_lasts_as_long_as_is_asked_within_its_limit() {
         };
         let policies = ["default"];
         let (_, answer) = renew(json!({ "policies": policies, "ttl": "1h" }));
-        assert_eq!((&answer["auth"]["lease_duration"], &answer["warnings"]), (&json!(7200), &Value::Null));
+        assert_eq!(
+            (&answer["auth"]["lease_duration"], &answer["warnings"]),
+            (&json!(7200), &Value::Null)
+        );
         let (_, answer) = renew(json!({ "policies": policies, "period": "1h" }));
-        assert_eq!((&answer["auth"]["lease_duration"], &answer["warnings"]), (&json!(3600), &Value::Null));
-        let (_, answer) = renew(json!({ "policies": policies, "ttl": "10m", "explicit_max_ttl": "30m" }));
-        assert!(answer["auth"]["lease_duration"].as_u64().is_some_and(|ttl| (1790..=1800).contains(&ttl)), "{answer}");
-        assert!(answer["warnings"][0].as_str().is_some_and(|text| text.contains("capped")), "{answer}");
+        assert_eq!(
+            (&answer["auth"]["lease_duration"], &answer["warnings"]),
+            (&json!(3600), &Value::Null)
+        );
+        let (_, answer) =
+            renew(json!({ "policies": policies, "ttl": "10m", "explicit_max_ttl": "30m" }));
+        assert!(
+            answer["auth"]["lease_duration"]
+                .as_u64()
+                .is_some_and(|ttl| (1790..=1800).contains(&ttl)),
+            "{answer}"
+        );
+        assert!(
+            answer["warnings"][0].as_str().is_some_and(|text| text.contains("capped")),
+            "{answer}"
+        );
         let fixed = renew(json!({ "policies": policies, "ttl": "1h", "renewable": false }));
         assert_refused(&fixed, 400, "lease is not renewable");
     });
@@ -860,7 +1063,8 @@ fn a_ttl_beyond_the_limit_is_capped_with_a_warning() {
         let role = AppRole::new(target, json!({ "token_ttl": "800h" }));
         let (status, answer) = role.login(&role.secret_id());
         assert_eq!((status, &answer["auth"]["lease_duration"]), (200, &json!(2_764_800)));
-        let text = "TTL of \"800h\" exceeded the effective max_ttl of \"768h\"; TTL value is capped accordingly";
+        let text = "TTL of \"800h\" exceeded the effective max_ttl of \"768h\"; TTL value is \
+                    capped accordingly";
         assert_eq!(answer["warnings"], json!([text]));
     });
 }
@@ -894,7 +1098,8 @@ fn kv_v2_trips_over_a_slash_at_the_end() {
 #[test]
 fn a_path_that_cannot_be_printed_is_refused_without_a_word() {
     on_every_vault(|target| {
-        let reply = target.http().request("GET", "secret/data/a%0ab", Some(&target.root_token()), None);
+        let reply =
+            target.http().request("GET", "secret/data/a%0ab", Some(&target.root_token()), None);
         assert_eq!(reply, (400, Value::Null));
     });
 }
@@ -924,7 +1129,8 @@ fn health_and_seal_status_are_no_secret() {
     on_every_vault(|target| {
         for path in ["sys/health", "sys/seal-status"] {
             let (status, answer) = target.http().request("GET", path, None, None);
-            let seen = (status, &answer["initialized"], &answer["sealed"], answer["version"].is_string());
+            let seen =
+                (status, &answer["initialized"], &answer["sealed"], answer["version"].is_string());
             assert_eq!(seen, (200, &json!(true), &json!(false), true), "{path}");
         }
     });
@@ -944,11 +1150,14 @@ fn https_is_the_same() {
 fn a_sealed_server_says_so_and_can_be_unsealed_by_anyone_with_the_key() {
     let target = Target::from(TestVault::start());
     let (http, root, vault) = (target.http(), target.root_token(), target.own().expect("our own"));
-    let ask = |method: &str, path: &str, body: Value| http.request(method, path, Some(&root), Some(body));
+    let ask =
+        |method: &str, path: &str, body: Value| http.request(method, path, Some(&root), Some(body));
     assert_eq!(ask("POST", "sys/seal", json!({})).0, 204);
-    for (method, path) in
-        [("GET", "secret/data/app"), ("POST", "auth/approle/login"), ("GET", "sys/internal/ui/mounts")]
-    {
+    for (method, path) in [
+        ("GET", "secret/data/app"),
+        ("POST", "auth/approle/login"),
+        ("GET", "sys/internal/ui/mounts"),
+    ] {
         assert_refused(&ask(method, path, json!({})), 503, "Vault is sealed");
     }
     assert_eq!(ask("GET", "sys/health", json!({})).0, 503);

@@ -16,8 +16,14 @@ fn names(run: &Run) -> Vec<String> {
 fn missing_secrets_are_ignored_by_vault_envs_name_and_refused_ones_are_not() {
     on_every_vault(|target| {
         let mount = with_app(target);
-        let token =
-            token(target, &format!("{}\n{}", reading(&format!("{mount}/data/app")), reading(&format!("{mount}/data"))));
+        let token = token(
+            target,
+            &format!(
+                "{}\n{}",
+                reading(&format!("{mount}/data/app")),
+                reading(&format!("{mount}/data"))
+            ),
+        );
         let run = run_at(target)
             .env("VAULT_TOKEN", token)
             .env("VAULT_IGNORE_MISSING_SECRETS", "true")
@@ -33,7 +39,8 @@ fn missing_secrets_are_ignored_by_vault_envs_name_and_refused_ones_are_not() {
         );
         run.clone().env("VAULT_IGNORE_MISSING_SECRETS", "false").fails(66, &["X: ", "Y: "]);
         let other = with_app(target);
-        run.env("Z", format!("vault:{other}/data/app#user")).fails(77, &["Z: ", "permission denied"]);
+        run.env("Z", format!("vault:{other}/data/app#user"))
+            .fails(77, &["Z: ", "permission denied"]);
     });
 }
 
@@ -43,8 +50,10 @@ fn a_token_is_revoked_by_vault_envs_name_also_a_given_one() {
     on_every_vault(|target| {
         let mount = with_app(target);
         let token = token(target, &reading(&mount));
-        let run = run_at(target).env("VAULT_TOKEN", &token).env("A", format!("vault:{mount}/app#user"));
-        let status = || target.operator().request("GET", "auth/token/lookup-self", Some(&token), None).0;
+        let run =
+            run_at(target).env("VAULT_TOKEN", &token).env("A", format!("vault:{mount}/app#user"));
+        let status =
+            || target.operator().request("GET", "auth/token/lookup-self", Some(&token), None).0;
         assert_eq!(names(&run.clone().env("VAULT_REVOKE_TOKEN", "false")), ["A"]);
         assert_eq!(status(), 200);
         assert_eq!(names(&run.env("VAULT_REVOKE_TOKEN", "true")), ["A"]);
@@ -62,7 +71,8 @@ fn a_server_that_is_not_reached_ends_the_start_with_the_clients_timeout() {
     let vault = TestVault::start();
     vault.fault("/v1/", Fault::Hang);
     for (addr, parts) in [(vault.addr(), ""), ("http://127.0.0.1:1".to_owned(), "127.0.0.1:1")] {
-        let run = run().env("VAULT_ADDR", addr).env("VAULT_ROLE_ID", "r").env("VAULT_SECRET_ID", "s");
+        let run =
+            run().env("VAULT_ADDR", addr).env("VAULT_ROLE_ID", "r").env("VAULT_SECRET_ID", "s");
         let began = Instant::now();
         let run = run.env("A", "vault:secret/data/app#k").env("VAULT_CLIENT_TIMEOUT", "1s");
         run.fails(69, &[parts]);
@@ -75,11 +85,17 @@ fn a_server_that_is_not_reached_ends_the_start_with_the_clients_timeout() {
 fn a_timeout_without_a_unit_is_in_seconds() {
     let vault = TestVault::start();
     vault.fault("/v1/", Fault::Hang);
-    let run = run().env("VAULT_ADDR", vault.addr()).env("VAULT_TOKEN", "t").env("A", "vault:secret/data/app#k");
+    let run = run()
+        .env("VAULT_ADDR", vault.addr())
+        .env("VAULT_TOKEN", "t")
+        .env("A", "vault:secret/data/app#k");
     let began = Instant::now();
     run.clone().env("VAULT_CLIENT_TIMEOUT", "1").fails(69, &[]);
     let elapsed = began.elapsed();
-    assert!(elapsed > Duration::from_millis(900) && elapsed < Duration::from_secs(10), "{elapsed:?}");
+    assert!(
+        elapsed > Duration::from_millis(900) && elapsed < Duration::from_secs(10),
+        "{elapsed:?}"
+    );
     run.env("VAULT_CLIENT_TIMEOUT", "soon").fails(78, &["VAULT_CLIENT_TIMEOUT"]);
 }
 
@@ -88,13 +104,20 @@ fn a_timeout_without_a_unit_is_in_seconds() {
 fn what_has_no_effect_here_says_so_and_false_says_nothing() {
     on_every_vault(|target| {
         let mount = with_app(target);
-        for (name, value) in
-            [("VAULT_ENV_DAEMON", "true"), ("VAULT_ENV_DELAY", "5s"), ("VAULT_ENV_LOG_SERVER", "logs:514")]
-        {
-            let run = as_root(target).env("A", format!("vault:{mount}/app#user")).shell("echo $A; env");
+        for (name, value) in [
+            ("VAULT_ENV_DAEMON", "true"),
+            ("VAULT_ENV_DELAY", "5s"),
+            ("VAULT_ENV_LOG_SERVER", "logs:514"),
+        ] {
+            let run =
+                as_root(target).env("A", format!("vault:{mount}/app#user")).shell("echo $A; env");
             let began = Instant::now();
             let ended = run.clone().env(name, value).end();
-            assert!(ended.text().starts_with("ada\n") && !ended.text().contains(name), "{}", ended.text());
+            assert!(
+                ended.text().starts_with("ada\n") && !ended.text().contains(name),
+                "{}",
+                ended.text()
+            );
             assert!(ended.stderr.contains(&format!("{name} has no effect")), "{}", ended.stderr);
             assert!(began.elapsed() < Duration::from_secs(5), "{name} delays");
             for off in ["false", "0", ""] {
@@ -113,7 +136,10 @@ fn the_log_is_set_by_vault_envs_names() {
     let json = run.env("VAULT_JSON_LOG", "true").marker().end();
     let line = json.stderr.lines().next().expect("a line");
     let record: test_vault::Value = serde_json::from_str(line).expect("JSON");
-    assert!(record["message"].as_str().is_some_and(|text| text.contains("VAULT_ENV_DAEMON")), "{line}");
+    assert!(
+        record["message"].as_str().is_some_and(|text| text.contains("VAULT_ENV_DAEMON")),
+        "{line}"
+    );
     assert_eq!(json.text().lines().count(), 1, "the log is not on stdout");
 }
 
@@ -144,12 +170,14 @@ fn the_method_approle_is_really_approle() {
     let target: Target = TestVault::start().into();
     let mount = with_app(&target);
     let role = role(&target, &reading(&mount), json!({}));
-    let run = as_role(&target, &role).env("VAULT_AUTH_METHOD", "approle").env("VAULT_ROLE", "ignored");
+    let run =
+        as_role(&target, &role).env("VAULT_AUTH_METHOD", "approle").env("VAULT_ROLE", "ignored");
     let run = run.env("A", format!("vault:{mount}/app#user"));
     assert_eq!(names(&run), ["A"]);
     run.env("VAULT_SECRET_ID", "wrong").fails(77, &[]);
     let login = format!("POST /v1/auth/{}/login", role.mount);
-    let logins = target.own().expect("own").lines().into_iter().filter(|line| *line == login).count();
+    let logins =
+        target.own().expect("own").lines().into_iter().filter(|line| *line == login).count();
     assert_eq!(logins, 2, "one for each start");
 }
 
@@ -186,7 +214,8 @@ fn a_token_that_may_not_list_mounts_reads_kv_version_2_nevertheless() {
 fn a_bad_token_and_no_token_start_nothing() {
     on_every_vault(|target| {
         let mount = with_app(target);
-        let run = run_at(target).env("A", format!("vault:{mount}/app#user")).option("--max-retries=1");
+        let run =
+            run_at(target).env("A", format!("vault:{mount}/app#user")).option("--max-retries=1");
         run.clone().env("VAULT_TOKEN", "s.bad").fails(77, &["A: "]);
         run.fails(78, &["no credentials"]);
     });
@@ -195,18 +224,33 @@ fn a_bad_token_and_no_token_start_nothing() {
 // Peer cases C28, C29, C30: a path behind the address is a prefix here.
 #[test]
 fn an_address_is_http_or_https_with_a_port_or_without() {
-    let run = run().env("VAULT_TOKEN", "t").env("A", "vault:secret/data/app#k").env("VAULT_EXEC_TIMEOUT", "500ms");
-    for addr in ["ftp://localhost:8200", "file:///x", "localhost:8200", "ws://localhost", "httpx://localhost", "//x"] {
+    let run = run()
+        .env("VAULT_TOKEN", "t")
+        .env("A", "vault:secret/data/app#k")
+        .env("VAULT_EXEC_TIMEOUT", "500ms");
+    for addr in [
+        "ftp://localhost:8200",
+        "file:///x",
+        "localhost:8200",
+        "ws://localhost",
+        "httpx://localhost",
+        "//x",
+    ] {
         run.clone().env("VAULT_ADDR", addr).fails(78, &["VAULT_ADDR"]);
     }
     // Nobody listens on these ports of these addresses, and the failure says which one was tried.
-    for (addr, tried) in [("http://127.0.0.77", "127.0.0.77"), ("http://127.0.0.77:1/", "127.0.0.77:1")] {
+    for (addr, tried) in
+        [("http://127.0.0.77", "127.0.0.77"), ("http://127.0.0.77:1/", "127.0.0.77:1")]
+    {
         run.clone().env("VAULT_ADDR", addr).fails(69, &[tried]);
     }
     let vault = TestVault::start();
     vault.operator().kv_put("secret", 2, "app", json!({"k": "v"}));
     let run = run.env("VAULT_EXEC_TIMEOUT", "20s").env("VAULT_TOKEN", vault.root_token());
-    assert_eq!(run.clone().env("VAULT_ADDR", format!("{}/", vault.addr())).value("A").as_deref(), Some("v"));
+    assert_eq!(
+        run.clone().env("VAULT_ADDR", format!("{}/", vault.addr())).value("A").as_deref(),
+        Some("v")
+    );
     let prefixed = TestVault::builder().prefix("/foo").start();
     prefixed.operator().kv_put("secret", 2, "app", json!({"k": "v"}));
     let run = run.env("VAULT_ADDR", prefixed.addr()).env("VAULT_TOKEN", prefixed.root_token());
@@ -223,7 +267,8 @@ fn pairs(wanted: &[(&str, &str)]) -> Vec<(String, String)> {
     wanted.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
-// Peer cases D1, D2, D3, D4, D6: the prefix is what the user says, and a new name is given to one key.
+// Peer cases D1, D2, D3, D4, D6: the prefix is what the user says, and a new name is given to one
+// key.
 #[test]
 fn envconsuls_names_are_had_with_a_prefix() {
     on_every_vault(|target| {
@@ -233,8 +278,16 @@ fn envconsuls_names_are_had_with_a_prefix() {
             let data = if version == 2 { "data/" } else { "" };
             let path = format!("{mount}/{data}foo");
             let of = |form: &str| imported(target, &form.replace('@', &path));
-            assert_eq!(of("kv_foo_*=@"), pairs(&[("kv_foo_bar", "s1"), ("kv_foo_zed", "s2")]), "D1, D4");
-            assert_eq!(of("prefix_kv_foo_bar_suffix=@#bar"), pairs(&[("prefix_kv_foo_bar_suffix", "s1")]), "D2");
+            assert_eq!(
+                of("kv_foo_*=@"),
+                pairs(&[("kv_foo_bar", "s1"), ("kv_foo_zed", "s2")]),
+                "D1, D4"
+            );
+            assert_eq!(
+                of("prefix_kv_foo_bar_suffix=@#bar"),
+                pairs(&[("prefix_kv_foo_bar_suffix", "s1")]),
+                "D2"
+            );
             assert_eq!(of("bar=@#bar"), pairs(&[("bar", "s1")]), "D3");
             assert_eq!(of("@"), pairs(&[("bar", "s1"), ("zed", "s2")]), "D6");
         }
@@ -271,6 +324,12 @@ fn envconsuls_variables_are_taken_from_the_environment() {
         .env("A", format!("vault:{mount}/app#user"));
     assert_eq!(names(&run), ["A"]);
     let own = target.own().expect("own");
-    assert!(own.requests().iter().all(|request| request.header("x-vault-namespace") == Some("team")));
-    assert!(own.server_names().iter().all(|name| name.as_deref() == Some("localhost")), "{:?}", own.server_names());
+    assert!(
+        own.requests().iter().all(|request| request.header("x-vault-namespace") == Some("team"))
+    );
+    assert!(
+        own.server_names().iter().all(|name| name.as_deref() == Some("localhost")),
+        "{:?}",
+        own.server_names()
+    );
 }

@@ -1,12 +1,19 @@
 //! How client certificates log in, on the server of our own because they do so on a real one.
 
-use test_vault::{ClientCa, ClientCertificate, Operator, Target, Value, json, on_every_https_vault};
+use test_vault::{
+    ClientCa, ClientCertificate, Operator, Target, Value, json, on_every_https_vault,
+};
 
 use crate::contract::assert_refused;
 use crate::contract::passwords::Method;
 
 /// Logs in with a client certificate, or without.
-fn login(target: &Target, method: &Method, client: Option<&ClientCertificate>, body: Value) -> (u16, Value) {
+fn login(
+    target: &Target,
+    method: &Method,
+    client: Option<&ClientCertificate>,
+    body: Value,
+) -> (u16, Value) {
     let http = Operator::http_as(&target.addr(), "", target.ca_file(), client);
     http.request("POST", &format!("auth/{}/login", method.mount), None, Some(body))
 }
@@ -32,10 +39,20 @@ fn a_client_certificate_gives_a_token_with_the_roles_settings() {
             let auth = &answer["auth"];
             assert_eq!((status, &auth["policies"]), (200, &json!(["default", "web"])), "{answer}");
             let metadata = &auth["metadata"];
-            assert_eq!((&metadata["cert_name"], &metadata["common_name"]), (&json!("web"), &json!("app.example")));
-            assert!(metadata["serial_number"].as_str().is_some_and(|serial| serial.parse::<f64>().is_ok()));
+            assert_eq!(
+                (&metadata["cert_name"], &metadata["common_name"]),
+                (&json!("web"), &json!("app.example"))
+            );
+            assert!(
+                metadata["serial_number"]
+                    .as_str()
+                    .is_some_and(|serial| serial.parse::<f64>().is_ok())
+            );
             let keys: Vec<_> = metadata.as_object().expect("an object").keys().cloned().collect();
-            assert_eq!(keys, ["authority_key_id", "cert_name", "common_name", "serial_number", "subject_key_id"]);
+            assert_eq!(
+                keys,
+                ["authority_key_id", "cert_name", "common_name", "serial_number", "subject_key_id"]
+            );
             assert_eq!(method.display_name(&answer), format!("{}-web", method.mount));
         }
     });

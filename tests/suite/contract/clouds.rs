@@ -1,5 +1,5 @@
-//! What the auth methods `gcp` and `azure` do on the server of our own. OpenBao has neither, so nothing real was
-//! compared: the texts are those of the source of HashiCorp's plugins.
+//! What the auth methods `gcp` and `azure` do on the server of our own. OpenBao has neither, so
+//! nothing real was compared: the texts are those of the source of HashiCorp's plugins.
 
 use test_vault::{AzureMetadata, GcpMetadata, TestVault, json};
 

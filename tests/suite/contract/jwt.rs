@@ -26,7 +26,10 @@ impl Jwt {
     /// Claims that let in where nothing else is said, and those that are to be looked at.
     fn claims(&self, more: Value) -> String {
         let mut claims = json!({ "sub": "ci-7", "aud": ["vault"] });
-        claims.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        claims
+            .as_object_mut()
+            .expect("an object")
+            .extend(more.as_object().expect("an object").clone());
         self.signer.sign(claims)
     }
 
@@ -40,12 +43,16 @@ impl Jwt {
     }
 }
 
-const UNSIGNED: &str = "error verifying token signature: no known key successfully validated the token signature";
+const UNSIGNED: &str =
+    "error verifying token signature: no known key successfully validated the token signature";
 
 #[test]
 fn a_jwt_gives_a_token_with_the_roles_settings() {
     on_every_vault(|target| {
-        let jwt = Jwt::new(target, json!({ "token_policies": ["web"], "token_ttl": "10m", "token_num_uses": 3 }));
+        let jwt = Jwt::new(
+            target,
+            json!({ "token_policies": ["web"], "token_ttl": "10m", "token_num_uses": 3 }),
+        );
         for role in ["web", "WEB"] {
             let (status, answer) = jwt.login(role, &jwt.claims(json!({})));
             let auth = &answer["auth"];
@@ -79,7 +86,8 @@ fn jwt_refuses_what_is_wrong_or_missing() {
         assert_refused(&jwt.login("oidc", "x"), 400, "role with oidc role_type is not allowed");
         assert_refused(&jwt.login("web", ""), 400, "missing token");
         assert_refused(&jwt.method.post("login", json!({ "role": "web" })), 400, "missing token");
-        let get = jwt.method.http.request("GET", &format!("auth/{}/login", jwt.method.mount), None, None);
+        let get =
+            jwt.method.http.request("GET", &format!("auth/{}/login", jwt.method.mount), None, None);
         assert_refused(&get, 405, "unsupported operation");
     });
 }
@@ -99,14 +107,24 @@ fn a_signature_has_to_be_that_of_a_known_key() {
     on_every_vault(|target| {
         let jwt = Jwt::new(target, json!({}));
         let good = jwt.claims(json!({}));
-        jwt.assert_token_refused(&JwtSigner::new().sign(json!({ "sub": "ci-7", "aud": "vault" })), UNSIGNED);
-        jwt.assert_token_refused(&format!("{}.AAAA", good.rsplit_once('.').expect("three parts").0), UNSIGNED);
+        jwt.assert_token_refused(
+            &JwtSigner::new().sign(json!({ "sub": "ci-7", "aud": "vault" })),
+            UNSIGNED,
+        );
+        jwt.assert_token_refused(
+            &format!("{}.AAAA", good.rsplit_once('.').expect("three parts").0),
+            UNSIGNED,
+        );
         // `{"alg":"none"}`
         jwt.assert_token_refused("eyJhbGciOiJub25lIn0.e30.", UNSIGNED);
-        let parts = "error verifying token signature: go-jose/go-jose: compact JWS format must have three parts";
+        let parts = "error verifying token signature: go-jose/go-jose: compact JWS format must \
+                     have three parts";
         jwt.assert_token_refused("y", parts);
         jwt.assert_token_refused(&format!("{good}.x"), parts);
-        jwt.assert_token_refused("a.b.c", "error verifying token signature: illegal base64 data at input byte 0");
+        jwt.assert_token_refused(
+            "a.b.c",
+            "error verifying token signature: illegal base64 data at input byte 0",
+        );
         // Whitespace does not belong to it.
         let with_line_feed = jwt.login("web", &format!("{good}\n"));
         assert_eq!(with_line_feed.0, 200, "{with_line_feed:?}");
@@ -117,7 +135,10 @@ fn a_signature_has_to_be_that_of_a_known_key() {
 fn the_times_of_a_jwt_are_looked_at_with_a_minute_of_grace() {
     on_every_vault(|target| {
         let jwt = Jwt::new(target, json!({}));
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs();
+        let now = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .expect("after 1970")
+            .as_secs();
         let expired = "invalid expiration time (exp) claim: token is expired";
         let early = "invalid not before (nbf) claim: token not yet valid";
         jwt.assert_token_refused(&jwt.claims(json!({ "exp": now - 120 })), expired);
@@ -126,9 +147,11 @@ fn the_times_of_a_jwt_are_looked_at_with_a_minute_of_grace() {
         jwt.assert_token_refused(&jwt.claims(json!({ "iat": now + 600 })), early);
         let future = "invalid issued at (iat) claim: token issued in the future";
         jwt.assert_token_refused(&jwt.claims(json!({ "iat": now + 600, "nbf": now })), future);
-        let timeless = "no issued at (iat), not before (nbf), or expiration time (exp) claims in token";
+        let timeless =
+            "no issued at (iat), not before (nbf), or expiration time (exp) claims in token";
         jwt.assert_token_refused(&jwt.claims(json!({ "iat": null, "exp": null })), timeless);
-        for good in [json!({ "exp": now - 20 }), json!({ "nbf": now + 20 }), json!({ "exp": null })] {
+        for good in [json!({ "exp": now - 20 }), json!({ "nbf": now + 20 }), json!({ "exp": null })]
+        {
             assert_eq!(jwt.login("web", &jwt.claims(good)).0, 200);
         }
     });
@@ -141,14 +164,17 @@ fn issuer_subject_and_audience_have_to_be_those_that_are_bound() {
         jwt.configure(json!({ "bound_issuer": "https://ci.example" }));
         let issued = |claims: Value| {
             let mut all = json!({ "iss": "https://ci.example" });
-            all.as_object_mut().expect("an object").extend(claims.as_object().expect("an object").clone());
+            all.as_object_mut()
+                .expect("an object")
+                .extend(claims.as_object().expect("an object").clone());
             jwt.claims(all)
         };
         assert_eq!(jwt.login("web", &issued(json!({}))).0, 200);
         assert_eq!(jwt.login("web", &issued(json!({ "aud": "vault" }))).0, 200);
         jwt.assert_token_refused(&jwt.claims(json!({})), "invalid issuer (iss) claim");
         jwt.assert_token_refused(&issued(json!({ "sub": "other" })), "invalid subject (sub) claim");
-        let text = "invalid audience (aud) claim: audience claim does not match any expected audience";
+        let text =
+            "invalid audience (aud) claim: audience claim does not match any expected audience";
         for audience in [json!("other"), json!(["other", "another"]), json!([]), Value::Null] {
             jwt.assert_token_refused(&issued(json!({ "aud": audience })), text);
         }
@@ -172,9 +198,12 @@ fn claims_have_to_be_those_that_are_bound_and_may_become_metadata() {
         let jwt = Jwt::new(target, settings);
         let (_, answer) = jwt.login("web", &jwt.claims(json!({ "env": "prod", "team": "web" })));
         assert_eq!(answer["auth"]["metadata"], json!({ "role": "web", "owner": "web" }));
-        let refused = |claims: Value, text: &str| assert_refused(&jwt.login("web", &jwt.claims(claims)), 400, text);
+        let refused = |claims: Value, text: &str| {
+            assert_refused(&jwt.login("web", &jwt.claims(claims)), 400, text);
+        };
         refused(json!({}), "error validating claims: claim \"env\" is missing");
-        let text = "error validating claims: claim \"env\" does not match any associated bound claim values";
+        let text = "error validating claims: claim \"env\" does not match any associated bound \
+                    claim values";
         refused(json!({ "env": "dev" }), text);
         refused(json!({ "env": ["dev"] }), text);
         refused(json!({ "env": "prod", "team": 5 }), "error converting claim 'team' to string");
@@ -185,9 +214,13 @@ fn claims_have_to_be_those_that_are_bound_and_may_become_metadata() {
 #[test]
 fn bound_claims_may_be_patterns() {
     on_every_vault(|target| {
-        let jwt = Jwt::new(target, json!({ "bound_claims": { "ref": "v*.0" }, "bound_claims_type": "glob" }));
+        let jwt = Jwt::new(
+            target,
+            json!({ "bound_claims": { "ref": "v*.0" }, "bound_claims_type": "glob" }),
+        );
         assert_eq!(jwt.login("web", &jwt.claims(json!({ "ref": "v1.0" }))).0, 200);
-        let text = "error validating claims: claim \"ref\" does not match any associated bound claim values";
+        let text = "error validating claims: claim \"ref\" does not match any associated bound \
+                    claim values";
         assert_refused(&jwt.login("web", &jwt.claims(json!({ "ref": "v1.1" }))), 400, text);
     });
 }
@@ -198,8 +231,14 @@ fn roles_of_jwt_are_bound_to_something() {
         let jwt = Jwt::new(target, json!({ "token_policies": ["web"] }));
         let (_, read) = jwt.method.as_root("GET", "role/WEB", None);
         let data = &read["data"];
-        assert_eq!((&data["role_type"], &data["bound_audiences"]), (&json!("jwt"), &json!(["vault"])));
-        assert_eq!((&data["bound_claims"], &data["token_policies"]), (&Value::Null, &json!(["web"])));
+        assert_eq!(
+            (&data["role_type"], &data["bound_audiences"]),
+            (&json!("jwt"), &json!(["vault"]))
+        );
+        assert_eq!(
+            (&data["bound_claims"], &data["token_policies"]),
+            (&Value::Null, &json!(["web"]))
+        );
         assert_eq!(jwt.method.as_root("LIST", "role", None).1["data"], json!({ "keys": ["web"] }));
         assert_missing(&jwt.method.as_root("GET", "role/none", None));
         for (settings, text) in [
@@ -228,8 +267,8 @@ fn jwt_believes_keys_that_can_be_read() {
         let configure = |settings| jwt.method.as_root("POST", "config", Some(settings));
         let text = "error parsing public key: data does not contain any valid public keys";
         assert_refused(&configure(json!({ "jwt_validation_pubkeys": ["x"] })), 400, text);
-        let text = "exactly one of 'jwt_validation_pubkeys', 'jwks_url', 'jwks_pairs', 'oidc_discovery_url', or \
-                    'provider_config' must be set";
+        let text = "exactly one of 'jwt_validation_pubkeys', 'jwks_url', 'jwks_pairs', \
+                    'oidc_discovery_url', or 'provider_config' must be set";
         assert_refused(&configure(json!({})), 400, text);
     });
 }

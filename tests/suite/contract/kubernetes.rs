@@ -1,4 +1,5 @@
-//! How service accounts of Kubernetes log in, on the server of our own because they do so on a real one.
+//! How service accounts of Kubernetes log in, on the server of our own because they do so on a real
+//! one.
 
 use test_vault::{JwtSigner, KubernetesApi, Target, Value, json, on_every_vault};
 
@@ -32,18 +33,26 @@ impl Kubernetes {
 #[test]
 fn a_service_account_gives_a_token_with_the_roles_settings() {
     on_every_vault(|target| {
-        let kubernetes = Kubernetes::new(target, json!({ "token_policies": ["web"], "token_ttl": "10m" }));
-        let (status, answer) = kubernetes.login("web", &kubernetes.api.token("default", "app", json!({})));
+        let kubernetes =
+            Kubernetes::new(target, json!({ "token_policies": ["web"], "token_ttl": "10m" }));
+        let (status, answer) =
+            kubernetes.login("web", &kubernetes.api.token("default", "app", json!({})));
         let auth = &answer["auth"];
         assert_eq!((status, &auth["policies"]), (200, &json!(["default", "web"])), "{answer}");
         assert_eq!(auth["lease_duration"], 600);
         let metadata = &auth["metadata"];
-        assert_eq!((&metadata["role"], &metadata["service_account_name"]), (&json!("web"), &json!("app")));
+        assert_eq!(
+            (&metadata["role"], &metadata["service_account_name"]),
+            (&json!("web"), &json!("app"))
+        );
         assert_eq!(
             (&metadata["service_account_namespace"], &metadata["service_account_secret_name"]),
             (&json!("default"), &json!(""))
         );
-        assert!(metadata["service_account_uid"].as_str().is_some_and(|uid| uid.len() == 36), "{metadata}");
+        assert!(
+            metadata["service_account_uid"].as_str().is_some_and(|uid| uid.len() == 36),
+            "{metadata}"
+        );
         let name = kubernetes.method.display_name(&answer);
         assert_eq!(name, format!("{}-default-app", kubernetes.method.mount));
     });
@@ -71,7 +80,8 @@ fn kubernetes_refuses_what_is_wrong_or_missing() {
 #[test]
 fn the_role_has_to_be_for_the_account() {
     on_every_vault(|target| {
-        let kubernetes = Kubernetes::new(target, json!({ "bound_service_account_names": ["app", "job-*"] }));
+        let kubernetes =
+            Kubernetes::new(target, json!({ "bound_service_account_names": ["app", "job-*"] }));
         let token = |namespace, name| kubernetes.api.token(namespace, name, json!({}));
         kubernetes.assert_denied(&token("default", "other"), "service account name not authorized");
         kubernetes.assert_denied(&token("other", "app"), "namespace not authorized");
@@ -96,7 +106,10 @@ fn a_token_that_the_cluster_refuses_is_denied() {
             kubernetes.assert_denied(bad, TOKEN_REFUSED);
         }
         // Whose claims do not even name an account is not asked about.
-        kubernetes.assert_denied(&JwtSigner::new().sign(json!({})), "service account name not authorized");
+        kubernetes.assert_denied(
+            &JwtSigner::new().sign(json!({})),
+            "service account name not authorized",
+        );
     });
 }
 
@@ -104,7 +117,11 @@ fn a_token_that_the_cluster_refuses_is_denied() {
 fn a_token_that_has_expired_is_told_so() {
     on_every_vault(|target| {
         let kubernetes = Kubernetes::new(target, json!({}));
-        let expired = kubernetes.api.token("default", "app", json!({ "iat": 1_600_000_000, "exp": 1_600_003_600 }));
+        let expired = kubernetes.api.token(
+            "default",
+            "app",
+            json!({ "iat": 1_600_000_000, "exp": 1_600_003_600 }),
+        );
         kubernetes.assert_denied(&expired, "invalid expiration time (exp) claim: token is expired");
     });
 }
@@ -113,9 +130,11 @@ fn a_token_that_has_expired_is_told_so() {
 fn a_role_with_an_audience_wants_it_in_the_token() {
     on_every_vault(|target| {
         let kubernetes = Kubernetes::new(target, json!({ "audience": "vault" }));
-        let token = |audience: Value| kubernetes.api.token("default", "app", json!({ "aud": audience }));
+        let token =
+            |audience: Value| kubernetes.api.token("default", "app", json!({ "aud": audience }));
         assert_eq!(kubernetes.login("web", &token(json!(["vault"]))).0, 200);
-        let text = "invalid audience (aud) claim: audience claim does not match any expected audience";
+        let text =
+            "invalid audience (aud) claim: audience claim does not match any expected audience";
         kubernetes.assert_denied(&token(json!(["other"])), text);
         kubernetes.assert_denied(&kubernetes.api.token("default", "app", json!({})), text);
     });
@@ -141,7 +160,10 @@ fn keys_of_the_configuration_are_looked_at_before_the_cluster_is_asked() {
             "pem_keys": [kubernetes.api.signer().public_key()],
         });
         assert_eq!(kubernetes.method.as_root("POST", "config", Some(config)).0, 204);
-        assert_eq!(kubernetes.login("web", &kubernetes.api.token("default", "app", json!({}))).0, 200);
+        assert_eq!(
+            kubernetes.login("web", &kubernetes.api.token("default", "app", json!({}))).0,
+            200
+        );
         kubernetes.assert_denied(&JwtSigner::new().sign(json!({})), TOKEN_REFUSED);
     });
 }
@@ -150,7 +172,9 @@ fn keys_of_the_configuration_are_looked_at_before_the_cluster_is_asked() {
 fn kubernetes_that_is_not_configured_says_so_once_the_role_is_right() {
     on_every_vault(|target| {
         let method = Method::new(target, "kubernetes");
-        method.operator.write(&format!("sys/auth/{}", method.mount), json!({ "type": "kubernetes" }));
+        method
+            .operator
+            .write(&format!("sys/auth/{}", method.mount), json!({ "type": "kubernetes" }));
         let login = || method.post("login", json!({ "role": "web", "jwt": "x" }));
         assert_refused(&login(), 400, "invalid role name \"web\"");
         method.operator.kubernetes_role(&method.mount, "web", json!({}));
@@ -171,7 +195,8 @@ fn kubernetes_wants_a_host_and_a_certificate() {
         let configure = |settings| kubernetes.method.as_root("POST", "config", Some(settings));
         assert_refused(&configure(json!({})), 400, "no host provided");
         let text = "kubernetes_ca_cert must be given when disable_local_ca_jwt is true";
-        let settings = json!({ "kubernetes_host": "http://127.0.0.1:1", "disable_local_ca_jwt": true });
+        let settings =
+            json!({ "kubernetes_host": "http://127.0.0.1:1", "disable_local_ca_jwt": true });
         assert_refused(&configure(settings), 400, text);
     });
 }
@@ -182,8 +207,14 @@ fn roles_of_kubernetes_are_for_somebody() {
         let kubernetes = Kubernetes::new(target, json!({ "audience": "vault" }));
         let (_, read) = kubernetes.method.as_root("GET", "role/WEB", None);
         let data = &read["data"];
-        assert_eq!((&data["audience"], &data["bound_service_account_names"]), (&json!("vault"), &json!(["app"])));
-        assert_eq!(kubernetes.method.as_root("LIST", "role", None).1["data"], json!({ "keys": ["web"] }));
+        assert_eq!(
+            (&data["audience"], &data["bound_service_account_names"]),
+            (&json!("vault"), &json!(["app"]))
+        );
+        assert_eq!(
+            kubernetes.method.as_root("LIST", "role", None).1["data"],
+            json!({ "keys": ["web"] })
+        );
         assert_missing(&kubernetes.method.as_root("GET", "role/none", None));
         for (settings, text) in [
             (json!({}), "\"bound_service_account_names\" can not be empty"),
@@ -197,7 +228,11 @@ fn roles_of_kubernetes_are_for_somebody() {
                 "can not mix \"*\" with values",
             ),
         ] {
-            assert_refused(&kubernetes.method.as_root("POST", "role/new", Some(settings)), 400, text);
+            assert_refused(
+                &kubernetes.method.as_root("POST", "role/new", Some(settings)),
+                400,
+                text,
+            );
         }
     });
 }

@@ -7,8 +7,8 @@ use test_vault::{Operator, Postgres, Target, Value, json, on_every_vault_with_da
 use crate::contract::{POLICY_REFUSED, assert_missing, assert_refused};
 
 const PATIENCE: Duration = Duration::from_secs(10);
-const USED_UP: &str =
-    "Secret cannot be returned; token had one use left, so leased credentials were immediately revoked.";
+const USED_UP: &str = "Secret cannot be returned; token had one use left, so leased credentials \
+                       were immediately revoked.";
 
 /// Database secrets with the role `app`, and a policy that may read them.
 struct Database {
@@ -22,7 +22,8 @@ impl Database {
     fn new(target: &Target, settings: Value, postgres: Option<&Postgres>) -> Self {
         let (operator, mount) = (target.operator(), target.unique("database"));
         operator.enable_database(&mount, "app", settings, postgres);
-        operator.policy(&mount, &format!("path \"{mount}/creds/*\" {{ capabilities = [\"read\"] }}"));
+        operator
+            .policy(&mount, &format!("path \"{mount}/creds/*\" {{ capabilities = [\"read\"] }}"));
         Self { operator, http: target.http(), mount, root: target.root_token() }
     }
 
@@ -64,16 +65,26 @@ fn each_read_of_credentials_makes_another_user_with_a_lease() {
         let database = Database::new(target, hour(), postgres);
         let token = database.token(json!({}));
         let ((status, first), (_, second)) = (database.creds(&token), database.creds(&token));
-        assert_eq!((status, &first["lease_duration"], &first["renewable"]), (200, &json!(3600), &json!(true)));
+        assert_eq!(
+            (status, &first["lease_duration"], &first["renewable"]),
+            (200, &json!(3600), &json!(true))
+        );
         let keys: Vec<_> = first["data"].as_object().expect("an object").keys().collect();
         assert_eq!(keys, ["password", "username"]);
         for key in ["password", "username"] {
             assert_ne!(first["data"][key], second["data"][key], "{key}");
         }
-        assert!(first["data"]["username"].as_str().is_some_and(|name| name.starts_with("v-token-app-")), "{first}");
-        let mut leases = [&first["lease_id"], &second["lease_id"]].map(|id| id.as_str().expect("a lease"));
+        assert!(
+            first["data"]["username"].as_str().is_some_and(|name| name.starts_with("v-token-app-")),
+            "{first}"
+        );
+        let mut leases =
+            [&first["lease_id"], &second["lease_id"]].map(|id| id.as_str().expect("a lease"));
         leases.sort_unstable();
-        assert!(leases.iter().all(|id| id.starts_with(&format!("{}/creds/app/", database.mount))), "{leases:?}");
+        assert!(
+            leases.iter().all(|id| id.starts_with(&format!("{}/creds/app/", database.mount))),
+            "{leases:?}"
+        );
         assert_eq!(database.operator.leases(&database.mount), leases);
     });
 }
@@ -88,11 +99,16 @@ fn credentials_come_for_roles_that_are_known_and_allowed() {
         };
         assert_refused(&get("none"), 400, "unknown role: none");
         database.operator.database_role(&database.mount, "lost", json!({ "db_name": "none" }));
-        let text = "1 error occurred:\n\t* failed to find entry for connection with name: \"none\"\n\n";
+        let text =
+            "1 error occurred:\n\t* failed to find entry for connection with name: \"none\"\n\n";
         assert_refused(&get("lost"), 500, text);
         let path = format!("{}/creds/app", database.mount);
         let text = "1 error occurred:\n\t* unsupported operation\n\n";
-        assert_refused(&database.http.request("POST", &path, Some(&database.root), Some(json!({}))), 405, text);
+        assert_refused(
+            &database.http.request("POST", &path, Some(&database.root), Some(json!({}))),
+            405,
+            text,
+        );
         let stranger = database.operator.create_token(json!({ "policies": ["default"] }));
         assert_refused(&database.creds(&stranger), 403, POLICY_REFUSED);
     });
@@ -103,7 +119,9 @@ fn a_connection_says_which_roles_may_use_it() {
     on_every_vault_with_database(|target, postgres| {
         let database = Database::new(target, hour(), postgres);
         let path = format!("{}/config/postgres", database.mount);
-        database.operator.write(&path, json!({ "allowed_roles": ["other"], "verify_connection": false }));
+        database
+            .operator
+            .write(&path, json!({ "allowed_roles": ["other"], "verify_connection": false }));
         let reply = database.creds(&database.root);
         assert_refused(&reply, 500, "1 error occurred:\n\t* \"app\" is not an allowed role\n\n");
         assert_eq!(database.operator.leases(&database.mount), [""; 0]);
@@ -126,14 +144,21 @@ fn a_lease_is_looked_up_by_its_id() {
         let (status, answer) = database.ask("lookup", json!({ "lease_id": lease }));
         let data = &answer["data"];
         let keys: Vec<_> = data.as_object().expect("an object").keys().collect();
-        assert_eq!(keys, ["expire_time", "id", "issue_time", "last_renewal", "path", "renewable", "ttl"]);
+        assert_eq!(
+            keys,
+            ["expire_time", "id", "issue_time", "last_renewal", "path", "renewable", "ttl"]
+        );
         assert_eq!((status, &data["id"], &data["renewable"]), (200, &json!(lease), &json!(true)));
         assert_eq!(
             (&data["path"], &data["last_renewal"]),
             (&json!(format!("{}/creds/app", database.mount)), &Value::Null)
         );
         assert!((3590..=3600).contains(&seconds(&data["ttl"])), "{data}");
-        assert_refused(&database.ask("lookup", json!({ "lease_id": "none" })), 400, "invalid lease");
+        assert_refused(
+            &database.ask("lookup", json!({ "lease_id": "none" })),
+            400,
+            "invalid lease",
+        );
     });
 }
 
@@ -157,23 +182,36 @@ fn a_renewed_lease_lasts_as_long_as_is_asked_within_its_limit() {
         let database = Database::new(target, hour(), postgres);
         let lease = database.lease(&database.token(json!({})));
         let renew = |increment: Value| {
-            let (status, answer) = database.ask("renew", json!({ "lease_id": lease, "increment": increment }));
+            let (status, answer) =
+                database.ask("renew", json!({ "lease_id": lease, "increment": increment }));
             let seen = (status, &answer["data"], &answer["lease_id"], &answer["renewable"]);
             assert_eq!(seen, (200, &Value::Null, &json!(lease), &json!(true)));
             answer
         };
         for (increment, duration) in [(json!(0), 3600), (json!(7200), 7200), (json!("10m"), 600)] {
             let answer = renew(increment);
-            assert_eq!((&answer["lease_duration"], &answer["warnings"]), (&json!(duration), &Value::Null));
+            assert_eq!(
+                (&answer["lease_duration"], &answer["warnings"]),
+                (&json!(duration), &Value::Null)
+            );
         }
         let answer = renew(json!("100h"));
         assert!((86_390..=86_400).contains(&seconds(&answer["lease_duration"])), "{answer}");
         assert!(
-            answer["warnings"][0].as_str().is_some_and(|text| text.starts_with("TTL of \"100h\" exceeded")),
+            answer["warnings"][0]
+                .as_str()
+                .is_some_and(|text| text.starts_with("TTL of \"100h\" exceeded")),
             "{answer}"
         );
-        assert!(database.ask("lookup", json!({ "lease_id": lease })).1["data"]["last_renewal"].is_string());
-        assert_refused(&database.ask("renew", json!({ "lease_id": "none" })), 400, "lease not found");
+        assert!(
+            database.ask("lookup", json!({ "lease_id": lease })).1["data"]["last_renewal"]
+                .is_string()
+        );
+        assert_refused(
+            &database.ask("renew", json!({ "lease_id": "none" })),
+            400,
+            "lease not found",
+        );
     });
 }
 
@@ -183,15 +221,23 @@ fn a_revoked_lease_is_an_unknown_one() {
         let database = Database::new(target, hour(), postgres);
         let token = database.token(json!({}));
         let (first, second) = (database.lease(&token), database.lease(&token));
-        assert_eq!(database.ask("revoke", json!({ "lease_id": first, "sync": true })), (204, Value::Null));
+        assert_eq!(
+            database.ask("revoke", json!({ "lease_id": first, "sync": true })),
+            (204, Value::Null)
+        );
         assert_refused(&database.ask("lookup", json!({ "lease_id": first })), 400, "invalid lease");
-        assert_refused(&database.ask("renew", json!({ "lease_id": first })), 400, "lease not found");
+        assert_refused(
+            &database.ask("renew", json!({ "lease_id": first })),
+            400,
+            "lease not found",
+        );
         assert_eq!(database.operator.leases(&database.mount), [second.as_str()]);
         assert_eq!(database.ask("revoke", json!({ "lease_id": second })), (204, Value::Null));
         database.assert_no_leases();
         let third = database.lease(&token);
         for lease in [third.as_str(), "none"] {
-            let revoke = |sync: bool| database.ask("revoke", json!({ "lease_id": lease, "sync": sync }));
+            let revoke =
+                |sync: bool| database.ask("revoke", json!({ "lease_id": lease, "sync": sync }));
             assert_eq!((revoke(false), revoke(true)), ((202, Value::Null), (204, Value::Null)));
         }
         database.assert_no_leases();
@@ -206,7 +252,10 @@ fn leases_end_with_the_token_that_made_them() {
         let (_, kept) = ((database.lease(&token), database.lease(&token)), database.lease(&other));
         let revoked = database.http.request("POST", "auth/token/revoke-self", Some(&token), None);
         assert_eq!(revoked, (204, Value::Null));
-        assert_eq!(database.operator.wait_for_leases(&database.mount, 1, PATIENCE), [kept.as_str()]);
+        assert_eq!(
+            database.operator.wait_for_leases(&database.mount, 1, PATIENCE),
+            [kept.as_str()]
+        );
         database.operator.write("auth/token/revoke", json!({ "token": other }));
         database.assert_no_leases();
     });
@@ -218,7 +267,8 @@ fn leases_end_with_the_parent_of_the_token_that_made_them() {
         let database = Database::new(target, hour(), postgres);
         let parent = database.operator.create_token(json!({ "policies": ["root"], "ttl": "1h" }));
         let settings = Some(json!({ "policies": [database.mount] }));
-        let (_, child) = database.http.request("POST", "auth/token/create", Some(&parent), settings);
+        let (_, child) =
+            database.http.request("POST", "auth/token/create", Some(&parent), settings);
         database.lease(child["auth"]["client_token"].as_str().expect("a token"));
         database.operator.write("auth/token/revoke", json!({ "token": parent }));
         database.assert_no_leases();
@@ -259,7 +309,11 @@ fn a_leased_secret_is_not_handed_out_on_the_last_use_of_a_token() {
         database.operator.kv_put("secret", 2, &database.mount, json!({ "a": "b" }));
         let path = format!("secret/data/{}", database.mount);
         let (status, answer) = database.http.request("GET", &path, Some(&once), None);
-        assert_eq!((status, &answer["data"]["data"]["a"]), (200, &json!("b")), "what has no lease is");
+        assert_eq!(
+            (status, &answer["data"]["data"]["a"]),
+            (200, &json!("b")),
+            "what has no lease is"
+        );
     });
 }
 
@@ -270,10 +324,16 @@ fn a_wrapped_secret_keeps_its_lease() {
         let headers = [("x-vault-token", database.root.as_str()), ("x-vault-wrap-ttl", "60")];
         let path = format!("{}/creds/app", database.mount);
         let (_, wrapped) = database.http.request_with("GET", &path, &headers, None);
-        assert_eq!((&wrapped["lease_id"], &wrapped["wrap_info"]["creation_path"]), (&json!(""), &json!(path)));
+        assert_eq!(
+            (&wrapped["lease_id"], &wrapped["wrap_info"]["creation_path"]),
+            (&json!(""), &json!(path))
+        );
         let token = wrapped["wrap_info"]["token"].as_str();
         let (_, answer) = database.http.request("POST", "sys/wrapping/unwrap", token, None);
-        assert_eq!(database.operator.leases(&database.mount), [answer["lease_id"].as_str().expect("a lease")]);
+        assert_eq!(
+            database.operator.leases(&database.mount),
+            [answer["lease_id"].as_str().expect("a lease")]
+        );
     });
 }
 
@@ -309,7 +369,8 @@ fn lists_of_leases_are_for_those_with_sudo() {
         assert_refused(&list(json!(["list"])), 403, POLICY_REFUSED);
         let (_, answer) = list(json!(["list", "sudo"]));
         assert_eq!(answer["data"]["keys"][0].as_str(), lease.rsplit('/').next());
-        let none = database.http.request("LIST", "sys/leases/lookup/none", Some(&database.root), None);
+        let none =
+            database.http.request("LIST", "sys/leases/lookup/none", Some(&database.root), None);
         assert_missing(&none);
     });
 }

@@ -77,7 +77,8 @@ fn userpass_refuses_what_is_wrong_or_missing() {
         assert_refused(&method.post("login", password("correct")), 403, TOKEN_REFUSED);
         assert_refused(&method.post("login/a%20b", password("correct")), 404, "unsupported path");
         assert_refused(&method.post("login/a%2Fb", password("correct")), 404, "unsupported path");
-        let get = method.http.request("GET", &format!("auth/{}/login/bob", method.mount), None, None);
+        let get =
+            method.http.request("GET", &format!("auth/{}/login/bob", method.mount), None, None);
         assert_refused(&get, 405, "unsupported operation");
     });
 }
@@ -103,15 +104,26 @@ fn users_are_written_and_read_without_their_passwords() {
     on_every_vault(|target| {
         let method = userpass(target);
         let (_, answer) = method.as_root("GET", "users/BOB", None);
-        assert_eq!((&answer["data"]["token_policies"], &answer["data"]["token_ttl"]), (&json!(["web"]), &json!(600)));
+        assert_eq!(
+            (&answer["data"]["token_policies"], &answer["data"]["token_ttl"]),
+            (&json!(["web"]), &json!(600))
+        );
         assert_eq!(answer["data"].get("password"), None);
         assert_eq!(method.as_root("LIST", "users", None).1["data"], json!({ "keys": ["bob"] }));
         assert_missing(&method.as_root("GET", "users/none", None));
         let text = "must provide either password or password_hash";
-        assert_refused(&method.as_root("POST", "users/new", Some(json!({ "token_policies": "x" }))), 400, text);
+        assert_refused(
+            &method.as_root("POST", "users/new", Some(json!({ "token_policies": "x" }))),
+            400,
+            text,
+        );
         assert_refused(&method.as_root("POST", "users/bob/password", Some(json!({}))), 400, text);
         let text = "1 error occurred:\n\t* username does not exist\n\n";
-        assert_refused(&method.as_root("POST", "users/none/password", Some(password("x"))), 500, text);
+        assert_refused(
+            &method.as_root("POST", "users/none/password", Some(password("x"))),
+            500,
+            text,
+        );
         let text = "1 error occurred:\n\t* unsupported path\n\n";
         assert_refused(&method.as_root("POST", "users/a@b", Some(password("x"))), 404, text);
         assert_eq!(method.as_root("DELETE", "users/bob", None).0, 204);
@@ -134,8 +146,9 @@ fn ldap_wants_a_password_and_a_directory_that_can_be_reached() {
     on_every_vault(|target| {
         let method = Method::new(target, "ldap");
         method.operator.enable_ldap(&method.mount, None);
-        let text = "1 error occurred:\n\t* error connecting to host \"ldap://127.0.0.1:1\": LDAP Result Code 200 \
-                    \"Network Error\": dial tcp 127.0.0.1:1: connect: connection refused\n\n";
+        let text = "1 error occurred:\n\t* error connecting to host \"ldap://127.0.0.1:1\": LDAP \
+                    Result Code 200 \"Network Error\": dial tcp 127.0.0.1:1: connect: connection \
+                    refused\n\n";
         for name in ["bob", "a%2Fb", "bob%40example.com", "a%20b"] {
             assert_refused(&method.post(&format!("login/{name}"), password("x")), 400, text);
         }
@@ -153,7 +166,8 @@ fn ldap_keeps_the_policies_of_names() {
         method.operator.ldap_user(&method.mount, "Bob", json!({ "policies": "web,db" }));
         let (_, answer) = method.as_root("GET", "users/bob", None);
         assert_eq!(answer["data"]["groups"], "");
-        let policies: Vec<_> = answer["data"]["policies"].as_array().expect("policies").iter().collect();
+        let policies: Vec<_> =
+            answer["data"]["policies"].as_array().expect("policies").iter().collect();
         assert_eq!((policies.len(), policies.contains(&&json!("web"))), (2, true));
         assert_eq!(method.as_root("LIST", "users", None).1["data"], json!({ "keys": ["bob"] }));
         assert_missing(&method.as_root("GET", "users/none", None));

@@ -16,7 +16,8 @@ impl Pki {
     fn new(target: &Target) -> Self {
         let (operator, mount) = (target.operator(), target.unique("pki"));
         operator.enable_pki(&mount);
-        let settings = json!({ "allowed_domains": "example.com", "allow_subdomains": true, "ttl": "1h" });
+        let settings =
+            json!({ "allowed_domains": "example.com", "allow_subdomains": true, "ttl": "1h" });
         operator.pki_role(&mount, "web", settings);
         Self { operator, http: target.http(), mount, root: target.root_token() }
     }
@@ -32,7 +33,8 @@ impl Pki {
 
 fn is_pem(value: &Value, kind: &str) -> bool {
     let text = value.as_str().unwrap_or_default();
-    text.starts_with(&format!("-----BEGIN {kind}-----\n")) && text.ends_with(&format!("-----END {kind}-----"))
+    text.starts_with(&format!("-----BEGIN {kind}-----\n"))
+        && text.ends_with(&format!("-----END {kind}-----"))
 }
 
 fn seconds(value: &Value) -> u64 {
@@ -75,7 +77,10 @@ fn each_issue_makes_another_certificate_with_its_key() {
         let pki = Pki::new(target);
         let issue = || {
             let (status, answer) = pki.issue(json!({ "common_name": "app.example.com" }));
-            assert_eq!((status, &answer["lease_id"], &answer["lease_duration"]), (200, &json!(""), &json!(0)));
+            assert_eq!(
+                (status, &answer["lease_id"], &answer["lease_duration"]),
+                (200, &json!(""), &json!(0))
+            );
             answer["data"].clone()
         };
         let (first, second) = (issue(), issue());
@@ -97,8 +102,14 @@ fn each_issue_makes_another_certificate_with_its_key() {
             assert_ne!(first[key], second[key], "{key}");
         }
         assert!(is_pem(&first["certificate"], "CERTIFICATE"), "{first}");
-        assert!(first["private_key"].as_str().is_some_and(|key| key.contains("PRIVATE KEY-----\n")), "{first}");
-        assert_eq!((&first["private_key_type"], &first["ca_chain"][0]), (&json!("ec"), &first["issuing_ca"]));
+        assert!(
+            first["private_key"].as_str().is_some_and(|key| key.contains("PRIVATE KEY-----\n")),
+            "{first}"
+        );
+        assert_eq!(
+            (&first["private_key_type"], &first["ca_chain"][0]),
+            (&json!("ec"), &first["issuing_ca"])
+        );
         assert_eq!(seconds(&first["expiration"]) - seconds(&first["not_before"]), 3630);
     });
 }
@@ -109,7 +120,10 @@ fn a_serial_number_is_pairs_of_digits() {
         let pki = Pki::new(target);
         let (_, answer) = pki.issue(json!({ "common_name": "app.example.com" }));
         let serial = answer["data"]["serial_number"].as_str().expect("a serial number");
-        assert!(serial.split(':').all(|pair| pair.len() == 2 && u8::from_str_radix(pair, 16).is_ok()), "{serial}");
+        assert!(
+            serial.split(':').all(|pair| pair.len() == 2 && u8::from_str_radix(pair, 16).is_ok()),
+            "{serial}"
+        );
     });
 }
 
@@ -120,19 +134,32 @@ fn a_role_says_which_names_are_allowed() {
         let good = "app.example.com";
         let refused = |kind: &str, name: &str| format!("{kind} {name} not allowed by this role");
         for (body, text) in [
-            (json!({ "common_name": "app.example.org" }), refused("common name", "app.example.org")),
+            (
+                json!({ "common_name": "app.example.org" }),
+                refused("common name", "app.example.org"),
+            ),
             (json!({ "common_name": "example.com" }), refused("common name", "example.com")),
-            (json!({ "common_name": "not a host.example.com" }), refused("common name", "not a host.example.com")),
+            (
+                json!({ "common_name": "not a host.example.com" }),
+                refused("common name", "not a host.example.com"),
+            ),
             (
                 json!({ "common_name": good, "alt_names": "a.example.com,app.example.org" }),
                 refused("subject alternate name", "app.example.org"),
             ),
-            (json!({ "common_name": good, "ip_sans": "x" }), "the value \"x\" is not a valid IP address".to_owned()),
+            (
+                json!({ "common_name": good, "ip_sans": "x" }),
+                "the value \"x\" is not a valid IP address".to_owned(),
+            ),
         ] {
             assert_refused(&pki.issue(body), 400, &text);
         }
         for name in [good, "a.b.example.com", "*.example.com", "localhost"] {
-            assert_eq!(pki.issue(json!({ "common_name": name, "ip_sans": "127.0.0.1" })).0, 200, "{name}");
+            assert_eq!(
+                pki.issue(json!({ "common_name": name, "ip_sans": "127.0.0.1" })).0,
+                200,
+                "{name}"
+            );
         }
     });
 }
@@ -141,12 +168,16 @@ fn a_role_says_which_names_are_allowed() {
 fn a_common_name_is_required_unless_the_role_says_otherwise() {
     on_every_vault(|target| {
         let pki = Pki::new(target);
-        let text = "the common_name field is required, or must be provided in a CSR with \"use_csr_common_name\" set \
-                    to true, unless \"require_cn\" is set to false";
+        let text = "the common_name field is required, or must be provided in a CSR with \
+                    \"use_csr_common_name\" set to true, unless \"require_cn\" is set to false";
         for body in [json!({}), json!({ "common_name": "" })] {
             assert_refused(&pki.issue(body), 400, text);
         }
-        pki.operator.pki_role(&pki.mount, "open", json!({ "allow_any_name": true, "require_cn": false }));
+        pki.operator.pki_role(
+            &pki.mount,
+            "open",
+            json!({ "allow_any_name": true, "require_cn": false }),
+        );
         assert_eq!(pki.post("issue/open", json!({ "ttl": "1h" })).0, 200);
     });
 }
@@ -163,9 +194,10 @@ fn without_a_role_or_a_root_nothing_is_issued() {
         let empty = target.unique("pki");
         pki.operator.write(&format!("sys/mounts/{empty}"), json!({ "type": "pki" }));
         pki.operator.pki_role(&empty, "web", json!({ "allow_any_name": true }));
-        let reply = pki.http.request("POST", &format!("{empty}/issue/web"), Some(&pki.root), Some(body()));
-        let text = "1 error occurred:\n\t* could not fetch the CA certificate (was one set?): no default issuer \
-                    currently configured\n\n";
+        let reply =
+            pki.http.request("POST", &format!("{empty}/issue/web"), Some(&pki.root), Some(body()));
+        let text = "1 error occurred:\n\t* could not fetch the CA certificate (was one set?): no \
+                    default issuer currently configured\n\n";
         assert_refused(&reply, 500, text);
     });
 }
@@ -175,18 +207,32 @@ fn no_certificate_outlives_its_issuer() {
     on_every_vault(|target| {
         let (operator, mount) = (target.operator(), target.unique("pki"));
         operator.write(&format!("sys/mounts/{mount}"), json!({ "type": "pki" }));
-        operator.write(&format!("{mount}/root/generate/internal"), json!({ "key_type": "ec", "ttl": "1h" }));
+        operator.write(
+            &format!("{mount}/root/generate/internal"),
+            json!({ "key_type": "ec", "ttl": "1h" }),
+        );
         operator.pki_role(&mount, "web", json!({ "allow_any_name": true }));
         let issue = |ttl: &str| {
             let body = Some(json!({ "common_name": "app", "ttl": ttl }));
-            target.http().request("POST", &format!("{mount}/issue/web"), Some(&target.root_token()), body)
+            target.http().request(
+                "POST",
+                &format!("{mount}/issue/web"),
+                Some(&target.root_token()),
+                body,
+            )
         };
         assert_eq!(issue("30m").0, 200);
         let (status, answer) = issue("2h");
         let text = answer["errors"][0].as_str().unwrap_or_default();
         assert_eq!(status, 400);
-        assert!(text.starts_with("cannot satisfy request, as TTL would result in notAfter of 20"), "{text}");
-        assert!(text.contains("Z that is beyond the expiration of the CA certificate at 20"), "{text}");
+        assert!(
+            text.starts_with("cannot satisfy request, as TTL would result in notAfter of 20"),
+            "{text}"
+        );
+        assert!(
+            text.contains("Z that is beyond the expiration of the CA certificate at 20"),
+            "{text}"
+        );
     });
 }
 
@@ -213,7 +259,8 @@ fn to_issue_takes_an_update() {
     on_every_vault(|target| {
         let pki = Pki::new(target);
         let issue = |capability: &str| {
-            let hcl = format!("path \"{}/issue/web\" {{ capabilities = [\"{capability}\"] }}", pki.mount);
+            let hcl =
+                format!("path \"{}/issue/web\" {{ capabilities = [\"{capability}\"] }}", pki.mount);
             pki.operator.policy(&pki.mount, &hcl);
             let token = pki.operator.create_token(json!({ "policies": [pki.mount] }));
             let body = Some(json!({ "common_name": "app.example.com" }));

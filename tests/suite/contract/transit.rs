@@ -19,7 +19,10 @@ impl Transit {
         operator.enable_transit(&mount);
         operator.transit_key(&mount, "app");
         operator.transit_key(&mount, "other");
-        operator.policy(&mount, &format!("path \"{mount}/decrypt/app\" {{ capabilities = [\"update\"] }}"));
+        operator.policy(
+            &mount,
+            &format!("path \"{mount}/decrypt/app\" {{ capabilities = [\"update\"] }}"),
+        );
         let token = operator.create_token(json!({ "policies": [mount] }));
         Self { operator, http: target.http(), mount, root: target.root_token(), token }
     }
@@ -38,7 +41,8 @@ impl Transit {
 
     /// A status, and what became of each item.
     fn decrypt_all(&self, ciphertexts: &[&str]) -> (u16, Value) {
-        let items: Vec<Value> = ciphertexts.iter().map(|ciphertext| json!({ "ciphertext": ciphertext })).collect();
+        let items: Vec<Value> =
+            ciphertexts.iter().map(|ciphertext| json!({ "ciphertext": ciphertext })).collect();
         let (status, answer) = self.post("decrypt/app", json!({ "batch_input": items }));
         (status, answer["data"]["batch_results"].clone())
     }
@@ -88,12 +92,23 @@ fn a_ciphertext_that_is_none_of_the_keys_says_what_is_wrong() {
             ("vault:v1:%%", "invalid ciphertext: could not decode base64"),
             (&format!("{good} "), "invalid ciphertext: could not decode base64"),
             (&format!("vault:v2:{sealed}"), "invalid ciphertext: version is too new"),
-            (&format!("vault:vx:{sealed}"), "invalid ciphertext: version number could not be decoded"),
+            (
+                &format!("vault:vx:{sealed}"),
+                "invalid ciphertext: version number could not be decoded",
+            ),
         ] {
             assert_refused(&transit.decrypt(ciphertext), 400, text);
         }
-        assert_refused(&transit.post("decrypt/app", json!({})), 400, "missing ciphertext to decrypt");
-        assert_refused(&transit.post("decrypt/none", json!({ "ciphertext": good })), 400, "encryption key not found");
+        assert_refused(
+            &transit.post("decrypt/app", json!({})),
+            400,
+            "missing ciphertext to decrypt",
+        );
+        assert_refused(
+            &transit.post("decrypt/none", json!({ "ciphertext": good })),
+            400,
+            "encryption key not found",
+        );
     });
 }
 
@@ -101,8 +116,9 @@ fn a_ciphertext_that_is_none_of_the_keys_says_what_is_wrong() {
 fn a_batch_is_decrypted_in_its_order_and_keeps_its_references() {
     on_every_vault(|target| {
         let transit = Transit::new(target);
-        let items = [("hello", "a"), ("world", "b")]
-            .map(|(text, name)| json!({ "ciphertext": transit.encrypt("app", text), "reference": name }));
+        let items = [("hello", "a"), ("world", "b")].map(
+            |(text, name)| json!({ "ciphertext": transit.encrypt("app", text), "reference": name }),
+        );
         let (status, answer) = transit.post("decrypt/app", json!({ "batch_input": items }));
         let results = json!([{ "plaintext": HELLO, "reference": "a" }, { "plaintext": WORLD, "reference": "b" }]);
         assert_eq!((status, &answer["data"]), (200, &json!({ "batch_results": results })));
@@ -132,7 +148,8 @@ fn one_bad_item_spoils_the_status_of_a_batch_and_nothing_else() {
 fn a_batch_that_fails_is_an_envelope_without_errors() {
     on_every_vault(|target| {
         let transit = Transit::new(target);
-        let (status, answer) = transit.post("decrypt/app", json!({ "batch_input": [{ "ciphertext": "hello" }] }));
+        let (status, answer) =
+            transit.post("decrypt/app", json!({ "batch_input": [{ "ciphertext": "hello" }] }));
         assert_eq!((status, answer.get("errors"), &answer["warnings"]), (400, None, &Value::Null));
         assert!(answer["request_id"].as_str().is_some_and(|id| !id.is_empty()), "{answer}");
     });
@@ -144,8 +161,14 @@ fn a_client_may_choose_the_status_of_a_batch_that_fails_in_part() {
         let transit = Transit::new(target);
         let good = transit.encrypt("app", "hello");
         let decrypt = |items: &[&str]| {
-            let items: Vec<Value> = items.iter().map(|item| json!({ "ciphertext": item })).collect();
-            transit.post("decrypt/app", json!({ "batch_input": items, "partial_failure_response_code": 200 })).0
+            let items: Vec<Value> =
+                items.iter().map(|item| json!({ "ciphertext": item })).collect();
+            transit
+                .post(
+                    "decrypt/app",
+                    json!({ "batch_input": items, "partial_failure_response_code": 200 }),
+                )
+                .0
         };
         assert_eq!((decrypt(&[&good, "hello"]), decrypt(&["hello"])), (200, 400));
     });
@@ -168,7 +191,11 @@ fn a_batch_that_cannot_be_read_is_an_error_of_the_server() {
             (json!({}), "source data must be an array or slice, got map[string]interface {}"),
         ] {
             let text = format!("1 error occurred:\n\t* failed to parse batch input: {text}\n\n");
-            assert_refused(&transit.post("decrypt/app", json!({ "batch_input": batch })), 500, &text);
+            assert_refused(
+                &transit.post("decrypt/app", json!({ "batch_input": batch })),
+                500,
+                &text,
+            );
         }
         let empty = transit.post("decrypt/app", json!({ "batch_input": [] }));
         assert_refused(&empty, 400, "missing batch input to process");
@@ -188,11 +215,16 @@ fn plaintexts_come_in_base64() {
         ] {
             assert_refused(&transit.post("encrypt/app", body), 400, text);
         }
-        let (status, answer) =
-            transit.post("encrypt/app", json!({ "batch_input": [{ "plaintext": HELLO }, { "plaintext": "!" }] }));
+        let (status, answer) = transit.post(
+            "encrypt/app",
+            json!({ "batch_input": [{ "plaintext": HELLO }, { "plaintext": "!" }] }),
+        );
         let results = &answer["data"]["batch_results"];
         assert_eq!((status, &results[0]["key_version"]), (400, &json!(1)));
-        assert_eq!(results[1], json!({ "error": "illegal base64 data at input byte 0", "reference": "" }));
+        assert_eq!(
+            results[1],
+            json!({ "error": "illegal base64 data at input byte 0", "reference": "" })
+        );
     });
 }
 
@@ -229,7 +261,12 @@ fn a_key_tells_everything_but_itself() {
             Some(&transit.root),
             None,
         ));
-        let (_, list) = transit.http.request("LIST", &format!("{}/keys", transit.mount), Some(&transit.root), None);
+        let (_, list) = transit.http.request(
+            "LIST",
+            &format!("{}/keys", transit.mount),
+            Some(&transit.root),
+            None,
+        );
         assert_eq!(list["data"], json!({ "keys": ["app", "other"] }));
     });
 }

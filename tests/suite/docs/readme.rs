@@ -9,7 +9,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Map;
-use test_vault::{Operator, Postgres, Target, Value, json, on_every_vault, on_every_vault_with_database};
+use test_vault::{
+    Operator, Postgres, Target, Value, json, on_every_vault, on_every_vault_with_database,
+};
 
 use crate::support::{Ended, binary, directory, run, run_at};
 
@@ -55,7 +57,8 @@ fn blocks() -> Vec<Block> {
 }
 
 fn blocks_in(language: &str) -> Vec<Block> {
-    let found: Vec<Block> = blocks().into_iter().filter(|block| block.language == language).collect();
+    let found: Vec<Block> =
+        blocks().into_iter().filter(|block| block.language == language).collect();
     assert!(!found.is_empty(), "no {language} block");
     found
 }
@@ -88,9 +91,11 @@ fn between<'a>(text: &'a str, before: &str, after: char) -> Vec<&'a str> {
 struct Scene<'a> {
     target: &'a Target,
     directory: tempfile::TempDir,
-    /// Whether the blocks are run as they stand: where there is a real server, its command line is there too.
+    /// Whether the blocks are run as they stand: where there is a real server, its command line is
+    /// there too.
     has_cli: bool,
-    /// Whether there is a database secrets engine, which a real server has where there is a PostgreSQL.
+    /// Whether there is a database secrets engine, which a real server has where there is a
+    /// PostgreSQL.
     has_database: bool,
 }
 
@@ -107,7 +112,12 @@ impl Scene<'_> {
         let postgres = if target.own().is_none() { Postgres::shared() } else { None };
         let has_database = target.own().is_some() || postgres.is_some();
         if has_database {
-            target.operator().enable_database("database", "app", json!({ "default_ttl": "1h" }), postgres);
+            target.operator().enable_database(
+                "database",
+                "app",
+                json!({ "default_ttl": "1h" }),
+                postgres,
+            );
         }
         Scene { target, directory, has_cli: cli.is_some(), has_database }
     }
@@ -123,7 +133,9 @@ impl Scene<'_> {
             (_, Some("before")) => {}
             (_, Some("after")) => self.start(block),
             (_, Some(method)) if method.starts_with("for-") => {}
-            (_, Some(file)) => fs::write(self.path(file), &block.text).expect("a file of the README"),
+            (_, Some(file)) => {
+                fs::write(self.path(file), &block.text).expect("a file of the README");
+            }
             ("sh", None) if self.has_cli => {
                 let ended = self.shell(&format!("set -e\n{}", block.text));
                 assert_eq!(ended.code, Some(0), "{}\n{}{}", block.text, ended.text(), ended.stderr);
@@ -145,26 +157,38 @@ impl Scene<'_> {
         assert_eq!(printed.lines().collect::<Vec<_>>(), expected, "{commands:#?}");
     }
 
-    /// Starts what a manifest or a Dockerfile starts, at the Vault of the scene: each of its variables that has a
-    /// reference must reach the application without it.
+    /// Starts what a manifest or a Dockerfile starts, at the Vault of the scene: each of its
+    /// variables that has a reference must reach the application without it.
     fn start(&self, block: &Block) {
         let (variables, command) = match block.language {
-            "yaml" => (of_manifest(&block.text), between(&block.text, "command: ", '\n')[0].to_owned()),
-            _ => (of_dockerfile(&block.text), between(&block.text, "ENTRYPOINT ", '\n')[0].to_owned()),
+            "yaml" => {
+                (of_manifest(&block.text), between(&block.text, "command: ", '\n')[0].to_owned())
+            }
+            _ => (
+                of_dockerfile(&block.text),
+                between(&block.text, "ENTRYPOINT ", '\n')[0].to_owned(),
+            ),
         };
         let words: Vec<String> = serde_json::from_str(&command).expect("a command");
         assert_eq!(words[..2], ["/vault-exec", "--"]);
-        let ours =
-            |name: &str| ["VAULT_ADDR", "VAULT_ROLE_ID", "VAULT_SECRET_ID"].iter().any(|ours| name.starts_with(ours));
+        let ours = |name: &str| {
+            ["VAULT_ADDR", "VAULT_ROLE_ID", "VAULT_SECRET_ID"]
+                .iter()
+                .any(|ours| name.starts_with(ours))
+        };
         let run = run_at(self.target)
             .env("VAULT_ROLE_ID_FILE", self.path("role-id"))
             .env("VAULT_SECRET_ID_FILE", self.path("secret-id"));
         let set = variables.iter().filter(|(name, _)| !ours(name));
         let environment = set.fold(run, |run, (name, value)| run.env(name, value)).environment();
-        let references: Vec<_> = variables.iter().filter(|(_, value)| value.contains("vault:")).collect();
+        let references: Vec<_> =
+            variables.iter().filter(|(_, value)| value.contains("vault:")).collect();
         assert!(references.len() > 1, "{variables:?}");
         for (name, _) in references {
-            assert!(environment.get(name).is_some_and(|value| !value.contains("vault:")), "{name}: {environment:?}");
+            assert!(
+                environment.get(name).is_some_and(|value| !value.contains("vault:")),
+                "{name}: {environment:?}"
+            );
         }
         let from_path = variables.iter().any(|(name, _)| name == "VAULT_ENV_FROM_PATH");
         assert_eq!(environment.contains_key("password"), from_path);
@@ -176,7 +200,10 @@ impl Scene<'_> {
         search.push(std::env::var_os("PATH").expect("a PATH"));
         let mut command = Command::new("sh");
         command.env_clear().current_dir(self.directory.path()).args(["-c", script]);
-        command.env("PATH", search).env("HOME", self.directory.path()).env("VAULT_ADDR", self.target.addr());
+        command
+            .env("PATH", search)
+            .env("HOME", self.directory.path())
+            .env("VAULT_ADDR", self.target.addr());
         if script.contains("vault ") && self.has_cli {
             command.env("VAULT_TOKEN", self.target.root_token());
         }
@@ -184,7 +211,8 @@ impl Scene<'_> {
             command.env("VAULT_CACERT", ca);
         }
         // An example that sets credentials gets no others.
-        let has_credentials = ["VAULT_ROLE_ID_FILE=", "VAULT_TOKEN_FILE="].iter().any(|name| script.contains(name));
+        let has_credentials =
+            ["VAULT_ROLE_ID_FILE=", "VAULT_TOKEN_FILE="].iter().any(|name| script.contains(name));
         if self.path("secret-id").is_file() && !has_credentials {
             command.env("VAULT_ROLE_ID_FILE", "role-id").env("VAULT_SECRET_ID_FILE", "secret-id");
         }
@@ -193,15 +221,19 @@ impl Scene<'_> {
 
     /// Does to the project's own Vault what a `vault …` line does to a real one.
     fn operate(&self, line: &str) {
-        let (line, output) = line.split_once(" > ").map_or((line, None), |(line, file)| (line, Some(file)));
+        let (line, output) =
+            line.split_once(" > ").map_or((line, None), |(line, file)| (line, Some(file)));
         let words: Vec<&str> = line.split_whitespace().collect();
-        let (flags, words): (Vec<&str>, Vec<&str>) = words.into_iter().partition(|word| word.starts_with('-'));
+        let (flags, words): (Vec<&str>, Vec<&str>) =
+            words.into_iter().partition(|word| word.starts_with('-'));
         let operator = self.target.operator();
-        let content = |name: &str| fs::read_to_string(self.path(name)).expect("a file of the README");
+        let content =
+            |name: &str| fs::read_to_string(self.path(name)).expect("a file of the README");
         let answer = match words.as_slice() {
             ["vault", "kv", "put", path, file] => {
                 let (mount, path) = path.split_once('/').expect("a mount");
-                let secret = content(file.strip_prefix('@').expect("a file")).parse().expect("JSON");
+                let secret =
+                    content(file.strip_prefix('@').expect("a file")).parse().expect("JSON");
                 operator.kv_put(mount, 2, path, secret);
                 Value::Null
             }
@@ -224,7 +256,8 @@ impl Scene<'_> {
             }
             ["vault", "write", path, pairs @ ..] => {
                 let pairs = pairs.iter().map(|pair| pair.split_once('=').expect("name=value"));
-                let read = |value: &str| value.strip_prefix('@').map_or_else(|| value.to_owned(), content);
+                let read =
+                    |value: &str| value.strip_prefix('@').map_or_else(|| value.to_owned(), content);
                 let body: Map<String, Value> =
                     pairs.map(|(name, value)| (name.to_owned(), json!(read(value)))).collect();
                 operator.write(path, Value::Object(body))
@@ -232,13 +265,17 @@ impl Scene<'_> {
             _ => panic!("not understood: {line}"),
         };
         let Some(output) = output else { return };
-        let field = flags.iter().find_map(|flag| flag.strip_prefix("-field=")).expect("a field for the file");
+        let field = flags
+            .iter()
+            .find_map(|flag| flag.strip_prefix("-field="))
+            .expect("a field for the file");
         let text = match field {
             "token" => &answer["auth"]["client_token"],
             "wrapping_token" => &answer["wrap_info"]["token"],
             field => &answer["data"][field],
         };
-        fs::write(self.path(output), text.as_str().expect("a text")).expect("a file of the operator");
+        fs::write(self.path(output), text.as_str().expect("a text"))
+            .expect("a file of the operator");
     }
 }
 
@@ -247,12 +284,15 @@ fn with_shown_leases(text: &str) -> String {
     let (start, id) = SHOWN_LEASE;
     let mut parts = text.split(start);
     let first = parts.next().unwrap_or_default().to_owned();
-    parts.fold(first, |text, part| text + start + id + part.trim_start_matches(|c: char| c.is_ascii_alphanumeric()))
+    parts.fold(first, |text, part| {
+        text + start + id + part.trim_start_matches(|c: char| c.is_ascii_alphanumeric())
+    })
 }
 
 /// The variables of a manifest, each on a line `- { name: NAME, value: VALUE }`.
 fn of_manifest(text: &str) -> Vec<(String, String)> {
-    let entries = text.lines().filter_map(|line| line.trim().strip_prefix("- { name: ")?.strip_suffix(" }"));
+    let entries =
+        text.lines().filter_map(|line| line.trim().strip_prefix("- { name: ")?.strip_suffix(" }"));
     entries.map(|entry| unquoted(entry.split_once(", value: ").expect("a value"))).collect()
 }
 
@@ -265,7 +305,8 @@ fn of_dockerfile(text: &str) -> Vec<(String, String)> {
 fn unquoted((name, value): (&str, &str)) -> (String, String) {
     let quote = value.chars().next().filter(|c| matches!(c, '"' | '\''));
     // Docker expands `${…}` outside of single quotes.
-    let value = quote.and_then(|quote| value.strip_prefix(quote)?.strip_suffix(quote)).unwrap_or(value);
+    let value =
+        quote.and_then(|quote| value.strip_prefix(quote)?.strip_suffix(quote)).unwrap_or(value);
     (name.to_owned(), value.to_owned())
 }
 
@@ -275,7 +316,9 @@ fn create_token(operator: &Operator, flags: &[&str]) -> Value {
 }
 
 fn wrapped_secret_id(operator: &Operator, path: &str, flags: &[&str]) -> Value {
-    let ["auth", mount, "role", role, "secret-id"] = path.split('/').collect::<Vec<_>>()[..] else { panic!("{path}") };
+    let ["auth", mount, "role", role, "secret-id"] = path.split('/').collect::<Vec<_>>()[..] else {
+        panic!("{path}")
+    };
     json!({ "wrap_info": { "token": operator.wrapped_secret_id(mount, role, value(flags, "-wrap-ttl=")) } })
 }
 
@@ -291,9 +334,9 @@ fn link(to: &Path, from: &Path) {
 /// `vault`, or `bao`, which understands the same commands.
 fn command_line_of_vault() -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    let candidates = ["bao", "vault"]
-        .into_iter()
-        .flat_map(|name| std::env::split_paths(&path).map(move |directory| directory.join(name)).collect::<Vec<_>>());
+    let candidates = ["bao", "vault"].into_iter().flat_map(|name| {
+        std::env::split_paths(&path).map(move |directory| directory.join(name)).collect::<Vec<_>>()
+    });
     candidates.into_iter().find(|candidate| candidate.is_file())
 }
 
@@ -321,7 +364,12 @@ fn references(scene: &Scene<'_>) {
     let environment = run.environment();
     for (number, row) in rows.iter().enumerate() {
         let expected = if row[1] == "(left out)" { None } else { Some(quoted(&row[1])[0]) };
-        assert_eq!(environment.get(&format!("ROW_{number}")).map(String::as_str), expected, "{}", row[0]);
+        assert_eq!(
+            environment.get(&format!("ROW_{number}")).map(String::as_str),
+            expected,
+            "{}",
+            row[0]
+        );
     }
 }
 
@@ -332,7 +380,8 @@ fn imports(scene: &Scene<'_>) {
             .env("VAULT_ROLE_ID_FILE", scene.path("role-id"))
             .env("VAULT_SECRET_ID_FILE", scene.path("secret-id"))
             .options(quoted(&row[0])[0].split_whitespace());
-        let imported: BTreeSet<String> = run.environment().into_keys().filter(|name| name != "PATH").collect();
+        let imported: BTreeSet<String> =
+            run.environment().into_keys().filter(|name| name != "PATH").collect();
         let expected: BTreeSet<String> = quoted(&row[1]).into_iter().map(str::to_owned).collect();
         assert_eq!(imported, expected, "{}", row[0]);
     }
@@ -343,7 +392,8 @@ fn dynamic_secrets_are_as_they_are_described() {
     on_every_vault_with_database(|target, postgres| {
         let (operator, mount) = (target.operator(), target.unique("database"));
         operator.enable_database(&mount, "app", json!({ "default_ttl": "1h" }), postgres);
-        operator.policy(&mount, &format!("path \"{mount}/creds/app\" {{ capabilities = [\"read\"] }}"));
+        operator
+            .policy(&mount, &format!("path \"{mount}/creds/app\" {{ capabilities = [\"read\"] }}"));
         operator.enable_approle(&mount);
         let run = |role: Value| {
             operator.approle_role(&mount, "app", role);
@@ -361,11 +411,19 @@ fn dynamic_secrets_are_as_they_are_described() {
         used_up.fails(78, &["token_num_uses"]);
         assert_eq!(leases(0), 0);
         let checked = run(role("8h", 0)).option("--check").end();
-        assert!(checked.code == Some(0) && checked.text().contains(", lease "), "{}", checked.stderr);
+        assert!(
+            checked.code == Some(0) && checked.text().contains(", lease "),
+            "{}",
+            checked.stderr
+        );
         assert_eq!(leases(0), 0);
 
         let logged = run(role("8h", 2)).options(["--log-level", "info"]).marker().end();
-        assert!(logged.started() && logged.stderr.contains(&format!("lease {mount}/creds/app/")), "{}", logged.stderr);
+        assert!(
+            logged.started() && logged.stderr.contains(&format!("lease {mount}/creds/app/")),
+            "{}",
+            logged.stderr
+        );
         assert_eq!(leases(1), 1);
         let warned = run(role("5m", 0)).marker().end();
         assert!(
@@ -375,7 +433,11 @@ fn dynamic_secrets_are_as_they_are_described() {
         );
         assert_eq!(leases(2), 2);
         let revoked = run(role("8h", 0)).options(["--revoke", "true"]).marker().end();
-        assert!(revoked.started() && revoked.stderr.contains("the dynamic secrets end with it"), "{}", revoked.stderr);
+        assert!(
+            revoked.started() && revoked.stderr.contains("the dynamic secrets end with it"),
+            "{}",
+            revoked.stderr
+        );
         assert_eq!(leases(2), 2);
     });
 }
@@ -419,28 +481,46 @@ fn the_table_of_settings_has_every_option_and_no_other() {
         .filter_map(|rest| rest.split([' ', ',']).next())
         .collect();
     let rows = table("| option | variable | default | meaning |");
-    let named: BTreeSet<&str> =
-        rows.iter().flat_map(|row| quoted(&row[0])).map(|option| option.trim_start_matches("--")).collect();
+    let named: BTreeSet<&str> = rows
+        .iter()
+        .flat_map(|row| quoted(&row[0]))
+        .map(|option| option.trim_start_matches("--"))
+        .collect();
     assert!(options.len() > 20, "{help}");
     assert_eq!(named, options);
 }
 
 #[test]
 fn every_variable_is_named_and_none_that_there_is_not() {
-    let settings = SETTINGS.split("settings! {").nth(1).and_then(|text| text.split("\n}").next()).expect("the table");
-    let settings = settings.lines().filter_map(|line| line.split_once('[')).flat_map(|(_, names)| names.split('"'));
-    let settings = settings.filter(|name| name.chars().all(|c| c.is_ascii_uppercase() || c == '_') && !name.is_empty());
+    let settings = SETTINGS
+        .split("settings! {")
+        .nth(1)
+        .and_then(|text| text.split("\n}").next())
+        .expect("the table");
+    let settings = settings
+        .lines()
+        .filter_map(|line| line.split_once('['))
+        .flat_map(|(_, names)| names.split('"'));
+    let settings = settings.filter(|name| {
+        name.chars().all(|c| c.is_ascii_uppercase() || c == '_') && !name.is_empty()
+    });
     let credentials = between(CREDENTIALS, "variable: \"", '"');
     assert!(credentials.len() >= 6, "{credentials:?}");
     let known: Vec<String> = settings.map(|name| format!("VAULT_{name}")).collect();
     assert!(known.len() > 30, "{known:?}");
-    for name in known.iter().cloned().chain(credentials.iter().map(|name| format!("VAULT_{name}"))) {
-        assert!(README.contains(&format!("{name}`")) || README.contains(&format!("{name}=")), "{name}");
+    for name in known.iter().cloned().chain(credentials.iter().map(|name| format!("VAULT_{name}")))
+    {
+        assert!(
+            README.contains(&format!("{name}`")) || README.contains(&format!("{name}=")),
+            "{name}"
+        );
     }
     let rows = table("| option | variable | default | meaning |");
     for name in rows.iter().flat_map(|row| quoted(&row[1])) {
         let base = name.trim_end_matches("_FILE").trim_start_matches("VAULT_");
-        let is_known = known.iter().any(|known| known == name) || credentials.contains(&base) || base == "TOKEN_PATH";
+        let is_known = known.iter().any(|known| known == name)
+            || credentials.contains(&base)
+            || base == "TOKEN_PATH";
         assert!(is_known, "{name} is in the table and not in the source");
     }
 }
@@ -458,7 +538,8 @@ fn the_table_of_exit_codes_is_that_of_the_source() {
     let source: BTreeSet<&str> =
         between(ERROR, "=> ", ',').into_iter().filter(|code| code.parse::<u8>().is_ok()).collect();
     let rows = table("| code | meaning |");
-    let named: BTreeSet<&str> = rows.iter().map(|row| row[0].as_str()).filter(|code| *code != "128+n").collect();
+    let named: BTreeSet<&str> =
+        rows.iter().map(|row| row[0].as_str()).filter(|code| *code != "128+n").collect();
     assert!(source.len() >= 9, "{source:?}");
     assert_eq!(named, source);
     for block in blocks_in("yaml").iter().filter(|block| block.file == Some("job.yaml")) {
@@ -472,7 +553,8 @@ fn the_table_of_exit_codes_is_that_of_the_source() {
 
 /// Instructions of a Dockerfile, with continued lines put together.
 fn instructions(text: &str) -> Vec<(String, String)> {
-    let lines: Vec<&str> = text.lines().filter(|line| !line.trim_start().starts_with('#')).collect();
+    let lines: Vec<&str> =
+        text.lines().filter(|line| !line.trim_start().starts_with('#')).collect();
     let joined = lines.join("\n").replace("\\\n", " ");
     let lines = joined.lines().filter_map(|line| line.trim().split_once(' '));
     lines.map(|(name, rest)| (name.to_owned(), rest.trim().to_owned())).collect()
@@ -484,18 +566,27 @@ fn the_dockerfiles_start_the_application_through_the_binary() {
     for text in blocks.iter().map(|block| block.text.as_str()).chain([DOCKERFILE]) {
         let instructions = instructions(text);
         let all = |name: &str| {
-            instructions.iter().filter(|found| found.0 == name).map(|found| found.1.as_str()).collect::<Vec<_>>()
+            instructions
+                .iter()
+                .filter(|found| found.0 == name)
+                .map(|found| found.1.as_str())
+                .collect::<Vec<_>>()
         };
         assert_eq!(all("ENTRYPOINT"), [r#"["/vault-exec", "--"]"#]);
         assert_eq!(all("CMD"), [r#"["python3", "/app.py"]"#]);
         assert!(all("COPY").iter().any(|copy| copy.ends_with(" /vault-exec")), "{text}");
         for (name, rest) in &instructions {
-            let known = ["FROM", "COPY", "RUN", "WORKDIR", "ENV", "ENTRYPOINT", "CMD", "USER"].contains(&name.as_str());
+            let known = ["FROM", "COPY", "RUN", "WORKDIR", "ENV", "ENTRYPOINT", "CMD", "USER"]
+                .contains(&name.as_str());
             assert!(known, "{name} {rest}");
             // A reference is not a secret; credentials are given at the start.
-            assert!(!["SECRET_ID=", "VAULT_TOKEN="].iter().any(|name| rest.contains(name)), "{rest}");
+            assert!(
+                !["SECRET_ID=", "VAULT_TOKEN="].iter().any(|name| rest.contains(name)),
+                "{rest}"
+            );
         }
-        let stages: Vec<&str> = all("FROM").iter().filter_map(|from| from.split(" AS ").nth(1)).collect();
+        let stages: Vec<&str> =
+            all("FROM").iter().filter_map(|from| from.split(" AS ").nth(1)).collect();
         for stage in all("COPY").iter().flat_map(|copy| between(copy, "--from=", ' ')) {
             assert!(stages.contains(&stage), "no stage {stage}");
         }
@@ -506,15 +597,17 @@ fn the_dockerfiles_start_the_application_through_the_binary() {
 fn the_quick_start_ends_with_the_exit_code_of_the_application() {
     let Some(words) = blocks_in("shell").iter().find_map(|block| {
         let line = block.text.lines().next()?;
-        line.contains("quickstart").then(|| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+        line.contains("quickstart")
+            .then(|| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
     }) else {
         panic!("the README does not name the quick start")
     };
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| words[0].clone().into());
     let mut command = Command::new(cargo);
-    // What cargo tells a test about its package would make build scripts run again that look at it, as ring's does.
-    for (name, _) in
-        std::env::vars().filter(|(name, _)| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"))
+    // What cargo tells a test about its package would make build scripts run again that look at it,
+    // as ring's does.
+    for (name, _) in std::env::vars()
+        .filter(|(name, _)| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"))
     {
         command.env_remove(name);
     }
@@ -526,21 +619,28 @@ fn the_quick_start_ends_with_the_exit_code_of_the_application() {
         .expect("cargo runs");
     let ended = Ended::of(output);
     assert_eq!(ended.code, Some(7), "{}{}", ended.text(), ended.stderr);
-    assert!(ended.text().contains("\n0\n"), "no VAULT_ variable reaches the application: {}", ended.text());
+    assert!(
+        ended.text().contains("\n0\n"),
+        "no VAULT_ variable reaches the application: {}",
+        ended.text()
+    );
     assert!(ended.text().contains("vault write auth/approle/role/app"), "{}", ended.text());
 }
 
 #[test]
 fn the_complete_dockerfile_copies_what_there_is() {
     let instructions = instructions(DOCKERFILE);
-    let sources = instructions.iter().filter(|(name, rest)| name == "COPY" && !rest.starts_with("--from="));
+    let sources =
+        instructions.iter().filter(|(name, rest)| name == "COPY" && !rest.starts_with("--from="));
     let sources: Vec<&str> = sources.filter_map(|(_, rest)| rest.split(' ').next()).collect();
     assert!(sources.contains(&"examples/app.py"), "{sources:?}");
     for source in sources {
         assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join(source).exists(), "{source}");
     }
     let is_build = |(name, rest): &(String, String)| {
-        name == "RUN" && rest.starts_with("cargo static --target ") && rest.ends_with("/release/vault-exec /vault-exec")
+        name == "RUN"
+            && rest.starts_with("cargo static --target ")
+            && rest.ends_with("/release/vault-exec /vault-exec")
     };
     assert!(instructions.iter().any(is_build), "{instructions:?}");
     assert!(DOCKERFILE.contains("COPY --from=build /vault-exec /vault-exec\n"));
@@ -553,7 +653,8 @@ fn other_names_of_vaults_are_no_errors_and_are_stripped() {
     assert!(names.contains(&"VAULT_WRAP_TTL") && names.len() > 10, "{names:?}");
     let target = Target::from(test_vault::TestVault::start());
     target.operator().kv_put("secret", 2, "app", json!({ "user": "ada" }));
-    let run = run_at(&target).env("VAULT_TOKEN", target.root_token()).env("A", "vault:secret/app#user");
+    let run =
+        run_at(&target).env("VAULT_TOKEN", target.root_token()).env("A", "vault:secret/app#user");
     let run = names.iter().fold(run, |run, name| run.env(*name, "an odd value"));
     let environment = run.environment();
     assert_eq!(environment.get("A").map(String::as_str), Some("ada"));

@@ -5,7 +5,9 @@ use std::fs;
 
 use test_vault::{AwsKeys, Target, TestVault, Value, json};
 
-use crate::support::aws_account::{AUTHORIZATION, Account, TOKEN, instance, signature, sources, with_keys};
+use crate::support::aws_account::{
+    AUTHORIZATION, Account, TOKEN, instance, signature, sources, with_keys,
+};
 use crate::support::{Run, directory};
 
 fn target() -> Target {
@@ -30,7 +32,8 @@ fn keys_of_an_env_file_log_in() {
     let AwsKeys { access_key_id, secret_access_key, session_token, .. } = &account.keys;
     let token = session_token.as_deref().expect("a token");
     let text = format!(
-        "AWS_ACCESS_KEY_ID={access_key_id}\nAWS_SECRET_ACCESS_KEY='{secret_access_key}'\nAWS_SESSION_TOKEN='{token}'\n"
+        "AWS_ACCESS_KEY_ID={access_key_id}\nAWS_SECRET_ACCESS_KEY='{secret_access_key}'\n\
+         AWS_SESSION_TOKEN='{token}'\n"
     );
     let file = directory.path().join("aws.env");
     fs::write(&file, text).expect("a file");
@@ -44,9 +47,18 @@ fn the_login_is_a_signed_request_in_parts_and_nothing_else() {
     account.way.assert_in(&account.in_environment());
     let login = account.login();
     let names: BTreeSet<&String> = login.as_object().expect("an object").keys().collect();
-    let fields = ["iam_http_request_method", "iam_request_body", "iam_request_headers", "iam_request_url", "role"];
+    let fields = [
+        "iam_http_request_method",
+        "iam_request_body",
+        "iam_request_headers",
+        "iam_request_url",
+        "role",
+    ];
     assert!(names.into_iter().eq(fields.iter()), "{login}");
-    assert_eq!((&login["role"], &login["iam_http_request_method"]), (&json!("web"), &json!("POST")));
+    assert_eq!(
+        (&login["role"], &login["iam_http_request_method"]),
+        (&json!("web"), &json!("POST"))
+    );
     assert_eq!(login["iam_request_url"], "https://sts.amazonaws.com/");
     assert_eq!(login["iam_request_body"], "Action=GetCallerIdentity&Version=2011-06-15");
     let headers = login["iam_request_headers"].as_object().expect("an object");
@@ -82,7 +94,8 @@ fn assert_region(run: impl Fn(Run) -> Run, region: &str, host: &str) {
     account.way.assert_in(&run(account.in_environment()));
     let login = account.login();
     assert_eq!(login["iam_request_url"], format!("https://{host}/"));
-    let authorization = login["iam_request_headers"]["Authorization"].as_str().expect("text").to_owned();
+    let authorization =
+        login["iam_request_headers"]["Authorization"].as_str().expect("text").to_owned();
     assert!(authorization.contains(&format!("/{region}/sts/aws4_request,")), "{authorization}");
 }
 
@@ -91,8 +104,16 @@ fn the_request_is_signed_for_the_region_of_the_mount() {
     let (frankfurt, host) = ("eu-central-1", "sts.eu-central-1.amazonaws.com");
     assert_region(|run| run.env("VAULT_AWS_REGION", frankfurt), frankfurt, host);
     assert_region(|run| run.env("BAO_AWS_REGION", " EU-Central-1 "), frankfurt, host);
-    assert_region(|run| run.env("VAULT_AWS_REGION", "auto").env("AWS_REGION", frankfurt), frankfurt, host);
-    assert_region(|run| run.env("VAULT_AWS_REGION", "auto").env("AWS_DEFAULT_REGION", frankfurt), frankfurt, host);
+    assert_region(
+        |run| run.env("VAULT_AWS_REGION", "auto").env("AWS_REGION", frankfurt),
+        frankfurt,
+        host,
+    );
+    assert_region(
+        |run| run.env("VAULT_AWS_REGION", "auto").env("AWS_DEFAULT_REGION", frankfurt),
+        frankfurt,
+        host,
+    );
     let both = |run: Run| run.env("AWS_REGION", frankfurt).env("AWS_DEFAULT_REGION", "us-west-2");
     assert_region(|run| both(run).env("VAULT_AWS_REGION", "auto"), frankfurt, host);
     let (beijing, host) = ("cn-north-1", "sts.cn-north-1.amazonaws.com.cn");
@@ -110,9 +131,14 @@ fn the_region_of_the_environment_counts_where_it_is_asked_for_only() {
 fn what_is_no_region_stops_the_start() {
     let target = target();
     let run = Account::new(&target).in_environment();
-    run.clone().env("VAULT_AWS_REGION", "auto").fails(78, &["VAULT_AWS_REGION is auto", "AWS_REGION"]);
+    run.clone()
+        .env("VAULT_AWS_REGION", "auto")
+        .fails(78, &["VAULT_AWS_REGION is auto", "AWS_REGION"]);
     for wrong in ["evil.example.com/", "eu central", "eu-central-1.", "ü", "x#"] {
-        let ended = run.clone().env("VAULT_AWS_REGION", wrong).fails(78, &["VAULT_AWS_REGION: not a region"]);
+        let ended = run
+            .clone()
+            .env("VAULT_AWS_REGION", wrong)
+            .fails(78, &["VAULT_AWS_REGION: not a region"]);
         assert!(!ended.stderr.contains(wrong), "{}", ended.stderr);
         let auto = run.clone().env("VAULT_AWS_REGION", "auto").env("AWS_DEFAULT_REGION", wrong);
         auto.fails(78, &["AWS_DEFAULT_REGION: not a region"]);
@@ -141,7 +167,10 @@ fn the_server_id_is_sent_and_signed() {
     account.way.assert_refused(&run.clone().env("VAULT_AWS_IAM_SERVER_ID", "other"), "but got");
     target.own().expect("ours").clear();
     account.way.assert_in(&run.clone().env("VAULT_AWS_IAM_SERVER_ID", "vault.example.com"));
-    assert_eq!(account.login()["iam_request_headers"]["X-Vault-AWS-IAM-Server-ID"], "vault.example.com");
+    assert_eq!(
+        account.login()["iam_request_headers"]["X-Vault-AWS-IAM-Server-ID"],
+        "vault.example.com"
+    );
     account.way.assert_in(&run.env("BAO_AWS_IAM_SERVER_ID", "vault.example.com"));
 }
 
@@ -149,7 +178,9 @@ fn the_server_id_is_sent_and_signed() {
 fn a_server_id_that_is_not_wanted_does_no_harm() {
     let target = target();
     let account = Account::new(&target);
-    account.way.assert_in(&account.in_environment().env("VAULT_AWS_IAM_SERVER_ID", "a  server of  ours"));
+    account
+        .way
+        .assert_in(&account.in_environment().env("VAULT_AWS_IAM_SERVER_ID", "a  server of  ours"));
 }
 
 #[test]
@@ -157,7 +188,9 @@ fn a_server_id_that_no_header_has_stops_the_start() {
     let target = target();
     let run = Account::new(&target).in_environment();
     for wrong in ["vault\nX-Amz-Date: 1", "vault\u{7f}", "tab\tin it", "ü"] {
-        run.clone().env("VAULT_AWS_IAM_SERVER_ID", wrong).fails(78, &["VAULT_AWS_IAM_SERVER_ID: characters"]);
+        run.clone()
+            .env("VAULT_AWS_IAM_SERVER_ID", wrong)
+            .fails(78, &["VAULT_AWS_IAM_SERVER_ID: characters"]);
     }
     assert_eq!(target.own().expect("ours").lines(), Vec::<String>::new());
 }
@@ -175,7 +208,11 @@ fn every_refusal_is_told_in_vaults_words() {
     ] {
         let run = with_keys(account.run(), &wrong);
         let ended = account.way.assert_refused(&run, words);
-        assert!(ended.stderr.contains("does the role allow this IAM principal?"), "{}", ended.stderr);
+        assert!(
+            ended.stderr.contains("does the role allow this IAM principal?"),
+            "{}",
+            ended.stderr
+        );
         let secrets = [Some(wrong.secret_access_key.as_str()), wrong.session_token.as_deref()];
         account.assert_says_nothing(&run, &secrets.into_iter().flatten().collect::<Vec<_>>());
     }
@@ -191,7 +228,8 @@ fn a_login_that_works_says_nothing_of_what_it_uses() {
     let target = target();
     let account = Account::new(&target);
     let AwsKeys { secret_access_key, session_token, .. } = &account.keys;
-    let secrets = [secret_access_key, session_token.as_deref().expect("a token"), TOKEN, AUTHORIZATION];
+    let secrets =
+        [secret_access_key, session_token.as_deref().expect("a token"), TOKEN, AUTHORIZATION];
     account.assert_says_nothing(&account.in_environment(), &secrets);
     for source in sources(&account.keys) {
         account.assert_says_nothing(&source.add_to(account.run()), &secrets);
@@ -212,7 +250,8 @@ fn the_variables_of_aws_are_the_applications_too() {
     let source = instance(&AwsKeys::of_role("other", "session"));
     let run = source.add_to(account.in_environment()).env("AWS_REGION", "eu-central-1");
     let of_aws = |run: &Run| -> Value {
-        let environment = run.environment().into_iter().filter(|(name, _)| name.starts_with("AWS_"));
+        let environment =
+            run.environment().into_iter().filter(|(name, _)| name.starts_with("AWS_"));
         environment.map(|(name, value)| (name, Value::from(value))).collect()
     };
     let AwsKeys { access_key_id, secret_access_key, session_token, .. } = &account.keys;

@@ -1,11 +1,13 @@
-//! Where the auth method `aws` finds credentials: in which order, with which requests, and what becomes of failures.
+//! Where the auth method `aws` finds credentials: in which order, with which requests, and what
+//! becomes of failures.
 
 use std::thread;
 use std::time::Duration;
 
 use reqwest::header::HeaderName;
 use test_vault::{
-    AwsKeys, Fault, LocalServer, Recorded, Target, TestVault, container_credentials, ec2_metadata, sts_error,
+    AwsKeys, Fault, LocalServer, Recorded, Target, TestVault, container_credentials, ec2_metadata,
+    sts_error,
 };
 
 use crate::support::Run;
@@ -61,19 +63,28 @@ fn a_web_identity_is_exchanged_with_one_form() {
     account.way.assert_in(&source.add_to(account.run()));
     let run = source.add_to(account.run()).env("AWS_ROLE_SESSION_NAME", "pod@app.example");
     account.way.assert_in(&run);
-    let of_all_services = run.without("AWS_ENDPOINT_URL_STS").env("AWS_ENDPOINT_URL", source.server.addr());
+    let of_all_services =
+        run.without("AWS_ENDPOINT_URL_STS").env("AWS_ENDPOINT_URL", source.server.addr());
     account.way.assert_in(&of_all_services);
     assert_eq!(source.lines(), ["POST /"; 3]);
     let token = TOKEN.replace('+', "%2B").replace('/', "%2F").replace('=', "%3D");
     let role = ROLE_ARN.replace(':', "%3A").replace('/', "%2F");
-    for (request, session) in source.requests().iter().zip(["vault-exec", "pod%40app.example", "pod%40app.example"]) {
+    for (request, session) in
+        source.requests().iter().zip(["vault-exec", "pod%40app.example", "pod%40app.example"])
+    {
         let expected = format!(
-            "Action=AssumeRoleWithWebIdentity&Version=2011-06-15&RoleArn={role}&RoleSessionName={session}\
-             &WebIdentityToken={token}"
+            "Action=AssumeRoleWithWebIdentity&Version=2011-06-15&RoleArn={role}&\
+             RoleSessionName={session}&WebIdentityToken={token}"
         );
         assert_eq!(String::from_utf8_lossy(&request.body), expected);
-        assert_eq!(headers(request), ["accept", "content-length", "content-type", "host", "user-agent"]);
-        assert_eq!(request.header("content-type"), Some("application/x-www-form-urlencoded; charset=utf-8"));
+        assert_eq!(
+            headers(request),
+            ["accept", "content-length", "content-type", "host", "user-agent"]
+        );
+        assert_eq!(
+            request.header("content-type"),
+            Some("application/x-www-form-urlencoded; charset=utf-8")
+        );
     }
 }
 
@@ -115,7 +126,9 @@ fn a_container_without_an_authorization_sends_none() {
     let target = target();
     let account = Account::new(&target);
     let server = container_credentials("/v2/credentials/0f", None, &account.keys);
-    let run = account.run().env("AWS_CONTAINER_CREDENTIALS_FULL_URI", format!("{}/v2/credentials/0f", server.addr()));
+    let run = account
+        .run()
+        .env("AWS_CONTAINER_CREDENTIALS_FULL_URI", format!("{}/v2/credentials/0f", server.addr()));
     account.way.assert_in(&run);
     assert_eq!(headers(&server.requests()[0]), ["accept", "host", "user-agent"]);
 }
@@ -147,7 +160,9 @@ fn an_instance_is_asked_for_a_token_the_role_and_its_keys() {
     let [token, role, keys] = &source.requests()[..] else { panic!("three") };
     let ttl = "x-aws-ec2-metadata-token-ttl-seconds";
     assert_eq!(headers(token), ["accept", "host", "user-agent", ttl]);
-    assert!(token.body.is_empty() && token.header(ttl).is_some_and(|ttl| ttl.parse::<u32>().is_ok()));
+    assert!(
+        token.body.is_empty() && token.header(ttl).is_some_and(|ttl| ttl.parse::<u32>().is_ok())
+    );
     for request in [role, keys] {
         assert_eq!(headers(request), ["accept", "host", "user-agent", "x-aws-ec2-metadata-token"]);
     }
@@ -158,7 +173,9 @@ fn a_roles_name_may_have_every_sign_of_a_role() {
     let target = target();
     let account = Account::new(&target);
     let server = ec2_metadata(Some("app+web=1,x.y@z-_"), &account.keys, "eu-central-1");
-    let run = instance(&account.keys).add_to(account.run()).env("AWS_EC2_METADATA_SERVICE_ENDPOINT", server.addr());
+    let run = instance(&account.keys)
+        .add_to(account.run())
+        .env("AWS_EC2_METADATA_SERVICE_ENDPOINT", server.addr());
     account.way.assert_in(&run);
 }
 
@@ -200,20 +217,37 @@ fn variables_that_do_not_go_together_stop_the_start() {
     let bare = account.run();
     let full = |address: &str| bare.clone().env("AWS_CONTAINER_CREDENTIALS_FULL_URI", address);
     for (run, words) in [
-        (bare.clone().env("AWS_ACCESS_KEY_ID", "AKIA1"), "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
-        (bare.clone().env("AWS_SECRET_ACCESS_KEY", "x"), "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
-        (account.in_environment().env("AWS_SESSION_TOKEN", "in two\nlines"), "characters that no key has"),
+        (
+            bare.clone().env("AWS_ACCESS_KEY_ID", "AKIA1"),
+            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+        ),
+        (
+            bare.clone().env("AWS_SECRET_ACCESS_KEY", "x"),
+            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+        ),
+        (
+            account.in_environment().env("AWS_SESSION_TOKEN", "in two\nlines"),
+            "characters that no key has",
+        ),
         (bare.clone().env("AWS_WEB_IDENTITY_TOKEN_FILE", "/none"), "AWS_ROLE_ARN is not"),
         (full("http://192.0.2.1/x"), "credentials in clear from another machine"),
         (full("http://127.0.0.1.example.com/x"), "credentials in clear from another machine"),
-        (full("http://localhost@192.0.2.1/x"), "AWS_CONTAINER_CREDENTIALS_FULL_URI: not an address"),
+        (
+            full("http://localhost@192.0.2.1/x"),
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI: not an address",
+        ),
         (full("http://u:s3cret@127.0.0.1/x"), "AWS_CONTAINER_CREDENTIALS_FULL_URI: not an address"),
         (full("ftp://127.0.0.1/x"), "AWS_CONTAINER_CREDENTIALS_FULL_URI: not an address"),
         (full("no address"), "AWS_CONTAINER_CREDENTIALS_FULL_URI: not an address"),
         (bare.clone(), "AWS_EC2_METADATA_DISABLED is true"),
-        (bare.clone().env("AWS_EC2_METADATA_DISABLED", "TRUE"), "AWS_EC2_METADATA_DISABLED is true"),
         (
-            instance(&account.keys).add_to(bare.clone()).env("AWS_EC2_METADATA_SERVICE_ENDPOINT", "metadata"),
+            bare.clone().env("AWS_EC2_METADATA_DISABLED", "TRUE"),
+            "AWS_EC2_METADATA_DISABLED is true",
+        ),
+        (
+            instance(&account.keys)
+                .add_to(bare.clone())
+                .env("AWS_EC2_METADATA_SERVICE_ENDPOINT", "metadata"),
             "AWS_EC2_METADATA_SERVICE_ENDPOINT: not an address",
         ),
         (
@@ -221,14 +255,21 @@ fn variables_that_do_not_go_together_stop_the_start() {
             "AWS_ENDPOINT_URL_STS: not an address",
         ),
         (
-            web_identity(&account.keys).add_to(bare.clone()).env("AWS_ENDPOINT_URL_STS", "http://u:s3cret@127.0.0.1"),
+            web_identity(&account.keys)
+                .add_to(bare.clone())
+                .env("AWS_ENDPOINT_URL_STS", "http://u:s3cret@127.0.0.1"),
             "AWS_ENDPOINT_URL_STS: not an address",
         ),
         (
-            web_identity(&account.keys).add_to(bare.clone()).env("AWS_ENDPOINT_URL_STS", "http://127.0.0.1/?a=b"),
+            web_identity(&account.keys)
+                .add_to(bare.clone())
+                .env("AWS_ENDPOINT_URL_STS", "http://127.0.0.1/?a=b"),
             "AWS_ENDPOINT_URL_STS: a `?` in the address",
         ),
-        (web_identity(&account.keys).add_to(bare.clone()).env("AWS_REGION", "no/region"), "AWS_REGION: not a region"),
+        (
+            web_identity(&account.keys).add_to(bare.clone()).env("AWS_REGION", "no/region"),
+            "AWS_REGION: not a region",
+        ),
     ] {
         let ended = run.fails(78, &[words]);
         assert!(!ended.stderr.contains("s3cret"), "{}", ended.stderr);
@@ -286,15 +327,35 @@ fn the_words_of_a_refusal_are_told() {
     let account = Account::new(&target);
     let source = web_identity(&account.keys);
     let run = source.add_to(account.run());
-    assert_not_asked(&account, &run.clone().env("AWS_ROLE_ARN", "arn:other"), 77, &["AccessDenied", "Not authorized"]);
-    assert_not_asked(&account, &run.clone().env("AWS_ROLE_SESSION_NAME", "a b"), 77, &["ValidationError", "'a b'"]);
+    assert_not_asked(
+        &account,
+        &run.clone().env("AWS_ROLE_ARN", "arn:other"),
+        77,
+        &["AccessDenied", "Not authorized"],
+    );
+    assert_not_asked(
+        &account,
+        &run.clone().env("AWS_ROLE_SESSION_NAME", "a b"),
+        77,
+        &["ValidationError", "'a b'"],
+    );
     let expired = sts_error(400, "ExpiredTokenException", &format!("Token {TOKEN} expired: 1 < 2"));
     source.server.fault("POST /", expired);
-    assert_not_asked(&account, &run, 77, &["ExpiredTokenException", "expired: 1 < 2", "[redacted]"]);
+    assert_not_asked(
+        &account,
+        &run,
+        77,
+        &["ExpiredTokenException", "expired: 1 < 2", "[redacted]"],
+    );
     account.assert_says_nothing(&run, &[TOKEN]);
     let source = container(&account.keys);
     source.file("authorization", "of-another");
-    assert_not_asked(&account, &source.add_to(account.run()), 77, &["status 403: AccessDeniedException"]);
+    assert_not_asked(
+        &account,
+        &source.add_to(account.run()),
+        77,
+        &["status 403: AccessDeniedException"],
+    );
 }
 
 /// A server that repeats what it was sent is not repeated.
@@ -303,7 +364,9 @@ fn a_refusal_that_quotes_the_authorization_is_not_shown_with_it() {
     let target = target();
     let account = Account::new(&target);
     let source = container(&account.keys);
-    source.server.fault("GET /", Fault::answer(401, format!("{{\"code\":\"not {AUTHORIZATION}\"}}")));
+    source
+        .server
+        .fault("GET /", Fault::answer(401, format!("{{\"code\":\"not {AUTHORIZATION}\"}}")));
     let run = source.add_to(account.run());
     assert_not_asked(&account, &run, 77, &["status 401: not [redacted]"]);
     account.assert_says_nothing(&run, &[AUTHORIZATION]);
@@ -314,7 +377,9 @@ fn an_instance_without_a_role_is_told() {
     let target = target();
     let account = Account::new(&target);
     let server = ec2_metadata(None, &account.keys, "eu-central-1");
-    let run = instance(&account.keys).add_to(account.run()).env("AWS_EC2_METADATA_SERVICE_ENDPOINT", server.addr());
+    let run = instance(&account.keys)
+        .add_to(account.run())
+        .env("AWS_EC2_METADATA_SERVICE_ENDPOINT", server.addr());
     assert_not_asked(&account, &run, 77, &["status 404", "has the instance an IAM role"]);
     assert_eq!(server.lines(), [PUT.to_owned(), format!("GET {KEYS}")]);
 }
@@ -323,26 +388,51 @@ fn an_instance_without_a_role_is_told() {
 fn an_answer_without_usable_keys_is_not_the_protocol() {
     let target = target();
     let account = Account::new(&target);
-    let wrong = ["", "[]", "<html></html>", r#"{"AccessKeyId":"ASIA1"}"#, r#"{"AccessKeyId":1,"SecretAccessKey":2}"#];
+    let wrong = [
+        "",
+        "[]",
+        "<html></html>",
+        r#"{"AccessKeyId":"ASIA1"}"#,
+        r#"{"AccessKeyId":1,"SecretAccessKey":2}"#,
+    ];
     let odd = r#"{"AccessKeyId":"ASIA1","SecretAccessKey":"two words","Token":"t"}"#;
-    for (source, asked) in
-        sources(&account.keys).into_iter().zip(["POST /", "GET /v1/credentials", &format!("GET {KEYS}app")])
-    {
+    for (source, asked) in sources(&account.keys).into_iter().zip([
+        "POST /",
+        "GET /v1/credentials",
+        &format!("GET {KEYS}app"),
+    ]) {
         for body in wrong {
             source.server.fault_times(1, asked, Fault::answer(200, body));
-            assert_not_asked(&account, &source.add_to(account.run()), 76, &["AWS", "no AccessKeyId"]);
+            assert_not_asked(
+                &account,
+                &source.add_to(account.run()),
+                76,
+                &["AWS", "no AccessKeyId"],
+            );
         }
         if source.name != "web identity" {
             source.server.fault_times(1, asked, Fault::answer(200, odd));
-            assert_not_asked(&account, &source.add_to(account.run()), 76, &["AWS", "no usable key"]);
+            assert_not_asked(
+                &account,
+                &source.add_to(account.run()),
+                76,
+                &["AWS", "no usable key"],
+            );
         }
         source.server.fault_times(1, asked, Fault::redirect("http://192.0.2.1/"));
         assert_not_asked(&account, &source.add_to(account.run()), 76, &["AWS", "status 307"]);
     }
     let source = instance(&account.keys);
-    for (path, body, thing) in [(PUT, "", "token"), (PUT, "two words", "token"), ("GET /latest/", " \n", "role")] {
+    for (path, body, thing) in
+        [(PUT, "", "token"), (PUT, "two words", "token"), ("GET /latest/", " \n", "role")]
+    {
         source.server.fault_times(1, path, Fault::answer(200, body));
-        assert_not_asked(&account, &source.add_to(account.run()), 76, &["IMDSv2", &format!("no {thing}")]);
+        assert_not_asked(
+            &account,
+            &source.add_to(account.run()),
+            76,
+            &["IMDSv2", &format!("no {thing}")],
+        );
     }
 }
 
@@ -351,9 +441,13 @@ fn what_may_pass_is_tried_again() {
     let target = target();
     let account = Account::new(&target);
     for (source, first) in sources_and_first(&account.keys) {
-        for fault in
-            [Fault::answer(429, ""), Fault::answer(500, ""), Fault::answer(503, ""), Fault::Reset, Fault::Close]
-        {
+        for fault in [
+            Fault::answer(429, ""),
+            Fault::answer(500, ""),
+            Fault::answer(503, ""),
+            Fault::Reset,
+            Fault::Close,
+        ] {
             source.server.fault_times(2, first, fault);
             let before = source.lines().len();
             account.way.assert_in(&source.add_to(account.run()));
@@ -362,7 +456,11 @@ fn what_may_pass_is_tried_again() {
         }
     }
     let source = web_identity(&account.keys);
-    source.server.fault_times(1, "POST /", sts_error(400, "IDPCommunicationError", "An error occurred"));
+    source.server.fault_times(
+        1,
+        "POST /",
+        sts_error(400, "IDPCommunicationError", "An error occurred"),
+    );
     account.way.assert_in(&source.add_to(account.run()));
     assert_eq!(source.lines().len(), 2);
 }
@@ -446,12 +544,18 @@ fn the_token_service_is_asked_through_the_proxy() {
     let run = source.add_to(account.run()).env("AWS_ENDPOINT_URL_STS", "http://sts.test");
     account.way.assert_in(&run.clone().env("HTTP_PROXY", source.server.addr()));
     assert_eq!(source.requests()[0].header("host"), Some("sts.test"));
-    let excepted = soon(run.clone()).env("HTTP_PROXY", source.server.addr()).env("NO_PROXY", ".test");
+    let excepted =
+        soon(run.clone()).env("HTTP_PROXY", source.server.addr()).env("NO_PROXY", ".test");
     assert_not_asked(&account, &excepted, 69, &["sts.test"]);
     assert_eq!(source.lines().len(), 1);
     let secure = run.without("AWS_ENDPOINT_URL_STS").env("AWS_REGION", "eu-central-1");
     let proxy = LocalServer::start(|_| (403, Vec::new(), Vec::new()));
-    assert_not_asked(&account, &soon(secure).env("HTTPS_PROXY", proxy.addr()), 69, &["tunnel", "amazonaws.com"]);
+    assert_not_asked(
+        &account,
+        &soon(secure).env("HTTPS_PROXY", proxy.addr()),
+        69,
+        &["tunnel", "amazonaws.com"],
+    );
     let request = &proxy.requests()[0];
     assert_eq!(
         (request.method.as_str(), request.header("host")),
@@ -463,7 +567,8 @@ fn the_token_service_is_asked_through_the_proxy() {
 fn a_token_service_on_this_machine_is_asked_without_a_proxy() {
     let target = target();
     let account = Account::new(&target);
-    let (source, proxy) = (web_identity(&account.keys), LocalServer::start(|_| (200, Vec::new(), Vec::new())));
+    let (source, proxy) =
+        (web_identity(&account.keys), LocalServer::start(|_| (200, Vec::new(), Vec::new())));
     account.way.assert_in(&proxied(source.add_to(account.run()), &proxy));
     assert_eq!(proxy.lines(), Vec::<String>::new());
 }

@@ -1,5 +1,5 @@
-//! The auth method `azure`: the token of a managed identity, and the machine that it is on. There is no real one to
-//! try.
+//! The auth method `azure`: the token of a managed identity, and the machine that it is on. There
+//! is no real one to try.
 
 use std::fs;
 use std::time::Duration;
@@ -8,8 +8,8 @@ use test_vault::{AzureMetadata, Fault, LatePort, Target, TestVault, Value, json}
 
 use crate::support::auth_mount::WayIn;
 use crate::support::metadata_server::{
-    assert_asked, assert_asks_no_proxy, assert_final, assert_not_reached, assert_says_nothing_of_jwt, passing,
-    starts_before,
+    assert_asked, assert_asks_no_proxy, assert_final, assert_not_reached,
+    assert_says_nothing_of_jwt, passing, starts_before,
 };
 use crate::support::{Run, all_at_once, directory};
 
@@ -26,8 +26,7 @@ struct Machine<'a> {
 
 impl Machine<'_> {
     fn new(target: &Target) -> Machine<'_> {
-        let bounds =
-            json!({ "bound_subscription_ids": [AzureMetadata::SUBSCRIPTION], "bound_locations": ["westeurope"] });
+        let bounds = json!({ "bound_subscription_ids": [AzureMetadata::SUBSCRIPTION], "bound_locations": ["westeurope"] });
         Machine::with(target, AzureMetadata::start(), bounds)
     }
 
@@ -39,7 +38,10 @@ impl Machine<'_> {
     }
 
     fn run(&self) -> Run {
-        self.way.run().env("VAULT_ROLE", "web").env("AZURE_POD_IDENTITY_AUTHORITY_HOST", self.metadata.addr())
+        self.way
+            .run()
+            .env("VAULT_ROLE", "web")
+            .env("AZURE_POD_IDENTITY_AUTHORITY_HOST", self.metadata.addr())
     }
 
     fn token(&self, claims: Value) -> String {
@@ -58,13 +60,15 @@ impl Machine<'_> {
         self.metadata.server().fault_times(1, INSTANCE, Fault::answer(200, answer));
     }
 
-    /// Vault answers 500 with these words, as its plugin does where it refuses: that is told, and not tried again.
+    /// Vault answers 500 with these words, as its plugin does where it refuses: that is told, and
+    /// not tried again.
     #[track_caller]
     fn assert_failed(&self, words: &str) {
         let vault = self.way.target.own().expect("ours");
         vault.clear();
         let at = format!("login at auth/{}", self.way.mount);
-        self.run().fails(69, &[&at, words, "does the role allow this identity", "VAULT_AZURE_RESOURCE"]);
+        self.run()
+            .fails(69, &[&at, words, "does the role allow this identity", "VAULT_AZURE_RESOURCE"]);
         assert_eq!(self.way.logins().len(), 1, "{words}");
     }
 }
@@ -92,8 +96,16 @@ fn a_machine_logs_in_with_two_requests_to_its_metadata_service() {
     let requests = machine.metadata.server().requests();
     assert_eq!(requests.len(), 2);
     let resource = "https%3A%2F%2Fmanagement.azure.com%2F";
-    assert_asked(&requests[0], &format!("GET {TOKEN}?api-version=2018-02-01&resource={resource}"), METADATA);
-    assert_asked(&requests[1], &format!("GET {INSTANCE}?api-version=2021-02-01&format=json"), METADATA);
+    assert_asked(
+        &requests[0],
+        &format!("GET {TOKEN}?api-version=2018-02-01&resource={resource}"),
+        METADATA,
+    );
+    assert_asked(
+        &requests[1],
+        &format!("GET {INSTANCE}?api-version=2021-02-01&format=json"),
+        METADATA,
+    );
     machine.way.assert_in(&machine.run());
 }
 
@@ -114,12 +126,27 @@ fn another_resource_and_one_of_several_identities_are_asked_for() {
     let machine = Machine::new(&target);
     let resource = "https://vault.example/a b?c&d";
     target.operator().azure_config(&machine.way.mount, &machine.metadata, resource);
-    let run = machine.run().env("VAULT_AZURE_RESOURCE", resource).env("AZURE_CLIENT_ID", AzureMetadata::CLIENT);
+    let run = machine
+        .run()
+        .env("VAULT_AZURE_RESOURCE", resource)
+        .env("AZURE_CLIENT_ID", AzureMetadata::CLIENT);
     machine.way.assert_in(&run);
-    let query = format!("resource=https%3A%2F%2Fvault.example%2Fa%20b%3Fc%26d&client_id={}", AzureMetadata::CLIENT);
-    assert_eq!(machine.metadata.server().lines()[0], format!("GET {TOKEN}?api-version=2018-02-01&{query}"));
+    let query = format!(
+        "resource=https%3A%2F%2Fvault.example%2Fa%20b%3Fc%26d&client_id={}",
+        AzureMetadata::CLIENT
+    );
+    assert_eq!(
+        machine.metadata.server().lines()[0],
+        format!("GET {TOKEN}?api-version=2018-02-01&{query}")
+    );
     let other = run.env("AZURE_CLIENT_ID", "66666666-6666-6666-6666-666666666666");
-    assert_final(&machine.way, &other, machine.metadata.server(), 77, &["Identity not found", "AZURE_CLIENT_ID"]);
+    assert_final(
+        &machine.way,
+        &other,
+        machine.metadata.server(),
+        77,
+        &["Identity not found", "AZURE_CLIENT_ID"],
+    );
 }
 
 #[test]
@@ -130,8 +157,8 @@ fn settings_may_stand_in_an_env_file() {
     let file = directory.path().join("azure.env");
     let (addr, client) = (machine.metadata.addr(), AzureMetadata::CLIENT);
     let text = format!(
-        "VAULT_AUTH_METHOD=azure\nBAO_ROLE=web\nVAULT_AZURE_RESOURCE={RESOURCE}\nAZURE_CLIENT_ID={client}\n\
-        AZURE_POD_IDENTITY_AUTHORITY_HOST={addr}/\n"
+        "VAULT_AUTH_METHOD=azure\nBAO_ROLE=web\nVAULT_AZURE_RESOURCE={RESOURCE}\n\
+         AZURE_CLIENT_ID={client}\nAZURE_POD_IDENTITY_AUTHORITY_HOST={addr}/\n"
     );
     fs::write(&file, text).expect("a file");
     let run = machine.way.run().without("VAULT_AUTH_METHOD").option("--env-file").option(&file);
@@ -167,11 +194,17 @@ fn every_token_that_is_not_believed_is_told_in_vaults_words() {
     let target = ours();
     let machine = Machine::new(&target);
     for (token, words) in [
-        (machine.token(json!({ "iss": "https://other.example" })), "issued by a different provider"),
+        (
+            machine.token(json!({ "iss": "https://other.example" })),
+            "issued by a different provider",
+        ),
         (machine.token(json!({ "aud": "other" })), "expected audience"),
         (machine.token(json!({ "exp": 1 })), "token is expired"),
         (machine.token(json!({ "oid": "other" })), "service principal not authorized: other"),
-        (machine.token(json!({ "xms_mirid": null })), "xms_az_rid and xms_mirid claims are missing"),
+        (
+            machine.token(json!({ "xms_mirid": null })),
+            "xms_az_rid and xms_mirid claims are missing",
+        ),
         (machine.token(json!({ "xms_mirid": "/other" })), "token claim does not match"),
         (AzureMetadata::start().token(RESOURCE, json!({})), "failed to verify signature"),
         ("no-jwt-at-all".to_owned(), "malformed jwt"),
@@ -211,7 +244,8 @@ fn a_token_that_worked_is_not_said_either() {
 fn a_machine_without_an_identity_is_told_so() {
     let target = ours();
     let machine = Machine::with(&target, AzureMetadata::without_identity(), json!({}));
-    let parts = ["the token of the managed identity", "400", "Identity not found", "has the machine"];
+    let parts =
+        ["the token of the managed identity", "400", "Identity not found", "has the machine"];
     assert_final(&machine.way, &machine.run(), machine.metadata.server(), 77, &parts);
 }
 
@@ -221,7 +255,8 @@ fn what_the_metadata_service_refuses_is_told_in_its_words() {
     let machine = Machine::new(&target);
     let server = machine.metadata.server();
     server.fault_times(1, TOKEN, Fault::answer(403, "<html>no</html>"));
-    let ended = assert_final(&machine.way, &machine.run(), server, 77, &["managed identity", "status 403"]);
+    let ended =
+        assert_final(&machine.way, &machine.run(), server, 77, &["managed identity", "status 403"]);
     assert!(!ended.stderr.contains("html"), "{}", ended.stderr);
     let text = json!({ "error": "Bad request. api-version is invalid or was not specified in the request." });
     server.fault_times(1, INSTANCE, Fault::answer(400, text.to_string()));
@@ -246,11 +281,21 @@ fn an_answer_that_is_not_azures_ends_the_start() {
         (TOKEN, Fault::redirect("http://127.0.0.1:1/"), "307"),
         (TOKEN, Fault::Raw(b"SSH-2.0-x\r\n".to_vec()), "not HTTP"),
         (INSTANCE, Fault::wrong_shape(), "no name"),
-        (INSTANCE, Fault::answer(200, json!({ "compute": { "name": "web-1" } }).to_string()), "no name"),
+        (
+            INSTANCE,
+            Fault::answer(200, json!({ "compute": { "name": "web-1" } }).to_string()),
+            "no name",
+        ),
         (INSTANCE, Fault::answer(200, "a".repeat(10_000_000)), "more than 1 MiB"),
     ] {
         server.fault_times(1, path, fault);
-        assert_final(&machine.way, &machine.run(), server, 76, &["Azure's instance metadata service", words]);
+        assert_final(
+            &machine.way,
+            &machine.run(),
+            server,
+            76,
+            &["Azure's instance metadata service", words],
+        );
     }
 }
 
@@ -280,20 +325,24 @@ fn a_metadata_service_that_comes_up_late_is_waited_for() {
 #[test]
 fn a_metadata_service_that_does_not_answer_is_named() {
     let drip = Fault::Drip(Duration::from_millis(50));
-    let faults = [Fault::Hang, Fault::Reset, drip, Fault::answer(503, ""), AzureMetadata::not_now(404)];
-    let places = [(TOKEN, "the token of the managed identity"), (INSTANCE, "which machine this is")];
+    let faults =
+        [Fault::Hang, Fault::Reset, drip, Fault::answer(503, ""), AzureMetadata::not_now(404)];
+    let places =
+        [(TOKEN, "the token of the managed identity"), (INSTANCE, "which machine this is")];
     for (path, what) in places {
         all_at_once(faults.clone(), |fault| {
             let target = ours();
             let machine = Machine::new(&target);
             machine.metadata.server().fault(path, fault);
-            let parts = [what, &machine.metadata.addr(), "does this run on a virtual machine of Azure's"];
+            let parts =
+                [what, &machine.metadata.addr(), "does this run on a virtual machine of Azure's"];
             assert_not_reached(&machine.way, &machine.run(), &parts);
         });
     }
     let target = ours();
     let (machine, closed) = (Machine::new(&target), LatePort::new());
-    let run = machine.run().env("AZURE_POD_IDENTITY_AUTHORITY_HOST", format!("http://{}", closed.host()));
+    let run =
+        machine.run().env("AZURE_POD_IDENTITY_AUTHORITY_HOST", format!("http://{}", closed.host()));
     assert_not_reached(&machine.way, &run, &["the token of the managed identity", &closed.host()]);
 }
 
@@ -327,7 +376,14 @@ fn the_metadata_service_is_connected_to_once() {
 fn an_address_that_is_none_is_named() {
     let target = ours();
     let machine = Machine::new(&target);
-    for addr in ["169.254.169.254", "ftp://a", "unix:///a", "http://user:s3cr3t@a", "http://a?x=y", "http://a#b"] {
+    for addr in [
+        "169.254.169.254",
+        "ftp://a",
+        "unix:///a",
+        "http://user:s3cr3t@a",
+        "http://a?x=y",
+        "http://a#b",
+    ] {
         let run = machine.run().env("AZURE_POD_IDENTITY_AUTHORITY_HOST", addr);
         let ended = run.fails(78, &["AZURE_POD_IDENTITY_AUTHORITY_HOST"]);
         assert!(!ended.stderr.contains("s3cr3t"), "{}", ended.stderr);

@@ -61,17 +61,23 @@ fn every_refusal_is_told_in_vaults_words() {
         let unknown = "invalid certificate or no client certificate supplied";
         let constraints = "no chain matching all constraints could be found";
         let right = clients.ca.issue("app.example");
-        let (foreign, other) = (ClientCa::new().issue("app.example"), clients.ca.issue("other.example"));
+        let (foreign, other) =
+            (ClientCa::new().issue("app.example"), clients.ca.issue("other.example"));
         for (run, words) in [
             (clients.run(&foreign), unknown),
             (clients.run(&other), constraints),
             (clients.run(&right).env("VAULT_ROLE", "none"), unknown),
         ] {
             let ended = clients.way.assert_refused(&run, words);
-            assert!(ended.stderr.contains("certificate role") && ended.stderr.contains("load balancer"));
+            assert!(
+                ended.stderr.contains("certificate role") && ended.stderr.contains("load balancer")
+            );
         }
         let key = fs::read_to_string(right.key()).expect("the key");
-        assert_says_nothing_of(&clients.run(&right).env("VAULT_ROLE", "none"), key.lines().nth(1).expect("PEM"));
+        assert_says_nothing_of(
+            &clients.run(&right).env("VAULT_ROLE", "none"),
+            key.lines().nth(1).expect("PEM"),
+        );
     });
 }
 

@@ -1,4 +1,5 @@
-//! Getting in: which method is taken, where its credentials come from, and what is said of a refusal.
+//! Getting in: which method is taken, where its credentials come from, and what is said of a
+//! refusal.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -34,8 +35,7 @@ fn a_role_id_alone_logs_in_where_the_role_wants_no_secret_id() {
         let auth = target.unique("approle");
         operator.enable_approle(&auth);
         let policy = crate::support::application::policy(target, &reading(&mount));
-        let settings =
-            json!({"bind_secret_id": false, "token_policies": [policy], "secret_id_bound_cidrs": ["127.0.0.0/8"]});
+        let settings = json!({"bind_secret_id": false, "token_policies": [policy], "secret_id_bound_cidrs": ["127.0.0.0/8"]});
         operator.approle_role(&auth, "app", settings);
         let run = run_at(target)
             .env("VAULT_AUTH_MOUNT", format!("{auth}/"))
@@ -51,9 +51,10 @@ fn a_refused_login_names_mount_remedy_and_is_sent_once() {
         let (_, role, run) = ready(target, json!({"secret_id_num_uses": 1}));
         run.environment();
         let destroyed = role.new_secret_id(target, json!({}));
-        target
-            .operator()
-            .write(&format!("auth/{}/role/app/secret-id/destroy", role.mount), json!({ "secret_id": destroyed }));
+        target.operator().write(
+            &format!("auth/{}/role/app/secret-id/destroy", role.mount),
+            json!({ "secret_id": destroyed }),
+        );
         let refused = "invalid role or secret ID";
         for (name, run, words) in [
             ("used up", run.clone(), refused),
@@ -66,10 +67,18 @@ fn a_refused_login_names_mount_remedy_and_is_sent_once() {
             if let Some(vault) = target.own() {
                 vault.clear();
             }
-            let at =
-                if name == "wrong mount" { "login at auth/nowhere" } else { &format!("login at auth/{}", role.mount) };
-            let ended = run.fails(77, &[at, words, &target.addr(), "secret id", "VAULT_AUTH_MOUNT"]);
-            assert!(!ended.stderr.contains(&destroyed) && !ended.stderr.contains(&role.secret_id), "{}", ended.stderr);
+            let at = if name == "wrong mount" {
+                "login at auth/nowhere"
+            } else {
+                &format!("login at auth/{}", role.mount)
+            };
+            let ended =
+                run.fails(77, &[at, words, &target.addr(), "secret id", "VAULT_AUTH_MOUNT"]);
+            assert!(
+                !ended.stderr.contains(&destroyed) && !ended.stderr.contains(&role.secret_id),
+                "{}",
+                ended.stderr
+            );
             assert_eq!(logins(target).unwrap_or(1), 1, "{name}");
         }
     });
@@ -103,7 +112,10 @@ fn a_locked_role_is_told_from_a_wrong_secret_id() {
 #[test]
 fn a_missing_role_id_is_named_before_anything_is_asked() {
     let vault = TestVault::start();
-    let run = run().env("VAULT_ADDR", vault.addr()).env("VAULT_SECRET_ID", "s").env("A", "vault:secret/data/a#k");
+    let run = run()
+        .env("VAULT_ADDR", vault.addr())
+        .env("VAULT_SECRET_ID", "s")
+        .env("A", "vault:secret/data/a#k");
     run.fails(78, &["approle", "no role id", "VAULT_ROLE_ID"]);
     assert_eq!(vault.connections(), 0);
 }
@@ -118,18 +130,25 @@ fn credentials_of_both_methods_need_a_word_which_one_counts() {
             if let Some(vault) = target.own() {
                 vault.clear();
             }
-            assert_eq!(run.clone().env("VAULT_AUTH_METHOD", method).value("A").as_deref(), Some("ada"), "{method}");
-            assert_eq!(logins(target).unwrap_or(usize::from(method != "token")), usize::from(method != "token"));
+            assert_eq!(
+                run.clone().env("VAULT_AUTH_METHOD", method).value("A").as_deref(),
+                Some("ada"),
+                "{method}"
+            );
+            assert_eq!(
+                logins(target).unwrap_or(usize::from(method != "token")),
+                usize::from(method != "token")
+            );
         }
     });
 }
 
 #[test]
 fn no_credentials_at_all_are_answered_with_what_there_could_be() {
-    run()
-        .env("VAULT_ADDR", "http://127.0.0.1:9")
-        .env("A", "vault:secret/data/a#k")
-        .fails(78, &["no credentials", "VAULT_TOKEN", "VAULT_TOKEN_FILE", "VAULT_ROLE_ID", "VAULT_SECRET_ID"]);
+    run().env("VAULT_ADDR", "http://127.0.0.1:9").env("A", "vault:secret/data/a#k").fails(
+        78,
+        &["no credentials", "VAULT_TOKEN", "VAULT_TOKEN_FILE", "VAULT_ROLE_ID", "VAULT_SECRET_ID"],
+    );
 }
 
 #[test]
@@ -143,9 +162,14 @@ fn a_bad_token_is_told_from_a_policy_that_does_not_allow_the_read() {
                 .clone()
                 .env("VAULT_TOKEN", "hvs.wrong")
                 .fails(77, &["A: ", "permission denied", "the token is wrong"]);
-            assert!(!bad.stderr.contains("hvs.wrong") && !bad.stderr.contains("--kv-version"), "{}", bad.stderr);
+            assert!(
+                !bad.stderr.contains("hvs.wrong") && !bad.stderr.contains("--kv-version"),
+                "{}",
+                bad.stderr
+            );
             let other = token(target, &reading("nothing"));
-            let allowed = run.env("VAULT_TOKEN", other).fails(77, &["A: ", "permission denied", "policy"]);
+            let allowed =
+                run.env("VAULT_TOKEN", other).fails(77, &["A: ", "permission denied", "policy"]);
             assert!(!allowed.stderr.contains("the token is wrong"), "{}", allowed.stderr);
         }
     });
@@ -157,7 +181,8 @@ fn a_revoked_token_is_a_bad_one() {
         let mount = with_app(target);
         let token = token(target, &reading(&mount));
         target.operator().write("auth/token/revoke", json!({ "token": token }));
-        let run = run_at(target).env("VAULT_TOKEN", token).env("A", format!("vault:{mount}/app#user"));
+        let run =
+            run_at(target).env("VAULT_TOKEN", token).env("A", format!("vault:{mount}/app#user"));
         run.fails(77, &["the token is wrong, expired, revoked"]);
     });
 }
@@ -191,9 +216,16 @@ fn a_token_with_exactly_enough_uses_is_enough_with_and_without_detection() {
     on_every_vault(|target| {
         let (mount, _, run) = ready(target, json!({"token_num_uses": 1}));
         assert_eq!(run.value("A").as_deref(), Some("ada"));
-        assert_eq!(run.clone().env("A", format!("vault:{mount}/data/app#user")).value("A").as_deref(), Some("ada"));
+        assert_eq!(
+            run.clone().env("A", format!("vault:{mount}/data/app#user")).value("A").as_deref(),
+            Some("ada")
+        );
         let ended = run.option("--log-level=info").marker().end();
-        assert!(ended.started() && !ended.stderr.contains("not revoked"), "a spent token is gone: {}", ended.stderr);
+        assert!(
+            ended.started() && !ended.stderr.contains("not revoked"),
+            "a spent token is gone: {}",
+            ended.stderr
+        );
     });
 }
 
@@ -203,11 +235,21 @@ fn a_batch_token_reads_and_is_not_revoked() {
         let (_, _, run) = ready(target, json!({"token_type": "batch"}));
         assert_eq!(run.value("A").as_deref(), Some("ada"));
         for revoke in ["auto", "true"] {
-            let ended = run.clone().option("--revoke").option(revoke).option("--log-level=info").marker().end();
+            let ended = run
+                .clone()
+                .option("--revoke")
+                .option(revoke)
+                .option("--log-level=info")
+                .marker()
+                .end();
             assert!(ended.started() && !ended.stderr.contains("revoked"), "{}", ended.stderr);
         }
         if let Some(vault) = target.own() {
-            assert!(!vault.lines().iter().any(|line| line.contains("revoke")), "{:?}", vault.lines());
+            assert!(
+                !vault.lines().iter().any(|line| line.contains("revoke")),
+                "{:?}",
+                vault.lines()
+            );
         }
     });
 }
@@ -226,11 +268,16 @@ fn a_given_token_makes_no_login() {
     on_every_vault(|target| {
         let mount = with_app(target);
         let token = token(target, &reading(&mount));
-        let run = run_at(target).env("VAULT_TOKEN", token).env("A", format!("vault:{mount}/app#user"));
+        let run =
+            run_at(target).env("VAULT_TOKEN", token).env("A", format!("vault:{mount}/app#user"));
         assert_eq!(run.value("A").as_deref(), Some("ada"));
         assert_eq!(run.value("A").as_deref(), Some("ada"), "it was not revoked");
         if let Some(vault) = target.own() {
-            assert!(vault.lines().iter().all(|line| !line.contains("/auth/")), "{:?}", vault.lines());
+            assert!(
+                vault.lines().iter().all(|line| !line.contains("/auth/")),
+                "{:?}",
+                vault.lines()
+            );
         }
     });
 }
@@ -241,8 +288,14 @@ fn what_a_server_says_of_the_secret_id_is_redacted() {
     let (_, role, run) = ready(&target, json!({}));
     let text = format!("invalid secret_id \"{}\" of role {}", role.secret_id, role.role_id);
     target.own().expect("own").fault("POST /v1/auth/", Fault::error(400, &text));
-    let ended = run.option("--log-level=trace").fails(77, &["invalid secret_id \"[redacted]\" of role [redacted]"]);
-    assert!(!ended.stderr.contains(&role.secret_id) && !ended.stderr.contains(&role.role_id), "{}", ended.stderr);
+    let ended = run
+        .option("--log-level=trace")
+        .fails(77, &["invalid secret_id \"[redacted]\" of role [redacted]"]);
+    assert!(
+        !ended.stderr.contains(&role.secret_id) && !ended.stderr.contains(&role.role_id),
+        "{}",
+        ended.stderr
+    );
 }
 
 #[test]
@@ -250,8 +303,13 @@ fn what_a_server_says_of_the_token_is_redacted() {
     let target = own();
     let mount = with_app(&target);
     let root = target.root_token();
-    target.own().expect("own").fault(&*format!("/v1/{mount}/"), Fault::error(400, &format!("no {root} here")));
-    let ended = as_root(&target).env("A", format!("vault:{mount}/app#user")).fails(77, &["no [redacted] here"]);
+    target
+        .own()
+        .expect("own")
+        .fault(&*format!("/v1/{mount}/"), Fault::error(400, &format!("no {root} here")));
+    let ended = as_root(&target)
+        .env("A", format!("vault:{mount}/app#user"))
+        .fails(77, &["no [redacted] here"]);
     assert!(!ended.stderr.contains(&root), "{}", ended.stderr);
 }
 
@@ -261,7 +319,8 @@ fn an_answer_to_a_login_without_a_token_is_understood() {
     let (_, _, run) = ready(&target, json!({}));
     let vault = target.own().expect("own");
     let wrapped = json!({"auth": null, "wrap_info": {"token": "hvs.w", "ttl": 60}}).to_string();
-    let mfa = json!({"auth": {"client_token": "", "mfa_requirement": {"mfa_request_id": "x"}}}).to_string();
+    let mfa = json!({"auth": {"client_token": "", "mfa_requirement": {"mfa_request_id": "x"}}})
+        .to_string();
     for (body, code, words) in [
         (wrapped, 77, "wrapped"),
         (mfa, 77, "second factor"),
@@ -281,7 +340,8 @@ fn an_answer_to_a_login_without_a_token_is_understood() {
 /// A run that takes its credentials from files in a directory.
 fn from_files(target: &Target, role: &AppRole, directory: &std::path::Path, run: Run) -> Run {
     fs::write(directory.join("role"), format!("{}\n", role.role_id)).expect("written");
-    fs::write(directory.join("secret"), format!("\t{}\r\n", role.new_secret_id(target, json!({})))).expect("written");
+    fs::write(directory.join("secret"), format!("\t{}\r\n", role.new_secret_id(target, json!({}))))
+        .expect("written");
     run.without("VAULT_ROLE_ID")
         .without("VAULT_SECRET_ID")
         .env("VAULT_ROLE_ID_FILE", directory.join("role"))
@@ -304,13 +364,17 @@ fn credential_files_are_removed_after_a_login_where_that_is_wanted() {
     on_every_vault(|target| {
         let (mount, role, run) = ready(target, json!({}));
         let directory = directory();
-        let run = from_files(target, &role, directory.path(), run).option("--remove-credential-files");
+        let run =
+            from_files(target, &role, directory.path(), run).option("--remove-credential-files");
         let refused = run.clone().env("VAULT_AUTH_MOUNT", "nowhere");
         refused.fails(77, &["login at auth/nowhere"]);
         assert!(directory.path().join("secret").exists(), "a refused login removes nothing");
         assert_eq!(run.value("A").as_deref(), Some("ada"));
-        assert!(!directory.path().join("secret").exists() && !directory.path().join("role").exists());
-        fs::write(directory.path().join("token"), token(target, &reading(&mount))).expect("written");
+        assert!(
+            !directory.path().join("secret").exists() && !directory.path().join("role").exists()
+        );
+        fs::write(directory.path().join("token"), token(target, &reading(&mount)))
+            .expect("written");
         let run = run_at(target)
             .env("VAULT_TOKEN_FILE", directory.path().join("token"))
             .env("VAULT_EXEC_REMOVE_CREDENTIAL_FILES", "yes")
@@ -329,7 +393,9 @@ fn credential_files_are_gone_before_anything_is_waited_for_behind_the_login() {
     let vault = target.own().expect("own");
     vault.fault("GET /v1/kv-", Fault::Hang);
     let mut child = run.spawn();
-    let is_read = |requests: &[test_vault::Recorded]| requests.iter().any(|request| request.path.contains("/kv-"));
+    let is_read = |requests: &[test_vault::Recorded]| {
+        requests.iter().any(|request| request.path.contains("/kv-"))
+    };
     let asked = vault.wait_for(is_read, Duration::from_secs(30));
     let left = directory.path().join("secret").exists();
     child.kill().and_then(|()| child.wait()).expect("it can be ended");
@@ -342,9 +408,11 @@ fn a_credential_file_that_cannot_be_removed_is_a_warning() {
     let (_, role, run) = ready(&target, json!({}));
     let directory = directory();
     let run = from_files(&target, &role, directory.path(), run).option("--remove-credential-files");
-    // The file is read through a link of /proc, which can be followed and not be removed, by root either.
+    // The file is read through a link of /proc, which can be followed and not be removed, by root
+    // either.
     let open = fs::File::open(directory.path().join("secret")).expect("opened");
-    let link = format!("/proc/{}/fd/{}", std::process::id(), std::os::fd::AsRawFd::as_raw_fd(&open));
+    let link =
+        format!("/proc/{}/fd/{}", std::process::id(), std::os::fd::AsRawFd::as_raw_fd(&open));
     let ended = run.env("VAULT_SECRET_ID_FILE", &link).marker().end();
     assert!(ended.started(), "{}", ended.stderr);
     assert!(ended.stderr.contains(&format!("warn: {link} cannot be removed")), "{}", ended.stderr);
@@ -360,7 +428,9 @@ fn a_credential_that_is_a_variable_and_a_file_is_an_error_that_names_both() {
         let ended = run.fails(78, &[&format!("{name} and {file} are both set"), "unset one"]);
         assert!(!ended.stderr.contains("s3cr3t"), "{}", ended.stderr);
     }
-    run.env("VAULT_TOKEN", "t").env("VAULT_TOKEN_PATH", "/none").fails(78, &["VAULT_TOKEN and VAULT_TOKEN_PATH"]);
+    run.env("VAULT_TOKEN", "t")
+        .env("VAULT_TOKEN_PATH", "/none")
+        .fails(78, &["VAULT_TOKEN and VAULT_TOKEN_PATH"]);
 }
 
 #[test]
@@ -373,7 +443,9 @@ fn a_credential_file_that_cannot_be_used_is_named() {
     fs::set_permissions(path("secret"), fs::Permissions::from_mode(0o600)).expect("changed");
     let vault = TestVault::start();
     let run = run().env("VAULT_ADDR", vault.addr()).env("A", "vault:secret/data/a#k");
-    for (file, words) in [("empty", "empty"), ("none", "No such file"), ("large", "1 MiB"), (".", "directory")] {
+    for (file, words) in
+        [("empty", "empty"), ("none", "No such file"), ("large", "1 MiB"), (".", "directory")]
+    {
         for (name, others) in [
             ("VAULT_TOKEN_FILE", &[][..]),
             ("VAULT_TOKEN_PATH", &[]),
@@ -393,7 +465,11 @@ fn both_credential_files_that_cannot_be_read_are_named() {
     let run = run().env("VAULT_ADDR", "http://127.0.0.1:9").env("A", "vault:secret/data/a#k");
     run.env("VAULT_ROLE_ID_FILE", "/none/role").env("VAULT_SECRET_ID_FILE", "/none/secret").fails(
         78,
-        &["/none/role (VAULT_ROLE_ID_FILE)", "/none/secret (VAULT_SECRET_ID_FILE)", "mounted into the container"],
+        &[
+            "/none/role (VAULT_ROLE_ID_FILE)",
+            "/none/secret (VAULT_SECRET_ID_FILE)",
+            "mounted into the container",
+        ],
     );
 }
 
@@ -407,10 +483,14 @@ fn a_credential_of_a_higher_layer_wins_over_one_of_a_lower() {
         fs::write(path("wrong"), "wrong").expect("written");
         let wrong = format!("VAULT_TOKEN=wrong\nA=vault:{mount}/app#user\n");
         fs::write(path("wrong.env"), wrong).expect("written");
-        fs::write(path("root.env"), format!("BAO_TOKEN_FILE={}\n", path("root").display())).expect("written");
+        fs::write(path("root.env"), format!("BAO_TOKEN_FILE={}\n", path("root").display()))
+            .expect("written");
         let run = run_at(target).options(["--env-file".into(), path("wrong.env")]);
         run.fails(77, &["the token is wrong"]);
-        assert_eq!(run.clone().env("VAULT_TOKEN_FILE", path("root")).value("A").as_deref(), Some("ada"));
+        assert_eq!(
+            run.clone().env("VAULT_TOKEN_FILE", path("root")).value("A").as_deref(),
+            Some("ada")
+        );
         let run = run.options(["--env-file".into(), path("root.env")]);
         assert_eq!(run.value("A").as_deref(), Some("ada"), "a later file over an earlier one");
         run.clone().env("VAULT_TOKEN_FILE", path("wrong")).fails(77, &["the token is wrong"]);
@@ -424,10 +504,13 @@ fn with_the_method_named_the_token_of_the_command_line_client_is_taken() {
     on_every_vault(|target| {
         let mount = with_app(target);
         let home = directory();
-        let run = run_at(target).env("HOME", home.path()).env("A", format!("vault:{mount}/app#user"));
-        let named = run.clone().env("VAULT_AUTH_METHOD", "token").option("--remove-credential-files");
+        let run =
+            run_at(target).env("HOME", home.path()).env("A", format!("vault:{mount}/app#user"));
+        let named =
+            run.clone().env("VAULT_AUTH_METHOD", "token").option("--remove-credential-files");
         named.fails(78, &["the auth method token, and no token", "VAULT_TOKEN"]);
-        fs::write(home.path().join(".vault-token"), format!("{}\n", target.root_token())).expect("written");
+        fs::write(home.path().join(".vault-token"), format!("{}\n", target.root_token()))
+            .expect("written");
         run.fails(78, &["no credentials"]);
         assert_eq!(named.value("A").as_deref(), Some("ada"));
         assert!(home.path().join(".vault-token").exists(), "it is the user's own");

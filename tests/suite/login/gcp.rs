@@ -1,4 +1,5 @@
-//! The auth method `gcp`: the identity that Google's metadata server gives to a machine. There is no real one to try.
+//! The auth method `gcp`: the identity that Google's metadata server gives to a machine. There is
+//! no real one to try.
 
 use std::fs;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -7,8 +8,8 @@ use test_vault::{Fault, GcpMetadata, LatePort, Target, TestVault, Value, json};
 
 use crate::support::auth_mount::WayIn;
 use crate::support::metadata_server::{
-    assert_asked, assert_asks_no_proxy, assert_final, assert_not_reached, assert_says_nothing_of_jwt, passing,
-    starts_before,
+    assert_asked, assert_asks_no_proxy, assert_final, assert_not_reached,
+    assert_says_nothing_of_jwt, passing, starts_before,
 };
 use crate::support::{Run, all_at_once, directory};
 
@@ -39,7 +40,11 @@ impl Instance<'_> {
 
     /// The metadata server gives this as the identity from now on.
     fn gives(&self, text: &str) {
-        self.metadata.server().fault_times(1, PATH, Fault::answer(200, text).with_header(GOOGLE.0, GOOGLE.1));
+        self.metadata.server().fault_times(
+            1,
+            PATH,
+            Fault::answer(200, text).with_header(GOOGLE.0, GOOGLE.1),
+        );
     }
 
     fn identity(&self, claims: Value) -> String {
@@ -61,7 +66,11 @@ fn an_instance_logs_in_with_one_request_to_its_metadata_server() {
     instance.way.assert_login("", &json!({ "role": "web", "jwt": jwt }));
     let requests = instance.metadata.server().requests();
     assert_eq!(requests.len(), 1);
-    assert_asked(&requests[0], &format!("GET {PATH}?audience=http%3A%2F%2Fvault%2Fweb&format=full"), GOOGLE);
+    assert_asked(
+        &requests[0],
+        &format!("GET {PATH}?audience=http%3A%2F%2Fvault%2Fweb&format=full"),
+        GOOGLE,
+    );
     instance.way.assert_in(&instance.run());
 }
 
@@ -71,7 +80,10 @@ fn settings_may_stand_in_an_env_file() {
     let instance = Instance::new(&target);
     let directory = directory();
     let file = directory.path().join("gcp.env");
-    let text = format!("VAULT_AUTH_METHOD=gcp\nVAULT_ROLE=web\nGCE_METADATA_HOST={}\n", instance.metadata.host());
+    let text = format!(
+        "VAULT_AUTH_METHOD=gcp\nVAULT_ROLE=web\nGCE_METADATA_HOST={}\n",
+        instance.metadata.host()
+    );
     fs::write(&file, text).expect("a file");
     let run = instance.way.run().without("VAULT_AUTH_METHOD").option("--env-file").option(&file);
     instance.way.assert_in(&run);
@@ -108,9 +120,15 @@ fn every_refusal_of_an_identity_is_told_in_vaults_words() {
         (instance.identity(json!({ "exp": 1 })), "JWT is expired"),
         (instance.identity(json!({ "exp": now + 7200 })), "JWT must expire in 60 minutes"),
         (instance.identity(json!({ "sub": null })), "expected JWT to have 'sub' claim"),
-        (instance.identity(json!({ "google": null })), "expected JWT to have claims with GCE metadata"),
+        (
+            instance.identity(json!({ "google": null })),
+            "expected JWT to have claims with GCE metadata",
+        ),
         (instance.identity(json!({ "aud": "http://vault/other" })), "must end in \"vault/web\""),
-        (GcpMetadata::start().identity("http://vault/web", json!({})), "error in cryptographic primitive"),
+        (
+            GcpMetadata::start().identity("http://vault/web", json!({})),
+            "error in cryptographic primitive",
+        ),
         ("no-jwt-at-all".to_owned(), "unable to parse signed JWT"),
     ];
     for (jwt, words) in cases {
@@ -120,7 +138,9 @@ fn every_refusal_of_an_identity_is_told_in_vaults_words() {
         instance.gives(&jwt);
         assert_says_nothing_of_jwt(&instance.run(), &jwt);
     }
-    instance.way.assert_refused(&instance.run().env("VAULT_ROLE", "none"), "role \"none\" not found");
+    instance
+        .way
+        .assert_refused(&instance.run().env("VAULT_ROLE", "none"), "role \"none\" not found");
 }
 
 #[test]
@@ -130,7 +150,10 @@ fn every_bound_of_a_role_is_told_in_vaults_words() {
         (json!({ "bound_projects": ["other"] }), "not in bound projects [other]"),
         (json!({ "bound_zones": ["other"] }), "instance not in bound zones"),
         (json!({ "bound_service_accounts": ["other"] }), "is not in bound service accounts"),
-        (json!({ "type": "iam", "bound_service_accounts": ["*"] }), "JWTs expire within 900 seconds"),
+        (
+            json!({ "type": "iam", "bound_service_accounts": ["*"] }),
+            "JWTs expire within 900 seconds",
+        ),
     ] {
         let instance = Instance::with(&target, GcpMetadata::start(), settings);
         instance.way.assert_refused(&instance.run(), words);
@@ -151,7 +174,12 @@ fn an_identity_that_worked_is_not_said_either() {
 fn a_machine_without_a_service_account_is_told_so() {
     let target = ours();
     let instance = Instance::with(&target, GcpMetadata::without_service_account(), json!({}));
-    let parts = ["Google's metadata server", "404", "Service account not enabled on this instance", "has the instance"];
+    let parts = [
+        "Google's metadata server",
+        "404",
+        "Service account not enabled on this instance",
+        "has the instance",
+    ];
     assert_final(&instance.way, &instance.run(), instance.metadata.server(), 77, &parts);
 }
 
@@ -162,7 +190,13 @@ fn what_the_metadata_server_refuses_is_told_in_its_words() {
     let server = instance.metadata.server();
     let page = "<!DOCTYPE html>\n<title>Error 403 (Forbidden)!!1</title>";
     server.fault_times(1, PATH, Fault::answer(403, page).with_header(GOOGLE.0, GOOGLE.1));
-    let ended = assert_final(&instance.way, &instance.run(), server, 77, &["status 403", "has the instance"]);
+    let ended = assert_final(
+        &instance.way,
+        &instance.run(),
+        server,
+        77,
+        &["status 403", "has the instance"],
+    );
     assert!(!ended.stderr.contains("DOCTYPE"), "{}", ended.stderr);
     // The server of GKE does not name itself in the header where it refuses.
     let text = "GKE Metadata Server encountered an error: Unable to generate identity token\n";
@@ -189,7 +223,13 @@ fn an_answer_that_is_not_googles_ends_the_start() {
         (Fault::Raw(b"SSH-2.0-x\r\n".to_vec()), "not HTTP"),
     ] {
         server.fault_times(1, PATH, fault);
-        assert_final(&instance.way, &instance.run(), server, 76, &["Google's metadata server", words]);
+        assert_final(
+            &instance.way,
+            &instance.run(),
+            server,
+            76,
+            &["Google's metadata server", words],
+        );
     }
 }
 
@@ -208,7 +248,11 @@ fn what_passes_is_waited_for() {
 fn the_time_that_the_metadata_server_asks_for_is_waited() {
     let target = ours();
     let instance = Instance::new(&target);
-    instance.metadata.server().fault_times(1, PATH, Fault::answer(429, "").with_header("retry-after", "1"));
+    instance.metadata.server().fault_times(
+        1,
+        PATH,
+        Fault::answer(429, "").with_header("retry-after", "1"),
+    );
     let began = Instant::now();
     instance.way.assert_in(&instance.run());
     assert!(began.elapsed() >= Duration::from_secs(1));
@@ -231,7 +275,13 @@ fn a_redirect_is_not_followed() {
     let (instance, elsewhere) = (Instance::new(&target), GcpMetadata::start());
     let server = instance.metadata.server();
     server.fault_times(1, PATH, Fault::redirect(&format!("http://{}{PATH}", elsewhere.host())));
-    assert_final(&instance.way, &instance.run(), server, 76, &["Google's metadata server", "status 307"]);
+    assert_final(
+        &instance.way,
+        &instance.run(),
+        server,
+        76,
+        &["Google's metadata server", "status 307"],
+    );
     assert_eq!(elsewhere.server().lines(), Vec::<String>::new());
 }
 
@@ -249,13 +299,18 @@ fn a_metadata_server_that_does_not_answer_is_named() {
         let target = ours();
         let instance = Instance::new(&target);
         instance.metadata.server().fault(PATH, fault);
-        let parts = ["the identity token of this machine", &instance.metadata.host(), "GCE_METADATA_HOST"];
+        let parts =
+            ["the identity token of this machine", &instance.metadata.host(), "GCE_METADATA_HOST"];
         assert_not_reached(&instance.way, &instance.run(), &parts);
     });
     let target = ours();
     let (instance, closed) = (Instance::new(&target), LatePort::new());
     let run = instance.run().env("GCE_METADATA_HOST", closed.host());
-    assert_not_reached(&instance.way, &run, &["the identity token of this machine", &closed.host()]);
+    assert_not_reached(
+        &instance.way,
+        &run,
+        &["the identity token of this machine", &closed.host()],
+    );
 }
 
 #[test]

@@ -18,7 +18,11 @@ impl Issuer<'_> {
         let (way, signer) = (WayIn::new(target, "jwt"), JwtSigner::new());
         let operator = target.operator();
         operator.enable_jwt(&way.mount, &signer);
-        operator.jwt_config(&way.mount, &signer, json!({ "bound_issuer": "https://ci.example.com" }));
+        operator.jwt_config(
+            &way.mount,
+            &signer,
+            json!({ "bound_issuer": "https://ci.example.com" }),
+        );
         operator.jwt_role(&way.mount, "web", way.role(settings));
         Issuer { way, signer }
     }
@@ -63,7 +67,11 @@ fn a_mount_with_a_default_role_needs_none() {
         let issuer = Issuer::new(target, json!({}));
         let run = issuer.run(&issuer.jwt(json!({}))).without("VAULT_ROLE");
         issuer.way.assert_refused(&run, "missing role");
-        target.operator().jwt_config(&issuer.way.mount, &issuer.signer, json!({ "default_role": "web" }));
+        target.operator().jwt_config(
+            &issuer.way.mount,
+            &issuer.signer,
+            json!({ "default_role": "web" }),
+        );
         issuer.way.assert_in(&run);
     });
 }
@@ -126,10 +134,16 @@ fn a_role_for_people_and_a_mount_without_keys_are_refused() {
         });
         target.operator().jwt_role(&issuer.way.mount, "people", oidc);
         let run = issuer.run(&issuer.jwt(json!({})));
-        issuer.way.assert_refused(&run.clone().env("VAULT_ROLE", "people"), "role with oidc role_type is not allowed");
+        issuer.way.assert_refused(
+            &run.clone().env("VAULT_ROLE", "people"),
+            "role with oidc role_type is not allowed",
+        );
         let bare = WayIn::new(target, "jwt");
         target.operator().write(&format!("sys/auth/{}", bare.mount), json!({ "type": "jwt" }));
-        bare.assert_refused(&run.env("VAULT_AUTH_MOUNT", &bare.mount), "could not load configuration");
+        bare.assert_refused(
+            &run.env("VAULT_AUTH_MOUNT", &bare.mount),
+            "could not load configuration",
+        );
     });
 }
 

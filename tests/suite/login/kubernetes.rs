@@ -63,7 +63,8 @@ fn the_token_in_a_file_is_trimmed_and_read_at_each_start() {
         cluster.way.assert_in(&run);
         cluster.api.delete(&first);
         cluster.way.assert_refused(&run, "permission denied");
-        fs::write(&file, cluster.api.token("default", "app", json!({ "jti": "next" }))).expect("a file");
+        fs::write(&file, cluster.api.token("default", "app", json!({ "jti": "next" })))
+            .expect("a file");
         cluster.way.assert_in(&run);
     });
 }
@@ -71,26 +72,43 @@ fn the_token_in_a_file_is_trimmed_and_read_at_each_start() {
 /// The usual place is root's, so the test has a view of the files of its own there.
 #[test]
 fn without_another_file_the_token_is_read_where_kubernetes_puts_it() {
-    as_root("login::kubernetes::without_another_file_the_token_is_read_where_kubernetes_puts_it", || {
-        let target = Target::from(TestVault::start());
-        let cluster = Cluster::new(&target, json!({}));
-        let token = cluster.token();
-        let run = cluster.run("").without("VAULT_JWT").without("VAULT_AUTH_METHOD").env("TOKEN", &token);
-        let mounts = "mkdir -p /var/run && mount -t tmpfs none /var/run && cd /var/run && \
-            mkdir -p secrets/kubernetes.io/serviceaccount && \
-            echo \"$TOKEN\" > secrets/kubernetes.io/serviceaccount/token && exec \"$0\" \"$@\"";
-        for options in [&[][..], &["--remove-credential-files=true"]] {
-            let run = run.clone().options(options.iter().copied()).shell("echo $A");
-            let mut command = Command::new("unshare");
-            command.env_clear().envs(run.variables()).args(["-m", "sh", "-c", mounts]).arg(binary());
-            let ended = Ended::of(command.args(run.build().get_args()).output().expect("unshare runs"));
-            assert_eq!((ended.code, ended.text().as_str()), (Some(0), "ada\n"), "{}", ended.stderr);
-            // The kubelet's file is not ours to remove.
-            assert_eq!(ended.stderr, "");
-        }
-        assert_eq!(cluster.way.logins().len(), 2);
-        cluster.way.logins().iter().for_each(|login| assert_eq!(login.json()["jwt"], token));
-    });
+    as_root(
+        "login::kubernetes::without_another_file_the_token_is_read_where_kubernetes_puts_it",
+        || {
+            let target = Target::from(TestVault::start());
+            let cluster = Cluster::new(&target, json!({}));
+            let token = cluster.token();
+            let run = cluster
+                .run("")
+                .without("VAULT_JWT")
+                .without("VAULT_AUTH_METHOD")
+                .env("TOKEN", &token);
+            let mounts = "mkdir -p /var/run && mount -t tmpfs none /var/run && cd /var/run && \
+                          mkdir -p secrets/kubernetes.io/serviceaccount && echo \"$TOKEN\" > \
+                          secrets/kubernetes.io/serviceaccount/token && exec \"$0\" \"$@\"";
+            for options in [&[][..], &["--remove-credential-files=true"]] {
+                let run = run.clone().options(options.iter().copied()).shell("echo $A");
+                let mut command = Command::new("unshare");
+                command
+                    .env_clear()
+                    .envs(run.variables())
+                    .args(["-m", "sh", "-c", mounts])
+                    .arg(binary());
+                let ended =
+                    Ended::of(command.args(run.build().get_args()).output().expect("unshare runs"));
+                assert_eq!(
+                    (ended.code, ended.text().as_str()),
+                    (Some(0), "ada\n"),
+                    "{}",
+                    ended.stderr
+                );
+                // The kubelet's file is not ours to remove.
+                assert_eq!(ended.stderr, "");
+            }
+            assert_eq!(cluster.way.logins().len(), 2);
+            cluster.way.logins().iter().for_each(|login| assert_eq!(login.json()["jwt"], token));
+        },
+    );
 }
 
 #[test]
@@ -103,7 +121,10 @@ fn every_refusal_is_told_in_vaults_words() {
         for (token, words) in [
             (KubernetesApi::start().token("default", "app", json!({})), "permission denied"),
             (deleted, "permission denied"),
-            (cluster.api.token("default", "other", json!({})), "service account name not authorized"),
+            (
+                cluster.api.token("default", "other", json!({})),
+                "service account name not authorized",
+            ),
             (cluster.api.token("other", "app", json!({})), "namespace not authorized"),
             (other(json!({ "exp": 1 })), "expired"),
         ] {

@@ -1,9 +1,12 @@
-//! The addresses of the clouds' own metadata servers, which are asked where nobody says otherwise: in a network of its
-//! own, a test can be there.
+//! The addresses of the clouds' own metadata servers, which are asked where nobody says otherwise:
+//! in a network of its own, a test can be there.
 
 use std::net::SocketAddr;
 
-use test_vault::{AwsKeys, AzureMetadata, GcpMetadata, LatePort, LocalServer, Target, TestVault, ec2_metadata, json};
+use test_vault::{
+    AwsKeys, AzureMetadata, GcpMetadata, LatePort, LocalServer, Target, TestVault, ec2_metadata,
+    json,
+};
 
 use crate::support::auth_mount::WayIn;
 use crate::support::own_network;
@@ -24,10 +27,13 @@ fn put_there(server: &LocalServer) {
     LatePort::on(address).open(server.addr().trim_start_matches("http://"));
 }
 
-/// A start that says nothing of a metadata server logs in, and whatever proxy there is is not asked.
+/// A start that says nothing of a metadata server logs in, and whatever proxy there is is not
+/// asked.
 fn assert_in(way: &WayIn<'_>) {
     let nobody = "http://127.0.0.1:1";
-    way.assert_in(&way.run().env("VAULT_ROLE", "web").env("HTTP_PROXY", nobody).env("http_proxy", nobody));
+    way.assert_in(
+        &way.run().env("VAULT_ROLE", "web").env("HTTP_PROXY", nobody).env("http_proxy", nobody),
+    );
 }
 
 #[test]
@@ -39,7 +45,10 @@ fn google_is_asked_by_its_name() {
         target.operator().gcp_role(&way.mount, "web", way.role(json!({})));
         put_there(metadata.server());
         assert_in(&way);
-        assert_eq!(metadata.server().requests()[0].header("host"), Some("metadata.google.internal"));
+        assert_eq!(
+            metadata.server().requests()[0].header("host"),
+            Some("metadata.google.internal")
+        );
     });
 }
 

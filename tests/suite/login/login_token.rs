@@ -16,7 +16,8 @@ fn ready(target: &Target, hcl: &str) -> (AppRole, Run) {
 
 #[track_caller]
 fn is_good(target: &Target, token: &str) {
-    let (status, answer) = target.http().request("GET", "auth/token/lookup-self", Some(token), None);
+    let (status, answer) =
+        target.http().request("GET", "auth/token/lookup-self", Some(token), None);
     assert_eq!(status, 200, "{answer}");
 }
 
@@ -35,17 +36,30 @@ fn the_application_gets_a_token_that_works_and_all_that_a_client_needs() {
     on_every_https_vault(|target| {
         let mount = with_app(target);
         let (role, run) = ready(target, &reading(&mount));
-        let run = run.env("A", format!("vault:{mount}/app#user")).env("VAULT_SECRET_ID_FILE", "").env("VAULT_X", "x");
+        let run = run
+            .env("A", format!("vault:{mount}/app#user"))
+            .env("VAULT_SECRET_ID_FILE", "")
+            .env("VAULT_X", "x");
         let environment = run.environment();
         assert_eq!(names(&environment), ["A", "VAULT_ADDR", "VAULT_CACERT", "VAULT_TOKEN"]);
         assert_eq!(environment["A"], "ada");
         assert_eq!(environment["VAULT_ADDR"], target.addr());
-        assert_eq!(Some(environment["VAULT_CACERT"].as_str()), target.ca_file().and_then(|file| file.to_str()));
+        assert_eq!(
+            Some(environment["VAULT_CACERT"].as_str()),
+            target.ca_file().and_then(|file| file.to_str())
+        );
         let token = &environment["VAULT_TOKEN"];
         is_good(target, token);
-        let (status, answer) = target.http().request("GET", &format!("{mount}/data/app"), Some(token), None);
-        assert_eq!((status, answer["data"]["data"]["password"].as_str()), (200, Some("s3cr3t")), "{answer}");
-        assert!(!environment.values().any(|value| *value == role.secret_id || *value == role.role_id));
+        let (status, answer) =
+            target.http().request("GET", &format!("{mount}/data/app"), Some(token), None);
+        assert_eq!(
+            (status, answer["data"]["data"]["password"].as_str()),
+            (200, Some("s3cr3t")),
+            "{answer}"
+        );
+        assert!(
+            !environment.values().any(|value| *value == role.secret_id || *value == role.role_id)
+        );
     });
 }
 
@@ -64,9 +78,18 @@ fn the_settings_of_a_client_are_passed_and_those_of_the_login_are_not() {
         ("VAULT_MFA", "x"),
         ("VAULT_SRV_LOOKUP", "false"),
     ];
-    let stripped = ["VAULT_ROLE", "VAULT_AUTH_METHOD", "VAULT_ENV_PASSTHROUGH", "VAULT_EXEC_TIMEOUT", "VAULT_PORT"];
+    let stripped = [
+        "VAULT_ROLE",
+        "VAULT_AUTH_METHOD",
+        "VAULT_ENV_PASSTHROUGH",
+        "VAULT_EXEC_TIMEOUT",
+        "VAULT_PORT",
+    ];
     let run = passed.iter().fold(run, |run, (name, value)| run.env(*name, *value));
-    let run = run.env("VAULT_ROLE", "x").env("VAULT_AUTH_METHOD", "approle").env("VAULT_EXEC_TIMEOUT", "20s");
+    let run = run
+        .env("VAULT_ROLE", "x")
+        .env("VAULT_AUTH_METHOD", "approle")
+        .env("VAULT_EXEC_TIMEOUT", "20s");
     let environment = run.env("VAULT_PORT", "tcp://x").environment();
     for (name, value) in passed {
         assert_eq!(environment.get(name).map(String::as_str), Some(value), "{name}");
@@ -82,7 +105,8 @@ fn the_address_and_the_namespace_are_those_in_effect() {
     let target: Target = TestVault::builder().flavour(Flavour::Vault).start().into();
     let (_, run) = ready(&target, &reading("nowhere"));
     let run = run.env("VAULT_ADDR", "http://127.0.0.1:1").option("--addr").option(target.addr());
-    let environment = run.clone().option("--namespace=team/b").env("VAULT_NAMESPACE", "team/a").environment();
+    let environment =
+        run.clone().option("--namespace=team/b").env("VAULT_NAMESPACE", "team/a").environment();
     assert_eq!(names(&environment), ["VAULT_ADDR", "VAULT_NAMESPACE", "VAULT_TOKEN"]);
     assert_eq!(
         (environment["VAULT_ADDR"].as_str(), environment["VAULT_NAMESPACE"].as_str()),
@@ -91,8 +115,15 @@ fn the_address_and_the_namespace_are_those_in_effect() {
     let without = run.clone().without("VAULT_ADDR").environment();
     assert_eq!(without["VAULT_ADDR"], target.addr());
     let (_, run) = ready(&target, &reading("nowhere"));
-    let agent = run.env("VAULT_ADDR", "http://127.0.0.1:1").env("VAULT_AGENT_ADDR", target.addr()).environment();
-    assert_eq!(names(&agent), ["VAULT_ADDR", "VAULT_TOKEN"], "an agent's address is an address to a client");
+    let agent = run
+        .env("VAULT_ADDR", "http://127.0.0.1:1")
+        .env("VAULT_AGENT_ADDR", target.addr())
+        .environment();
+    assert_eq!(
+        names(&agent),
+        ["VAULT_ADDR", "VAULT_TOKEN"],
+        "an agent's address is an address to a client"
+    );
     assert_eq!(agent["VAULT_ADDR"], target.addr());
 }
 
@@ -130,7 +161,8 @@ fn an_env_file_may_ask_for_it() {
     on_every_vault(|target| {
         let directory = directory();
         let file = directory.path().join("app.env");
-        std::fs::write(&file, format!("VAULT_TOKEN=vault:login\nVAULT_ADDR={}\n", target.addr())).expect("written");
+        std::fs::write(&file, format!("VAULT_TOKEN=vault:login\nVAULT_ADDR={}\n", target.addr()))
+            .expect("written");
         let role = role(target, &reading("nowhere"), json!({}));
         let run = as_role(target, &role).without("VAULT_ADDR").option("--env-file").option(&file);
         for run in [run.clone(), run.option("--clean-env")] {
@@ -242,6 +274,9 @@ fn a_plain_token_is_not_handed_on_unless_it_is_kept_by_name() {
         assert_eq!(names(&run.environment()), ["A"]);
         let kept = run.env("VAULT_ENV_PASSTHROUGH", "VAULT_ADDR, VAULT_ROLE").environment();
         assert_eq!(names(&kept), ["A", "VAULT_ADDR", "VAULT_ROLE"]);
-        assert_eq!((kept["VAULT_ADDR"].as_str(), kept["VAULT_ROLE"].as_str()), (&*target.addr(), "web"));
+        assert_eq!(
+            (kept["VAULT_ADDR"].as_str(), kept["VAULT_ROLE"].as_str()),
+            (&*target.addr(), "web")
+        );
     });
 }

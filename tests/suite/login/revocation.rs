@@ -21,7 +21,8 @@ fn own() -> Target {
 /// Whether the token with which the last secret was read is still good.
 fn is_alive(target: &Target) -> bool {
     let requests = target.own().expect("own").requests();
-    let read = requests.iter().rfind(|request| request.path.starts_with("/v1/kv-")).expect("a read");
+    let read =
+        requests.iter().rfind(|request| request.path.starts_with("/v1/kv-")).expect("a read");
     let token = read.token().expect("a token");
     target.operator().request("GET", "auth/token/lookup-self", Some(token), None).0 == 200
 }
@@ -35,8 +36,12 @@ fn revocations(target: &Target) -> usize {
 fn the_token_of_a_login_is_revoked_unless_that_is_not_wanted() {
     let target = own();
     let run = ready(&target, json!({}));
-    for (revoke, alive) in [(None, false), (Some("auto"), false), (Some("true"), false), (Some("false"), true)] {
-        let run = revoke.into_iter().fold(run.clone(), |run, revoke| run.option("--revoke").option(revoke));
+    for (revoke, alive) in
+        [(None, false), (Some("auto"), false), (Some("true"), false), (Some("false"), true)]
+    {
+        let run = revoke
+            .into_iter()
+            .fold(run.clone(), |run, revoke| run.option("--revoke").option(revoke));
         let ended = run.marker().end();
         assert!(ended.started() && ended.stderr.is_empty(), "{}", ended.stderr);
         assert_eq!(is_alive(&target), alive, "{revoke:?}");
@@ -48,14 +53,22 @@ fn a_real_server_forgets_the_token_too() {
     on_every_vault(|target| {
         let run = ready(target, json!({"token_ttl": "7777s"}));
         let accessors = || {
-            let answer = target.operator().request("LIST", "auth/token/accessors", Some(&target.root_token()), None).1;
+            let answer = target
+                .operator()
+                .request("LIST", "auth/token/accessors", Some(&target.root_token()), None)
+                .1;
             answer.pointer("/data/keys").and_then(Value::as_array).cloned().unwrap_or_default()
         };
         let ours = |accessor: &&Value| {
             let body = json!({ "accessor": accessor });
-            let answer =
-                target.operator().request("POST", "auth/token/lookup-accessor", Some(&target.root_token()), Some(body));
-            answer.1.pointer("/data/creation_ttl") == Some(&json!(7777)) && answer.1.to_string().contains(policy(&run))
+            let answer = target.operator().request(
+                "POST",
+                "auth/token/lookup-accessor",
+                Some(&target.root_token()),
+                Some(body),
+            );
+            answer.1.pointer("/data/creation_ttl") == Some(&json!(7777))
+                && answer.1.to_string().contains(policy(&run))
         };
         run.environment();
         assert_eq!(accessors().iter().filter(ours).count(), 0);
@@ -68,7 +81,10 @@ fn a_real_server_forgets_the_token_too() {
 
 /// The mount of the run's login, which the token's path has.
 fn policy(run: &Run) -> &str {
-    run.variables().get(std::ffi::OsStr::new("VAULT_AUTH_MOUNT")).and_then(|mount| mount.to_str()).expect("a mount")
+    run.variables()
+        .get(std::ffi::OsStr::new("VAULT_AUTH_MOUNT"))
+        .and_then(|mount| mount.to_str())
+        .expect("a mount")
 }
 
 #[test]
@@ -77,10 +93,13 @@ fn a_given_token_is_revoked_only_where_that_is_said() {
         let mount = with_app(target);
         for (revoke, alive) in [("auto", true), ("false", true), ("true", false)] {
             let token = token(target, &reading(&mount));
-            let run = run_at(target).env("VAULT_TOKEN", &token).env("A", format!("vault:{mount}/app#user"));
+            let run = run_at(target)
+                .env("VAULT_TOKEN", &token)
+                .env("A", format!("vault:{mount}/app#user"));
             let ended = run.option("--revoke").option(revoke).marker().end();
             assert!(ended.started() && ended.stderr.is_empty(), "{}", ended.stderr);
-            let (status, _) = target.operator().request("GET", "auth/token/lookup-self", Some(&token), None);
+            let (status, _) =
+                target.operator().request("GET", "auth/token/lookup-self", Some(&token), None);
             assert_eq!(status == 200, alive, "{revoke}");
         }
     });
@@ -92,8 +111,18 @@ fn neither_a_batch_token_nor_a_spent_one_is_revoked() {
         let target = own();
         let run = ready(&target, settings.clone());
         for revoke in ["auto", "true"] {
-            let ended = run.clone().option("--revoke").option(revoke).option("--log-level=info").marker().end();
-            assert!(ended.started() && ended.stderr.is_empty(), "{settings} {revoke}: {}", ended.stderr);
+            let ended = run
+                .clone()
+                .option("--revoke")
+                .option(revoke)
+                .option("--log-level=info")
+                .marker()
+                .end();
+            assert!(
+                ended.started() && ended.stderr.is_empty(),
+                "{settings} {revoke}: {}",
+                ended.stderr
+            );
         }
         assert_eq!(revocations(&target), 0, "{settings}");
     }
@@ -114,14 +143,24 @@ fn a_refused_revocation_stops_no_start() {
         assert!(told.stderr.contains("info: the token is not revoked"), "{}", told.stderr);
         let warned = run.option("--revoke=true").marker().end();
         assert!(warned.started(), "{}", warned.stderr);
-        assert!(warned.stderr.contains("warn: the token is not revoked: auth/token/revoke-self"), "{}", warned.stderr);
+        assert!(
+            warned.stderr.contains("warn: the token is not revoked: auth/token/revoke-self"),
+            "{}",
+            warned.stderr
+        );
         assert!(warned.stderr.contains("permission denied"), "{}", warned.stderr);
     });
 }
 
 #[test]
 fn a_revocation_is_tried_once_and_for_two_seconds_at_most() {
-    for fault in [Fault::Hang, Fault::internal_error(), Fault::sealed(), Fault::Reset, Fault::rate_limited(Some("1"))] {
+    for fault in [
+        Fault::Hang,
+        Fault::internal_error(),
+        Fault::sealed(),
+        Fault::Reset,
+        Fault::rate_limited(Some("1")),
+    ] {
         let target = own();
         let run = ready(&target, json!({}));
         target.own().expect("own").fault("POST /v1/auth/token/revoke-self", fault.clone());
@@ -142,16 +181,17 @@ fn a_start_that_fails_leaves_no_token_behind() {
     assert!(!is_alive(&target));
     let missing = ready(&target, json!({}));
     missing.clone().option("--kv-version=2").env("C", "${HOME}").environment();
-    let with_missing_key =
-        missing.variables()[std::ffi::OsStr::new("A")].to_str().expect("UTF-8").replace("#user", "#none");
+    let with_missing_key = missing.variables()[std::ffi::OsStr::new("A")]
+        .to_str()
+        .expect("UTF-8")
+        .replace("#user", "#none");
     missing.env("B", with_missing_key).fails(66, &["B: "]);
     assert!(!is_alive(&target));
 }
 
 /// An answer as a database engine gives it.
 fn leased() -> Fault {
-    let lease =
-        json!({"lease_id": "database/creds/app/x", "lease_duration": 60, "renewable": true, "data": {"user": "u"}});
+    let lease = json!({"lease_id": "database/creds/app/x", "lease_duration": 60, "renewable": true, "data": {"user": "u"}});
     Fault::answer(200, lease.to_string())
 }
 
@@ -161,10 +201,18 @@ fn a_token_that_carries_a_lease_is_kept() {
     let run = ready(&target, json!({}));
     target.own().expect("own").fault("GET /v1/kv-", leased());
     let ended = run.clone().option("--log-level=info").marker().end();
-    assert!(ended.started() && ended.stderr.contains("lease database/creds/app/x: 60 s"), "{}", ended.stderr);
+    assert!(
+        ended.started() && ended.stderr.contains("lease database/creds/app/x: 60 s"),
+        "{}",
+        ended.stderr
+    );
     assert!(is_alive(&target));
     let ended = run.option("--revoke=true").marker().end();
-    assert!(ended.started() && ended.stderr.contains("warn: the token is revoked"), "{}", ended.stderr);
+    assert!(
+        ended.started() && ended.stderr.contains("warn: the token is revoked"),
+        "{}",
+        ended.stderr
+    );
     assert!(!is_alive(&target));
 }
 
@@ -180,15 +228,26 @@ fn a_lease_longer_than_its_token_is_warned_of() {
         ended.stderr
     );
     assert!(ended.stderr.contains("in 30 s, not in 60 s"), "{}", ended.stderr);
-    let time = ended.stderr.split("ends at ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap_or_default();
-    assert!(time.starts_with("20") && time.ends_with('Z') && time.len() == "2026-01-01T00:00:00Z".len(), "{time}");
+    let time = ended
+        .stderr
+        .split("ends at ")
+        .nth(1)
+        .and_then(|rest| rest.split(' ').next())
+        .unwrap_or_default();
+    assert!(
+        time.starts_with("20") && time.ends_with('Z') && time.len() == "2026-01-01T00:00:00Z".len(),
+        "{time}"
+    );
 }
 
 #[test]
 fn a_start_that_fails_leaves_no_lease_behind_either() {
     let target = own();
     let run = ready(&target, json!({}));
-    let missing = run.variables()[std::ffi::OsStr::new("A")].to_str().expect("UTF-8").replace("#user", "#none");
+    let missing = run.variables()[std::ffi::OsStr::new("A")]
+        .to_str()
+        .expect("UTF-8")
+        .replace("#user", "#none");
     target.own().expect("own").fault("GET /v1/kv-", leased());
     run.env("B", missing).fails(66, &["B: "]);
     assert!(!is_alive(&target), "nobody uses the lease");

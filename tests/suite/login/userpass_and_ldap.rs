@@ -111,7 +111,10 @@ fn a_directory_that_refuses_or_is_away_or_unknown_is_told_apart() {
     });
     // As Vault says it; OpenBao has an address for everybody.
     let text = json!({ "errors": ["auth method not configured"] }).to_string();
-    target.own().expect("ours").fault(format!("/v1/auth/{}/login", way.mount).as_str(), Fault::answer(400, text));
+    target
+        .own()
+        .expect("ours")
+        .fault(format!("/v1/auth/{}/login", way.mount).as_str(), Fault::answer(400, text));
     way.assert_refused(&as_user(&way, "ada"), "auth method not configured");
 }
 
@@ -131,7 +134,8 @@ fn both_forms_of_a_password_are_one_too_many() {
     let way = userpass(&target, "ada");
     let run = as_user(&way, "ada").env("VAULT_PASSWORD_FILE", "/etc/hostname");
     run.fails(78, &["VAULT_PASSWORD and VAULT_PASSWORD_FILE are both set"]);
-    let missing = as_user(&way, "ada").without("VAULT_PASSWORD").env("VAULT_PASSWORD_FILE", "/nowhere");
+    let missing =
+        as_user(&way, "ada").without("VAULT_PASSWORD").env("VAULT_PASSWORD_FILE", "/nowhere");
     missing.fails(78, &["/nowhere (VAULT_PASSWORD_FILE)", "cannot be read"]);
     assert_eq!(target.own().expect("ours").connections(), 0);
 }

@@ -14,7 +14,8 @@ fn user(target: &Target) -> (WayIn<'_>, Run) {
     (way, run)
 }
 
-/// What the second factor's absence is answered with: nothing is read, nothing is revoked, and the login is not repeated.
+/// What the second factor's absence is answered with: nothing is read, nothing is revoked, and the
+/// login is not repeated.
 fn assert_told(target: &Target, way: &WayIn<'_>, run: &Run, code: i32, words: &[&str]) {
     if let Some(vault) = target.own() {
         vault.clear();
@@ -48,7 +49,10 @@ fn wants_second_factor() -> Value {
 fn a_second_factor_that_is_wanted_is_named_with_its_enforcement() {
     let target = Target::from(TestVault::start());
     let (way, run) = user(&target);
-    target.own().expect("ours").fault("/v1/auth/", Fault::answer(200, wants_second_factor().to_string()));
+    target
+        .own()
+        .expect("ours")
+        .fault("/v1/auth/", Fault::answer(200, wants_second_factor().to_string()));
     assert_told(&target, &way, &run, 77, &["second factor", "all-logins: totp", "exempt"]);
 }
 
@@ -67,10 +71,15 @@ fn a_real_server_that_wants_a_second_factor_is_understood() {
         let mounts = operator.read("sys/auth");
         let accessor = &mounts["data"][format!("{}/", way.mount)]["accessor"];
         let enforcement = target.unique("enforcement");
-        let settings =
-            json!({ "mfa_method_ids": [made["data"]["method_id"]], "auth_method_accessors": [accessor.clone()] });
+        let settings = json!({ "mfa_method_ids": [made["data"]["method_id"]], "auth_method_accessors": [accessor.clone()] });
         operator.write(&format!("identity/mfa/login-enforcement/{enforcement}"), settings);
-        assert_told(target, &way, &run, 77, &["second factor", &format!("{enforcement}: totp"), "exempt"]);
+        assert_told(
+            target,
+            &way,
+            &run,
+            77,
+            &["second factor", &format!("{enforcement}: totp"), "exempt"],
+        );
         operator.delete(&format!("identity/mfa/login-enforcement/{enforcement}"));
         way.assert_in(&run);
     });
@@ -82,7 +91,12 @@ fn a_wrapped_login_is_told_from_it() {
         let (way, run) = user(target);
         let body = json!({ "password": "correct" });
         let path = format!("auth/{}/login/ada", way.mount);
-        let wrapped = target.operator().request_with("POST", &path, &[("x-vault-wrap-ttl", "60s")], Some(body));
+        let wrapped = target.operator().request_with(
+            "POST",
+            &path,
+            &[("x-vault-wrap-ttl", "60s")],
+            Some(body),
+        );
         assert_eq!(wrapped.0, 200);
         // The answer of the server, as it is, where something in between asks for it.
         let between = TestVault::start();

@@ -1,4 +1,5 @@
-//! A secret id that comes wrapped: looked at, compared, unwrapped once, and what is said where somebody was faster.
+//! A secret id that comes wrapped: looked at, compared, unwrapped once, and what is said where
+//! somebody was faster.
 
 use std::fs;
 use std::path::PathBuf;
@@ -11,10 +12,16 @@ use crate::support::application::{AppRole, policy, reading, role, with_app};
 use crate::support::{Ended, Run, directory, run, run_at};
 
 /// What is said of a token that was used: both explanations.
-const USED: [&str; 5] =
-    ["SECURITY", "used already", "interception", "earlier start of this container", "new wrapping token"];
+const USED: [&str; 5] = [
+    "SECURITY",
+    "used already",
+    "interception",
+    "earlier start of this container",
+    "new wrapping token",
+];
 
-/// A role on a mount of its own, and a run that reads a secret with it once it has a wrapped secret id.
+/// A role on a mount of its own, and a run that reads a secret with it once it has a wrapped secret
+/// id.
 struct Scene<'a> {
     target: &'a Target,
     role: AppRole,
@@ -66,7 +73,8 @@ impl Scene<'_> {
             None => line == expected,
         };
         assert!(
-            lines.len() == expected.len() && lines.iter().zip(expected).all(|(line, expected)| is_like(line, expected)),
+            lines.len() == expected.len()
+                && lines.iter().zip(expected).all(|(line, expected)| is_like(line, expected)),
             "{lines:#?}"
         );
     }
@@ -125,7 +133,9 @@ fn the_token_is_looked_up_in_the_body_and_unwrapped_from_the_header() {
     assert_eq!((unwrap.token(), unwrap.body.as_slice()), (Some(token.as_str()), &b""[..]));
     assert_eq!((login.token(), &login.json()["role_id"]), (None, &json!(scene.role.role_id)));
     assert!(login.json()["secret_id"].is_string());
-    assert!(requests.iter().all(|request| !request.path.contains(&token) && request.query.is_empty()));
+    assert!(
+        requests.iter().all(|request| !request.path.contains(&token) && request.query.is_empty())
+    );
 }
 
 fn write(directory: &tempfile::TempDir, name: &str, text: &str) -> PathBuf {
@@ -156,13 +166,20 @@ fn a_wrapping_token_in_a_file_is_trimmed_and_removed_after_the_login_where_that_
 fn the_role_is_compared_where_it_is_named() {
     on_every_vault(|target| {
         let scene = Scene::new(target);
-        assert_eq!(scene.with(&scene.token()).option("--role=app").value("A").as_deref(), Some("ada"));
+        assert_eq!(
+            scene.with(&scene.token()).option("--role=app").value("A").as_deref(),
+            Some("ada")
+        );
         let path = format!("auth/{}/role/app/secret-id", scene.role.mount);
         for role in ["other", "App", "ap", "app/secret-id"] {
             let token = scene.token();
-            let expected = format!("expected the path auth/{}/role/{role}/secret-id, found {path}", scene.role.mount);
+            let expected = format!(
+                "expected the path auth/{}/role/{role}/secret-id, found {path}",
+                scene.role.mount
+            );
             let run = scene.with(&token).env("VAULT_ROLE", role);
-            let ended = run.fails(77, &["SECURITY", "VAULT_WRAPPED_SECRET_ID", &expected, "VAULT_ROLE"]);
+            let ended =
+                run.fails(77, &["SECURITY", "VAULT_WRAPPED_SECRET_ID", &expected, "VAULT_ROLE"]);
             assert!(scene.is_unspent(&token));
             shows_none(&ended, &[&token]);
         }
@@ -176,7 +193,11 @@ fn a_mount_may_have_slashes() {
         let auth = format!("{}/web", target.unique("teams"));
         let operator = target.operator();
         operator.enable_approle(&auth);
-        operator.approle_role(&auth, "app", json!({ "token_policies": [policy(target, &reading(&mount))] }));
+        operator.approle_role(
+            &auth,
+            "app",
+            json!({ "token_policies": [policy(target, &reading(&mount))] }),
+        );
         let run = run_at(target)
             .env("VAULT_AUTH_MOUNT", format!("/{auth}/"))
             .env("VAULT_ROLE_ID", operator.role_id(&auth, "app"))
@@ -199,7 +220,11 @@ fn a_token_made_at_another_path_is_an_alarm_and_is_not_unwrapped() {
         for (method, path, body) in [
             ("POST", "sys/wrapping/wrap".to_owned(), inside()),
             ("GET", format!("{kv}/data/app"), None),
-            ("POST", format!("auth/{mount}/role/app/custom-secret-id"), Some(json!({ "secret_id": "chosen-by-hand" }))),
+            (
+                "POST",
+                format!("auth/{mount}/role/app/custom-secret-id"),
+                Some(json!({ "secret_id": "chosen-by-hand" })),
+            ),
             ("GET", format!("auth/{mount}/role/app/role-id"), None),
             ("POST", format!("auth/{}/role/app/secret-id", other.mount), None),
             ("POST", "auth/token/create".to_owned(), None),
@@ -209,9 +234,11 @@ fn a_token_made_at_another_path_is_an_alarm_and_is_not_unwrapped() {
             if let Some(vault) = target.own() {
                 vault.clear();
             }
-            let expected = format!("expected the path auth/{mount}/role/app/secret-id, found {path}");
+            let expected =
+                format!("expected the path auth/{mount}/role/app/secret-id, found {path}");
             let run = scene.with(&token).env("VAULT_ROLE", "app").option("--log-level=trace");
-            let ended = run.fails(77, &["SECURITY: the wrapping token of VAULT_WRAPPED_SECRET_ID", &expected]);
+            let ended = run
+                .fails(77, &["SECURITY: the wrapping token of VAULT_WRAPPED_SECRET_ID", &expected]);
             assert!(scene.is_unspent(&token), "{path}");
             scene.asked(&[LOOKUP]);
             shows_none(&ended, &[&token, &secret, "s3cr3t", "chosen-by-hand"]);
@@ -224,21 +251,27 @@ fn without_a_role_any_role_of_the_mount_will_do_and_nothing_else() {
     on_every_vault(|target| {
         let scene = Scene::new(target);
         let mount = &scene.role.mount;
-        for path in [format!("auth/{mount}/role/app/custom-secret-id"), format!("auth/{mount}/role/app/role-id")] {
+        for path in [
+            format!("auth/{mount}/role/app/custom-secret-id"),
+            format!("auth/{mount}/role/app/role-id"),
+        ] {
             let (method, body) = if path.ends_with("role-id") {
                 ("GET", None)
             } else {
                 ("POST", Some(json!({ "secret_id": target.unique("custom") })))
             };
             let token = wrapped(target, method, &path, body);
-            let expected = format!("expected the path auth/{mount}/role/<any role>/secret-id, found {path}");
+            let expected =
+                format!("expected the path auth/{mount}/role/<any role>/secret-id, found {path}");
             scene.with(&token).fails(77, &["SECURITY", &expected]);
             assert!(scene.is_unspent(&token));
         }
         // The login finds out that it is of another role than the role id.
         target.operator().approle_role(mount, "other", json!({}));
         let other = target.operator().wrapped_secret_id(mount, "other", "5m");
-        scene.with(&other).fails(77, &["login at", "invalid role or secret ID", "lost with this start"]);
+        scene
+            .with(&other)
+            .fails(77, &["login at", "invalid role or secret ID", "lost with this start"]);
     });
 }
 
@@ -253,7 +286,7 @@ fn a_token_that_was_used_means_an_interception_or_an_earlier_start() {
             vault.clear();
         }
         let not_wrapped = "looking up the wrapping token of VAULT_WRAPPED_SECRET_ID: status 400: \
-            wrapping token is not valid or does not exist";
+                           wrapping token is not valid or does not exist";
         let accessor = format!("auth/{}/role/<role>/secret-id-accessor/destroy", scene.role.mount);
         let ended = run.fails(77, &[&[not_wrapped, &target.addr(), &accessor][..], &USED].concat());
         assert_eq!(ended.stderr.lines().count(), 2, "{}", ended.stderr);
@@ -279,7 +312,13 @@ fn what_is_no_wrapping_token_any_more_or_never_was_is_an_alarm_too() {
         while looks_up() {
             thread::sleep(Duration::from_millis(20));
         }
-        for token in [&expired, "garbage", "hvs.CAESIJgarbage", "a.b.c", "eyJhbGciOiJFUzUxMiJ9.garbage.garbage"] {
+        for token in [
+            &expired,
+            "garbage",
+            "hvs.CAESIJgarbage",
+            "a.b.c",
+            "eyJhbGciOiJFUzUxMiJ9.garbage.garbage",
+        ] {
             let ended = scene.with(token).option("--log-level=trace").fails(77, &USED);
             shows_none(&ended, &[token]);
         }
@@ -290,10 +329,12 @@ fn what_is_no_wrapping_token_any_more_or_never_was_is_an_alarm_too() {
 fn an_ordinary_token_in_its_place_is_neither_spent_nor_shown() {
     on_every_vault(|target| {
         let scene = Scene::new(target);
-        let token = target.operator().create_token(json!({ "policies": ["default"], "num_uses": 1 }));
+        let token =
+            target.operator().create_token(json!({ "policies": ["default"], "num_uses": 1 }));
         let ended = scene.with(&token).option("--log-level=trace").fails(77, &USED);
         shows_none(&ended, &[&token]);
-        let (status, _) = target.operator().request("GET", "auth/token/lookup-self", Some(&token), None);
+        let (status, _) =
+            target.operator().request("GET", "auth/token/lookup-self", Some(&token), None);
         assert_eq!(status, 200, "its one use is left");
     });
 }
@@ -304,12 +345,18 @@ fn a_token_that_is_used_between_lookup_and_unwrap_is_the_same_alarm() {
     let target = Target::from(TestVault::start());
     let scene = Scene::new(&target);
     let vault = target.own().expect("own");
-    vault.fault("POST /v1/sys/wrapping/unwrap", Fault::error(400, "wrapping token is not valid or does not exist"));
+    vault.fault(
+        "POST /v1/sys/wrapping/unwrap",
+        Fault::error(400, "wrapping token is not valid or does not exist"),
+    );
     let token = scene.token();
-    let ended = scene.with(&token).fails(77, &[&["unwrapping the secret id of VAULT_WRAPPED"][..], &USED].concat());
+    let ended = scene
+        .with(&token)
+        .fails(77, &[&["unwrapping the secret id of VAULT_WRAPPED"][..], &USED].concat());
     shows_none(&ended, &[&token]);
     scene.asked(&[LOOKUP, UNWRAP]);
-    // A policy cannot be in the way of a lookup, so what refuses it for another reason is not Vault.
+    // A policy cannot be in the way of a lookup, so what refuses it for another reason is not
+    // Vault.
     vault.clear_faults();
     vault.fault("POST /v1/sys/wrapping/lookup", Fault::error(403, "forbidden by the gateway"));
     let ended = scene.with(&token).fails(77, &["forbidden by the gateway", "in between"]);
@@ -321,12 +368,20 @@ fn an_unwrap_whose_answer_is_lost_is_not_repeated() {
     let target = Target::from(TestVault::start());
     let scene = Scene::new(&target);
     let vault = target.own().expect("own");
-    for fault in [Fault::LoseAnswer, Fault::Truncate, Fault::internal_error(), Fault::bad_gateway()] {
+    for fault in [Fault::LoseAnswer, Fault::Truncate, Fault::internal_error(), Fault::bad_gateway()]
+    {
         vault.clear_faults();
         vault.clear();
         vault.fault(UNWRAP, fault);
         let run = scene.with(&scene.token());
-        run.fails(69, &["unwrapping the secret id of VAULT_WRAPPED_SECRET_ID", "not repeated", "may be used up"]);
+        run.fails(
+            69,
+            &[
+                "unwrapping the secret id of VAULT_WRAPPED_SECRET_ID",
+                "not repeated",
+                "may be used up",
+            ],
+        );
         scene.asked(&[LOOKUP, UNWRAP]);
     }
     vault.clear_faults();
@@ -346,7 +401,15 @@ fn a_lookup_whose_answer_is_lost_is_repeated() {
     vault.fault_times(1, LOOKUP, Fault::LoseAnswer);
     vault.fault_times(1, LOOKUP, Fault::internal_error());
     assert_eq!(scene.with(&scene.token()).value("A").as_deref(), Some("ada"));
-    scene.asked(&[LOOKUP, LOOKUP, LOOKUP, UNWRAP, LOGIN, "GET /v1/…", "POST /v1/auth/token/revoke-self"]);
+    scene.asked(&[
+        LOOKUP,
+        LOOKUP,
+        LOOKUP,
+        UNWRAP,
+        LOGIN,
+        "GET /v1/…",
+        "POST /v1/auth/token/revoke-self",
+    ]);
 }
 
 #[test]
@@ -359,13 +422,25 @@ fn a_server_that_is_not_ready_is_asked_again_until_the_deadline() {
     }
     let token = scene.token();
     assert_eq!(scene.with(&token).value("A").as_deref(), Some("ada"));
-    let all = [LOOKUP, LOOKUP, UNWRAP, UNWRAP, LOGIN, LOGIN, "GET /v1/…", "POST /v1/auth/token/revoke-self"];
+    let all = [
+        LOOKUP,
+        LOOKUP,
+        UNWRAP,
+        UNWRAP,
+        LOGIN,
+        LOGIN,
+        "GET /v1/…",
+        "POST /v1/auth/token/revoke-self",
+    ];
     scene.asked(&all);
     for (path, words) in [(LOOKUP, "looking up"), (UNWRAP, "unwrapping the secret id")] {
         vault.clear_faults();
         vault.fault(path, Fault::sealed());
         let token = scene.token();
-        let ended = scene.with(&token).env("VAULT_EXEC_TIMEOUT", "1s").fails(69, &[words, "Vault is sealed", "tries"]);
+        let ended = scene
+            .with(&token)
+            .env("VAULT_EXEC_TIMEOUT", "1s")
+            .fails(69, &[words, "Vault is sealed", "tries"]);
         assert!(scene.is_unspent(&token));
         shows_none(&ended, &[&token]);
     }
@@ -376,16 +451,24 @@ fn a_login_that_fails_after_the_unwrap_says_that_the_secret_id_is_lost() {
     let target = Target::from(TestVault::start());
     let scene = Scene::new(&target);
     let vault = target.own().expect("own");
-    for (fault, code) in [(Fault::no_leader(), 69), (Fault::Hang, 69), (Fault::error(400, "no"), 77)] {
+    for (fault, code) in
+        [(Fault::no_leader(), 69), (Fault::Hang, 69), (Fault::error(400, "no"), 77)]
+    {
         vault.clear_faults();
         vault.clear();
         vault.fault("POST /v1/auth/", fault);
         let token = scene.token();
         let run = scene.with(&token).env("VAULT_EXEC_TIMEOUT", "1s").option("--log-level=trace");
-        let ended = run.fails(code, &["login at auth/", "secret id is lost with this start", "new wrapping token"]);
+        let ended = run.fails(
+            code,
+            &["login at auth/", "secret id is lost with this start", "new wrapping token"],
+        );
         let requests = vault.requests();
         let login = requests.last().expect("a login").json();
-        shows_none(&ended, &[&token, login["secret_id"].as_str().expect("a secret id"), &scene.role.role_id]);
+        shows_none(
+            &ended,
+            &[&token, login["secret_id"].as_str().expect("a secret id"), &scene.role.role_id],
+        );
     }
 }
 
@@ -407,7 +490,11 @@ fn an_unwrapped_answer_without_a_secret_id_says_what_came() {
     let scene = Scene::new(&target);
     let vault = target.own().expect("own");
     for (status, body, words) in [
-        (200, json!({ "data": { "user": "ada", "pass": "s3cr3t" } }).to_string(), "no secret_id in it, but data with"),
+        (
+            200,
+            json!({ "data": { "user": "ada", "pass": "s3cr3t" } }).to_string(),
+            "no secret_id in it, but data with",
+        ),
         (200, json!({ "data": { "secret_id": "" } }).to_string(), "no secret_id in it"),
         (200, json!({ "auth": { "client_token": "s3cr3t" } }).to_string(), "a login's token"),
         (204, String::new(), "but nothing"),
@@ -417,7 +504,8 @@ fn an_unwrapped_answer_without_a_secret_id_says_what_came() {
         vault.clear();
         vault.fault(UNWRAP, Fault::answer(status, body));
         let place = "unwrapping the secret id of VAULT_WRAPPED_SECRET_ID";
-        let ended = scene.with(&scene.token()).fails(76, &[place, words, &target.addr(), "used up"]);
+        let ended =
+            scene.with(&scene.token()).fails(76, &[place, words, &target.addr(), "used up"]);
         assert!(!ended.stderr.contains("s3cr3t"), "{}", ended.stderr);
         scene.asked(&[LOOKUP, UNWRAP]);
     }
@@ -432,7 +520,11 @@ fn no_credential_is_shown_at_any_level_of_the_log() {
         let scene = Scene::new(target);
         let token = scene.token();
         let ended = scene.with(&token).option("--log-level=trace").marker().end();
-        assert!(ended.started() && ended.stderr.contains("sys/wrapping/unwrap"), "{}", ended.stderr);
+        assert!(
+            ended.started() && ended.stderr.contains("sys/wrapping/unwrap"),
+            "{}",
+            ended.stderr
+        );
         let mut secrets = vec![token, scene.role.role_id.clone()];
         for request in target.own().map(|vault| vault.requests()).unwrap_or_default() {
             secrets.extend(request.json()["secret_id"].as_str().map(str::to_owned));
@@ -446,7 +538,10 @@ fn no_credential_is_shown_at_any_level_of_the_log() {
 #[test]
 fn a_wrapped_and_a_plain_secret_id_are_an_error_that_names_both() {
     let vault = TestVault::start();
-    let run = run().env("VAULT_ADDR", vault.addr()).env("VAULT_ROLE_ID", "r").env("A", "vault:secret/data/a#k");
+    let run = run()
+        .env("VAULT_ADDR", vault.addr())
+        .env("VAULT_ROLE_ID", "r")
+        .env("A", "vault:secret/data/a#k");
     for (plain, wrapped) in [
         ("VAULT_SECRET_ID", "VAULT_WRAPPED_SECRET_ID"),
         ("BAO_SECRET_ID_FILE", "VAULT_WRAPPED_SECRET_ID"),
@@ -463,16 +558,22 @@ fn a_wrapped_and_a_plain_secret_id_are_an_error_that_names_both() {
 fn what_can_be_seen_before_anything_is_asked() {
     let vault = TestVault::start();
     let run = run().env("VAULT_ADDR", vault.addr()).env("A", "vault:secret/data/a#k");
-    run.clone().env("VAULT_WRAPPED_SECRET_ID", "w").fails(78, &["approle", "no role id", "VAULT_ROLE_ID"]);
+    run.clone()
+        .env("VAULT_WRAPPED_SECRET_ID", "w")
+        .fails(78, &["approle", "no role id", "VAULT_ROLE_ID"]);
     let run = run.env("VAULT_ROLE_ID", "r");
-    run.clone().env("VAULT_WRAPPED_SECRET_ID_FILE", "/none").fails(78, &["/none (VAULT_WRAPPED_SECRET_ID_FILE)"]);
+    run.clone()
+        .env("VAULT_WRAPPED_SECRET_ID_FILE", "/none")
+        .fails(78, &["/none (VAULT_WRAPPED_SECRET_ID_FILE)"]);
     run.clone()
         .env("VAULT_WRAPPED_SECRET_ID", "w")
         .env("VAULT_WRAPPED_SECRET_ID_FILE", "/none")
         .fails(78, &["VAULT_WRAPPED_SECRET_ID and VAULT_WRAPPED_SECRET_ID_FILE are both set"]);
     for value in ["two words", "line\nbreak", "ümlaut"] {
-        let ended =
-            run.clone().env("VAULT_WRAPPED_SECRET_ID", value).fails(78, &["VAULT_WRAPPED_SECRET_ID: the token"]);
+        let ended = run
+            .clone()
+            .env("VAULT_WRAPPED_SECRET_ID", value)
+            .fails(78, &["VAULT_WRAPPED_SECRET_ID: the token"]);
         assert!(!ended.stderr.contains(value), "{}", ended.stderr);
     }
     let both = run.env("VAULT_WRAPPED_SECRET_ID", "w").env("VAULT_TOKEN", "t");

@@ -1,4 +1,5 @@
-//! Becoming the application: what it inherits, what it is given, and what is found out before Vault is asked.
+//! Becoming the application: what it inherits, what it is given, and what is found out before Vault
+//! is asked.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -17,7 +18,9 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Pid, getpgrp, getsid, setsid};
 
-use crate::support::launch::{Ordinary, Served, before_exec, executable, ignore, not_run, on_both_starts, works};
+use crate::support::launch::{
+    Ordinary, Served, before_exec, executable, ignore, not_run, on_both_starts, works,
+};
 use crate::support::{Ended, Run, binary, directory, run};
 
 /// What `script` prints, without the line break at its end, having been started by `command`.
@@ -29,7 +32,12 @@ fn printed(command: &mut Command) -> String {
 }
 
 fn status_of(run: &Run) -> ExitStatus {
-    run.build().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().expect("it runs")
+    run.build()
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .expect("it runs")
 }
 
 /// Started from a shell, as a container's runtime or an init would.
@@ -55,9 +63,14 @@ fn the_applications_exit_status_comes_through() {
 #[test]
 fn an_application_that_a_signal_kills_is_seen_as_such() {
     on_both_starts(|run| {
-        for signal in
-            [Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGINT, Signal::SIGUSR1, Signal::SIGKILL]
-        {
+        for signal in [
+            Signal::SIGTERM,
+            Signal::SIGHUP,
+            Signal::SIGQUIT,
+            Signal::SIGINT,
+            Signal::SIGUSR1,
+            Signal::SIGKILL,
+        ] {
             let run = run.clone().shell(&format!("ulimit -c 0; kill -{} $$", signal as i32));
             assert_eq!(status_of(&run).signal(), Some(signal as i32));
         }
@@ -82,9 +95,14 @@ fn pid_of(child: &Child) -> Pid {
 #[test]
 fn a_signal_reaches_the_application_directly() {
     on_both_starts(|run| {
-        for signal in
-            [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGUSR2, Signal::SIGPIPE]
-        {
+        for signal in [
+            Signal::SIGTERM,
+            Signal::SIGINT,
+            Signal::SIGHUP,
+            Signal::SIGQUIT,
+            Signal::SIGUSR2,
+            Signal::SIGPIPE,
+        ] {
             assert_eq!(ended_by(run, signal).signal(), Some(signal as i32));
         }
     });
@@ -95,9 +113,9 @@ fn a_signal_reaches_the_application_directly() {
 fn the_application_is_the_process_that_was_started_and_has_no_children() {
     on_both_starts(|run| {
         // The shell's own `read` needs no child.
-        let script = "children=none; read -r children < /proc/$$/task/$$/children; \
-            echo $$ $PPID $(cut -d ' ' -f 5,6 /proc/$$/stat); readlink /proc/$$/exe; \
-            echo \"[$children]\"; ls /proc/$$/task | wc -l; pwd";
+        let script = "children=none; read -r children < /proc/$$/task/$$/children; echo $$ $PPID \
+                      $(cut -d ' ' -f 5,6 /proc/$$/stat); readlink /proc/$$/exe; echo \
+                      \"[$children]\"; ls /proc/$$/task | wc -l; pwd";
         let directory = directory();
         let here = directory.path().canonicalize().expect("a directory");
         let mut command = run.clone().shell(script).build();
@@ -130,9 +148,14 @@ fn limits_umask_and_niceness_are_the_callers() {
         let mut through = run.clone().shell(show).build();
         let mut direct = Command::new("nice");
         direct.args(["-n", "3", "sh", "-c", show]);
-        let built = (through.get_program().to_owned(), through.get_args().map(OsStr::to_owned).collect::<Vec<_>>());
-        let environment: Vec<_> =
-            through.get_envs().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned()))).collect();
+        let built = (
+            through.get_program().to_owned(),
+            through.get_args().map(OsStr::to_owned).collect::<Vec<_>>(),
+        );
+        let environment: Vec<_> = through
+            .get_envs()
+            .filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())))
+            .collect();
         through = Command::new("nice");
         through.args(["-n", "3"]).arg(built.0).args(built.1).env_clear().envs(environment);
         before_exec(&mut through, hook);
@@ -145,14 +168,17 @@ fn limits_umask_and_niceness_are_the_callers() {
     });
 }
 
-/// The descriptors of the shell that lists its own, each as `number -> target`, without the names of pipes.
+/// The descriptors of the shell that lists its own, each as `number -> target`, without the names
+/// of pipes.
 fn descriptors(command: &mut Command) -> Vec<String> {
     let ended = Ended::of(command.output().expect("it runs"));
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     let text = ended.text();
     let links = text.lines().filter_map(|line| line.split_once(" -> "));
     let mut found: Vec<String> = links
-        .map(|(left, to)| (left.rsplit(' ').next().unwrap_or_default(), to.split(':').next().unwrap_or_default()))
+        .map(|(left, to)| {
+            (left.rsplit(' ').next().unwrap_or_default(), to.split(':').next().unwrap_or_default())
+        })
         .map(|(number, to)| format!("{number} -> {to}"))
         .collect();
     found.sort();
@@ -166,12 +192,16 @@ const LIST: &str = "ls -l /proc/$$/fd";
 fn open_descriptors_stay_and_none_is_added() {
     on_both_starts(|run| {
         let directory = directory();
-        let file: OwnedFd = File::create(directory.path().join("inherited")).expect("a file").into();
-        let inherited = format!("{} -> {}", file.as_raw_fd(), directory.path().join("inherited").display());
+        let file: OwnedFd =
+            File::create(directory.path().join("inherited")).expect("a file").into();
+        let inherited =
+            format!("{} -> {}", file.as_raw_fd(), directory.path().join("inherited").display());
         let file = std::sync::Arc::new(file);
         let listed = |mut command: Command| {
             let file = file.clone();
-            before_exec(&mut command, move || fcntl(&file, FcntlArg::F_SETFD(FdFlag::empty())).map(drop));
+            before_exec(&mut command, move || {
+                fcntl(&file, FcntlArg::F_SETFD(FdFlag::empty())).map(drop)
+            });
             descriptors(command.stdin(Stdio::null()).stderr(Stdio::piped()))
         };
         let mut direct = Command::new("sh");
@@ -185,20 +215,29 @@ fn open_descriptors_stay_and_none_is_added() {
 #[test]
 fn closed_standard_descriptors_become_dev_null() {
     on_both_starts(|run| {
-        for (close, closed) in
-            [("<&-", &["0"][..]), (">&-", &["1"]), ("2>&-", &["2"]), ("<&- >&- 2>&-", &["0", "1", "2"])]
-        {
+        for (close, closed) in [
+            ("<&-", &["0"][..]),
+            (">&-", &["1"]),
+            ("2>&-", &["2"]),
+            ("<&- >&- 2>&-", &["0", "1", "2"]),
+        ] {
             let directory = directory();
             let file = directory.path().join("list");
             let script = "for fd in 0 1 2; do readlink /proc/$$/fd/$fd; done | cat > \"$LIST\"";
-            let mut command =
-                from_shell(&run.clone().env("LIST", &file).shell(script), &format!("exec \"$0\" \"$@\" {close}"));
+            let mut command = from_shell(
+                &run.clone().env("LIST", &file).shell(script),
+                &format!("exec \"$0\" \"$@\" {close}"),
+            );
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
             assert_eq!(command.status().expect("it runs").code(), Some(0), "{close}");
             let text = fs::read_to_string(&file).expect("the list");
             assert_eq!(text.lines().count(), 3, "{text}");
             for (number, target) in ["0", "1", "2"].iter().zip(text.lines()) {
-                assert_eq!(target == "/dev/null", closed.contains(number), "{close}: {number} is {target}");
+                assert_eq!(
+                    target == "/dev/null",
+                    closed.contains(number),
+                    "{close}: {number} is {target}"
+                );
             }
         }
     });
@@ -217,10 +256,14 @@ fn bits(signals: &[Signal]) -> u64 {
 // tini 4
 #[test]
 fn ignored_and_blocked_signals_stay_so_and_sigpipe_is_at_its_default() {
-    const IGNORED: [Signal; 5] = [Signal::SIGTTOU, Signal::SIGSEGV, Signal::SIGINT, Signal::SIGHUP, Signal::SIGBUS];
-    const BLOCKED: [Signal; 4] = [Signal::SIGTTIN, Signal::SIGILL, Signal::SIGTERM, Signal::SIGUSR1];
+    const IGNORED: [Signal; 5] =
+        [Signal::SIGTTOU, Signal::SIGSEGV, Signal::SIGINT, Signal::SIGHUP, Signal::SIGBUS];
+    const BLOCKED: [Signal; 4] =
+        [Signal::SIGTTIN, Signal::SIGILL, Signal::SIGTERM, Signal::SIGUSR1];
     on_both_starts(|run| {
-        for (ignored, blocked) in [(&IGNORED[..], &BLOCKED[..]), (&[], &[]), (&[Signal::SIGPIPE], &[Signal::SIGPIPE])] {
+        for (ignored, blocked) in
+            [(&IGNORED[..], &BLOCKED[..]), (&[], &[]), (&[Signal::SIGPIPE], &[Signal::SIGPIPE])]
+        {
             let status = |mut command: Command| {
                 before_exec(&mut command, move || {
                     ignore(ignored)?;
@@ -246,7 +289,10 @@ fn ignored_and_blocked_signals_stay_so_and_sigpipe_is_at_its_default() {
 #[test]
 fn socket_activation_reaches_the_application() {
     on_both_starts(|run| {
-        let run = run.clone().env("LISTEN_FDS", "1").shell("echo $$ $LISTEN_PID $LISTEN_FDS; echo from 3 >&3");
+        let run = run
+            .clone()
+            .env("LISTEN_FDS", "1")
+            .shell("echo $$ $LISTEN_PID $LISTEN_FDS; echo from 3 >&3");
         let mut command = from_shell(&run, "LISTEN_PID=$$ exec \"$0\" \"$@\" 3>&1");
         let text = printed(&mut command);
         let (first, second) = text.split_once('\n').expect("two lines");
@@ -290,9 +336,12 @@ fn its_own_name_is_as_it_was_typed() {
         let directory = directory();
         std::os::unix::fs::symlink("/bin/sh", directory.path().join("app")).expect("a link");
         let full = directory.path().join("app");
-        for (typed, shown) in [(OsStr::new("app"), "app"), (OsStr::new("./app"), "./app"), (full.as_os_str(), "")] {
+        for (typed, shown) in
+            [(OsStr::new("app"), "app"), (OsStr::new("./app"), "./app"), (full.as_os_str(), "")]
+        {
             let script = "read -r line < /proc/$$/cmdline; printf '%s' \"$line\"";
-            let run = run.clone().env("PATH", format!("{}:/usr/bin:/bin", directory.path().display()));
+            let run =
+                run.clone().env("PATH", format!("{}:/usr/bin:/bin", directory.path().display()));
             let run = run.command([
                 typed,
                 OsStr::new("-c"),
@@ -311,7 +360,11 @@ fn the_command_is_searched_on_the_path_that_the_application_gets() {
     on_both_starts(|run| {
         let (first, second) = (directory(), directory());
         for (place, text) in [(&first, "first"), (&second, "second")] {
-            executable(place.path(), "app", format!("#!/bin/sh\necho {text}; echo \"$PATH\"\n").as_bytes());
+            executable(
+                place.path(),
+                "app",
+                format!("#!/bin/sh\necho {text}; echo \"$PATH\"\n").as_bytes(),
+            );
         }
         fs::create_dir(first.path().join("other")).expect("a directory");
         executable(second.path(), "other", b"#!/bin/sh\necho other\n");
@@ -319,7 +372,8 @@ fn the_command_is_searched_on_the_path_that_the_application_gets() {
         let file = first.path().join("env");
         fs::write(&file, format!("PATH={b}:/bin\n")).expect("a file");
         let app = run.clone().command(["app"]);
-        let line = |run: Run| printed(run.build().current_dir(&a)).lines().next().map(str::to_owned);
+        let line =
+            |run: Run| printed(run.build().current_dir(&a)).lines().next().map(str::to_owned);
         let first_line = Some("first".to_owned());
         assert_eq!(line(app.clone().env("PATH", format!("/nowhere:{a}:{b}"))), first_line);
         // An empty element is the working directory.
@@ -327,7 +381,10 @@ fn the_command_is_searched_on_the_path_that_the_application_gets() {
             assert_eq!(line(app.clone().env("PATH", path)), first_line, "{path:?}");
         }
         // A directory of that name does not end the search.
-        assert_eq!(line(run.clone().command(["other"]).env("PATH", format!("{a}:{b}"))), Some("other".to_owned()));
+        assert_eq!(
+            line(run.clone().command(["other"]).env("PATH", format!("{a}:{b}"))),
+            Some("other".to_owned())
+        );
         let from_file = app.clone().without("PATH").option("--env-file").option(&file);
         assert_eq!(line(from_file.clone()), Some("second".to_owned()));
         assert_eq!(line(from_file.clone().option("--clean-env")), Some("second".to_owned()));
@@ -341,7 +398,10 @@ fn without_a_path_the_usual_places_are_searched_and_none_is_made() {
     on_both_starts(|run| {
         let environment = printed(&mut run.clone().without("PATH").build());
         assert!(!environment.contains("PATH="), "{environment}");
-        assert_eq!(run.clone().without("PATH").command(["vault-exec-no-such"]).end().code, Some(127));
+        assert_eq!(
+            run.clone().without("PATH").command(["vault-exec-no-such"]).end().code,
+            Some(127)
+        );
     });
 }
 
@@ -355,7 +415,8 @@ fn a_path_that_is_fetched_is_searched_too() {
     let run = served.with_token().env("PATH", "vault:secret/path#path");
     assert_eq!(run.clone().command(["app"]).end().text(), "found\n");
     run.command(["no-such-app"]).env("X", "y").end().text();
-    let ended = served.with_token().env("PATH", "vault:secret/path#path").command(["no-such-app"]).end();
+    let ended =
+        served.with_token().env("PATH", "vault:secret/path#path").command(["no-such-app"]).end();
     assert_eq!(ended.code, Some(127), "{}", ended.stderr);
 }
 
@@ -365,8 +426,14 @@ fn cannot_start(command: &[&OsStr], directory: &Path, code: i32, parts: &[&str])
     let served = Served::http();
     for run in [run(), served.with_approle()] {
         let mut built = run.command(command).build();
-        let ended = Ended::of(built.current_dir(directory).stdin(Stdio::null()).output().expect("it runs"));
-        assert_eq!((ended.code, ended.text().as_str()), (Some(code), ""), "{command:?}: {}", ended.stderr);
+        let ended =
+            Ended::of(built.current_dir(directory).stdin(Stdio::null()).output().expect("it runs"));
+        assert_eq!(
+            (ended.code, ended.text().as_str()),
+            (Some(code), ""),
+            "{command:?}: {}",
+            ended.stderr
+        );
         for part in parts {
             assert!(ended.stderr.contains(part), "no {part:?} in: {}", ended.stderr);
         }
@@ -380,7 +447,9 @@ fn a_command_that_is_not_there_is_127_before_vault_is_asked() {
     let directory = directory();
     fs::write(directory.path().join("file"), "").expect("a file");
     std::os::unix::fs::symlink("nowhere", directory.path().join("dangling")).expect("a link");
-    for name in ["vault-exec-no-such", "/doesnotexist", "./none", "file/app", "none/app", "./dangling", ""] {
+    for name in
+        ["vault-exec-no-such", "/doesnotexist", "./none", "file/app", "none/app", "./dangling", ""]
+    {
         cannot_start(&[OsStr::new(name)], directory.path(), 127, &[name, "not found"]);
     }
     cannot_start(&[OsStr::from_bytes(b"./\xff\n")], directory.path(), 127, &["not found"]);
@@ -425,7 +494,10 @@ fn a_program_whose_loader_is_not_there_is_126_before_vault_is_asked() {
         .into_iter()
         .find_map(|name| shell.windows(name.len()).position(|window| window == name));
     let Some(at) = loader else {
-        return not_run("process::exec::a_program_whose_loader_is_not_there", "/bin/sh is statically linked");
+        return not_run(
+            "process::exec::a_program_whose_loader_is_not_there",
+            "/bin/sh is statically linked",
+        );
     };
     let mut broken = shell;
     broken[at + 1..at + 4].copy_from_slice(b"xyz");
@@ -441,7 +513,11 @@ fn what_only_the_kernel_can_refuse_is_126() {
         let mut built = run.clone().command(["./app"]).build();
         let ended = Ended::of(built.current_dir(directory.path()).output().expect("it runs"));
         assert_eq!(ended.code, Some(126), "{}", ended.stderr);
-        assert!(ended.stderr.contains("./app") && ended.stderr.contains("#! line"), "{}", ended.stderr);
+        assert!(
+            ended.stderr.contains("./app") && ended.stderr.contains("#! line"),
+            "{}",
+            ended.stderr
+        );
         // Also where nobody reads the message: SIGPIPE is at its default by then.
         let (reader, writer) = nix::unistd::pipe().expect("a pipe");
         drop(reader);
@@ -453,10 +529,12 @@ fn what_only_the_kernel_can_refuse_is_126() {
 #[test]
 fn a_file_that_its_user_may_run_but_not_read_runs() {
     let directory = directory();
-    fs::set_permissions(directory.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("its owner");
+    fs::set_permissions(directory.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .expect("its owner");
     let app = directory.path().join("app");
     assert!(works(Command::new("cp").args(["/bin/true"]).arg(&app)));
-    fs::set_permissions(&app, std::os::unix::fs::PermissionsExt::from_mode(0o111)).expect("its owner");
+    fs::set_permissions(&app, std::os::unix::fs::PermissionsExt::from_mode(0o111))
+        .expect("its owner");
     let ordinary = Ordinary::new();
     on_both_starts(|run| {
         let run = run.clone().command([&app]);
@@ -480,7 +558,8 @@ fn a_script_runs_through_its_interpreter() {
 // A59, gosu
 #[test]
 fn stdin_and_stdout_are_the_applications_to_the_byte() {
-    let input: Vec<u8> = (0..300_000_u32).map(|number| (number.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let input: Vec<u8> =
+        (0..300_000_u32).map(|number| (number.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     on_both_starts(|run| {
         let run = run.clone().options(["--log-level", "trace"]).command(["cat"]);
         let ended = run.end_with_input(&input);
@@ -488,7 +567,8 @@ fn stdin_and_stdout_are_the_applications_to_the_byte() {
     });
 }
 
-/// Runs under a terminal of its own, as `docker run -t` does it, and answers with what the terminal shows.
+/// Runs under a terminal of its own, as `docker run -t` does it, and answers with what the terminal
+/// shows.
 pub(crate) struct Terminal {
     child: Child,
     master: File,
@@ -549,15 +629,17 @@ impl Terminal {
 #[test]
 fn under_a_terminal_job_control_and_ctrl_c_work() {
     on_both_starts(|run| {
-        let mut terminal = Terminal::start(&run.clone().command(["bash", "-mc", "echo flags $-; exit 7"]));
+        let mut terminal =
+            Terminal::start(&run.clone().command(["bash", "-mc", "echo flags $-; exit 7"]));
         let shown = terminal.shows("flags ");
         let shown = if shown.contains('\n') { shown } else { shown + &terminal.shows("\n") };
         assert!(shown.split("flags ").nth(1).is_some_and(|flags| flags.contains('m')), "{shown}");
         assert!(!shown.contains("no job control"), "{shown}");
         assert_eq!(terminal.ends().code(), Some(7));
 
-        let mut terminal =
-            Terminal::start(&run.clone().shell("trap 'exit 130' INT; echo ready; while :; do sleep 0.05; done"));
+        let mut terminal = Terminal::start(
+            &run.clone().shell("trap 'exit 130' INT; echo ready; while :; do sleep 0.05; done"),
+        );
         terminal.shows("ready");
         terminal.type_in(b"\x03");
         assert_eq!(terminal.ends().code(), Some(130));
@@ -579,7 +661,8 @@ fn under_a_terminal_job_control_and_ctrl_c_work() {
 #[test]
 fn under_a_terminal_the_foreground_group_is_untouched() {
     on_both_starts(|run| {
-        let mut terminal = Terminal::start(&run.clone().shell("cut -d ' ' -f 1,5,6,8 /proc/$$/stat; exec sh"));
+        let mut terminal =
+            Terminal::start(&run.clone().shell("cut -d ' ' -f 1,5,6,8 /proc/$$/stat; exec sh"));
         let shown = terminal.shows("\n");
         let pid = terminal.child.id();
         assert!(shown.contains(&format!("{pid} {pid} {pid} {pid}")), "{pid}: {shown}");
@@ -600,10 +683,14 @@ fn the_application_can_be_dumped_as_if_started_directly_and_may_gain_privileges(
         let (through, direct) = (printed(&mut ordinary.build(&run)), printed(&mut direct));
         assert_eq!(through, direct);
         assert!(!through.starts_with("0\n"), "{through}");
-        let status = printed(&mut run.command(["grep", "-E", "NoNewPrivs|Seccomp:", "/proc/self/status"]).build());
+        let status = printed(
+            &mut run.command(["grep", "-E", "NoNewPrivs|Seccomp:", "/proc/self/status"]).build(),
+        );
         let here = fs::read_to_string("/proc/self/status").expect("our own");
-        let expected: Vec<&str> =
-            here.lines().filter(|line| line.starts_with("NoNewPrivs") || line.starts_with("Seccomp:")).collect();
+        let expected: Vec<&str> = here
+            .lines()
+            .filter(|line| line.starts_with("NoNewPrivs") || line.starts_with("Seccomp:"))
+            .collect();
         assert_eq!(status.lines().collect::<Vec<_>>(), expected);
     });
 }
@@ -626,18 +713,28 @@ fn it_can_start_itself() {
 
 #[test]
 fn an_init_goes_before_it_and_behind_it() {
-    let init =
-        ["tini", "dumb-init", "catatonit"].into_iter().find(|name| works(Command::new(name).args(["--", "true"])));
-    let Some(init) = init else { return not_run("process::exec::an_init_goes_before_it_and_behind_it", "no init") };
+    let init = ["tini", "dumb-init", "catatonit"]
+        .into_iter()
+        .find(|name| works(Command::new(name).args(["--", "true"])));
+    let Some(init) = init else {
+        return not_run("process::exec::an_init_goes_before_it_and_behind_it", "no init");
+    };
     on_both_starts(|run| {
         let inside = run.clone().command([init, "-s", "--", "sh", "-c", "exit 5"]);
-        let inside = if init == "tini" { inside } else { run.clone().command([init, "--", "sh", "-c", "exit 5"]) };
+        let inside = if init == "tini" {
+            inside
+        } else {
+            run.clone().command([init, "--", "sh", "-c", "exit 5"])
+        };
         assert_eq!(status_of(&inside).code(), Some(5));
         let built = run.clone().shell("exit 6").build();
         let mut outside = Command::new(init);
         outside.arg("--").arg(built.get_program()).args(built.get_args()).env_clear();
         outside.envs(built.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        assert_eq!(outside.stdin(Stdio::null()).stderr(Stdio::null()).status().expect("it runs").code(), Some(6));
+        assert_eq!(
+            outside.stdin(Stdio::null()).stderr(Stdio::null()).status().expect("it runs").code(),
+            Some(6)
+        );
     });
 }
 
@@ -650,7 +747,12 @@ fn a_wrong_command_line_is_64_and_starts_nothing() {
         plain.args(options);
         command = plain;
         let ended = Ended::of(command.stdin(Stdio::null()).env_clear().output().expect("it runs"));
-        assert_eq!((ended.code, ended.text().as_str()), (Some(64), ""), "{options:?}: {}", ended.stderr);
+        assert_eq!(
+            (ended.code, ended.text().as_str()),
+            (Some(64), ""),
+            "{options:?}: {}",
+            ended.stderr
+        );
     }
     let nothing: [&str; 0] = [];
     assert_eq!(run().command(nothing).end().code, Some(64));

@@ -1,4 +1,5 @@
-//! Starts to which the kernel gives little: each one works, or says why it does not, and none hangs or dies without a word.
+//! Starts to which the kernel gives little: each one works, or says why it does not, and none hangs
+//! or dies without a word.
 
 use std::process::{Command, Stdio};
 
@@ -39,9 +40,13 @@ fn on_both_schemes(test: impl Fn(&Served)) {
 fn few_descriptors_are_enough_and_fewer_are_said() {
     on_both_schemes(|served| {
         // The program's loader takes one of them, where there is a loader.
-        let started = |value| is_started(&limited(start(served).build(), Resource::RLIMIT_NOFILE, value));
+        let started =
+            |value| is_started(&limited(start(served).build(), Resource::RLIMIT_NOFILE, value));
         let started: Vec<bool> = (4..=10).map(started).collect();
-        assert!(started.is_sorted() && started.contains(&false) && started.contains(&true), "{started:?}");
+        assert!(
+            started.is_sorted() && started.contains(&false) && started.contains(&true),
+            "{started:?}"
+        );
     });
 }
 
@@ -52,7 +57,8 @@ fn without_another_thread_nothing_is_started_and_the_limit_is_named() {
         // A name is looked up by a thread of its own.
         let address = served.vault.addr().replace("127.0.0.1", "localhost");
         let run = start(served).env("VAULT_ADDR", address);
-        let started = |value| is_started(&limited(ordinary.build(&run), Resource::RLIMIT_NPROC, value));
+        let started =
+            |value| is_started(&limited(ordinary.build(&run), Resource::RLIMIT_NPROC, value));
         // Each thread counts, the first one too, and all that its user runs beside it.
         let [one, _, _, many] = [1, 2, 3, 10_000].map(started);
         assert_eq!((one, many), (false, true));
@@ -65,7 +71,9 @@ fn only_a_name_takes_another_thread() {
         on_both_schemes(|served| {
             let run = served.with_many(start(served), 30);
             let begun = |run: &Run| Frozen::start(&binary(), run).begun;
-            let by_name = run.clone().env("VAULT_ADDR", served.vault.addr().replace("127.0.0.1", "localhost"));
+            let by_name = run
+                .clone()
+                .env("VAULT_ADDR", served.vault.addr().replace("127.0.0.1", "localhost"));
             assert_eq!((begun(&run), begun(&by_name)), (0, 1));
         });
     });
@@ -74,7 +82,9 @@ fn only_a_name_takes_another_thread() {
 #[test]
 fn little_memory_is_enough_and_less_is_said() {
     on_both_schemes(|served| {
-        let started = |value: rlim_t| is_started(&limited(start(served).build(), Resource::RLIMIT_AS, value << 20));
+        let started = |value: rlim_t| {
+            is_started(&limited(start(served).build(), Resource::RLIMIT_AS, value << 20))
+        };
         // What is mapped and never touched counts too.
         assert!([32, 48, 64].map(started).iter().is_sorted());
         assert!(started(512));

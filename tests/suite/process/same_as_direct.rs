@@ -1,5 +1,5 @@
-//! What the kernel tells of the application: field by field, the same as of one that was started directly, with something
-//! fetched before and without, as PID 1 and not.
+//! What the kernel tells of the application: field by field, the same as of one that was started
+//! directly, with something fetched before and without, as PID 1 and not.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -43,15 +43,16 @@ const OF_EACH: [&str; 12] = [
     "ino",
 ];
 
-/// The fields of `stat` (`proc_pid_stat(5)`) that are the same in processes that are alike, by their numbers: process group,
-/// session, terminal and its foreground group, priority and niceness, threads, the limit of its memory, the signal at its
-/// end, real-time priority and policy.
+/// The fields of `stat` (`proc_pid_stat(5)`) that are the same in processes that are alike, by
+/// their numbers: process group, session, terminal and its foreground group, priority and niceness,
+/// threads, the limit of its memory, the signal at its end, real-time priority and policy.
 const OF_ALL: [usize; 11] = [5, 6, 7, 8, 18, 19, 20, 25, 38, 40, 41];
 
 /// What a process says of itself that must not depend on how it was started.
 #[track_caller]
 fn fields(mut command: Command) -> BTreeMap<String, String> {
-    // The standard library starts some commands in another way than others, but all that have something to do before.
+    // The standard library starts some commands in another way than others, but all that have
+    // something to do before.
     before_exec(&mut command, || Ok(()));
     let ended = Ended::of(command.stdin(Stdio::null()).output().expect("it runs"));
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
@@ -61,7 +62,9 @@ fn fields(mut command: Command) -> BTreeMap<String, String> {
         if let Some((_, stat)) = line.split_once(" (cat) ") {
             // The third field comes behind the name.
             let words: Vec<&str> = stat.split(' ').collect();
-            fields.extend(OF_ALL.iter().map(|field| (format!("stat {field}"), words[field - 3].to_owned())));
+            fields.extend(
+                OF_ALL.iter().map(|field| (format!("stat {field}"), words[field - 3].to_owned())),
+            );
             continue;
         }
         let name = line.split(':').next().unwrap_or_default();
@@ -77,7 +80,8 @@ fn fields(mut command: Command) -> BTreeMap<String, String> {
 fn assert_same(through: Command, direct: Command) {
     let (through, direct) = (fields(through), fields(direct));
     let differ = |(name, _): &(&String, &String)| direct.get(*name) != through.get(*name);
-    let differing: Vec<_> = through.iter().filter(differ).map(|(name, value)| (value, direct.get(name))).collect();
+    let differing: Vec<_> =
+        through.iter().filter(differ).map(|(name, value)| (value, direct.get(name))).collect();
     assert!(differing.is_empty() && through.len() == direct.len(), "{differing:#?}");
 }
 
@@ -102,12 +106,16 @@ fn the_application_is_what_it_would_be_if_started_directly() {
 
 #[test]
 fn an_application_that_is_pid_1_is_what_it_would_be_if_started_directly() {
-    if !has_namespaces("process::same_as_direct::an_application_that_is_pid_1_is_what_it_would_be_if_started_directly")
-    {
+    if !has_namespaces(
+        "process::same_as_direct::an_application_that_is_pid_1_is_what_it_would_be_if_started_directly",
+    ) {
         return;
     }
     on_both_starts(|run| {
-        assert_same(as_pid_1(&run.clone().command(showing()).build()), as_pid_1(&direct(run, &showing())));
+        assert_same(
+            as_pid_1(&run.clone().command(showing()).build()),
+            as_pid_1(&direct(run, &showing())),
+        );
     });
 }
 

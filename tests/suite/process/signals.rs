@@ -10,10 +10,13 @@ use nix::unistd::{Pid, geteuid};
 use test_vault::{Fault, Recorded};
 
 use crate::process::signals_while_waiting::{
-    ENDING, Waiting, Waits, all_end_at_once, fifo, here, name_server, opened, waiting, with_resolver,
+    ENDING, Waiting, Waits, all_end_at_once, fifo, here, name_server, opened, waiting,
+    with_resolver,
 };
 use crate::proof::memory::frozen::Frozen;
-use crate::support::launch::{PATIENCE, Served, add, as_root, before_exec, eventually, ignore, not_run, works};
+use crate::support::launch::{
+    PATIENCE, Served, add, as_root, before_exec, eventually, ignore, not_run, works,
+};
 use crate::support::{binary, directory};
 
 #[test]
@@ -22,10 +25,15 @@ fn each_ending_signal_ends_the_wait_at_once_with_128_and_its_number() {
     all_end_at_once(name, &here(|built| built), Waiting::pid);
 }
 
-/// Has a command started as PID 1 of a namespace of its own. The processes that make it are the parents.
+/// Has a command started as PID 1 of a namespace of its own. The processes that make it are the
+/// parents.
 pub(crate) fn as_pid_1(built: &Command) -> Command {
     let mut command = Command::new("unshare");
-    command.args(if geteuid().is_root() { &["-pf", "--kill-child"][..] } else { &["-Urpf", "--kill-child"] });
+    command.args(if geteuid().is_root() {
+        &["-pf", "--kill-child"][..]
+    } else {
+        &["-Urpf", "--kill-child"]
+    });
     add(&mut command, built);
     command
 }
@@ -66,7 +74,9 @@ fn a_wait_for_an_env_file_of_pid_1_is_ended_too() {
     }
     let (served, directory) = (Served::http(), directory());
     let fifo = fifo(directory.path());
-    let waiting = Waiting::start(as_pid_1(&served.with_token().env("VAULT_EXEC_ENV_FILE", &fifo).marker().build()));
+    let waiting = Waiting::start(as_pid_1(
+        &served.with_token().env("VAULT_EXEC_ENV_FILE", &fifo).marker().build(),
+    ));
     let (pid, _writer) = (child_of(waiting.pid()), opened(&fifo));
     assert_eq!(waiting.ended_by(pid, Signal::SIGTERM).code(), Some(143));
 }
@@ -76,21 +86,29 @@ fn an_ignored_signal_ends_nothing_and_stays_ignored_in_the_application() {
     for number in ENDING {
         let served = Served::http();
         served.vault.fault_times(1, "/v1/secret/", Fault::Delay(Duration::from_millis(500)));
-        let mut command =
-            served.with_approle().shell("grep SigIgn /proc/self/status; kill -$0 $$; echo survived").build();
+        let mut command = served
+            .with_approle()
+            .shell("grep SigIgn /proc/self/status; kill -$0 $$; echo survived")
+            .build();
         command.arg((number as i32).to_string());
         before_exec(&mut command, move || ignore(&[number]));
         let waiting = Waiting::start(command);
         let pid = waiting.pid();
-        let is_waiting = |requests: &[Recorded]| requests.iter().any(|request| request.path.starts_with("/v1/secret/"));
+        let is_waiting = |requests: &[Recorded]| {
+            requests.iter().any(|request| request.path.starts_with("/v1/secret/"))
+        };
         assert!(served.vault.wait_for(is_waiting, PATIENCE));
         kill(pid, number).expect("it is there");
         let mut waiting = waiting;
         let stdout = waiting.0.stdout.take().expect("piped");
         let text = std::io::read_to_string(stdout).expect("UTF-8");
         assert!(waiting.0.wait().expect("it ends").success());
-        let ignored = u64::from_str_radix(text.split_whitespace().nth(1).expect("a mask"), 16).expect("hexadecimal");
-        assert!(ignored & (1 << (number as i32 - 1)) != 0 && text.ends_with("survived\n"), "{number}: {text}");
+        let ignored = u64::from_str_radix(text.split_whitespace().nth(1).expect("a mask"), 16)
+            .expect("hexadecimal");
+        assert!(
+            ignored & (1 << (number as i32 - 1)) != 0 && text.ends_with("survived\n"),
+            "{number}: {text}"
+        );
     }
 }
 
@@ -98,12 +116,15 @@ fn an_ignored_signal_ends_nothing_and_stays_ignored_in_the_application() {
 fn a_blocked_signal_waits_for_the_application() {
     let served = Served::http();
     served.vault.fault_times(1, "/v1/secret/", Fault::Delay(Duration::from_millis(500)));
-    let mut command = served.with_approle().command(["grep", "-E", "SigBlk|ShdPnd", "/proc/self/status"]).build();
+    let mut command =
+        served.with_approle().command(["grep", "-E", "SigBlk|ShdPnd", "/proc/self/status"]).build();
     before_exec(&mut command, || {
         sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::from_iter([Signal::SIGTERM])), None)
     });
     let mut waiting = Waiting::start(command);
-    let is_waiting = |requests: &[Recorded]| requests.iter().any(|request| request.path.starts_with("/v1/secret/"));
+    let is_waiting = |requests: &[Recorded]| {
+        requests.iter().any(|request| request.path.starts_with("/v1/secret/"))
+    };
     assert!(served.vault.wait_for(is_waiting, PATIENCE));
     kill(waiting.pid(), Signal::SIGTERM).expect("it is there");
     let text = std::io::read_to_string(waiting.0.stdout.take().expect("piped")).expect("UTF-8");
@@ -113,17 +134,24 @@ fn a_blocked_signal_waits_for_the_application() {
 
 #[test]
 fn an_application_that_is_pid_1_gets_its_signals_as_if_started_directly() {
-    if !has_namespaces("process::signals::an_application_that_is_pid_1_gets_its_signals_as_if_started_directly") {
+    if !has_namespaces(
+        "process::signals::an_application_that_is_pid_1_gets_its_signals_as_if_started_directly",
+    ) {
         return;
     }
     let served = Served::http();
     for run in [crate::support::run(), served.with_approle()] {
         let directory = directory();
         let file = directory.path().join("ready");
-        let script = format!("trap 'exit 42' TERM; echo $$ > {}; while :; do sleep 0.05; done", file.display());
+        let script = format!(
+            "trap 'exit 42' TERM; echo $$ > {}; while :; do sleep 0.05; done",
+            file.display()
+        );
         let waiting = Waiting::start(as_pid_1(&run.shell(&script).build()));
         let pid = child_of(waiting.pid());
-        let own = eventually("the application", || fs::read_to_string(&file).ok().filter(|text| text.ends_with('\n')));
+        let own = eventually("the application", || {
+            fs::read_to_string(&file).ok().filter(|text| text.ends_with('\n'))
+        });
         assert_eq!(own, "1\n");
         assert_eq!(waiting.ended_by(pid, Signal::SIGTERM).code(), Some(42));
     }
@@ -133,7 +161,8 @@ fn an_application_that_is_pid_1_gets_its_signals_as_if_started_directly() {
 fn a_signal_of_another_kind_has_its_usual_effect_on_a_start_that_waits() {
     for signal in [Signal::SIGKILL, Signal::SIGUSR1, Signal::SIGALRM] {
         let login = Waits::Answer("/v1/auth/approle/login");
-        let (waiting, _kept) = waiting(&login, &here(|built| built)).expect("anybody can wait for this");
+        let (waiting, _kept) =
+            waiting(&login, &here(|built| built)).expect("anybody can wait for this");
         let pid = waiting.pid();
         assert_eq!(waiting.ended_by(pid, signal).signal(), Some(signal as i32));
     }
@@ -145,7 +174,9 @@ fn a_start_that_is_stopped_and_continued_goes_on() {
     let served = Served::http();
     served.vault.fault_times(1, "/v1/secret/", Fault::Delay(Duration::from_millis(300)));
     let mut waiting = Waiting::start(served.with_approle().marker().build());
-    let is_waiting = |requests: &[Recorded]| requests.iter().any(|request| request.path.starts_with("/v1/secret/"));
+    let is_waiting = |requests: &[Recorded]| {
+        requests.iter().any(|request| request.path.starts_with("/v1/secret/"))
+    };
     assert!(served.vault.wait_for(is_waiting, PATIENCE));
     kill(waiting.pid(), Signal::SIGSTOP).expect("it is there");
     eventually("the stop", || {
@@ -156,30 +187,37 @@ fn a_start_that_is_stopped_and_continued_goes_on() {
     assert!(waiting.0.wait().expect("it ends").success());
 }
 
-/// The last instant in which there is anything of ours: at the entry of `execve` the signal is either the end with 128+n or
-/// the application's, which has not said yet what it does with it.
+/// The last instant in which there is anything of ours: at the entry of `execve` the signal is
+/// either the end with 128+n or the application's, which has not said yet what it does with it.
 #[test]
 fn a_signal_in_the_last_instant_before_the_application_is_not_lost() {
-    as_root("process::signals::a_signal_in_the_last_instant_before_the_application_is_not_lost", || {
-        let served = Served::http();
-        for run in [crate::support::run(), served.with_approle()] {
-            for signal in ENDING {
-                let frozen = Frozen::start(&binary(), &run.clone().shell("echo $$; sleep 1000"));
-                kill(frozen.pid(), signal).expect("it is there");
-                let status = frozen.ends();
-                let number = status.signal().or_else(|| Some(status.code()? - 128));
-                assert_eq!(number, Some(signal as i32), "{status}");
+    as_root(
+        "process::signals::a_signal_in_the_last_instant_before_the_application_is_not_lost",
+        || {
+            let served = Served::http();
+            for run in [crate::support::run(), served.with_approle()] {
+                for signal in ENDING {
+                    let frozen =
+                        Frozen::start(&binary(), &run.clone().shell("echo $$; sleep 1000"));
+                    kill(frozen.pid(), signal).expect("it is there");
+                    let status = frozen.ends();
+                    let number = status.signal().or_else(|| Some(status.code()? - 128));
+                    assert_eq!(number, Some(signal as i32), "{status}");
+                }
             }
-        }
-    });
+        },
+    );
 }
 
-/// A thread that takes a signal in that instant would end alone: the kernel has begun to end all others for `execve`, and the
-/// application would start as if there had been no signal.
+/// A thread that takes a signal in that instant would end alone: the kernel has begun to end all
+/// others for `execve`, and the application would start as if there had been no signal.
 #[test]
 fn no_thread_that_is_left_takes_a_signal_from_the_application() {
     if !geteuid().is_root() {
-        return not_run("process::signals::no_thread_that_is_left_takes_a_signal", "only root can be a name server");
+        return not_run(
+            "process::signals::no_thread_that_is_left_takes_a_signal",
+            "only root can be a name server",
+        );
     }
     let served = Served::http();
     // The revocation is sent on to a name that nobody answers for, and is given up.
@@ -187,12 +225,15 @@ fn no_thread_that_is_left_takes_a_signal_from_the_application() {
     let (_resolver, address) = name_server();
     let directory = directory();
     let file = directory.path().join("resolv.conf");
-    fs::write(&file, format!("nameserver {address}\noptions timeout:30 attempts:1\n")).expect("a file");
-    let frozen = Frozen::start_in(&binary(), &served.with_approle(), |built| with_resolver(&file, &built));
+    fs::write(&file, format!("nameserver {address}\noptions timeout:30 attempts:1\n"))
+        .expect("a file");
+    let frozen =
+        Frozen::start_in(&binary(), &served.with_approle(), |built| with_resolver(&file, &built));
     assert!(!frozen.threads().is_empty(), "no thread waits for a name any more");
     for thread in frozen.threads() {
         let status = fs::read_to_string(format!("/proc/{thread}/status")).expect("it waits");
-        let blocked = status.lines().find_map(|line| line.strip_prefix("SigBlk:")).expect("its line").trim();
+        let blocked =
+            status.lines().find_map(|line| line.strip_prefix("SigBlk:")).expect("its line").trim();
         let blocked = u64::from_str_radix(blocked, 16).expect("hexadecimal");
         let all = ENDING.iter().fold(0, |mask, signal| mask | 1 << (*signal as i32 - 1));
         assert_eq!(blocked & all, all, "{status}");

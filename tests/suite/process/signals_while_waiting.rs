@@ -1,5 +1,5 @@
-//! What a start can wait for, and that a signal ends it there at once: tried on the machine itself, in a PID namespace and in
-//! containers.
+//! What a start can wait for, and that a signal ends it there at once: tried on the machine itself,
+//! in a PID namespace and in containers.
 
 use std::any::Any;
 use std::fs::{self, File, OpenOptions};
@@ -17,11 +17,14 @@ use test_vault::{Fault, Gate, Recorded, Shut};
 use crate::support::launch::{PATIENCE, Served, add, eventually, not_run, works};
 use crate::support::{Run, directory};
 
-pub(crate) const ENDING: [Signal; 4] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGHUP];
-/// A start that a signal ends is over in a moment; one that waits on would take its whole timeout of a minute.
+pub(crate) const ENDING: [Signal; 4] =
+    [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGHUP];
+/// A start that a signal ends is over in a moment; one that waits on would take its whole timeout
+/// of a minute.
 const PROMPTLY: Duration = Duration::from_secs(5);
-/// What is promised. A busy machine may let a process that is ready wait for longer, so of some tries one has to be as quick,
-/// and all of them prompt: what waits for anything but its turn is late every time.
+/// What is promised. A busy machine may let a process that is ready wait for longer, so of some
+/// tries one has to be as quick, and all of them prompt: what waits for anything but its turn is
+/// late every time.
 const AT_ONCE: Duration = Duration::from_millis(100);
 const TRIES: usize = 8;
 
@@ -44,7 +47,8 @@ impl Waiting {
         self.timed(pid, signal).0
     }
 
-    /// The same, and how long it took until the process was no more; who has started it may be slower to say so.
+    /// The same, and how long it took until the process was no more; who has started it may be
+    /// slower to say so.
     #[track_caller]
     fn timed(mut self, pid: Pid, signal: Signal) -> (ExitStatus, Duration) {
         let began = Instant::now();
@@ -61,7 +65,9 @@ impl Waiting {
 /// Whether a process has not ended yet; its parent need not have heard of it.
 fn is_alive(pid: Pid) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit(") ").next().is_some_and(|state| !state.is_empty() && !state.starts_with(['Z', 'X']))
+    stat.rsplit(") ")
+        .next()
+        .is_some_and(|state| !state.is_empty() && !state.starts_with(['Z', 'X']))
 }
 
 impl Drop for Waiting {
@@ -103,7 +109,8 @@ const WAITS: [Waits; 9] = [
 /// A start that waits, and what has to live as long.
 pub(crate) type Kept = (Waiting, Box<dyn Any>);
 
-/// Makes the command of a start; where it has a resolver's configuration of its own, it gets that file.
+/// Makes the command of a start; where it has a resolver's configuration of its own, it gets that
+/// file.
 pub(crate) type Begin<'a> = &'a dyn Fn(&Run, Option<&Path>) -> Command;
 
 /// A start that waits, begun by `begin`; nothing where only root can have it wait for this.
@@ -127,7 +134,10 @@ fn for_a_name(run: &Run, begin: Begin<'_>) -> Kept {
     let directory = directory();
     let file = directory.path().join("resolv.conf");
     fs::write(&file, format!("nameserver {address}\n")).expect("a file");
-    let waiting = Waiting::start(begin(&run.clone().env("VAULT_ADDR", "http://vault.example.com"), Some(&file)));
+    let waiting = Waiting::start(begin(
+        &run.clone().env("VAULT_ADDR", "http://vault.example.com"),
+        Some(&file),
+    ));
     resolver.recv(&mut [0; 512]).expect("a question");
     (waiting, Box::new((resolver, directory)))
 }
@@ -135,7 +145,8 @@ fn for_a_name(run: &Run, begin: Begin<'_>) -> Kept {
 /// A socket for the questions of a resolver, on an address that nobody else has.
 pub(crate) fn name_server() -> (UdpSocket, Ipv4Addr) {
     let addresses = (1..=254).map(|last| Ipv4Addr::new(127, 53, 53, last));
-    let bound = addresses.filter_map(|address| Some((UdpSocket::bind((address, 53)).ok()?, address)));
+    let bound =
+        addresses.filter_map(|address| Some((UdpSocket::bind((address, 53)).ok()?, address)));
     let (server, address) = bound.into_iter().next().expect("a free address");
     server.set_read_timeout(Some(PATIENCE)).expect("a socket");
     (server, address)
@@ -152,7 +163,9 @@ pub(crate) fn here(wrap: impl Fn(Command) -> Command) -> impl Fn(&Run, Option<&P
 /// The command where `file` is `/etc/resolv.conf`.
 pub(crate) fn with_resolver(file: &Path, built: &Command) -> Command {
     let mut command = Command::new("unshare");
-    command.args(["-m", "sh", "-c", "mount --bind \"$0\" /etc/resolv.conf && exec \"$@\""]).arg(file);
+    command
+        .args(["-m", "sh", "-c", "mount --bind \"$0\" /etc/resolv.conf && exec \"$@\""])
+        .arg(file);
     add(&mut command, built);
     command
 }
@@ -160,7 +173,10 @@ pub(crate) fn with_resolver(file: &Path, built: &Command) -> Command {
 fn for_a_connection(run: Run, begin: Begin<'_>) -> Kept {
     // What nobody goes on to has no server.
     let hole = Gate::new((Ipv4Addr::LOCALHOST, 1).into(), 0, Shut::Dropped);
-    let waiting = Waiting::start(begin(&run.env("VAULT_ADDR", format!("http://{}", hole.socket_addr())), None));
+    let waiting = Waiting::start(begin(
+        &run.env("VAULT_ADDR", format!("http://{}", hole.socket_addr())),
+        None,
+    ));
     // A socket that has sent SYN, in the kernel's notation: port and state, both in hexadecimal.
     let line = format!(":{:04X} 02 ", hole.socket_addr().port());
     eventually("the connection's first packet", || {
@@ -184,7 +200,8 @@ fn for_a_handshake(run: Run, begin: Begin<'_>) -> Kept {
 fn for_an_answer(served: Served, run: &Run, path: &str, begin: Begin<'_>) -> Kept {
     served.vault.fault(path, Fault::Hang);
     let waiting = Waiting::start(begin(run, None));
-    let has_come = |requests: &[Recorded]| requests.iter().any(|request| request.path.starts_with(path));
+    let has_come =
+        |requests: &[Recorded]| requests.iter().any(|request| request.path.starts_with(path));
     assert!(served.vault.wait_for(has_come, PATIENCE), "{path} is asked for");
     (waiting, Box::new(served))
 }
@@ -221,7 +238,8 @@ pub(crate) fn opened(fifo: &Path) -> File {
     })
 }
 
-/// Each ending signal ends each wait with 128+n, and at once; `pid` finds the process in what was begun.
+/// Each ending signal ends each wait with 128+n, and at once; `pid` finds the process in what was
+/// begun.
 pub(crate) fn all_end_at_once(name: &str, begin: Begin<'_>, pid: impl Fn(&Waiting) -> Pid) {
     for waits in &WAITS {
         for signal in ENDING {
@@ -234,8 +252,11 @@ pub(crate) fn all_end_at_once(name: &str, begin: Begin<'_>, pid: impl Fn(&Waitin
                 };
                 let pid = pid(&waiting);
                 let (status, took) = waiting.timed(pid, signal);
-                // A revocation is waited for two seconds at most: where all of this has taken longer, it is no answer.
-                if !(matches!(waits, Waits::Answer("/v1/auth/token/revoke-self")) && status.success()) {
+                // A revocation is waited for two seconds at most: where all of this has taken
+                // longer, it is no answer.
+                if !(matches!(waits, Waits::Answer("/v1/auth/token/revoke-self"))
+                    && status.success())
+                {
                     assert_eq!(status.code(), Some(128 + signal as i32), "{waits:?}");
                     times.push(took);
                 }

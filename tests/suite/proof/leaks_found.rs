@@ -29,7 +29,10 @@ fn a_value_and_each_half_of_it_are_found_in_every_form() {
         for before in ["", "a", "ab", "abc", "abcd"] {
             for behind in ["", "x", "xy"] {
                 let whole = format!("{before}{value}{behind}");
-                assert!(is_found(&STANDARD.encode(&whole)) && is_found(&URL_SAFE_NO_PAD.encode(&whole)), "{whole}");
+                assert!(
+                    is_found(&STANDARD.encode(&whole)) && is_found(&URL_SAFE_NO_PAD.encode(&whole)),
+                    "{whole}"
+                );
             }
         }
     }
@@ -37,13 +40,19 @@ fn a_value_and_each_half_of_it_are_found_in_every_form() {
 
 /// As in a path: every byte that is no letter and no digit.
 fn percent_encoded(value: &str) -> String {
-    let encode = |byte: u8| if byte.is_ascii_alphanumeric() { char::from(byte).into() } else { format!("%{byte:02X}") };
+    let encode = |byte: u8| {
+        if byte.is_ascii_alphanumeric() { char::from(byte).into() } else { format!("%{byte:02X}") }
+    };
     value.bytes().map(encode).collect()
 }
 
 #[test]
 fn what_is_something_else_or_too_short_is_not_found() {
-    assert!(!is_found("") && !is_found(&VALUE[..8]) && !is_found("vault-exec: trace: GET /v1/secret/data/app"));
+    assert!(
+        !is_found("")
+            && !is_found(&VALUE[..8])
+            && !is_found("vault-exec: trace: GET /v1/secret/data/app")
+    );
     let mut marks = Marks::default();
     marks.add("short", "password");
     assert!(marks.find(b"a password").is_empty());
@@ -72,7 +81,10 @@ fn leaking() -> Vec<(&'static str, String)> {
         ("base64", "printf 'id:%s' \"$VAULT_SECRET_ID\" | base64 --wrap=0 >&2".to_owned()),
         ("a value", format!("echo {FETCHED} >&2")),
         ("a URL", asking("GET /v1/sys/health?x=%s HTTP/1.1\\r\\nhost: x\\r\\n\\r\\n")),
-        ("a header", asking("GET /v1/sys/health HTTP/1.1\\r\\nhost: x\\r\\nreferer: %s\\r\\n\\r\\n")),
+        (
+            "a header",
+            asking("GET /v1/sys/health HTTP/1.1\\r\\nhost: x\\r\\nreferer: %s\\r\\n\\r\\n"),
+        ),
     ]
 }
 
@@ -85,8 +97,10 @@ fn each_kind_of_leak_makes_a_test_fail_in_this_mode_and_in_it_alone() {
         let program = executable(directory.path(), "vault-exec", script.as_bytes());
         let test = |mode: &str| {
             let mut tests = Command::new(std::env::current_exe().expect("the tests"));
-            tests.args(["--exact", "proof::leaks_found::a_start_at_trace_level_gets_what_it_wants"]);
-            let output = tests.env("VAULT_EXEC_BINARY", &program).env("VAULT_EXEC_LEAKS", mode).output();
+            tests
+                .args(["--exact", "proof::leaks_found::a_start_at_trace_level_gets_what_it_wants"]);
+            let output =
+                tests.env("VAULT_EXEC_BINARY", &program).env("VAULT_EXEC_LEAKS", mode).output();
             output.expect("they run")
         };
         let (without, within) = (test("0"), test("1"));

@@ -19,7 +19,10 @@ fn starts_with_stderr(run: &Run, stderr: impl Into<Stdio>) {
     let mut command = run.clone().option("--log-level=trace").marker().build();
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr);
     let output = command.spawn().expect("it runs").wait_with_output().expect("it ends");
-    assert_eq!((output.status.code(), output.stdout), (Some(0), format!("{STARTED}\n").into_bytes()));
+    assert_eq!(
+        (output.status.code(), output.stdout),
+        (Some(0), format!("{STARTED}\n").into_bytes())
+    );
 }
 
 /// Starts that succeed with something to say, at any level: a warning.
@@ -64,7 +67,8 @@ fn a_full_pipe_that_nobody_reads_stops_no_start_and_keeps_its_flags() {
 #[test]
 fn a_failure_ends_the_process_also_where_nobody_reads_of_it() {
     let (_reader, writer) = full_pipe();
-    let failing = run().env("A", "vault:secret/app#password").env("VAULT_ADDR", "nonsense").marker();
+    let failing =
+        run().env("A", "vault:secret/app#password").env("VAULT_ADDR", "nonsense").marker();
     assert_eq!(failing.build().stderr(writer).status().expect("it runs").code(), Some(78));
     let (reader, writer) = pipe().expect("a pipe");
     drop(reader);
@@ -85,7 +89,10 @@ fn a_pipe_that_nobody_reads_any_more_stops_no_start() {
 #[test]
 fn a_device_without_space_and_a_descriptor_for_reading_stop_no_start() {
     on_talking_starts(|run| {
-        starts_with_stderr(run, OpenOptions::new().write(true).open("/dev/full").expect("it is there"));
+        starts_with_stderr(
+            run,
+            OpenOptions::new().write(true).open("/dev/full").expect("it is there"),
+        );
         starts_with_stderr(run, File::open("/dev/null").expect("it is there"));
     });
 }
@@ -95,10 +102,16 @@ fn a_closed_stderr_stops_no_start() {
     on_talking_starts(|run| {
         let built = run.clone().option("--log-level=trace").marker().build();
         let mut command = std::process::Command::new("sh");
-        command.args(["-c", "exec \"$0\" \"$@\" 2>&-"]).arg(built.get_program()).args(built.get_args());
+        command
+            .args(["-c", "exec \"$0\" \"$@\" 2>&-"])
+            .arg(built.get_program())
+            .args(built.get_args());
         command.env_clear().envs(built.get_envs().filter_map(|(name, value)| Some((name, value?))));
         let output = command.output().expect("it runs");
-        assert_eq!((output.status.code(), output.stdout), (Some(0), format!("{STARTED}\n").into_bytes()));
+        assert_eq!(
+            (output.status.code(), output.stdout),
+            (Some(0), format!("{STARTED}\n").into_bytes())
+        );
         assert!(output.stderr.is_empty());
     });
 }
@@ -148,7 +161,8 @@ fn stdout_has_only_what_the_application_writes() {
     for level in ["off", "error", "warn", "info", "debug", "trace"] {
         let ended = served.with_approle().option("--log-level").option(level).marker().end();
         assert_eq!(ended.text(), format!("{STARTED}\n"), "{level}");
-        let failing = run().env("A", "vault:x#y").option("--log-level").option(level).marker().end();
+        let failing =
+            run().env("A", "vault:x#y").option("--log-level").option(level).marker().end();
         assert_eq!((failing.code, failing.text().as_str()), (Some(78), ""), "{level}");
         assert_eq!(failing.stderr.is_empty(), level == "off", "{level}: {}", failing.stderr);
     }
@@ -157,7 +171,8 @@ fn stdout_has_only_what_the_application_writes() {
 #[test]
 fn a_level_shows_itself_and_those_above_it() {
     let served = Served::http();
-    let run = served.with_approle().option("--ignore-missing").env("M", "vault:secret/none#x").marker();
+    let run =
+        served.with_approle().option("--ignore-missing").env("M", "vault:secret/none#x").marker();
     let levels = |run: &Run| -> Vec<String> {
         let ended = run.end();
         assert!(ended.started(), "{}", ended.stderr);
@@ -167,16 +182,20 @@ fn a_level_shows_itself_and_those_above_it() {
         levels.dedup();
         levels
     };
-    for (level, shown) in
-        [("error", &[][..]), ("warn", &["warn"]), ("debug", &["debug", "warn"]), ("trace", &["debug", "trace", "warn"])]
-    {
+    for (level, shown) in [
+        ("error", &[][..]),
+        ("warn", &["warn"]),
+        ("debug", &["debug", "warn"]),
+        ("trace", &["debug", "trace", "warn"]),
+    ] {
         for run in [
             run.clone().option("--log-level").option(level),
             run.clone().env("VAULT_EXEC_LOG", level),
             run.clone().env("VAULT_LOG_LEVEL", level.to_ascii_uppercase()),
             run.clone().env("BAO_LOG_LEVEL", level),
         ] {
-            let found: Vec<String> = levels(&run).into_iter().filter(|level| level != "info").collect();
+            let found: Vec<String> =
+                levels(&run).into_iter().filter(|level| level != "info").collect();
             assert_eq!(found, shown, "{level}");
         }
     }
@@ -194,7 +213,8 @@ fn in_json_every_line_is_an_object_with_level_and_message() {
         .env("M", "vault:secret/none#x")
         .option("--log-level=trace")
         .marker();
-    let bad = served.with_approle().env("VAULT_SECRET_ID", "wrong").option("--log-level=trace").marker();
+    let bad =
+        served.with_approle().env("VAULT_SECRET_ID", "wrong").option("--log-level=trace").marker();
     for (run, code) in [(good, 0), (bad, 77)] {
         for run in [
             run.clone().option("--log-format=json"),
@@ -207,10 +227,14 @@ fn in_json_every_line_is_an_object_with_level_and_message() {
             for line in ended.stderr.lines() {
                 let object: Value = serde_json_of(line);
                 assert!(
-                    ["error", "warn", "info", "debug", "trace"].contains(&object["level"].as_str().expect("a level")),
+                    ["error", "warn", "info", "debug", "trace"]
+                        .contains(&object["level"].as_str().expect("a level")),
                     "{line}"
                 );
-                assert!(object["message"].as_str().is_some_and(|message| !message.is_empty()), "{line}");
+                assert!(
+                    object["message"].as_str().is_some_and(|message| !message.is_empty()),
+                    "{line}"
+                );
             }
         }
     }
@@ -226,12 +250,26 @@ fn serde_json_of(line: &str) -> Value {
 fn rust_log_is_the_applications() {
     let served = Served::https();
     for filter in ["trace", "vault_exec=trace", "off"] {
-        let run = served.with_approle().env("RUST_LOG", filter).env("RUST_LOG_STYLE", "always").shell("echo $RUST_LOG");
+        let run = served
+            .with_approle()
+            .env("RUST_LOG", filter)
+            .env("RUST_LOG_STYLE", "always")
+            .shell("echo $RUST_LOG");
         let ended = run.end();
-        assert_eq!((ended.text(), ended.stderr.as_str()), (format!("{filter}\n"), ""), "{}", ended.stderr);
+        assert_eq!(
+            (ended.text(), ended.stderr.as_str()),
+            (format!("{filter}\n"), ""),
+            "{}",
+            ended.stderr
+        );
     }
-    let traced = served.with_approle().env("RUST_LOG", "trace").option("--log-level=trace").marker().end();
-    assert!(traced.stderr.lines().all(|line| line.starts_with("vault-exec: ")), "{}", traced.stderr);
+    let traced =
+        served.with_approle().env("RUST_LOG", "trace").option("--log-level=trace").marker().end();
+    assert!(
+        traced.stderr.lines().all(|line| line.starts_with("vault-exec: ")),
+        "{}",
+        traced.stderr
+    );
     for word in ["hyper", "rustls", "reqwest", "h2::", "X-Vault-Token", "x-vault-token"] {
         assert!(!traced.stderr.contains(word), "{word} in {}", traced.stderr);
     }
@@ -243,7 +281,11 @@ fn assert_silent(ended: &Ended, secrets: &[&str]) {
     for secret in secrets {
         let half = &secret[secret.len() / 2..];
         for text in [secret, half] {
-            assert!(!ended.stderr.contains(text) && !ended.text().contains(text), "{text} in {}", ended.stderr);
+            assert!(
+                !ended.stderr.contains(text) && !ended.text().contains(text),
+                "{text} in {}",
+                ended.stderr
+            );
         }
     }
 }
@@ -258,8 +300,12 @@ fn no_credential_and_no_value_is_ever_shown() {
             "shapes",
             json!({ "nul": format!("{FETCHED}\u{0}"), "a=b": FETCHED, "nested": { "x": FETCHED } }),
         );
-        let secrets: Vec<String> =
-            vec![served.role_id.clone(), served.secret_id.clone(), served.token.clone(), FETCHED.to_owned()];
+        let secrets: Vec<String> = vec![
+            served.role_id.clone(),
+            served.secret_id.clone(),
+            served.token.clone(),
+            FETCHED.to_owned(),
+        ];
         let approle = served.with_approle().options(["--log-level", "trace"]).marker();
         let token = served.with_token().options(["--log-level", "trace"]).marker();
         let check = |run: &Run, code: i32| {
@@ -276,11 +322,21 @@ fn no_credential_and_no_value_is_ever_shown() {
             check(&run.clone().option("--secret=secret/app").env("user", "x"), 78);
             check(&run.clone().env("X", "vault:secret/shapes#nul"), 78);
             check(&run.clone().option("--secret=secret/shapes"), 78);
-            check(&run.clone().env("X", "vault:secret/app#none").env("Y", "vault:secret/none#x"), 66);
-            check(&run.clone().env("X", "vault:sys/mounts#x"), 77);
-            check(&run.clone().env("VAULT_TOKEN", &served.token).env("VAULT_ROLE_ID", &served.role_id), 78);
             check(
-                &run.clone().env("VAULT_TOKEN_FILE", format!("/nowhere/{}", "x")).env("VAULT_TOKEN", &served.token),
+                &run.clone().env("X", "vault:secret/app#none").env("Y", "vault:secret/none#x"),
+                66,
+            );
+            check(&run.clone().env("X", "vault:sys/mounts#x"), 77);
+            check(
+                &run.clone()
+                    .env("VAULT_TOKEN", &served.token)
+                    .env("VAULT_ROLE_ID", &served.role_id),
+                78,
+            );
+            check(
+                &run.clone()
+                    .env("VAULT_TOKEN_FILE", format!("/nowhere/{}", "x"))
+                    .env("VAULT_TOKEN", &served.token),
                 78,
             );
             for name in [
@@ -295,10 +351,17 @@ fn no_credential_and_no_value_is_ever_shown() {
             check(&run.clone().env("X", format!("vault:{}", served.secret_id)), 78);
         }
         // What a server says is quoted, and one of Vault's own messages quotes the secret id.
-        let echo = Fault::error(400, &format!("invalid secret_id \"{}\" of {}", served.secret_id, served.role_id));
+        let echo = Fault::error(
+            400,
+            &format!("invalid secret_id \"{}\" of {}", served.secret_id, served.role_id),
+        );
         served.vault.fault_times(1, "/v1/auth/", echo);
         check(&approle, 77);
-        served.vault.fault_times(1, "/v1/secret/", Fault::error(403, &format!("token {} is bad", served.token)));
+        served.vault.fault_times(
+            1,
+            "/v1/secret/",
+            Fault::error(403, &format!("token {} is bad", served.token)),
+        );
         check(&token, 77);
         served.vault.fault_times(1, "/v1/secret/", Fault::answer(200, format!("<html>{FETCHED}")));
         check(&token, 76);
@@ -314,9 +377,17 @@ fn no_credential_and_no_value_is_ever_shown() {
 #[test]
 fn a_refused_login_with_control_characters_forges_no_line() {
     let served = Served::http();
-    served.vault.fault_times(1, "/v1/auth/", Fault::error(400, "x\nvault-exec: info: all is well\u{1b}[2J"));
+    served.vault.fault_times(
+        1,
+        "/v1/auth/",
+        Fault::error(400, "x\nvault-exec: info: all is well\u{1b}[2J"),
+    );
     let ended = served.with_approle().fails(77, &["all is well"]);
-    assert!(!ended.stderr.contains("\nvault-exec: info") && !ended.stderr.contains('\u{1b}'), "{}", ended.stderr);
+    assert!(
+        !ended.stderr.contains("\nvault-exec: info") && !ended.stderr.contains('\u{1b}'),
+        "{}",
+        ended.stderr
+    );
 }
 
 #[test]

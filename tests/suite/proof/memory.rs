@@ -1,8 +1,9 @@
 //! The proof that no credential is left in the process that becomes the application.
 //!
-//! The process is stopped at the entry of its `execve`, where its memory is as large as it will ever be, and all that it
-//! can write to is searched: stack, heap, anonymous mappings, and the block with its initial environment. Only root can
-//! do that, or whoever is the root of a user namespace.
+//! The process is stopped at the entry of its `execve`, where its memory is as large as it will
+//! ever be, and all that it can write to is searched: stack, heap, anonymous mappings, and the
+//! block with its initial environment. Only root can do that, or whoever is the root of a user
+//! namespace.
 
 pub(crate) mod frozen;
 
@@ -25,34 +26,50 @@ use frozen::Frozen;
 /// What must not be found, by name.
 pub(crate) type Credential = (&'static str, Vec<u8>);
 
-/// The credentials of a start, as the server saw them in requests, and those that a start could have used instead.
+/// The credentials of a start, as the server saw them in requests, and those that a start could
+/// have used instead.
 pub(crate) fn credentials(served: &Served) -> Vec<Credential> {
     let text = |name, text: &str| (name, text.as_bytes().to_vec());
-    let mut credentials =
-        vec![text("role id", &served.role_id), text("secret id", &served.secret_id), text("token", &served.token)];
+    let mut credentials = vec![
+        text("role id", &served.role_id),
+        text("secret id", &served.secret_id),
+        text("token", &served.token),
+    ];
     for request in served.vault.requests() {
         let token = request.token().filter(|token| *token != served.token);
-        let name = if request.path.ends_with("/unwrap") { "wrapping token" } else { "login's token" };
+        let name =
+            if request.path.ends_with("/unwrap") { "wrapping token" } else { "login's token" };
         credentials.extend(token.map(|token| text(name, token)));
         let body = request.json();
-        let field = |name: &str| body[name].as_str().filter(|value| *value != served.secret_id).map(str::to_owned);
-        for (field, name) in
-            [(field("secret_id"), "unwrapped secret id"), (field("jwt"), "JWT"), (field("password"), "password")]
-        {
+        let field = |name: &str| {
+            body[name].as_str().filter(|value| *value != served.secret_id).map(str::to_owned)
+        };
+        for (field, name) in [
+            (field("secret_id"), "unwrapped secret id"),
+            (field("jwt"), "JWT"),
+            (field("password"), "password"),
+        ] {
             credentials.extend(field.map(|value| text(name, &value)));
         }
     }
     credentials
 }
 
-/// Each credential that is left, with the places. Halves are searched, so that a copy without an end counts too.
+/// Each credential that is left, with the places. Halves are searched, so that a copy without an
+/// end counts too.
 pub(crate) fn left(frozen: &Frozen, credentials: &[Credential]) -> Vec<String> {
     let mut left = Vec::new();
     for (name, value) in credentials {
         let (first, second) = value.split_at(value.len() / 2);
         assert!(first.len() >= 12, "{name} is too short to be searched for");
         for (half, needle) in [("first", first), ("second", second)] {
-            left.extend(frozen.memory().find(needle).iter().map(|found| format!("{half} half of {name}: {found:?}")));
+            left.extend(
+                frozen
+                    .memory()
+                    .find(needle)
+                    .iter()
+                    .map(|found| format!("{half} half of {name}: {found:?}")),
+            );
         }
     }
     left
@@ -68,7 +85,10 @@ pub(crate) fn frozen_clean(served: &Served, run: &Run, others: &[Credential]) ->
     assert_eq!(frozen.writing, [""; 0], "a file is written");
     let line = fs::read(format!("/proc/{}/cmdline", frozen.pid())).expect("a process of ours");
     for (name, value) in credentials {
-        assert!(!has(&line, &value) && !has(&line, &value[value.len() / 2..]), "{name} is on the command line");
+        assert!(
+            !has(&line, &value) && !has(&line, &value[value.len() / 2..]),
+            "{name} is on the command line"
+        );
     }
     frozen
 }
@@ -86,7 +106,8 @@ pub(crate) fn places(frozen: &Frozen, value: &str) -> (usize, usize) {
     (new.len(), other.len())
 }
 
-/// Nothing but the fetched value is left, and that in the new environment only; and the application starts with it.
+/// Nothing but the fetched value is left, and that in the new environment only; and the application
+/// starts with it.
 #[track_caller]
 pub(crate) fn assert_clean(served: &Served, run: &Run) {
     assert_clean_of(served, run, &[]);
@@ -147,20 +168,30 @@ fn nothing_of_a_token_in_the_home_directory_or_a_fifo_is_left() {
 
 #[test]
 fn a_token_that_the_application_asks_for_is_left_in_its_environment_only() {
-    as_root("proof::memory::a_token_that_the_application_asks_for_is_left_in_its_environment_only", || {
-        for served in [Served::http(), Served::https()] {
-            let run = served.with_approle().env("VAULT_TOKEN", "vault:login").shell("echo $VAULT_TOKEN");
-            let frozen = Frozen::start(&binary(), &run);
-            let requests = served.vault.requests();
-            let token = requests.iter().find_map(Recorded::token).expect("a login's token").to_owned();
-            let (first, second) = token.split_at(token.len() / 2);
-            assert_eq!([first, second].map(|half| places(&frozen, half)), [(1, 0); 2]);
-            let others = [("role id", served.role_id.clone().into()), ("secret id", served.secret_id.clone().into())];
-            let left = left(&frozen, &others);
-            assert!(left.is_empty(), "{left:#?}");
-            assert_eq!(frozen.go_on().text(), format!("{token}\n"));
-        }
-    });
+    as_root(
+        "proof::memory::a_token_that_the_application_asks_for_is_left_in_its_environment_only",
+        || {
+            for served in [Served::http(), Served::https()] {
+                let run = served
+                    .with_approle()
+                    .env("VAULT_TOKEN", "vault:login")
+                    .shell("echo $VAULT_TOKEN");
+                let frozen = Frozen::start(&binary(), &run);
+                let requests = served.vault.requests();
+                let token =
+                    requests.iter().find_map(Recorded::token).expect("a login's token").to_owned();
+                let (first, second) = token.split_at(token.len() / 2);
+                assert_eq!([first, second].map(|half| places(&frozen, half)), [(1, 0); 2]);
+                let others = [
+                    ("role id", served.role_id.clone().into()),
+                    ("secret id", served.secret_id.clone().into()),
+                ];
+                let left = left(&frozen, &others);
+                assert!(left.is_empty(), "{left:#?}");
+                assert_eq!(frozen.go_on().text(), format!("{token}\n"));
+            }
+        },
+    );
 }
 
 #[test]
@@ -185,8 +216,12 @@ fn nothing_of_an_approle_login_with_files_is_left() {
         let directory = directory();
         for served in [Served::http(), Served::https()] {
             let role_id = write(directory.path(), "role-id", &served.role_id);
-            let secret_id = write(directory.path(), "secret-id", &format!("{}\n", served.secret_id));
-            let run = served.at().env("VAULT_ROLE_ID_FILE", role_id).env("VAULT_SECRET_ID_FILE", secret_id);
+            let secret_id =
+                write(directory.path(), "secret-id", &format!("{}\n", served.secret_id));
+            let run = served
+                .at()
+                .env("VAULT_ROLE_ID_FILE", role_id)
+                .env("VAULT_SECRET_ID_FILE", secret_id);
             assert_clean(&served, &run);
         }
     });
@@ -197,7 +232,9 @@ fn nothing_of_an_approle_login_with_files_is_left() {
 fn assert_clean_and_unwrapped(served: &Served, run: &Run, token: &str) {
     assert_clean(served, run);
     let credentials = credentials(served);
-    let of_name = |name: &str| credentials.iter().rfind(|found| found.0 == name).map(|found| found.1.as_slice());
+    let of_name = |name: &str| {
+        credentials.iter().rfind(|found| found.0 == name).map(|found| found.1.as_slice())
+    };
     assert_eq!(of_name("wrapping token"), Some(token.as_bytes()));
     assert!(of_name("unwrapped secret id").is_some());
 }
@@ -219,7 +256,8 @@ fn nothing_of_a_wrapped_secret_id_with_files_is_left() {
         for served in [Served::http(), Served::https()] {
             let (run, token) = served.with_wrapped();
             let file = write(directory.path(), "wrapping-token", &format!("{token}\n"));
-            let run = run.without("VAULT_WRAPPED_SECRET_ID").env("VAULT_WRAPPED_SECRET_ID_FILE", file);
+            let run =
+                run.without("VAULT_WRAPPED_SECRET_ID").env("VAULT_WRAPPED_SECRET_ID_FILE", file);
             assert_clean_and_unwrapped(&served, &run.option("--role=app"), &token);
         }
     });
@@ -241,12 +279,19 @@ fn nothing_of_a_wrapped_secret_id_is_left_where_tries_failed() {
 #[test]
 fn the_search_finds_a_wrapping_token_and_what_was_in_it() {
     as_root("proof::memory::the_search_finds_a_wrapping_token_and_what_was_in_it", || {
-        for (program, name) in
-            [("control_unwiped_block", "wrapping token"), ("control_unwiped_heap", "unwrapped secret id")]
-        {
+        for (program, name) in [
+            ("control_unwiped_block", "wrapping token"),
+            ("control_unwiped_heap", "unwrapped secret id"),
+        ] {
             let served = Served::https();
-            let left = left(&Frozen::start(&control(program), &served.with_wrapped().0), &credentials(&served));
-            assert!(left.iter().any(|found| found.contains(name)), "{name} was not found: {left:#?}");
+            let left = left(
+                &Frozen::start(&control(program), &served.with_wrapped().0),
+                &credentials(&served),
+            );
+            assert!(
+                left.iter().any(|found| found.contains(name)),
+                "{name} was not found: {left:#?}"
+            );
         }
     });
 }
@@ -257,10 +302,15 @@ fn nothing_of_credentials_in_an_env_file_is_left() {
         let directory = directory();
         for served in [Served::http(), Served::https()] {
             let (role_id, secret_id) = (&served.role_id, &served.secret_id);
-            let text = format!("VAULT_ROLE_ID={role_id}\nOTHER=x\nVAULT_SECRET_ID=\"{secret_id}\"\n");
+            let text =
+                format!("VAULT_ROLE_ID={role_id}\nOTHER=x\nVAULT_SECRET_ID=\"{secret_id}\"\n");
             let file = write(directory.path(), "approle.env", &text);
             assert_clean(&served, &served.at().option("--env-file").option(file));
-            let file = write(directory.path(), "token.env", &format!("export BAO_TOKEN='{}' # x\n", served.token));
+            let file = write(
+                directory.path(),
+                "token.env",
+                &format!("export BAO_TOKEN='{}' # x\n", served.token),
+            );
             assert_clean(&served, &served.at().option("--env-file").option(file));
         }
     });
@@ -296,7 +346,8 @@ fn nothing_is_left_of_many_reads_at_once() {
         for served in [Served::http(), Served::https()] {
             let mut run = served.with_approle().option("--ignore-missing");
             for number in 0..20 {
-                run = run.env(format!("MISSING_{number}"), format!("vault:secret/none-{number}#key"));
+                run =
+                    run.env(format!("MISSING_{number}"), format!("vault:secret/none-{number}#key"));
             }
             assert_clean(&served, &run);
         }
@@ -324,7 +375,8 @@ fn the_search_finds_what_an_allocator_that_does_not_wipe_leaves() {
         for served in [Served::http(), Served::https()] {
             let directory = directory();
             let file = write(directory.path(), "secret-id", &served.secret_id);
-            let run = served.at().env("VAULT_ROLE_ID", &served.role_id).env("VAULT_SECRET_ID_FILE", file);
+            let run =
+                served.at().env("VAULT_ROLE_ID", &served.role_id).env("VAULT_SECRET_ID_FILE", file);
             let frozen = Frozen::start(&control("control_unwiped_heap"), &run);
             assert!(!left(&frozen, &credentials(&served)).is_empty(), "nothing was found");
         }
@@ -337,15 +389,25 @@ fn the_search_finds_what_stands_in_the_initial_environment() {
         let served = Served::http();
         let frozen = Frozen::start(&control("control_unwiped_block"), &served.with_token());
         let left = left(&frozen, &credentials(&served));
-        assert!(left.iter().any(|found| found.contains("half of token") && found.contains("[stack]")), "{left:#?}");
+        assert!(
+            left.iter().any(|found| found.contains("half of token") && found.contains("[stack]")),
+            "{left:#?}"
+        );
     });
 }
 
 /// A start whose read of the secret is not answered.
 fn waiting(served: &Served, mut command: Command) -> Waiting {
     served.vault.fault("/v1/secret/", Fault::Hang);
-    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it runs");
-    let is_read = |requests: &[Recorded]| requests.iter().any(|request| request.path.starts_with("/v1/secret/"));
+    let child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it runs");
+    let is_read = |requests: &[Recorded]| {
+        requests.iter().any(|request| request.path.starts_with("/v1/secret/"))
+    };
     let waiting = Waiting(child);
     assert!(served.vault.wait_for(is_read, PATIENCE), "the secret is asked for");
     waiting
@@ -363,25 +425,37 @@ impl Drop for Waiting {
 
 #[test]
 fn while_it_waits_the_initial_environment_shows_root_no_credential() {
-    as_root("proof::memory::while_it_waits_the_initial_environment_shows_root_no_credential", || {
-        let served = Served::http();
-        let run = served.with_approle().env("BAO_TOKEN", &served.token).env("VAULT_AUTH_METHOD", "approle");
-        let waiting = waiting(&served, run.env("PLAIN", "plain").build());
-        let environment = fs::read(format!("/proc/{}/environ", waiting.0.id())).expect("root may read it");
-        let has = |text: &[u8]| has(&environment, text);
-        for (name, value) in credentials(&served) {
-            assert!(!has(&value) && !has(&value[value.len() / 2..]), "{name} is there");
-        }
-        for (name, value) in
-            [("VAULT_ROLE_ID", &served.role_id), ("VAULT_SECRET_ID", &served.secret_id), ("BAO_TOKEN", &served.token)]
-        {
+    as_root(
+        "proof::memory::while_it_waits_the_initial_environment_shows_root_no_credential",
+        || {
+            let served = Served::http();
+            let run = served
+                .with_approle()
+                .env("BAO_TOKEN", &served.token)
+                .env("VAULT_AUTH_METHOD", "approle");
+            let waiting = waiting(&served, run.env("PLAIN", "plain").build());
+            let environment =
+                fs::read(format!("/proc/{}/environ", waiting.0.id())).expect("root may read it");
+            let has = |text: &[u8]| has(&environment, text);
+            for (name, value) in credentials(&served) {
+                assert!(!has(&value) && !has(&value[value.len() / 2..]), "{name} is there");
+            }
+            for (name, value) in [
+                ("VAULT_ROLE_ID", &served.role_id),
+                ("VAULT_SECRET_ID", &served.secret_id),
+                ("BAO_TOKEN", &served.token),
+            ] {
+                assert!(
+                    has(format!("{name}={}\0", "\0".repeat(value.len())).as_bytes()),
+                    "{name} has other text in its place"
+                );
+            }
             assert!(
-                has(format!("{name}={}\0", "\0".repeat(value.len())).as_bytes()),
-                "{name} has other text in its place"
+                has(b"\0PLAIN=plain\0") || environment.starts_with(b"PLAIN=plain\0"),
+                "what is not ours stays"
             );
-        }
-        assert!(has(b"\0PLAIN=plain\0") || environment.starts_with(b"PLAIN=plain\0"), "what is not ours stays");
-    });
+        },
+    );
 }
 
 /// A look into a process from outside: by its id, at an address.
@@ -397,8 +471,10 @@ fn read_a_byte(pid: Pid, address: u64) -> nix::Result<()> {
     let address = usize::try_from(address).expect("an address");
     let its = libc::iovec { iov_base: std::ptr::without_provenance_mut(address), iov_len: 1 };
     #[allow(unsafe_code, reason = "nix has the call with another of its features only")]
-    // SAFETY: of this process the kernel writes to `byte` alone; the other address is none of this process's.
-    let read = unsafe { libc::process_vm_readv(pid.as_raw(), &raw const own, 1, &raw const its, 1, 0) };
+    // SAFETY: of this process the kernel writes to `byte` alone; the other address is none of this
+    // process's.
+    let read =
+        unsafe { libc::process_vm_readv(pid.as_raw(), &raw const own, 1, &raw const its, 1, 0) };
     nix::errno::Errno::result(read).map(drop)
 }
 
@@ -417,7 +493,8 @@ fn can_read(file: &str) -> bool {
     works(reader.args(["-c", "1", file]))
 }
 
-/// Lets Yama allow every process of the user to look into one: what refuses it then is that it is not dumpable.
+/// Lets Yama allow every process of the user to look into one: what refuses it then is that it is
+/// not dumpable.
 fn open_to_all(command: &mut Command) {
     before_exec(command, || {
         #[allow(unsafe_code, reason = "nix has no call for it")]
@@ -454,9 +531,14 @@ fn while_it_waits_other_processes_of_its_user_can_read_neither_environment_nor_m
     let plain = Waiting(plain.spawn().expect("sleep runs"));
     let own = |pid: u32| Pid::from_raw(i32::try_from(pid).expect("a pid"));
     let (plain, id) = (plain.0.id(), waiting.0.id());
-    eventually("reading of a process that is dumpable", || can_read(&format!("/proc/{plain}/environ")).then_some(()));
+    eventually("reading of a process that is dumpable", || {
+        can_read(&format!("/proc/{plain}/environ")).then_some(())
+    });
     let stack = start_of_its_stack(plain);
-    assert_eq!([read_a_byte as Look, attach].map(|look| refusal(own(plain), stack, look)), [None; 2]);
+    assert_eq!(
+        [read_a_byte as Look, attach].map(|look| refusal(own(plain), stack, look)),
+        [None; 2]
+    );
     for thread in threads(id) {
         for what in ["environ", "maps", "mem", "auxv", "smaps", "syscall", "stack"] {
             for file in [format!("/proc/{id}/{what}"), format!("/proc/{id}/task/{thread}/{what}")] {

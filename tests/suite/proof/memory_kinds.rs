@@ -1,9 +1,13 @@
-//! The proof of `memory` for every auth method in every circumstance: a method that has no row here makes a test fail.
+//! The proof of `memory` for every auth method in every circumstance: a method that has no row here
+//! makes a test fail.
 
 use std::any::Any;
 use std::fs;
 
-use test_vault::{AwsKeys, AzureMetadata, Fault, GcpMetadata, JwtSigner, KubernetesApi, LocalServer, TestVault, json};
+use test_vault::{
+    AwsKeys, AzureMetadata, Fault, GcpMetadata, JwtSigner, KubernetesApi, LocalServer, TestVault,
+    json,
+};
 use vault_exec::login::METHODS;
 
 use crate::proof::memory::{Credential, assert_clean_of};
@@ -13,7 +17,8 @@ use crate::support::aws_account::instance;
 use crate::support::launch::{Served, as_root};
 use crate::support::{Run, directory};
 
-/// A start that is set up: its run, what must not be left beside what the server has seen, and what has to live as long.
+/// A start that is set up: its run, what must not be left beside what the server has seen, and what
+/// has to live as long.
 struct Start(Run, Vec<Credential>, Box<dyn Any>);
 
 /// Sets a start up that logs in, and reads the secret of [`Served`].
@@ -116,7 +121,8 @@ fn on_each(start: impl Fn() -> Served, test: impl Fn(&str, &Served, &Run, &[Cred
         }
         let Start(run, others, _kept) = set_up(&served);
         test(name, &served, &run, &others);
-        let reads = served.vault.lines().iter().filter(|line| line.ends_with("/secret/data/app")).count();
+        let reads =
+            served.vault.lines().iter().filter(|line| line.ends_with("/secret/data/app")).count();
         assert!(reads > 0, "{name}: nothing was read");
     }
 }
@@ -137,40 +143,54 @@ fn nothing_is_left_whatever_the_method_and_the_protocol() {
 
 #[test]
 fn nothing_is_left_whatever_the_method_where_tries_fail_and_the_token_stays() {
-    as_root("proof::memory_kinds::nothing_is_left_whatever_the_method_where_tries_fail_and_the_token_stays", || {
-        on_each(https, |_, served, run, others| {
-            served.vault.fault_times(1, "/v1/auth/", Fault::sealed());
-            served.vault.fault_times(1, "/v1/sys/", Fault::bad_gateway());
-            served.vault.fault_times(1, "/v1/secret/", Fault::Close);
-            assert_clean_of(served, &run.clone().option("--revoke=false"), others);
-        });
-    });
+    as_root(
+        "proof::memory_kinds::nothing_is_left_whatever_the_method_where_tries_fail_and_the_token_stays",
+        || {
+            on_each(https, |_, served, run, others| {
+                served.vault.fault_times(1, "/v1/auth/", Fault::sealed());
+                served.vault.fault_times(1, "/v1/sys/", Fault::bad_gateway());
+                served.vault.fault_times(1, "/v1/secret/", Fault::Close);
+                assert_clean_of(served, &run.clone().option("--revoke=false"), others);
+            });
+        },
+    );
 }
 
 #[test]
 fn nothing_is_left_whatever_the_method_where_the_token_cannot_be_revoked() {
-    as_root("proof::memory_kinds::nothing_is_left_whatever_the_method_where_the_token_cannot_be_revoked", || {
-        on_each(https, |name, served, run, others| {
-            served.vault.fault("/v1/auth/token/revoke-self", Fault::internal_error());
-            // Without a login there is no token to be revoked.
-            let run = if name == "none" { run.clone() } else { run.clone().option("--revoke=true") };
-            assert_clean_of(served, &run, others);
-        });
-    });
+    as_root(
+        "proof::memory_kinds::nothing_is_left_whatever_the_method_where_the_token_cannot_be_revoked",
+        || {
+            on_each(https, |name, served, run, others| {
+                served.vault.fault("/v1/auth/token/revoke-self", Fault::internal_error());
+                // Without a login there is no token to be revoked.
+                let run =
+                    if name == "none" { run.clone() } else { run.clone().option("--revoke=true") };
+                assert_clean_of(served, &run, others);
+            });
+        },
+    );
 }
 
 #[test]
 fn nothing_is_left_whatever_the_method_where_a_standby_sends_it_on() {
-    as_root("proof::memory_kinds::nothing_is_left_whatever_the_method_where_a_standby_sends_it_on", || {
-        on_each(https, |name, served, run, others| {
-            let (standby, files) = LocalServer::standby(&served.vault.addr()).over_tls();
-            let directory = directory();
-            let both = directory.path().join("ca.pem");
-            let read = |file| fs::read_to_string(file).expect("a certificate");
-            let authorities = read(files.ca()) + &read(served.vault.tls().expect("https").ca());
-            fs::write(&both, authorities).expect("a file");
-            assert_clean_of(served, &run.clone().env("VAULT_ADDR", standby.addr()).env("VAULT_CACERT", both), others);
-            assert!(!standby.requests().is_empty(), "{name}: the standby was not asked");
-        });
-    });
+    as_root(
+        "proof::memory_kinds::nothing_is_left_whatever_the_method_where_a_standby_sends_it_on",
+        || {
+            on_each(https, |name, served, run, others| {
+                let (standby, files) = LocalServer::standby(&served.vault.addr()).over_tls();
+                let directory = directory();
+                let both = directory.path().join("ca.pem");
+                let read = |file| fs::read_to_string(file).expect("a certificate");
+                let authorities = read(files.ca()) + &read(served.vault.tls().expect("https").ca());
+                fs::write(&both, authorities).expect("a file");
+                assert_clean_of(
+                    served,
+                    &run.clone().env("VAULT_ADDR", standby.addr()).env("VAULT_CACERT", both),
+                    others,
+                );
+                assert!(!standby.requests().is_empty(), "{name}: the standby was not asked");
+            });
+        },
+    );
 }

@@ -1,10 +1,14 @@
-//! The proof of `memory` for the auth methods beside token and AppRole: no JWT, no password and no client key is left.
+//! The proof of `memory` for the auth methods beside token and AppRole: no JWT, no password and no
+//! client key is left.
 
 use std::fs;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use test_vault::{AzureMetadata, ClientCa, ClientCertificate, GcpMetadata, JwtSigner, KubernetesApi, Recorded, json};
+use test_vault::{
+    AzureMetadata, ClientCa, ClientCertificate, GcpMetadata, JwtSigner, KubernetesApi, Recorded,
+    json,
+};
 
 use crate::proof::memory::frozen::Frozen;
 use crate::proof::memory::{Credential, assert_clean, assert_clean_of, credentials, left};
@@ -24,7 +28,13 @@ pub(crate) fn bytes(name: &'static str, value: &str) -> Vec<Credential> {
 }
 
 /// Nothing is left of a credential in the variable `name`, nor in the file that `name_FILE` names.
-fn assert_clean_in_both_forms(served: &Served, run: &Run, name: &str, kind: &'static str, value: &str) {
+fn assert_clean_in_both_forms(
+    served: &Served,
+    run: &Run,
+    name: &str,
+    kind: &'static str,
+    value: &str,
+) {
     assert_clean_of(served, &run.clone().env(name, value), &bytes(kind, value));
     let directory = directory();
     let file = directory.path().join("credential");
@@ -40,7 +50,13 @@ fn nothing_of_a_service_accounts_token_is_left() {
             operator.enable_kubernetes("kubernetes", &api);
             operator.kubernetes_role("kubernetes", "app", allowed());
             let token = api.token("default", "app", json!({}));
-            assert_clean_in_both_forms(&served, &served.at().option("--role=app"), "VAULT_JWT", "JWT", &token);
+            assert_clean_in_both_forms(
+                &served,
+                &served.at().option("--role=app"),
+                "VAULT_JWT",
+                "JWT",
+                &token,
+            );
         }
     });
 }
@@ -93,12 +109,20 @@ pub(crate) fn forms_of(client: &ClientCertificate) -> Vec<Credential> {
     let pem = fs::read_to_string(client.key()).expect("the key");
     let body: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
     let der = STANDARD.decode(&body).expect("base64");
-    // PKCS #8 around SEC 1 (RFC 5915): the number stands behind the tag and the length of its octet string.
-    let at = der.windows(5).position(|window| window == [2, 1, 1, 4, 32]).expect("a key of P-256") + 5;
+    // PKCS #8 around SEC 1 (RFC 5915): the number stands behind the tag and the length of its octet
+    // string.
+    let at =
+        der.windows(5).position(|window| window == [2, 1, 1, 4, 32]).expect("a key of P-256") + 5;
     let number = der[at..at + 32].to_vec();
-    // ring keeps its limbs with the least significant first, which is the reverse order on these machines.
+    // ring keeps its limbs with the least significant first, which is the reverse order on these
+    // machines.
     let reversed = number.iter().rev().copied().collect();
-    vec![("key's PEM", body.into_bytes()), ("key's DER", der), ("key", number), ("key's limbs", reversed)]
+    vec![
+        ("key's PEM", body.into_bytes()),
+        ("key's DER", der),
+        ("key", number),
+        ("key's limbs", reversed),
+    ]
 }
 
 #[test]
@@ -111,10 +135,12 @@ fn nothing_of_a_client_certificates_key_is_left() {
     });
 }
 
-/// Nothing is left of the only JWT that a metadata server has given, as Vault has seen it, nor of Vault's token.
+/// Nothing is left of the only JWT that a metadata server has given, as Vault has seen it, nor of
+/// Vault's token.
 fn assert_clean_and_logged_in(served: &Served, run: &Run) {
     assert_clean(served, run);
-    let is_login = |request: &&Recorded| request.path.ends_with("/login") && request.json()["jwt"].is_string();
+    let is_login =
+        |request: &&Recorded| request.path.ends_with("/login") && request.json()["jwt"].is_string();
     let login = served.vault.requests().iter().find(is_login).and_then(|login| login.status);
     assert_eq!(login, Some(200), "no JWT was searched for");
 }
@@ -162,18 +188,27 @@ fn nothing_of_a_managed_identitys_token_is_left() {
 
 #[test]
 fn the_search_finds_what_the_methods_leave_without_the_wiping() {
-    as_root("proof::memory_methods::the_search_finds_what_the_methods_leave_without_the_wiping", || {
-        let served = Served::https();
-        let (client, run) = client(&served);
-        let frozen = Frozen::start(&control("control_unwiped_heap"), &run);
-        assert!(!left(&frozen, &forms_of(&client)).is_empty(), "nothing of the key was found");
-        served.vault.operator().enable_userpass("userpass");
-        let user = json!({ "password": PASSWORD, "token_policies": ["app"] });
-        served.vault.operator().userpass_user("userpass", "ada", user);
-        let run = served.at().env("VAULT_AUTH_METHOD", "userpass").env("VAULT_USERNAME", "ada");
-        let frozen = Frozen::start(&control("control_unwiped_block"), &run.env("VAULT_PASSWORD", PASSWORD));
-        assert!(!left(&frozen, &bytes("password", PASSWORD)).is_empty(), "nothing of the password was found");
-    });
+    as_root(
+        "proof::memory_methods::the_search_finds_what_the_methods_leave_without_the_wiping",
+        || {
+            let served = Served::https();
+            let (client, run) = client(&served);
+            let frozen = Frozen::start(&control("control_unwiped_heap"), &run);
+            assert!(!left(&frozen, &forms_of(&client)).is_empty(), "nothing of the key was found");
+            served.vault.operator().enable_userpass("userpass");
+            let user = json!({ "password": PASSWORD, "token_policies": ["app"] });
+            served.vault.operator().userpass_user("userpass", "ada", user);
+            let run = served.at().env("VAULT_AUTH_METHOD", "userpass").env("VAULT_USERNAME", "ada");
+            let frozen = Frozen::start(
+                &control("control_unwiped_block"),
+                &run.env("VAULT_PASSWORD", PASSWORD),
+            );
+            assert!(
+                !left(&frozen, &bytes("password", PASSWORD)).is_empty(),
+                "nothing of the password was found"
+            );
+        },
+    );
 }
 
 #[test]

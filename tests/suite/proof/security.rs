@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 const SECURITY: &str = include_str!("../../../SECURITY.md");
 
-/// The tests that it names: `module::test` of the suite, `src::module::tests::test` beside the source.
+/// The tests that it names: `module::test` of the suite, `src::module::tests::test` beside the
+/// source.
 fn named() -> Vec<&'static str> {
     SECURITY.split('`').skip(1).step_by(2).filter(|text| text.contains("::")).collect()
 }
@@ -25,7 +26,10 @@ fn place(name: &str) -> (PathBuf, &str) {
 fn has_test(source: &str, name: &str) -> bool {
     let lines = source.lines().map(str::trim);
     let start = format!("fn {name}(");
-    lines.clone().zip(lines.skip(1)).any(|(attribute, line)| attribute == "#[test]" && line.starts_with(&start))
+    lines
+        .clone()
+        .zip(lines.skip(1))
+        .any(|(attribute, line)| attribute == "#[test]" && line.starts_with(&start))
 }
 
 #[test]

@@ -27,10 +27,17 @@ fn entries_from(entries: &[&[u8]]) -> Vec<Vec<u8>> {
     let arguments = [program.clone(), text(b"--"), text(b"cat"), text(b"/proc/self/environ")];
     let entries: Vec<CString> = entries.iter().map(|entry| text(entry)).collect();
     let mut command = Command::new("true");
-    before_exec(&mut command, move || execve(&program, &arguments, &entries).map(|never| match never {}));
+    before_exec(&mut command, move || {
+        execve(&program, &arguments, &entries).map(|never| match never {})
+    });
     let ended = Ended::of(command.stdin(Stdio::null()).output().expect("it runs"));
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-    ended.stdout.split(|&byte| byte == 0).filter(|entry| !entry.is_empty()).map(<[u8]>::to_vec).collect()
+    ended
+        .stdout
+        .split(|&byte| byte == 0)
+        .filter(|entry| !entry.is_empty())
+        .map(<[u8]>::to_vec)
+        .collect()
 }
 
 // A8, G5
@@ -53,8 +60,17 @@ fn each_name_comes_once_and_inherited_ones_in_their_order() {
         b"D=line\nbreak",
         b"a.b-c=1",
     ]);
-    let expected: [&[u8]; 9] =
-        [b"Z=1", path.as_bytes(), b"A=first", b"M=", b"B=a=b", b"C=\xff\xfe", b"\xff=x", b"D=line\nbreak", b"a.b-c=1"];
+    let expected: [&[u8]; 9] = [
+        b"Z=1",
+        path.as_bytes(),
+        b"A=first",
+        b"M=",
+        b"B=a=b",
+        b"C=\xff\xfe",
+        b"\xff=x",
+        b"D=line\nbreak",
+        b"a.b-c=1",
+    ];
     assert_eq!(entries, expected);
 }
 
@@ -62,7 +78,8 @@ fn each_name_comes_once_and_inherited_ones_in_their_order() {
 fn a_credential_that_is_given_twice_is_gone_twice_and_the_first_counts() {
     let served = Served::http();
     let path = format!("PATH={}", std::env::var("PATH").expect("a PATH"));
-    let (addr, token) = (format!("VAULT_ADDR={}", served.vault.addr()), format!("VAULT_TOKEN={}", served.token));
+    let (addr, token) =
+        (format!("VAULT_ADDR={}", served.vault.addr()), format!("VAULT_TOKEN={}", served.token));
     let entries = entries_from(&[
         path.as_bytes(),
         addr.as_bytes(),
@@ -119,20 +136,33 @@ fn what_is_ours_is_stripped_and_what_is_named_is_kept() {
         assert_eq!(environment.get("A").map(String::as_str), Some("1"));
         for (run, kept) in [
             (run.clone().option("--keep").option("VAULT_PORT"), &["VAULT_PORT"][..]),
-            (run.clone().option("--keep=VAULT_SERVICE_*,BAO_SOMETHING"), &["BAO_SOMETHING", "VAULT_SERVICE_HOST"]),
-            (run.clone().options(["--keep", "VAULT_PORT", "--keep", "BAO_*"]), &["BAO_SOMETHING", "VAULT_PORT"]),
+            (
+                run.clone().option("--keep=VAULT_SERVICE_*,BAO_SOMETHING"),
+                &["BAO_SOMETHING", "VAULT_SERVICE_HOST"],
+            ),
+            (
+                run.clone().options(["--keep", "VAULT_PORT", "--keep", "BAO_*"]),
+                &["BAO_SOMETHING", "VAULT_PORT"],
+            ),
             (run.clone().env("VAULT_EXEC_KEEP", "VAULT_PORT"), &["VAULT_PORT"]),
             // A42: white space around the names.
-            (run.clone().env("VAULT_ENV_PASSTHROUGH", "VAULT_PORT, BAO_SOMETHING"), &["BAO_SOMETHING", "VAULT_PORT"]),
             (
-                run.clone().env("VAULT_EXEC_KEEP", "BAO_*").env("VAULT_ENV_PASSTHROUGH", "VAULT_PORT"),
+                run.clone().env("VAULT_ENV_PASSTHROUGH", "VAULT_PORT, BAO_SOMETHING"),
+                &["BAO_SOMETHING", "VAULT_PORT"],
+            ),
+            (
+                run.clone()
+                    .env("VAULT_EXEC_KEEP", "BAO_*")
+                    .env("VAULT_ENV_PASSTHROUGH", "VAULT_PORT"),
                 &["BAO_SOMETHING"],
             ),
             (run.clone().option("--keep=VAULT_POR,AULT_PORT"), &[]),
         ] {
             let environment = run.environment();
-            let found: Vec<&str> =
-                names(&environment).into_iter().filter(|name| name.contains("T_") || name.contains("O_")).collect();
+            let found: Vec<&str> = names(&environment)
+                .into_iter()
+                .filter(|name| name.contains("T_") || name.contains("O_"))
+                .collect();
             assert_eq!(found, kept, "{run:?}");
         }
     });
@@ -165,9 +195,20 @@ fn a_clean_environment_has_what_was_fetched_what_env_files_say_and_what_is_kept(
     let served = Served::http();
     let directory = directory();
     let file = write(directory.path(), "app.env", "FROM_FILE=1\nVAULT_FROM_FILE=2\nA=file\n");
-    let run = served.with_approle().env("A", "1").env("HOME", "/root").env("VAULT_X", "x").env("LANG", "C");
-    let clean = run.env("VAULT_EXEC_ENV_FILE", &file).option("--clean-env").option("--secret=FETCHED_*=secret/app");
-    assert_eq!(names(&clean.environment()), ["FETCHED_password", "FETCHED_user", "FROM_FILE", "PASSWORD"]);
+    let run = served
+        .with_approle()
+        .env("A", "1")
+        .env("HOME", "/root")
+        .env("VAULT_X", "x")
+        .env("LANG", "C");
+    let clean = run
+        .env("VAULT_EXEC_ENV_FILE", &file)
+        .option("--clean-env")
+        .option("--secret=FETCHED_*=secret/app");
+    assert_eq!(
+        names(&clean.environment()),
+        ["FETCHED_password", "FETCHED_user", "FROM_FILE", "PASSWORD"]
+    );
     let kept = clean.option("--keep=HOME,VAULT_X,L*");
     assert_eq!(
         names(&kept.environment()),
@@ -181,8 +222,12 @@ fn a_clean_environment_has_what_was_fetched_what_env_files_say_and_what_is_kept(
 
 #[test]
 fn what_is_literal_is_never_interpreted() {
-    let set =
-        [("A", "vault:secret/app#password"), ("B_1", "vault:nonsense"), ("B_2", ">>vault:x"), ("C", "a${vault:a}")];
+    let set = [
+        ("A", "vault:secret/app#password"),
+        ("B_1", "vault:nonsense"),
+        ("B_2", ">>vault:x"),
+        ("C", "a${vault:a}"),
+    ];
     let run = set.iter().fold(run(), |run, (name, value)| run.env(*name, *value));
     for run in [
         run.clone().option("--literal=A,B_*,C"),
@@ -208,11 +253,17 @@ fn env_files_are_layers_below_the_environment_a_later_one_above_an_earlier_one()
     let served = Served::http();
     let directory = directory();
     let base = format!(
-        "VAULT_ADDR=http://127.0.0.1:1\r\nA=base\r\nB=base\r\nC=base\r\nexport Q=\"a \\\"b\\\" \\$c\\n\" # quoted\r\nS='$x # y'\r\nU=$HOME\r\n# comment\r\n\r\nP=vault:secret/app#password\r\nVAULT_TOKEN={}\r\n",
+        "VAULT_ADDR=http://127.0.0.1:1\r\nA=base\r\nB=base\r\nC=base\r\nexport Q=\"a \\\"b\\\" \
+         \\$c\\n\" # quoted\r\nS='$x # y'\r\nU=$HOME\r\n# \
+         comment\r\n\r\nP=vault:secret/app#password\r\nVAULT_TOKEN={}\r\n",
         served.token
     );
     let one = write(directory.path(), "base.env", &base);
-    let two = write(directory.path(), "production.env", &format!("VAULT_ADDR={}\nB=two\nC=two\n", served.vault.addr()));
+    let two = write(
+        directory.path(),
+        "production.env",
+        &format!("VAULT_ADDR={}\nB=two\nC=two\n", served.vault.addr()),
+    );
     let run = run().env("C", "environment");
     let options = run.clone().option("--env-file").option(&one).option("--env-file").option(&two);
     let variable = run.env("VAULT_EXEC_ENV_FILE", format!("{},{}", one.display(), two.display()));
@@ -246,12 +297,23 @@ fn a_malformed_env_file_is_78_with_the_lines_number_and_no_value() {
         ("A=S3\0CRET", 1),
     ] {
         let file = write(directory.path(), "bad.env", text);
-        let ended = run().option("--env-file").option(&file).fails(78, &["bad.env", &format!("line {line}")]);
+        let ended = run()
+            .option("--env-file")
+            .option(&file)
+            .fails(78, &["bad.env", &format!("line {line}")]);
         assert!(!ended.stderr.contains("S3"), "{}", ended.stderr);
     }
     let (one, two) = (write(directory.path(), "1.env", "x"), write(directory.path(), "2.env", "y"));
-    run().option("--env-file").option(one).option("--env-file").option(two).fails(78, &["1.env", "2.env"]);
-    run().option("--env-file").option(directory.path().join("none")).fails(78, &["none", "cannot be read"]);
+    run()
+        .option("--env-file")
+        .option(one)
+        .option("--env-file")
+        .option(two)
+        .fails(78, &["1.env", "2.env"]);
+    run()
+        .option("--env-file")
+        .option(directory.path().join("none"))
+        .fails(78, &["none", "cannot be read"]);
     run().option("--env-file").option(directory.path()).fails(78, &["cannot be read"]);
     let nested = write(directory.path(), "nested.env", "VAULT_EXEC_ENV_FILE=x");
     run().option("--env-file").option(nested).fails(78, &["nested.env"]);
@@ -260,8 +322,16 @@ fn a_malformed_env_file_is_78_with_the_lines_number_and_no_value() {
 #[test]
 fn a_value_with_a_nul_byte_is_78_and_names_the_variable() {
     let served = Served::http();
-    served.vault.operator().kv_put("secret", 2, "nul", json!({ "key": "S3C\u{0}RET", "fine": "x" }));
-    let run = served.with_approle().env("BROKEN", "vault:secret/nul#key").env("FINE", "vault:secret/nul#fine");
+    served.vault.operator().kv_put(
+        "secret",
+        2,
+        "nul",
+        json!({ "key": "S3C\u{0}RET", "fine": "x" }),
+    );
+    let run = served
+        .with_approle()
+        .env("BROKEN", "vault:secret/nul#key")
+        .env("FINE", "vault:secret/nul#fine");
     let ended = run.fails(78, &["BROKEN", "NUL"]);
     assert!(!ended.stderr.contains("S3C") && !ended.stderr.contains("FINE"), "{}", ended.stderr);
     let ended = served.with_approle().option("--secret=secret/nul").fails(78, &["key", "NUL"]);
@@ -271,22 +341,30 @@ fn a_value_with_a_nul_byte_is_78_and_names_the_variable() {
 // vault-k8s #197
 #[test]
 fn the_largest_value_that_the_kernel_takes_is_passed_and_one_byte_more_is_78() {
-    let page = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).expect("known").expect("known");
+    let page =
+        nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).expect("known").expect("known");
     let largest = 32 * usize::try_from(page).expect("positive") - "LARGE=".len() - 1;
     let served = Served::http();
     let operator = served.vault.operator();
-    operator.kv_put("secret", 2, "large", json!({ "fits": "x".repeat(largest), "not": "x".repeat(largest + 1) }));
+    operator.kv_put(
+        "secret",
+        2,
+        "large",
+        json!({ "fits": "x".repeat(largest), "not": "x".repeat(largest + 1) }),
+    );
     let run = served.with_approle().shell("echo ${#LARGE}");
     let ended = run.clone().env("LARGE", "vault:secret/large#fits").end();
     assert_eq!((ended.code, ended.text()), (Some(0), format!("{largest}\n")), "{}", ended.stderr);
-    let ended = run.env("LARGE", "vault:secret/large#not").fails(78, &["LARGE", &largest.to_string()]);
+    let ended =
+        run.env("LARGE", "vault:secret/large#not").fails(78, &["LARGE", &largest.to_string()]);
     assert!(ended.stderr.len() < 1000, "{}", ended.stderr);
 }
 
 #[test]
 fn more_than_the_kernel_takes_altogether_is_78_and_as_much_as_it_takes_is_passed() {
     let served = Served::http();
-    let secret: BTreeMap<String, String> = (0..12).map(|number| (format!("K{number}"), "x".repeat(60_000))).collect();
+    let secret: BTreeMap<String, String> =
+        (0..12).map(|number| (format!("K{number}"), "x".repeat(60_000))).collect();
     served.vault.operator().kv_put("secret", 2, "many", json!(secret));
     let limited = |kilobytes: u64, run: &Run| {
         let mut command = run.build();
@@ -299,7 +377,11 @@ fn more_than_the_kernel_takes_altogether_is_78_and_as_much_as_it_takes_is_passed
     let run = served.with_approle().option("--secret=secret/many").marker();
     let ended = limited(1024, &run);
     assert_eq!((ended.code, ended.started()), (Some(78), false), "{}", ended.stderr);
-    assert!(ended.stderr.contains("ulimit -s") && ended.stderr.contains("largest variable is K"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("ulimit -s") && ended.stderr.contains("largest variable is K"),
+        "{}",
+        ended.stderr
+    );
     let ended = limited(8192, &run);
     assert_eq!((ended.code, ended.started()), (Some(0), true), "{}", ended.stderr);
     // Near the limit it is either passed or refused with our own words, never left to the kernel.
@@ -309,8 +391,10 @@ fn more_than_the_kernel_takes_altogether_is_78_and_as_much_as_it_takes_is_passed
     let path = std::env::var("PATH").expect("a PATH").len();
     for length in (0..1500).step_by(20) {
         let (large, rest) = ("x".repeat(110_000), "x".repeat(41_800 - path - 700 + length));
-        let file = write(directory.path(), "large.env", &format!("A={large}\nB={large}\nC={rest}\n"));
-        let ended = limited(1024, &support::run().command([&program]).option("--env-file").option(file));
+        let file =
+            write(directory.path(), "large.env", &format!("A={large}\nB={large}\nC={rest}\n"));
+        let ended =
+            limited(1024, &support::run().command([&program]).option("--env-file").option(file));
         match ended.code {
             Some(0) => passed += 1,
             Some(78) => refused += 1,
@@ -324,14 +408,19 @@ fn more_than_the_kernel_takes_altogether_is_78_and_as_much_as_it_takes_is_passed
 #[test]
 fn an_import_in_conflict_is_an_error_or_kept_or_overwritten() {
     let served = Served::http();
-    let run = served.with_approle().option("--secret=secret/app").env("user", "environment").env("PASSWORD", "x");
+    let run = served
+        .with_approle()
+        .option("--secret=secret/app")
+        .env("user", "environment")
+        .env("PASSWORD", "x");
     run.clone().fails(78, &["secret/app", "user", "--on-conflict"]);
     run.clone().option("--on-conflict=error").fails(78, &["user"]);
     let value = |run: Run| run.value("user").expect("it is there");
     assert_eq!(value(run.clone().option("--on-conflict=keep")), "environment");
     assert_eq!(value(run.clone().env("VAULT_EXEC_ON_CONFLICT", "OVERWRITE")), "ada");
     run.option("--on-conflict=maybe").fails(78, &["--on-conflict"]);
-    let twice = served.with_approle().options(["--secret=secret/app", "--secret=user=secret/app#password"]);
+    let twice =
+        served.with_approle().options(["--secret=secret/app", "--secret=user=secret/app#password"]);
     twice.fails(78, &["user"]);
     assert_eq!(value(twice.clone().option("--on-conflict=keep")), "ada");
     assert_eq!(value(twice.option("--on-conflict=overwrite")), FETCHED);
@@ -340,16 +429,25 @@ fn an_import_in_conflict_is_an_error_or_kept_or_overwritten() {
 #[test]
 fn imported_names_are_shaped_as_the_settings_say() {
     let served = Served::http();
-    served.vault.operator().kv_put("secret", 2, "odd", json!({ "db.user-name": "1", "plain": "2" }));
+    served.vault.operator().kv_put(
+        "secret",
+        2,
+        "odd",
+        json!({ "db.user-name": "1", "plain": "2" }),
+    );
     let run = served.with_approle().env("PASSWORD", "x");
-    let found = |run: Run| names(&run.environment()).into_iter().map(str::to_owned).collect::<Vec<_>>();
+    let found =
+        |run: Run| names(&run.environment()).into_iter().map(str::to_owned).collect::<Vec<_>>();
     let import = run.clone().option("--secret=secret/odd");
     assert_eq!(found(import.clone()), ["PASSWORD", "db.user-name", "plain"]);
     assert_eq!(found(import.clone().option("--upcase")), ["DB.USER-NAME", "PASSWORD", "PLAIN"]);
     assert_eq!(found(import.clone().option("--sanitize")), ["PASSWORD", "db_user_name", "plain"]);
     let both = import.env("VAULT_EXEC_UPCASE", "t").env("BAO_EXEC_SANITIZE", "1");
     assert_eq!(found(both), ["DB_USER_NAME", "PASSWORD", "PLAIN"]);
-    assert_eq!(found(run.clone().option("--secret=APP_*=secret/odd#plain")), ["APP_plain", "PASSWORD"]);
+    assert_eq!(
+        found(run.clone().option("--secret=APP_*=secret/odd#plain")),
+        ["APP_plain", "PASSWORD"]
+    );
     assert_eq!(
         found(run.clone().option("--secret").option("APP_*=secret/odd")),
         ["APP_db.user-name", "APP_plain", "PASSWORD"]
@@ -375,34 +473,57 @@ fn names_that_steer_a_process_are_skipped_with_a_warning() {
     let secret: BTreeMap<&str, &str> =
         steering.into_iter().map(|name| (name, "S3CRET")).chain([("fine", "1")]).collect();
     served.vault.operator().kv_put("secret", 2, "steering", json!(secret));
-    let run = served.with_approle().option("--secret=secret/steering").option("--on-conflict=overwrite");
+    let run =
+        served.with_approle().option("--secret=secret/steering").option("--on-conflict=overwrite");
     let environment = run.environment();
     assert_eq!(names(&environment), ["PASSWORD", "fine"]);
     assert_ne!(environment.get("PATH").map(String::as_str), Some("S3CRET"));
     let ended = run.clone().marker().end();
     for name in steering {
-        assert!(ended.stderr.contains(&format!("{name} is not imported")), "{name}: {}", ended.stderr);
+        assert!(
+            ended.stderr.contains(&format!("{name} is not imported")),
+            "{name}: {}",
+            ended.stderr
+        );
     }
     assert!(!ended.stderr.contains("S3CRET"), "{}", ended.stderr);
     let lower = json!({ "path": "S3CRET", "ld_preload": "S3CRET" });
     served.vault.operator().kv_put("secret", 2, "lower", lower);
-    let shaped = served.with_approle().options(["--secret=secret/lower", "--upcase", "--on-conflict=overwrite"]);
+    let shaped = served.with_approle().options([
+        "--secret=secret/lower",
+        "--upcase",
+        "--on-conflict=overwrite",
+    ]);
     assert_eq!(names(&shaped.environment()), ["PASSWORD"]);
 }
 
 #[test]
 fn without_vault_defaults_are_taken_imports_skipped_and_the_rest_is_as_usual() {
     let served = Served::http();
-    let run = served.with_approle().env("PASSWORD", "plain").env("VAULT_ENABLED", "false").env("VAULT_X", "x");
-    let run = run.env("D", "vault:secret/app#user:-default").env("E", "vault:secret/app#user:-").env("N", "1");
+    let run = served
+        .with_approle()
+        .env("PASSWORD", "plain")
+        .env("VAULT_ENABLED", "false")
+        .env("VAULT_X", "x");
+    let run = run
+        .env("D", "vault:secret/app#user:-default")
+        .env("E", "vault:secret/app#user:-")
+        .env("N", "1");
     let environment = run.clone().option("--secret=secret/app").environment();
     assert_eq!(names(&environment), ["D", "E", "N", "PASSWORD"]);
     assert_eq!((environment["D"].as_str(), environment["E"].as_str()), ("default", ""));
     let ended = run.clone().option("--secret=secret/app").marker().end();
     assert!(ended.started() && ended.stderr.contains("VAULT_ENABLED"), "{}", ended.stderr);
-    run.clone().env("F", "vault:secret/app#user").env("G", "vault?:secret/app#user").fails(78, &["F", "G"]);
+    run.clone()
+        .env("F", "vault:secret/app#user")
+        .env("G", "vault?:secret/app#user")
+        .fails(78, &["F", "G"]);
     for text in ["0", "F", "no", "False"] {
-        assert_eq!(run.clone().env("VAULT_ENABLED", text).value("D").as_deref(), Some("default"), "{text}");
+        assert_eq!(
+            run.clone().env("VAULT_ENABLED", text).value("D").as_deref(),
+            Some("default"),
+            "{text}"
+        );
     }
     run.env("VAULT_ENABLED", "maybe").fails(78, &["VAULT_ENABLED"]);
     assert_eq!(served.vault.lines(), Vec::<String>::new());
@@ -415,7 +536,10 @@ fn with_nothing_to_fetch_there_is_no_login_and_no_address_is_needed() {
     let run = served.with_approle().env("PASSWORD", "plain").env("A", "1");
     assert_eq!(names(&run.environment()), ["A", "PASSWORD"]);
     assert_eq!(names(&run.clone().without("VAULT_ADDR").environment()), ["A", "PASSWORD"]);
-    assert_eq!(names(&run.without("VAULT_ROLE_ID").env("VAULT_TOKEN", "t").environment()), ["A", "PASSWORD"]);
+    assert_eq!(
+        names(&run.without("VAULT_ROLE_ID").env("VAULT_TOKEN", "t").environment()),
+        ["A", "PASSWORD"]
+    );
     assert_eq!((served.vault.lines(), served.vault.connections()), (Vec::<String>::new(), 0));
     served.with_approle().without("VAULT_ADDR").fails(78, &["VAULT_ADDR"]);
 }
@@ -426,13 +550,18 @@ fn values_and_names_that_are_no_utf8_pass_while_something_is_fetched() {
         let odd = OsStr::from_bytes(b"\xff\xfe=\xc3");
         let ended = run.clone().env("ODD", odd).env(OsStr::from_bytes(b"N\xff"), "x").end();
         let entries: Vec<&[u8]> = ended.stdout.split(|&byte| byte == 0).collect();
-        assert!(entries.contains(&&b"ODD=\xff\xfe=\xc3"[..]) && entries.contains(&&b"N\xff=x"[..]), "{}", ended.stderr);
+        assert!(
+            entries.contains(&&b"ODD=\xff\xfe=\xc3"[..]) && entries.contains(&&b"N\xff=x"[..]),
+            "{}",
+            ended.stderr
+        );
     });
 }
 
 #[test]
 fn every_kind_of_value_reaches_the_application_as_text() {
-    // A31, A36 over the real thing: numbers keep their spelling, null is empty, objects are compact JSON.
+    // A31, A36 over the real thing: numbers keep their spelling, null is empty, objects are compact
+    // JSON.
     test_vault::on_every_vault(|target| {
         let operator = target.operator();
         let mount = target.unique("kv");
@@ -444,10 +573,12 @@ fn every_kind_of_value_reaches_the_application_as_text() {
             json!({ "n": 8080, "t": true, "z": null, "o": { "a": [1, "x"] }, "s": "ä\n\"$x" }),
         );
         let run = run_at(target).env("VAULT_TOKEN", target.root_token());
-        let run =
-            ["n", "t", "z", "o", "s"].iter().fold(run, |run, key| run.env(*key, format!("vault:{mount}/app#{key}")));
+        let run = ["n", "t", "z", "o", "s"]
+            .iter()
+            .fold(run, |run, key| run.env(*key, format!("vault:{mount}/app#{key}")));
         let environment = run.environment();
-        let values: Vec<&str> = ["n", "t", "z", "o", "s"].iter().map(|key| environment[*key].as_str()).collect();
+        let values: Vec<&str> =
+            ["n", "t", "z", "o", "s"].iter().map(|key| environment[*key].as_str()).collect();
         assert_eq!(values, ["8080", "true", "", "{\"a\":[1,\"x\"]}", "ä\n\"$x"]);
     });
 }

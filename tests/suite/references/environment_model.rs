@@ -1,4 +1,5 @@
-//! The application's environment, from any plan and any answers, against a model of the rules in the README.
+//! The application's environment, from any plan and any answers, against a model of the rules in
+//! the README.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
@@ -19,7 +20,8 @@ use vault_exec::vault::document::{Document, Found};
 
 use crate::references::grammar::cases;
 
-/// Ordinary ones, ours, ones that steer a process, ones of no text, and what two of them become in another shape.
+/// Ordinary ones, ours, ones that steer a process, ones of no text, and what two of them become in
+/// another shape.
 const NAMES: [&[u8]; 14] = [
     b"A",
     b"B",
@@ -111,7 +113,10 @@ fn taken() -> impl Strategy<Value = Taken> {
 }
 
 fn setting() -> impl Strategy<Value = Setting> {
-    let literal = prop_oneof![vec(any::<u8>(), 0..4), select(vec![b"vault://x".to_vec(), b"${HOME}".to_vec()])];
+    let literal = prop_oneof![
+        vec(any::<u8>(), 0..4),
+        select(vec![b"vault://x".to_vec(), b"${HOME}".to_vec()])
+    ];
     prop_oneof![
         4 => literal.prop_map(Setting::Literal),
         2 => taken().prop_map(Setting::Whole),
@@ -138,16 +143,20 @@ fn form() -> impl Strategy<Value = Form> {
     prop_oneof![
         prefix().prop_map(|prefix| Form::All { prefix }),
         (prefix(), key()).prop_map(|(prefix, key)| Form::One { prefix, key }),
-        (select(vec!["A", "N", "PATH", "a_b"]), key()).prop_map(|(name, key)| Form::Named { name, key }),
+        (select(vec!["A", "N", "PATH", "a_b"]), key())
+            .prop_map(|(name, key)| Form::Named { name, key }),
     ]
 }
 
 fn case() -> impl Strategy<Value = Case> {
-    let names = |most| vec(select(vec!["A", "VAULT_TOKEN", "VAULT_*", "BAO_X", "A*", "PATH"]), 0..most);
+    let names =
+        |most| vec(select(vec!["A", "VAULT_TOKEN", "VAULT_*", "BAO_X", "A*", "PATH"]), 0..most);
     let inputs = (variables(8), vec(variables(4), 0..3), vec((0..PATHS.len(), form()), 0..3));
-    let rules = (names(3), names(2), select(vec!["error", "keep", "overwrite"]), any::<[bool; 4]>());
+    let rules =
+        (names(3), names(2), select(vec!["error", "keep", "overwrite"]), any::<[bool; 4]>());
     (inputs, vec(answer(), PATHS.len()), rules).prop_map(|(inputs, answers, rules)| {
-        let ((environment, files, imports), (keep, literal, on_conflict, switches)) = (inputs, rules);
+        let ((environment, files, imports), (keep, literal, on_conflict, switches)) =
+            (inputs, rules);
         Case { environment, files, imports, answers, keep, literal, on_conflict, switches }
     })
 }
@@ -163,14 +172,19 @@ fn spelled(setting: &Setting) -> Vec<u8> {
         Setting::Literal(bytes) => bytes.clone(),
         Setting::Whole(taken) => spelled_reference(taken).into_bytes(),
         Setting::Text(pieces) => {
-            let pieces = pieces.iter().map(|(text, taken)| format!("{text}${{{}}}", spelled_reference(taken)));
+            let pieces = pieces
+                .iter()
+                .map(|(text, taken)| format!("{text}${{{}}}", spelled_reference(taken)));
             pieces.collect::<String>().into_bytes()
         }
     }
 }
 
 fn as_variables(pairs: &[(&[u8], Setting)]) -> Vec<Variable> {
-    pairs.iter().map(|(name, setting)| Variable::new(OsStr::from_bytes(name), spelled(setting))).collect()
+    pairs
+        .iter()
+        .map(|(name, setting)| Variable::new(OsStr::from_bytes(name), spelled(setting)))
+        .collect()
 }
 
 /// Each name once, as an env file has it after it was read.
@@ -208,19 +222,26 @@ fn built(case: &Case) -> Result<Pairs, Errors> {
     let settings = settings::understand(&layers)?;
     let files: Vec<EnvFile> = case.files.iter().map(|file| as_file(file)).collect();
     let plan = plan::make(&settings, &as_variables(&case.environment), &files)?;
-    let answers: Vec<_> = plan.requests.iter().map(|request| answered(case, request.path.as_str())).collect();
-    let outcomes = Outcomes { places: (0..answers.len()).collect(), answers, ..Outcomes::default() };
+    let answers: Vec<_> =
+        plan.requests.iter().map(|request| answered(case, request.path.as_str())).collect();
+    let outcomes =
+        Outcomes { places: (0..answers.len()).collect(), answers, ..Outcomes::default() };
     let rules = Rules { ignore_missing: settings.ignore_missing, naming: settings.naming };
     let built = environment::build(plan, &outcomes, rules)?;
     assert_eq!(built.sources.len(), built.variables.len());
-    Ok(built.variables.into_iter().map(|variable| (variable.name, variable.value.expose().to_vec())).collect())
+    Ok(built
+        .variables
+        .into_iter()
+        .map(|variable| (variable.name, variable.value.expose().to_vec()))
+        .collect())
 }
 
 fn answered(case: &Case, path: &str) -> Result<Found, Error> {
     let path = PATHS.iter().position(|known| *known == path).expect("one of the paths");
     match &case.answers[path] {
         Answer::Secret(secret) => {
-            let secret = secret.iter().map(|(key, value)| ((*key).to_owned(), Json::from(value.as_str())));
+            let secret =
+                secret.iter().map(|(key, value)| ((*key).to_owned(), Json::from(value.as_str())));
             Ok(Found { document: Document::new(secret.collect::<Map<_, _>>()), ..Found::default() })
         }
         Answer::Missing => Err(Error::new(Code::Missing, "no secret there")),
@@ -245,7 +266,9 @@ impl Model {
             } else {
                 model.fetched(case, &setting)
             };
-            model.environment.extend(value.map(|value| (OsStr::from_bytes(name).to_owned(), value)));
+            model
+                .environment
+                .extend(value.map(|value| (OsStr::from_bytes(name).to_owned(), value)));
         }
         for (path, form) in &case.imports {
             model.import(case, *path, form);
@@ -259,8 +282,10 @@ impl Model {
             Setting::Whole(taken) => vec![("", taken.clone())],
             Setting::Text(pieces) => pieces.clone(),
         };
-        let values: Vec<_> =
-            pieces.iter().map(|(text, taken)| Some(format!("{text}{}", self.taken(case, taken)?))).collect();
+        let values: Vec<_> = pieces
+            .iter()
+            .map(|(text, taken)| Some(format!("{text}{}", self.taken(case, taken)?)))
+            .collect();
         values.into_iter().collect::<Option<String>>().map(String::into_bytes)
     }
 
@@ -270,7 +295,9 @@ impl Model {
                 self.fail(77);
                 return None;
             }
-            Answer::Secret(secret) if secret.contains_key(taken.key) => return Some(secret[taken.key].clone()),
+            Answer::Secret(secret) if secret.contains_key(taken.key) => {
+                return Some(secret[taken.key].clone());
+            }
             Answer::Secret(_) | Answer::Missing => {}
         }
         if taken.default.is_none() && !taken.is_optional {
@@ -306,7 +333,9 @@ impl Model {
             Form::Named { name, key } => (*key, "", Some((*name).to_owned())),
         };
         match secret.get(key) {
-            Some(value) => self.imported(case, &named.unwrap_or_else(|| shaped(case, prefix, key)), value),
+            Some(value) => {
+                self.imported(case, &named.unwrap_or_else(|| shaped(case, prefix, key)), value);
+            }
             None => self.missing(case),
         }
     }
@@ -329,7 +358,8 @@ impl Model {
     }
 }
 
-/// The inherited ones in their order, then those of the env files: each as the last file has it that has it.
+/// The inherited ones in their order, then those of the env files: each as the last file has it
+/// that has it.
 fn settings_in_order(case: &Case) -> Vec<(&'static [u8], Setting, bool)> {
     let mut settings: Vec<(&'static [u8], Setting, bool)> = Vec::new();
     for (name, setting) in &case.environment {
@@ -338,7 +368,8 @@ fn settings_in_order(case: &Case) -> Vec<(&'static [u8], Setting, bool)> {
         }
     }
     for (at, file) in case.files.iter().enumerate() {
-        let is_later = |name: &[u8]| case.files[at + 1..].iter().flatten().any(|(later, _)| *later == name);
+        let is_later =
+            |name: &[u8]| case.files[at + 1..].iter().flatten().any(|(later, _)| *later == name);
         for (name, setting) in file {
             if !settings.iter().any(|(known, ..)| known == name) && !is_later(name) {
                 settings.push((name, setting.clone(), false));

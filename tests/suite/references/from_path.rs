@@ -1,4 +1,5 @@
-//! `VAULT_ENV_FROM_PATH`, as vault-env has it: whole secrets, of the latest version or of a pinned one.
+//! `VAULT_ENV_FROM_PATH`, as vault-env has it: whole secrets, of the latest version or of a pinned
+//! one.
 
 use test_vault::{Target, TestVault, json, on_every_vault};
 
@@ -46,7 +47,8 @@ fn a_secret_of_kv_version_1_is_added_too() {
         let mount = kv(target, 1);
         target.operator().kv_put(&mount, 1, "app", json!({"a": "1", "b": 2}));
         assert_eq!(added(&from(target, &mount, "@/app")), pairs(&[("a", "1"), ("b", "2")]));
-        from(target, &mount, "@/app#1").fails(78, &[&format!("VAULT_ENV_FROM_PATH {mount}/app#1: ")]);
+        from(target, &mount, "@/app#1")
+            .fails(78, &[&format!("VAULT_ENV_FROM_PATH {mount}/app#1: ")]);
     });
 }
 
@@ -112,10 +114,18 @@ fn it_goes_together_with_imports_and_references() {
             assert_eq!(reads, 1, "{:?}", own.lines());
         }
         // First vault-env's, then our own.
-        let twice = from(target, &mount, "@/account1#1").option("--secret").option(format!("{mount}/account1"));
+        let twice = from(target, &mount, "@/account1#1")
+            .option("--secret")
+            .option(format!("{mount}/account1"));
         twice.fails(78, &["--secret", "password2 is there already"]);
-        assert_eq!(twice.clone().option("--on-conflict=keep").value("password2").as_deref(), Some("secret1"));
-        assert_eq!(twice.option("--on-conflict=overwrite").value("password2").as_deref(), Some("secret2"));
+        assert_eq!(
+            twice.clone().option("--on-conflict=keep").value("password2").as_deref(),
+            Some("secret1")
+        );
+        assert_eq!(
+            twice.option("--on-conflict=overwrite").value("password2").as_deref(),
+            Some("secret2")
+        );
     });
 }
 
@@ -154,14 +164,19 @@ fn names_that_steer_are_skipped_with_a_warning() {
         let ended = from(target, &mount, "@/app").end();
         assert!(!ended.text().contains("evil") && ended.text().contains("k=v"), "{}", ended.text());
         for name in ["PATH", "LD_PRELOAD", "VAULT_TOKEN", "BAO_ADDR"] {
-            assert!(ended.stderr.contains(&format!("{name} is not imported")), "{name}: {}", ended.stderr);
+            assert!(
+                ended.stderr.contains(&format!("{name} is not imported")),
+                "{name}: {}",
+                ended.stderr
+            );
         }
     });
 }
 
 #[test]
 fn without_vault_nothing_is_imported() {
-    let ended = run().env("VAULT_ENV_FROM_PATH", "secret/app").env("VAULT_ENABLED", "false").marker().end();
+    let ended =
+        run().env("VAULT_ENV_FROM_PATH", "secret/app").env("VAULT_ENABLED", "false").marker().end();
     assert!(ended.started() && ended.stderr.contains("nothing is imported"), "{ended:?}");
     let token = run_at(&TestVault::start().into()).env("VAULT_ENV_FROM_PATH", "secret/app");
     token.fails(78, &["no credentials"]);

@@ -1,7 +1,7 @@
 //! What the fuzz targets assert of any input, tried on the seeds that they begin with.
 //!
-//! The modules are those of the targets in `fuzz/`, each of which calls its `settles`: it panics where what must hold of
-//! some bytes does not.
+//! The modules are those of the targets in `fuzz/`, each of which calls its `settles`: it panics
+//! where what must hold of some bytes does not.
 
 mod answer;
 pub(crate) mod env_file;
@@ -26,8 +26,11 @@ const TARGETS: [(&str, Settles); 5] = [
 
 /// The seeds of each target: those that are committed have names, others were found by a run.
 fn seeds() -> BTreeMap<String, Vec<Vec<u8>>> {
-    let list = |path: &Path| fs::read_dir(path).expect("a directory").map(|entry| entry.expect("an entry").path());
-    let is_seed = |path: &std::path::PathBuf| path.extension().is_some_and(|extension| extension == "txt");
+    let list = |path: &Path| {
+        fs::read_dir(path).expect("a directory").map(|entry| entry.expect("an entry").path())
+    };
+    let is_seed =
+        |path: &std::path::PathBuf| path.extension().is_some_and(|extension| extension == "txt");
     let read = |path| fs::read(path).expect("a seed");
     let directories = list(&Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus"));
     let name = |path: &Path| path.file_name().expect("a name").to_string_lossy().into_owned();

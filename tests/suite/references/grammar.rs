@@ -23,9 +23,9 @@ const MARK: &str = "S3CR3T";
 
 /// What the grammar could take for its own, and what it has no use for.
 const TOKENS: [&str; 40] = [
-    "a", "B", "7", "0", "_", " ", "\t", "%", "%2e", ":", "-", ":-", ":-", "$", "{", "}", "{}", "${", "${HOME}", "#",
-    "/", "//", ".", "..", "\\", "\"", "'", "?", "|", ">>", "vault", "bao", "vault:", "vault://", "data", "ä", "漢",
-    "🦀", "\n", "\0",
+    "a", "B", "7", "0", "_", " ", "\t", "%", "%2e", ":", "-", ":-", ":-", "$", "{", "}", "{}",
+    "${", "${HOME}", "#", "/", "//", ".", "..", "\\", "\"", "'", "?", "|", ">>", "vault", "bao",
+    "vault:", "vault://", "data", "ä", "漢", "🦀", "\n", "\0",
 ];
 
 const LINES: [&str; 4] = ["\n", "VERSION 2\n", "MOUNT a\n", "a#b\n"];
@@ -41,13 +41,22 @@ pub(crate) fn cases() -> ProptestConfig {
 }
 
 fn any_text() -> impl Strategy<Value = String> {
-    let token =
-        prop_oneof![6 => select(&TOKENS[..]).prop_map(str::to_owned), 1 => any::<char>().prop_map(String::from)];
+    let token = prop_oneof![6 => select(&TOKENS[..]).prop_map(str::to_owned), 1 => any::<char>().prop_map(String::from)];
     vec(token, 0..10).prop_map(|tokens| tokens.concat())
 }
 
 fn any_bytes() -> impl Strategy<Value = Vec<u8>> {
-    let odd = [&b"\xff"[..], b"\xc3", b"${vault:", b"${bao?:", b"${>>vault:", b"a/b#k", b"a#${.k}", b">>bao:", b"#{"];
+    let odd = [
+        &b"\xff"[..],
+        b"\xc3",
+        b"${vault:",
+        b"${bao?:",
+        b"${>>vault:",
+        b"a/b#k",
+        b"a#${.k}",
+        b">>bao:",
+        b"#{",
+    ];
     let token = prop_oneof![
         6 => select(&TOKENS[..]).prop_map(|token| token.as_bytes().to_vec()),
         3 => select(odd.map(<[u8]>::to_vec).to_vec()),
@@ -58,7 +67,15 @@ fn any_bytes() -> impl Strategy<Value = Vec<u8>> {
 
 /// Something that begins as a reference, and goes on as one might.
 fn almost() -> impl Strategy<Value = Vec<u8>> {
-    let start = select(vec!["vault:a", "bao?:a/b", ">>vault:a", "x${vault:a", "${bao?:a/b", "${>>bao:a", "vault:v"]);
+    let start = select(vec![
+        "vault:a",
+        "bao?:a/b",
+        ">>vault:a",
+        "x${vault:a",
+        "${bao?:a/b",
+        "${>>bao:a",
+        "vault:v",
+    ]);
     let parts = [
         "#k",
         "#k:-",
@@ -78,7 +95,8 @@ fn almost() -> impl Strategy<Value = Vec<u8>> {
         ":QQ==",
     ];
     let part = prop_oneof![4 => select(parts.to_vec()).prop_map(str::to_owned), 1 => any_text()];
-    (start, vec(part, 1..6)).prop_map(|(start, parts)| (start.to_owned() + &parts.concat()).into_bytes())
+    (start, vec(part, 1..6))
+        .prop_map(|(start, parts)| (start.to_owned() + &parts.concat()).into_bytes())
 }
 
 /// `text` without `all`, and without what taking them out makes.
@@ -91,7 +109,10 @@ fn without(mut text: String, all: &[&str]) -> String {
 
 fn path(place: Place) -> impl Strategy<Value = Path> {
     let segment = any_text().prop_map(move |text| {
-        let mut text = without(text, if place == Place::Inline { &["#", "/", "\\", "}"] } else { &["#", "/", "\\"] });
+        let mut text = without(
+            text,
+            if place == Place::Inline { &["#", "/", "\\", "}"] } else { &["#", "/", "\\"] },
+        );
         text.retain(|c| !c.is_control());
         if matches!(text.as_str(), "" | "." | "..") { "s".to_owned() } else { text }
     });
@@ -99,10 +120,12 @@ fn path(place: Place) -> impl Strategy<Value = Path> {
 }
 
 fn key(place: Place) -> impl Strategy<Value = String> {
-    let ends: &[&str] = if place == Place::Inline { &["#", ":-", "${", "}"] } else { &["#", ":-", "${"] };
+    let ends: &[&str] =
+        if place == Place::Inline { &["#", ":-", "${", "}"] } else { &["#", ":-", "${"] };
     let name = any_text().prop_map(|text| if text.is_empty() { "k".to_owned() } else { text });
     let pointer = vec(any_text(), 1..4).prop_map(|names| {
-        let escaped = names.iter().map(|name| format!("/{}", name.replace('~', "~0").replace('/', "~1")));
+        let escaped =
+            names.iter().map(|name| format!("/{}", name.replace('~', "~0").replace('/', "~1")));
         escaped.collect()
     });
     let kept = prop_oneof![name, pointer].prop_map(|key: String| without(key, ends));
@@ -111,17 +134,21 @@ fn key(place: Place) -> impl Strategy<Value = String> {
 
 fn template() -> impl Strategy<Value = Template> {
     let filter = select(vec![Filter::B64dec, Filter::B64enc, Filter::Urlquery, Filter::ToJson]);
-    (proptest::option::of("[_a-zA-Zäß漢][_a-zA-Z0-9ß漢]{0,8}"), vec(filter, 0..5)).prop_map(|(field, mut filters)| {
-        if field.is_none() {
-            filters.insert(0, Filter::ToJson);
-        }
-        Template { field, filters }
-    })
+    (proptest::option::of("[_a-zA-Zäß漢][_a-zA-Z0-9ß漢]{0,8}"), vec(filter, 0..5)).prop_map(
+        |(field, mut filters)| {
+            if field.is_none() {
+                filters.insert(0, Filter::ToJson);
+            }
+            Template { field, filters }
+        },
+    )
 }
 
 fn json() -> impl Strategy<Value = Json> {
-    const NUMBERS: [&str; 8] = ["0", "-0", "1.0", "1.50", "1e5", "1E-7", "-1.5e+300", "123456789012345678901234567890"];
-    let number = select(&NUMBERS[..]).prop_map(|text| Json::Number(text.parse::<Number>().expect("a number")));
+    const NUMBERS: [&str; 8] =
+        ["0", "-0", "1.0", "1.50", "1e5", "1E-7", "-1.5e+300", "123456789012345678901234567890"];
+    let number = select(&NUMBERS[..])
+        .prop_map(|text| Json::Number(text.parse::<Number>().expect("a number")));
     let leaf = prop_oneof![
         Just(Json::Null),
         any::<bool>().prop_map(Json::Bool),
@@ -132,7 +159,8 @@ fn json() -> impl Strategy<Value = Json> {
     leaf.prop_recursive(4, 24, 4, |inner| {
         prop_oneof![
             vec(inner.clone(), 0..4).prop_map(Json::Array),
-            vec((any_text(), inner), 0..4).prop_map(|members| Json::Object(members.into_iter().collect())),
+            vec((any_text(), inner), 0..4)
+                .prop_map(|members| Json::Object(members.into_iter().collect())),
         ]
     })
 }
@@ -143,7 +171,8 @@ fn object() -> impl Strategy<Value = Map<String, Json>> {
 
 /// A text without references; inline one that closes every brace that it opens, and no other.
 fn default(place: Place) -> impl Strategy<Value = String> {
-    let text = any_text().prop_map(move |text| if place == Place::Inline { balanced(&text) } else { text });
+    let text = any_text()
+        .prop_map(move |text| if place == Place::Inline { balanced(&text) } else { text });
     text.prop_filter("a reference in a default", |text| !has_reference(text.as_bytes()))
 }
 
@@ -155,8 +184,15 @@ fn reference(place: Place) -> impl Strategy<Value = Reference> {
         object().prop_map(|object| Ask::Write(Body::new(object))),
     ];
     let default = proptest::option::of(default(place).prop_map(Secret::from));
-    (path(place), ask, selector, any::<bool>(), default)
-        .prop_map(|(path, ask, selector, optional, default)| Reference { path, ask, selector, optional, default })
+    (path(place), ask, selector, any::<bool>(), default).prop_map(
+        |(path, ask, selector, optional, default)| Reference {
+            path,
+            ask,
+            selector,
+            optional,
+            default,
+        },
+    )
 }
 
 /// Bytes in which no reference begins, wherever they stand but at the beginning of a value.
@@ -176,7 +212,8 @@ fn text() -> impl Strategy<Value = Value> {
         all
     });
     // What begins as a whole reference is one, or an error, whatever follows.
-    let is_whole = |pieces: &[Piece]| matches!(pieces, [Piece::Text(text), ..] if is_reference(text.expose()));
+    let is_whole =
+        |pieces: &[Piece]| matches!(pieces, [Piece::Text(text), ..] if is_reference(text.expose()));
     texts.prop_filter("a whole reference", move |pieces| !is_whole(pieces)).prop_map(Value::Text)
 }
 
@@ -199,8 +236,11 @@ enum Change {
 
 fn change() -> impl Strategy<Value = (Index, Change)> {
     let byte = prop_oneof![4 => select(b"#:-{}$|>?/\"\\. 0vb".to_vec()), 1 => any::<u8>()].boxed();
-    let change =
-        prop_oneof![byte.clone().prop_map(Change::Insert), Just(Change::Delete), byte.prop_map(Change::Replace)];
+    let change = prop_oneof![
+        byte.clone().prop_map(Change::Insert),
+        Just(Change::Delete),
+        byte.prop_map(Change::Replace)
+    ];
     (any::<Index>(), change)
 }
 
@@ -216,12 +256,14 @@ fn changed(mut bytes: Vec<u8>, (at, change): (Index, Change)) -> Vec<u8> {
 
 /// A value in each of whose defaults, bodies and texts the mark stands.
 fn marked(value: Value) -> Value {
-    let mark = |text: &Secret| Secret::from([MARK.as_bytes(), text.expose(), MARK.as_bytes()].concat());
+    let mark =
+        |text: &Secret| Secret::from([MARK.as_bytes(), text.expose(), MARK.as_bytes()].concat());
     let reference = |reference: Reference| {
         let default = reference.default.as_ref().map(mark);
         let ask = match reference.ask {
             Ask::Write(body) => {
-                let mut object: Map<String, Json> = serde_json::from_slice(body.json().expose()).expect("an object");
+                let mut object: Map<String, Json> =
+                    serde_json::from_slice(body.json().expose()).expect("an object");
                 object.insert(MARK.to_owned(), Json::from(format!("| {MARK} }}{MARK}")));
                 Ask::Write(Body::new(object))
             }
@@ -249,13 +291,17 @@ fn line() -> impl Strategy<Value = (String, String, String, String)> {
     let path = "[a-z0-9._@%:{}$-]{1,6}(/[a-z0-9_-]{1,6}){0,3}"
         .prop_filter("dots", |path| !path.split('/').any(|segment| matches!(segment, "." | "..")));
     let name = proptest::option::of("[A-Za-z_][A-Za-z0-9_]{0,9}");
-    (name, path, "[a-z0-9._/-]{1,8}", blanks).prop_map(|(name, path, key, (first, second, third, last))| {
-        let (assigned, variable) = match name {
-            Some(name) => (format!("{name}={second}"), name),
-            None => (String::new(), format!("{path}_{key}").to_uppercase().replace(['/', '-'], "_")),
-        };
-        (format!("{first}{assigned}{path}#{third}{key}{last}"), variable, path, key)
-    })
+    (name, path, "[a-z0-9._/-]{1,8}", blanks).prop_map(
+        |(name, path, key, (first, second, third, last))| {
+            let (assigned, variable) = match name {
+                Some(name) => (format!("{name}={second}"), name),
+                None => {
+                    (String::new(), format!("{path}_{key}").to_uppercase().replace(['/', '-'], "_"))
+                }
+            };
+            (format!("{first}{assigned}{path}#{third}{key}{last}"), variable, path, key)
+        },
+    )
 }
 
 proptest! {

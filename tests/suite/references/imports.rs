@@ -21,7 +21,12 @@ fn pairs(wanted: &[(&str, &str)]) -> BTreeMap<String, String> {
 /// A KV v2 mount whose secret `app` has two versions.
 fn with_versions(target: &Target) -> String {
     let mount = with_app(target);
-    target.operator().kv_put(&mount, 2, "app", json!({"user": "grace", "password": "n3wer", "db": {"host": "h"}}));
+    target.operator().kv_put(
+        &mount,
+        2,
+        "app",
+        json!({"user": "grace", "password": "n3wer", "db": {"host": "h"}}),
+    );
     mount
 }
 
@@ -30,8 +35,10 @@ fn with_versions(target: &Target) -> String {
 fn every_form_imports_what_it_says() {
     on_every_vault(|target| {
         let mount = with_versions(target);
-        let whole: &[(&str, &str)] = &[("user", "grace"), ("password", "n3wer"), ("db", r#"{"host":"h"}"#)];
-        let prefixed: &[(&str, &str)] = &[("P_user", "grace"), ("P_password", "n3wer"), ("P_db", r#"{"host":"h"}"#)];
+        let whole: &[(&str, &str)] =
+            &[("user", "grace"), ("password", "n3wer"), ("db", r#"{"host":"h"}"#)];
+        let prefixed: &[(&str, &str)] =
+            &[("P_user", "grace"), ("P_password", "n3wer"), ("P_db", r#"{"host":"h"}"#)];
         for (form, wanted) in [
             ("@/app", whole),
             ("/@/data/app", whole),
@@ -58,17 +65,28 @@ fn several_imports_come_from_options_a_variable_and_an_env_file() {
         let mount = with_versions(target);
         let (user, old) = (format!("{mount}/app#user"), format!("OLD={mount}/app#user#1"));
         let wanted = pairs(&[("user", "grace"), ("OLD", "ada")]);
-        let run = as_root(target).option(format!("--secret={user}")).option("--secret").option(&old);
+        let run =
+            as_root(target).option(format!("--secret={user}")).option("--secret").option(&old);
         assert_eq!(imported(&run), wanted);
         let list = format!(" {user} ,, {old},");
         assert_eq!(imported(&as_root(target).env("VAULT_EXEC_SECRETS", &list)), wanted);
-        assert_eq!(imported(&as_root(target).env("BAO_EXEC_SECRETS", &list).env("VAULT_EXEC_SECRETS", "a//b")), wanted);
+        assert_eq!(
+            imported(
+                &as_root(target).env("BAO_EXEC_SECRETS", &list).env("VAULT_EXEC_SECRETS", "a//b")
+            ),
+            wanted
+        );
         let directory = directory();
         let file = directory.path().join("app.env");
         std::fs::write(&file, format!("VAULT_EXEC_SECRETS={user},{old}\n")).expect("written");
         assert_eq!(imported(&as_root(target).option("--env-file").option(&file)), wanted);
-        let run = as_root(target).env("VAULT_EXEC_SECRETS", "a//b").option("--secret").option(&user);
-        assert_eq!(imported(&run), pairs(&[("user", "grace")]), "an option replaces the variable's list");
+        let run =
+            as_root(target).env("VAULT_EXEC_SECRETS", "a//b").option("--secret").option(&user);
+        assert_eq!(
+            imported(&run),
+            pairs(&[("user", "grace")]),
+            "an option replaces the variable's list"
+        );
     });
 }
 
@@ -88,13 +106,20 @@ fn a_name_that_is_there_already_is_an_error_unless_it_is_said_which_one_counts()
     on_every_vault(|target| {
         let mount = with_app(target);
         let import = format!("{mount}/app#user");
-        let run = as_root(target).env("user", "of the environment").option("--secret").option(&import);
+        let run =
+            as_root(target).env("user", "of the environment").option("--secret").option(&import);
         let of = |run: Run| run.value("user");
         run.fails(78, &[&import, "user is there already", "--on-conflict"]);
         run.clone().option("--on-conflict=error").fails(78, &["user is there already"]);
-        assert_eq!(of(run.clone().option("--on-conflict=keep")).as_deref(), Some("of the environment"));
+        assert_eq!(
+            of(run.clone().option("--on-conflict=keep")).as_deref(),
+            Some("of the environment")
+        );
         assert_eq!(of(run.clone().option("--on-conflict=overwrite")).as_deref(), Some("ada"));
-        assert_eq!(of(run.env("VAULT_EXEC_ON_CONFLICT", "KEEP")).as_deref(), Some("of the environment"));
+        assert_eq!(
+            of(run.env("VAULT_EXEC_ON_CONFLICT", "KEEP")).as_deref(),
+            Some("of the environment")
+        );
     });
 }
 
@@ -102,7 +127,8 @@ fn a_name_that_is_there_already_is_an_error_unless_it_is_said_which_one_counts()
 fn two_imports_with_the_same_name_are_in_conflict_too() {
     on_every_vault(|target| {
         let mount = with_versions(target);
-        let run = as_root(target).env("VAULT_EXEC_SECRETS", format!("{mount}/app#user#1,{mount}/app#user"));
+        let run = as_root(target)
+            .env("VAULT_EXEC_SECRETS", format!("{mount}/app#user#1,{mount}/app#user"));
         run.fails(78, &[&format!("VAULT_EXEC_SECRETS {mount}/app#user: user is there already")]);
         assert_eq!(run.clone().option("--on-conflict=keep").value("user").as_deref(), Some("ada"));
         assert_eq!(run.option("--on-conflict=overwrite").value("user").as_deref(), Some("grace"));
@@ -113,10 +139,14 @@ fn two_imports_with_the_same_name_are_in_conflict_too() {
 fn a_reference_and_an_import_with_the_same_name_are_in_conflict_too() {
     on_every_vault(|target| {
         let mount = with_app(target);
-        let run = as_root(target).env("user", format!("vault:{mount}/app#password")).option("--secret");
+        let run =
+            as_root(target).env("user", format!("vault:{mount}/app#password")).option("--secret");
         let run = run.option(format!("{mount}/app#user"));
         run.fails(78, &["user is there already"]);
-        assert_eq!(run.clone().option("--on-conflict=overwrite").value("user").as_deref(), Some("ada"));
+        assert_eq!(
+            run.clone().option("--on-conflict=overwrite").value("user").as_deref(),
+            Some("ada")
+        );
         assert_eq!(run.option("--on-conflict=keep").value("user").as_deref(), Some("s3cr3t"));
     });
 }
@@ -125,8 +155,11 @@ fn a_reference_and_an_import_with_the_same_name_are_in_conflict_too() {
 fn all_conflicts_are_named() {
     on_every_vault(|target| {
         let mount = with_app(target);
-        let run =
-            as_root(target).env("user", "x").env("password", "y").option("--secret").option(format!("{mount}/app"));
+        let run = as_root(target)
+            .env("user", "x")
+            .env("password", "y")
+            .option("--secret")
+            .option(format!("{mount}/app"));
         run.fails(78, &["user is there already", "password is there already"]);
     });
 }
@@ -140,8 +173,10 @@ fn imported_names_take_the_shape_that_is_asked_for() {
         assert_eq!(imported(&run), pairs(&[("p_db.host-name", "h"), ("p_grün", "g")]));
         let shaped = run.clone().option("--upcase").option("--sanitize");
         assert_eq!(imported(&shaped), pairs(&[("P_DB_HOST_NAME", "h"), ("P_GR_N", "g")]));
-        let named =
-            as_root(target).option("--upcase").option("--secret").option(format!("lower={mount}/app#db.host-name"));
+        let named = as_root(target)
+            .option("--upcase")
+            .option("--secret")
+            .option(format!("lower={mount}/app#db.host-name"));
         assert_eq!(imported(&named), pairs(&[("lower", "h")]), "a name that the user gave stays");
     });
 }
@@ -161,7 +196,16 @@ fn a_key_that_is_no_name_of_a_variable_is_named() {
 fn names_that_steer_a_process_are_skipped_with_a_warning_each() {
     on_every_vault(|target| {
         let mount = kv(target, 2);
-        let names = ["PATH", "IFS", "ENV", "BASH_ENV", "LD_PRELOAD", "GLIBC_TUNABLES", "VAULT_ADDR", "BAO_TOKEN"];
+        let names = [
+            "PATH",
+            "IFS",
+            "ENV",
+            "BASH_ENV",
+            "LD_PRELOAD",
+            "GLIBC_TUNABLES",
+            "VAULT_ADDR",
+            "BAO_TOKEN",
+        ];
         let mut secret = json!({"user": "ada"});
         for name in names {
             secret[name] = json!("evil");
@@ -172,9 +216,17 @@ fn names_that_steer_a_process_are_skipped_with_a_warning_each() {
             let run = run.option("--on-conflict").option(on_conflict);
             let ended = run.clone().end();
             assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-            assert!(!ended.text().contains("evil") && ended.text().contains("user=ada"), "{}", ended.text());
+            assert!(
+                !ended.text().contains("evil") && ended.text().contains("user=ada"),
+                "{}",
+                ended.text()
+            );
             for name in names {
-                assert!(ended.stderr.contains(&format!("{name} is not imported")), "{name}: {}", ended.stderr);
+                assert!(
+                    ended.stderr.contains(&format!("{name} is not imported")),
+                    "{name}: {}",
+                    ended.stderr
+                );
             }
         }
         let run = as_root(target).option("--secret").option(format!("LD_PRELOAD={mount}/app#user"));
@@ -197,7 +249,10 @@ fn what_an_import_misses_is_named_with_the_import() {
             let run = as_root(target).option("--secret").option(&import);
             run.fails(66, &[&format!("--secret {import}: "), words]);
             let ended = run.option("--ignore-missing").marker().end();
-            assert!(ended.started() && ended.stderr.contains(&import) && ended.stderr.contains(words), "{ended:?}");
+            assert!(
+                ended.started() && ended.stderr.contains(&import) && ended.stderr.contains(words),
+                "{ended:?}"
+            );
         }
     });
 }
@@ -207,15 +262,19 @@ fn a_refused_import_is_an_error_also_where_missing_ones_are_ignored() {
     on_every_vault(|target| {
         let mount = with_app(target);
         let token = token(target, &reading(&format!("{mount}/data/other")));
-        let run = run_at(target).env("VAULT_TOKEN", token).option("--ignore-missing").option("--secret");
-        run.option(format!("{mount}/app")).fails(77, &[&format!("--secret {mount}/app: "), "permission denied"]);
+        let run =
+            run_at(target).env("VAULT_TOKEN", token).option("--ignore-missing").option("--secret");
+        run.option(format!("{mount}/app"))
+            .fails(77, &[&format!("--secret {mount}/app: "), "permission denied"]);
     });
 }
 
 #[test]
 fn a_malformed_import_is_an_error_before_anything_is_asked() {
     let vault = TestVault::start();
-    let run = crate::support::run().env("VAULT_ADDR", vault.addr()).env("VAULT_TOKEN", vault.root_token());
+    let run = crate::support::run()
+        .env("VAULT_ADDR", vault.addr())
+        .env("VAULT_TOKEN", vault.root_token());
     for (import, words) in [
         ("#k", "a path with nothing in it"),
         ("secret/app#", "no key behind the #"),
@@ -228,7 +287,9 @@ fn a_malformed_import_is_an_error_before_anything_is_asked() {
         ("secret/app#${.k}", "a template as the key of an import is not supported"),
     ] {
         run.clone().option("--secret").option(import).fails(78, &["--secret", import, words]);
-        run.clone().env("VAULT_EXEC_SECRETS", import).fails(78, &["VAULT_EXEC_SECRETS", import, words]);
+        run.clone()
+            .env("VAULT_EXEC_SECRETS", import)
+            .fails(78, &["VAULT_EXEC_SECRETS", import, words]);
     }
     assert_eq!(vault.connections(), 0);
 }

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, SystemTime};
 
-use test_vault::{Fault, Postgres, Target, TestVault, Value, json, on_every_vault, on_every_vault_with_database};
+use test_vault::{
+    Fault, Postgres, Target, TestVault, Value, json, on_every_vault, on_every_vault_with_database,
+};
 
 use crate::references::texts_and_templates::tells_nothing_of;
 use crate::support::application::{AppRole, as_role, as_root, reading, role, with_app};
@@ -19,7 +21,12 @@ struct Database<'a> {
 impl<'a> Database<'a> {
     fn new(target: &'a Target, postgres: Option<&Postgres>) -> Self {
         let mount = target.unique("database");
-        target.operator().enable_database(&mount, "app", json!({ "default_ttl": "1h", "max_ttl": "24h" }), postgres);
+        target.operator().enable_database(
+            &mount,
+            "app",
+            json!({ "default_ttl": "1h", "max_ttl": "24h" }),
+            postgres,
+        );
         Self { target, mount }
     }
 
@@ -81,7 +88,10 @@ fn user_name_and_password_come_from_one_lease() {
             .env("AGAIN", format!("bao:/{}/creds/app#username", database.mount))
             .env(
                 "TEXT",
-                format!("<${{vault?:/{0}/creds/app#username:-x}}|${{bao:{0}/creds/app#password}}>", database.mount),
+                format!(
+                    "<${{vault?:/{0}/creds/app#username:-x}}|${{bao:{0}/creds/app#password}}>",
+                    database.mount
+                ),
             )
             .env("ALL", format!("vault:{}/creds/app#${{ . | toJson }}", database.mount))
             .option("--secret")
@@ -107,11 +117,17 @@ fn the_application_is_let_into_the_database() {
         let Some(postgres) = postgres else { return };
         let database = Database::new(target, Some(postgres));
         let url = postgres.connection_url();
-        let field = |name: &str| format!("${{{}}}", database.reference(&format!("${{.{name} | urlquery}}")));
-        let text = url.replace("{{username}}", &field("username")).replace("{{password}}", &field("password"));
-        let run =
-            as_role(target, &database.role(json!({}))).env("URL", text).env("USER", database.reference("username"));
-        let ended = run.shell("echo \"$USER\"; psql --no-psqlrc -Atc 'SELECT current_user' \"$URL\"").end();
+        let field = |name: &str| {
+            format!("${{{}}}", database.reference(&format!("${{.{name} | urlquery}}")))
+        };
+        let text = url
+            .replace("{{username}}", &field("username"))
+            .replace("{{password}}", &field("password"));
+        let run = as_role(target, &database.role(json!({})))
+            .env("URL", text)
+            .env("USER", database.reference("username"));
+        let ended =
+            run.shell("echo \"$USER\"; psql --no-psqlrc -Atc 'SELECT current_user' \"$URL\"").end();
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);
         let names: Vec<String> = ended.text().lines().map(str::to_owned).collect();
         assert!(names.len() == 2 && names[0] == names[1], "{names:?}");
@@ -139,11 +155,22 @@ fn a_certificate_with_a_lease_is_made_once() {
         operator.enable_pki(&mount);
         let settings = json!({ "allow_any_name": true, "generate_lease": true, "ttl": "1h" });
         operator.pki_role(&mount, "leased", settings);
-        let role = role(target, &format!("path \"{mount}/issue/*\" {{ capabilities = [\"update\"] }}"), json!({}));
-        let reference = |key: &str, body: &str| format!(">>vault:{mount}/issue/leased#{key}#{body}");
+        let role = role(
+            target,
+            &format!("path \"{mount}/issue/*\" {{ capabilities = [\"update\"] }}"),
+            json!({}),
+        );
+        let reference =
+            |key: &str, body: &str| format!(">>vault:{mount}/issue/leased#{key}#{body}");
         let run = as_role(target, &role)
             .env("CERT", reference("certificate", r#"{"common_name":"app","ttl":"30m"}"#))
-            .env("KEY", format!("${{{}}}", reference("private_key", r#"{"ttl": "30m", "common_name": "app"}"#)));
+            .env(
+                "KEY",
+                format!(
+                    "${{{}}}",
+                    reference("private_key", r#"{"ttl": "30m", "common_name": "app"}"#)
+                ),
+            );
         let ended = started(&run.clone().option("--log-level=info"));
         let leases = operator.leases(&mount);
         assert_eq!(leases.len(), 1, "{leases:?}");
@@ -182,7 +209,8 @@ fn a_lease_lives_on_unless_its_token_is_to_be_revoked() {
             assert_eq!(ended.stderr.is_empty(), revoke != "true", "{}", ended.stderr);
             let leases = database.assert_leases(count);
             for lease in leases {
-                let answer = target.operator().write("sys/leases/lookup", json!({ "lease_id": lease }));
+                let answer =
+                    target.operator().write("sys/leases/lookup", json!({ "lease_id": lease }));
                 assert!(answer["data"]["ttl"].as_u64().is_some_and(|ttl| ttl > 3000), "{answer}");
             }
         }
@@ -221,7 +249,11 @@ fn a_user_that_may_have_been_made_is_not_asked_for_again() {
     ] {
         let target = own();
         let database = Database::new(&target, None);
-        target.own().expect("own").fault_times(1, &*format!("GET /v1/{}/", database.mount), fault.clone());
+        target.own().expect("own").fault_times(
+            1,
+            &*format!("GET /v1/{}/", database.mount),
+            fault.clone(),
+        );
         let run = database.run(json!({})).option("--ignore-missing");
         run.fails(69, &["PASSWORD, USER: ", "/creds/app", "it is not repeated"]);
         assert_eq!(database.reads(), Some(1), "{fault:?}");
@@ -231,10 +263,19 @@ fn a_user_that_may_have_been_made_is_not_asked_for_again() {
 
 #[test]
 fn a_user_that_was_not_made_is_asked_for_again() {
-    for fault in [Fault::rate_limited(None), Fault::rate_limited(Some("1")), Fault::sealed(), Fault::lagging()] {
+    for fault in [
+        Fault::rate_limited(None),
+        Fault::rate_limited(Some("1")),
+        Fault::sealed(),
+        Fault::lagging(),
+    ] {
         let target = own();
         let database = Database::new(&target, None);
-        target.own().expect("own").fault_times(1, &*format!("GET /v1/{}/", database.mount), fault.clone());
+        target.own().expect("own").fault_times(
+            1,
+            &*format!("GET /v1/{}/", database.mount),
+            fault.clone(),
+        );
         started(&database.run(json!({})));
         assert_eq!(database.reads(), Some(2), "{fault:?}");
         database.assert_leases(1);
@@ -246,8 +287,13 @@ fn a_version_of_a_dynamic_secret_is_an_error_and_makes_none() {
     on_every_vault_with_database(|target, postgres| {
         let database = Database::new(target, postgres);
         let run = as_role(target, &database.role(json!({}))).option("--revoke=false");
-        for value in [database.reference("username#1"), format!("<${{{}:-d}}>", database.reference("username#2"))] {
-            run.clone().env("X", value).fails(78, &["X: ", "/creds/app", "no versions", "leave #version out"]);
+        for value in [
+            database.reference("username#1"),
+            format!("<${{{}:-d}}>", database.reference("username#2")),
+        ] {
+            run.clone()
+                .env("X", value)
+                .fails(78, &["X: ", "/creds/app", "no versions", "leave #version out"]);
         }
         let import = format!("{}/creds/app##1", database.mount);
         run.option("--secret").option(import).fails(78, &["no versions"]);
@@ -262,7 +308,10 @@ fn a_token_whose_last_use_is_a_lease_is_an_error_that_names_its_uses() {
     on_every_vault_with_database(|target, postgres| {
         let database = Database::new(target, postgres);
         let run = database.run(json!({ "token_num_uses": 1 }));
-        run.fails(78, &["the login's token is good for 1 requests", "dynamic secrets", "token_num_uses"]);
+        run.fails(
+            78,
+            &["the login's token is good for 1 requests", "dynamic secrets", "token_num_uses"],
+        );
         database.assert_leases(0);
         let given = target.operator().create_token(json!({ "policies": ["root"], "num_uses": 1 }));
         let run = database.wanted(run_at(target).env("VAULT_TOKEN", given));
@@ -281,12 +330,19 @@ fn a_token_that_is_used_up_is_an_error_whichever_request_comes_last() {
         let hcl = format!("{}\n{}", database.policy(), reading(&kv));
         for name in ["A", "Z"] {
             let role = role(target, &hcl, json!({ "token_num_uses": 2 }));
-            let run = database.wanted(as_role(target, &role)).env(name, format!("vault:{kv}/data/app#user"));
-            run.fails(78, &["the login's token is good for 2 requests", "dynamic secrets", "token_num_uses"]);
+            let run = database
+                .wanted(as_role(target, &role))
+                .env(name, format!("vault:{kv}/data/app#user"));
+            run.fails(
+                78,
+                &["the login's token is good for 2 requests", "dynamic secrets", "token_num_uses"],
+            );
             database.assert_leases(0);
         }
         let role = role(target, &hcl, json!({ "token_num_uses": 3 }));
-        started(&database.wanted(as_role(target, &role)).env("A", format!("vault:{kv}/data/app#user")));
+        started(
+            &database.wanted(as_role(target, &role)).env("A", format!("vault:{kv}/data/app#user")),
+        );
         database.assert_leases(1);
     });
 }
@@ -298,18 +354,22 @@ fn a_lease_is_never_made_while_the_last_use_of_its_token_is_under_way() {
     let kv = with_app(&target);
     let database = Database::new(&target, None);
     let vault = target.own().expect("own");
-    let role = role(&target, &format!("{}\n{}", database.policy(), reading(&kv)), json!({ "token_num_uses": 2 }));
-    let run = database.wanted(as_role(&target, &role)).env("Z", format!("vault:{kv}/data/app#user"));
+    let role = role(
+        &target,
+        &format!("{}\n{}", database.policy(), reading(&kv)),
+        json!({ "token_num_uses": 2 }),
+    );
+    let run =
+        database.wanted(as_role(&target, &role)).env("Z", format!("vault:{kv}/data/app#user"));
     vault.fault(&*format!("GET /v1/{}/", database.mount), Fault::Delay(Duration::from_secs(1)));
     let child = run.marker().spawn();
-    assert!(
-        vault.wait_for(
-            |requests| requests.iter().any(|request| request.path.starts_with(&format!("/v1/{kv}/"))),
-            PATIENCE
-        )
-    );
+    assert!(vault.wait_for(
+        |requests| requests.iter().any(|request| request.path.starts_with(&format!("/v1/{kv}/"))),
+        PATIENCE
+    ));
     let requests = vault.requests();
-    let lease = requests.iter().find(|request| request.path.contains("/creds/")).expect("asked for");
+    let lease =
+        requests.iter().find(|request| request.path.contains("/creds/")).expect("asked for");
     assert_eq!(lease.status, Some(200), "answered before the next one was asked");
     assert_eq!(Ended::of(child.wait_with_output().expect("it ends")).code, Some(78));
 }
@@ -319,7 +379,8 @@ fn a_version_that_is_found_out_too_late_leaves_no_lease() {
     let target = own();
     let database = Database::new(&target, None);
     target.own().expect("own").fault("/v1/sys/internal/", Fault::error(403, "permission denied"));
-    let run = as_role(&target, &database.role(json!({}))).env("X", database.reference("username#1"));
+    let run =
+        as_role(&target, &database.role(json!({}))).env("X", database.reference("username#1"));
     run.fails(78, &["X: ", "/creds/app", "no versions"]);
     assert_eq!(database.reads(), Some(1));
     database.assert_leases(0);
@@ -346,8 +407,13 @@ fn a_lease_that_its_token_ends_is_warned_of_with_the_time() {
         let lease = &database.assert_leases(1)[0];
         let rest = ended.stderr.split(&format!("warn: lease {lease} ends at ")).nth(1);
         let rest = rest.unwrap_or_else(|| panic!("no warning: {}", ended.stderr));
-        assert!(rest.contains("with the token that it was made with, in 600 s, not in 3600 s"), "{}", ended.stderr);
-        let end = humantime::parse_rfc3339(rest.split(' ').next().expect("a time")).expect("RFC 3339");
+        assert!(
+            rest.contains("with the token that it was made with, in 600 s, not in 3600 s"),
+            "{}",
+            ended.stderr
+        );
+        let end =
+            humantime::parse_rfc3339(rest.split(' ').next().expect("a time")).expect("RFC 3339");
         let left = end.duration_since(SystemTime::now()).expect("to come").as_secs();
         assert!((560..=600).contains(&left), "{left}");
         let longer = started(&database.run(json!({ "token_ttl": "2h" })));

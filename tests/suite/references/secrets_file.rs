@@ -35,8 +35,18 @@ fn file(text: impl AsRef<[u8]>) -> File {
 /// What vaultenv's own tests have.
 fn put(target: &Target, mount: &str, version: u8, prefix: &str) {
     let operator = target.operator();
-    operator.kv_put(mount, version, &format!("{prefix}testing"), json!({"key": "testing42", "otherkey": "testing8"}));
-    operator.kv_put(mount, version, &format!("{prefix}testing2"), json!({"foo": "val1", "bar": "val2"}));
+    operator.kv_put(
+        mount,
+        version,
+        &format!("{prefix}testing"),
+        json!({"key": "testing42", "otherkey": "testing8"}),
+    );
+    operator.kv_put(
+        mount,
+        version,
+        &format!("{prefix}testing2"),
+        json!({"foo": "val1", "bar": "val2"}),
+    );
 }
 
 /// A server of our own whose mount `secret` is of this version, as vaultenv's tests want it.
@@ -58,8 +68,8 @@ const OF_VERSION_1: [(&str, &str); 4] = [
     ("TESTING2_FOO", "val1"),
     ("TESTING2_BAR", "val2"),
 ];
-const VERSION_2: &str =
-    "VERSION 2\nMOUNT secret\ntesting#key\ntesting#otherkey\nMOUNT secret\ntesting2#foo\ntesting2#bar\n";
+const VERSION_2: &str = "VERSION 2\nMOUNT secret\ntesting#key\ntesting#otherkey\nMOUNT \
+                         secret\ntesting2#foo\ntesting2#bar\n";
 
 // Peer cases C1, C2, C3, C4, C5.
 #[test]
@@ -70,7 +80,8 @@ fn the_same_file_works_on_kv_of_both_versions() {
         assert_eq!(of("testing#key\n"), pairs(&[("TESTING_KEY", "testing42")]), "C1 on {version}");
         assert_eq!(of(VERSION_1), pairs(&OF_VERSION_1), "C2 on {version}");
         let named = "TEST_TEST=testing#key\nTEST__TEST=testing#key\n_TEST__TEST=testing#key\n";
-        let wanted = [("TEST_TEST", "testing42"), ("TEST__TEST", "testing42"), ("_TEST__TEST", "testing42")];
+        let wanted =
+            [("TEST_TEST", "testing42"), ("TEST__TEST", "testing42"), ("_TEST__TEST", "testing42")];
         assert_eq!(of(named), pairs(&wanted), "C3 on {version}");
         let wanted = OF_VERSION_1.map(|(name, value)| (format!("SECRET_{name}"), value.to_owned()));
         assert_eq!(of(VERSION_2), wanted.into(), "C4 on {version}");
@@ -145,11 +156,15 @@ fn the_file_is_named_by_an_option_a_variable_or_an_env_file() {
     let wanted = pairs(&[("A", "testing42")]);
     assert_eq!(added(&run.clone().env("VAULT_EXEC_SECRETS_FILE", right.path())), wanted);
     assert_eq!(added(&right.of(&run.clone().env("VAULT_EXEC_SECRETS_FILE", wrong.path()))), wanted);
-    let both = run.clone().env("BAO_EXEC_SECRETS_FILE", right.path()).env("VAULT_EXEC_SECRETS_FILE", wrong.path());
+    let both = run
+        .clone()
+        .env("BAO_EXEC_SECRETS_FILE", right.path())
+        .env("VAULT_EXEC_SECRETS_FILE", wrong.path());
     assert_eq!(added(&both), wanted);
     let directory = directory();
     let env_file = directory.path().join("app.env");
-    std::fs::write(&env_file, format!("VAULT_EXEC_SECRETS_FILE={}\n", right.path().display())).expect("written");
+    std::fs::write(&env_file, format!("VAULT_EXEC_SECRETS_FILE={}\n", right.path().display()))
+        .expect("written");
     assert_eq!(added(&run.option("--env-file").option(env_file)), wanted);
 }
 
@@ -162,9 +177,15 @@ fn a_name_that_is_there_already_is_dealt_with_as_it_is_said() {
         let run = file.of(&as_root(&target)).env("TESTING_KEY", "testing666");
         run.fails(78, &["app.secrets, line 1: TESTING_KEY is there already", "--on-conflict"]);
         run.clone().option("--on-conflict=error").fails(78, &["TESTING_KEY"]);
-        assert_eq!(run.clone().option("--on-conflict=keep").value("TESTING_KEY").as_deref(), Some("testing666"));
+        assert_eq!(
+            run.clone().option("--on-conflict=keep").value("TESTING_KEY").as_deref(),
+            Some("testing666")
+        );
         let environment = run.option("--on-conflict=overwrite").environment();
-        assert_eq!((environment["TESTING_KEY"].as_str(), environment["TESTING2_BAR"].as_str()), ("testing42", "val2"));
+        assert_eq!(
+            (environment["TESTING_KEY"].as_str(), environment["TESTING2_BAR"].as_str()),
+            ("testing42", "val2")
+        );
     }
     let target = own(2);
     let file = file("A=testing#key\nA=testing#otherkey\n");
@@ -184,7 +205,11 @@ fn a_name_that_steers_is_skipped_with_a_warning() {
         let ended = file.of(&as_root(target)).option("--on-conflict=overwrite").end();
         assert_eq!(ended.text().matches("testing42").count(), 1, "{}", ended.text());
         for name in names {
-            assert!(ended.stderr.contains(&format!("{name} is not imported")), "{name}: {}", ended.stderr);
+            assert!(
+                ended.stderr.contains(&format!("{name} is not imported")),
+                "{name}: {}",
+                ended.stderr
+            );
         }
     });
 }
@@ -196,19 +221,26 @@ fn what_is_missing_is_named_with_its_line_and_asked_for_once() {
         for version in [1, 2] {
             let mount = kv(target, version);
             put(target, &mount, version, "");
-            let file = file(format!("VERSION 2\nMOUNT {mount}\ntesting#key\ntesting#none\n\nnone#k\n"));
+            let file =
+                file(format!("VERSION 2\nMOUNT {mount}\ntesting#key\ntesting#none\n\nnone#k\n"));
             if let Some(own) = target.own() {
                 own.clear();
             }
             let run = file.of(&as_root(target));
-            let ended = run.fails(66, &["app.secrets, line 4: ", "no key none", "app.secrets, line 6: "]);
+            let ended =
+                run.fails(66, &["app.secrets, line 4: ", "no key none", "app.secrets, line 6: "]);
             assert!(!ended.stderr.contains("line 3"), "{}", ended.stderr);
             if let Some(own) = target.own() {
                 let asked = own.lines().into_iter().filter(|line| line.ends_with("/none")).count();
                 assert_eq!(asked, 1, "{:?}", own.lines());
             }
             let ended = run.option("--ignore-missing").marker().end();
-            assert!(ended.started() && ended.stderr.contains("line 4") && ended.stderr.contains("line 6"), "{ended:?}");
+            assert!(
+                ended.started()
+                    && ended.stderr.contains("line 4")
+                    && ended.stderr.contains("line 6"),
+                "{ended:?}"
+            );
         }
     });
 }
@@ -244,7 +276,11 @@ fn a_value_that_is_no_text_has_one() {
 // Peer case C38: an answer that is no JSON is not Vault's here, and is not asked for again.
 #[test]
 fn a_server_that_is_not_ready_is_asked_again() {
-    for (fault, code) in [(Fault::internal_error(), None), (Fault::sealed(), None), (Fault::invalid_json(), Some(76))] {
+    for (fault, code) in [
+        (Fault::internal_error(), None),
+        (Fault::sealed(), None),
+        (Fault::invalid_json(), Some(76)),
+    ] {
         let target = own(2);
         target.own().expect("own").fault_times(1, "GET /v1/secret/data/testing", fault.clone());
         let file = file("A=testing#key\n");
@@ -259,7 +295,13 @@ fn a_server_that_is_not_ready_is_asked_again() {
     let file = file("A=testing#key\n");
     let run = file.of(&as_root(&target)).option("--max-retries=2");
     run.fails(69, &["secret/data/testing"]);
-    let asked = target.own().expect("own").lines().into_iter().filter(|line| line.ends_with("testing")).count();
+    let asked = target
+        .own()
+        .expect("own")
+        .lines()
+        .into_iter()
+        .filter(|line| line.ends_with("testing"))
+        .count();
     assert_eq!(asked, 3);
 }
 
@@ -271,7 +313,9 @@ fn a_server_that_comes_late_is_waited_for() {
         let target = own(version);
         let vault = target.own().expect("own");
         vault.fault(Matcher::any(), Fault::sealed());
-        let run = file.of(&as_root(&target)).shell(&format!("echo {STARTED} ${{TESTING_KEY}}${{SECRET_TESTING_KEY}}"));
+        let run = file
+            .of(&as_root(&target))
+            .shell(&format!("echo {STARTED} ${{TESTING_KEY}}${{SECRET_TESTING_KEY}}"));
         let mut child = run
             .option("--log-level=warn")
             .build()
@@ -339,8 +383,13 @@ fn a_file_that_cannot_be_read_is_named_with_the_setting() {
     let directory = directory();
     let missing = directory.path().join("none");
     let name = missing.display().to_string();
-    run.clone().option("--secrets-file").option(&missing).fails(78, &[&name, "--secrets-file", "cannot be read"]);
-    run.clone().env("VAULT_EXEC_SECRETS_FILE", &missing).fails(78, &[&name, "VAULT_EXEC_SECRETS_FILE"]);
+    run.clone()
+        .option("--secrets-file")
+        .option(&missing)
+        .fails(78, &[&name, "--secrets-file", "cannot be read"]);
+    run.clone()
+        .env("VAULT_EXEC_SECRETS_FILE", &missing)
+        .fails(78, &[&name, "VAULT_EXEC_SECRETS_FILE"]);
     run.option("--secrets-file").option(directory.path()).fails(78, &["cannot be read"]);
     assert_eq!(vault.connections(), 0);
 }

@@ -1,4 +1,5 @@
-//! References inside of texts, and templates as keys: what stands around them, and what becomes of it where one fails.
+//! References inside of texts, and templates as keys: what stands around them, and what becomes of
+//! it where one fails.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -40,14 +41,23 @@ fn clear(target: &Target) {
 fn references_stand_anywhere_in_a_text() {
     on_every_vault(|target| {
         let mount = kv(target, 2);
-        let secret = json!({"username": "superusername", "password": "secret", "odd": "p@ss w/rd&ü"});
+        let secret =
+            json!({"username": "superusername", "password": "secret", "odd": "p@ss w/rd&ü"});
         target.operator().kv_put(&mount, 2, "account", secret);
         let at = |key: &str| format!("${{vault:{mount}/data/account#{key}}}");
-        let url =
-            |key: &str| as_root(target).env("X", format!("scheme://{}:{}@127.0.0.1:8080", at("username"), at(key)));
+        let url = |key: &str| {
+            as_root(target)
+                .env("X", format!("scheme://{}:{}@127.0.0.1:8080", at("username"), at(key)))
+        };
         assert_value(&url("password"), "scheme://superusername:secret@127.0.0.1:8080");
-        assert_value(&url("${.password | urlquery}"), "scheme://superusername:secret@127.0.0.1:8080");
-        assert_value(&url("${.odd | urlquery}"), "scheme://superusername:p%40ss+w%2Frd%26%C3%BC@127.0.0.1:8080");
+        assert_value(
+            &url("${.password | urlquery}"),
+            "scheme://superusername:secret@127.0.0.1:8080",
+        );
+        assert_value(
+            &url("${.odd | urlquery}"),
+            "scheme://superusername:p%40ss+w%2Frd%26%C3%BC@127.0.0.1:8080",
+        );
     });
 }
 
@@ -91,9 +101,9 @@ fn the_body_of_a_write_in_a_text_ends_with_its_own_brace() {
         let (operator, mount) = (target.operator(), target.unique("transit"));
         operator.enable_transit(&mount);
         operator.transit_key(&mount, "app");
-        let body =
-            json!({ "ciphertext": operator.encrypt(&mount, "app", "hello"), "note": "}} #:-{ \" ${vault:a#b} \\" });
-        let text = format!("{{<${{>>vault:{mount}/decrypt/app#${{.plaintext | b64dec}}#{body}}}>}}");
+        let body = json!({ "ciphertext": operator.encrypt(&mount, "app", "hello"), "note": "}} #:-{ \" ${vault:a#b} \\" });
+        let text =
+            format!("{{<${{>>vault:{mount}/decrypt/app#${{.plaintext | b64dec}}#{body}}}>}}");
         clear(target);
         assert_value(&as_root(target).env("X", text), "{<hello>}");
         if let Some(vault) = target.own() {
@@ -106,8 +116,13 @@ fn the_body_of_a_write_in_a_text_ends_with_its_own_brace() {
 fn every_byte_around_a_reference_is_kept() {
     on_every_vault(|target| {
         let mount = with_app(target);
-        let text = [b"\xff\xfe ${ \x80", format!("${{vault:{mount}/app#user}}").as_bytes(), b"\x01}\xc3"].concat();
-        let ended = as_root(target).env("X", OsString::from_vec(text)).command(["sh", "-c", "printf %s \"$X\""]).end();
+        let text =
+            [b"\xff\xfe ${ \x80", format!("${{vault:{mount}/app#user}}").as_bytes(), b"\x01}\xc3"]
+                .concat();
+        let ended = as_root(target)
+            .env("X", OsString::from_vec(text))
+            .command(["sh", "-c", "printf %s \"$X\""])
+            .end();
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);
         assert_eq!(ended.stdout, b"\xff\xfe ${ \x80ada\x01}\xc3");
     });
@@ -134,8 +149,11 @@ fn a_default_stands_where_a_piece_is_missing() {
 fn one_missing_piece_leaves_the_whole_variable_out() {
     on_every_vault(|target| {
         let mount = with_app(target);
-        let text = |start: &str| format!("a ${{vault:{mount}/app#user}} ${{{start}:{mount}/app#none}} z");
-        let optional = as_root(target).env("X", text("vault?")).env("Y", format!("${{vault:{mount}/app#user}}!"));
+        let text =
+            |start: &str| format!("a ${{vault:{mount}/app#user}} ${{{start}:{mount}/app#none}} z");
+        let optional = as_root(target)
+            .env("X", text("vault?"))
+            .env("Y", format!("${{vault:{mount}/app#user}}!"));
         let environment = optional.environment();
         assert_eq!(environment.get("X"), None);
         assert_eq!(environment.get("Y").map(String::as_str), Some("ada!"));
@@ -154,7 +172,9 @@ fn one_missing_piece_leaves_the_whole_variable_out() {
 fn every_piece_that_fails_is_named() {
     on_every_vault(|target| {
         let mount = with_app(target);
-        let text = format!("${{vault:{mount}/app#none}}${{vault:{mount}/nothing#k}}${{vault:{mount}/app#user}}");
+        let text = format!(
+            "${{vault:{mount}/app#none}}${{vault:{mount}/nothing#k}}${{vault:{mount}/app#user}}"
+        );
         let run = as_root(target).env("X", text);
         run.fails(66, &["X: ", "no key none", &format!("{mount}/data/nothing"), "no secret there"]);
     });
@@ -167,7 +187,8 @@ fn a_refusal_of_one_piece_is_never_defaulted_or_left_out() {
         target.operator().kv_put(&mount, 2, "other", json!({"k": "v"}));
         let token = token(target, &reading(&format!("{mount}/data/app")).replace("/*", ""));
         let text = format!("${{vault:{mount}/data/app#user}}${{vault?:{mount}/data/other#k:-d}}");
-        let run = run_at(target).env("VAULT_TOKEN", token).env("X", text).option("--ignore-missing");
+        let run =
+            run_at(target).env("VAULT_TOKEN", token).env("X", text).option("--ignore-missing");
         run.fails(77, &["X: ", &format!("{mount}/data/other"), "permission denied"]);
     });
 }
@@ -194,7 +215,11 @@ fn what_is_malformed_in_a_text_is_named_and_not_shown() {
         ("${vault:a/b#k} hush ${vault:a//hush#k}", "an empty segment"),
         ("vault:a/b#${.hush} hush", "something behind its end"),
     ] {
-        let ended = run.clone().env("WRONG", value).option("--log-level=trace").fails(78, &["WRONG: ", words]);
+        let ended = run
+            .clone()
+            .env("WRONG", value)
+            .option("--log-level=trace")
+            .fails(78, &["WRONG: ", words]);
         assert!(!ended.stderr.contains("hush"), "{value}: {}", ended.stderr);
     }
 }
@@ -226,8 +251,7 @@ fn parsed(text: &str) -> Value {
 fn each_filter_does_what_it_says() {
     on_every_vault(|target| {
         let mount = kv(target, 2);
-        let secret =
-            json!({"code": "aGVsbG8=", "text": "a b&c=ü/\"", "number": 8080, "object": {"a": [1]}, "empty": ""});
+        let secret = json!({"code": "aGVsbG8=", "text": "a b&c=ü/\"", "number": 8080, "object": {"a": [1]}, "empty": ""});
         target.operator().kv_put(&mount, 2, "app", secret);
         for (template, value) in [
             ("${.text}", "a b&c=ü/\""),
@@ -261,7 +285,9 @@ fn a_template_beyond_these_is_named_before_anybody_is_asked() {
     ] {
         let whole = as_root(&target).env("X", format!("vault:a/b#{template}"));
         whole.fails(78, &["X: ", words]);
-        as_root(&target).env("X", format!("<${{vault:a/b#{template}}}>")).fails(78, &["X: ", words]);
+        as_root(&target)
+            .env("X", format!("<${{vault:a/b#{template}}}>"))
+            .fails(78, &["X: ", words]);
     }
     assert_eq!(lines(&target), [""; 0]);
 }
@@ -271,7 +297,8 @@ fn a_value_that_is_no_base64_is_named_and_not_shown() {
     on_every_vault(|target| {
         let mount = with_app(target);
         target.operator().kv_put(&mount, 2, "app", json!({"k": "no*base64"}));
-        let run = as_root(target).env("X", format!("<${{vault?:{mount}/app#${{.k | b64dec}}:-d}}>"));
+        let run =
+            as_root(target).env("X", format!("<${{vault?:{mount}/app#${{.k | b64dec}}:-d}}>"));
         run.fails(78, &["X: ", &format!("{mount}/app"), "not base64"]);
         let ended = tells_nothing_of(&run.option("--ignore-missing"), &["no*base64"]);
         assert_eq!(ended.code, Some(78), "{}", ended.stderr);
@@ -294,7 +321,10 @@ fn a_fetched_value_is_no_reference_whatever_it_looks_like() {
             target.operator().kv_put(&mount, 2, "look", json!({ "k": look }));
             let run = as_root(target).env("X", format!("vault:{mount}/look#k"));
             assert_value(&run, look);
-            assert_value(&run.env("X", format!("<${{vault:{mount}/look#k}}>")), &format!("<{look}>"));
+            assert_value(
+                &run.env("X", format!("<${{vault:{mount}/look#k}}>")),
+                &format!("<{look}>"),
+            );
         }
     });
 }
@@ -303,14 +333,17 @@ fn a_fetched_value_is_no_reference_whatever_it_looks_like() {
 fn no_message_shows_a_piece_of_a_text() {
     on_every_vault(|target| {
         let mount = with_app(target);
-        let text = format!("before${{vault:{mount}/app#password}}${{vault:{mount}/app#${{.user | b64enc}}}}behind");
+        let text = format!(
+            "before${{vault:{mount}/app#password}}${{vault:{mount}/app#${{.user | b64enc}}}}behind"
+        );
         let run = as_root(target).env("X", text);
         let values = ["s3cr3t", "YWRh", "before", "behind"];
         assert!(tells_nothing_of(&run, &values).started());
         let failing = run.env(
             "Y",
             format!(
-                "before${{vault:{mount}/app#password}}${{vault:{mount}/app#none:-hush}}${{vault:{mount}/app#none}}"
+                "before${{vault:{mount}/app#password}}${{vault:{mount}/app#none:-hush}}${{vault:\
+                 {mount}/app#none}}"
             ),
         );
         assert_eq!(tells_nothing_of(&failing, &[&values[..], &["hush"]].concat()).code, Some(66));

@@ -8,7 +8,8 @@ use crate::references::texts_and_templates::tells_nothing_of;
 use crate::support::application::{as_role, as_root, role, token, with_app};
 use crate::support::{Run, run, run_at};
 
-/// Transit with the keys `app` and `other`, and runs with the first of them that may decrypt with it.
+/// Transit with the keys `app` and `other`, and runs with the first of them that may decrypt with
+/// it.
 struct Transit<'a> {
     target: &'a Target,
     mount: String,
@@ -21,7 +22,10 @@ impl<'a> Transit<'a> {
         operator.enable_transit(&mount);
         operator.transit_key(&mount, "app");
         operator.transit_key(&mount, "other");
-        let token = token(target, &format!("path \"{mount}/decrypt/app\" {{ capabilities = [\"update\"] }}"));
+        let token = token(
+            target,
+            &format!("path \"{mount}/decrypt/app\" {{ capabilities = [\"update\"] }}"),
+        );
         let run = run_at(target).env("VAULT_TOKEN", token).env("VAULT_TRANSIT_PATH", &mount);
         Self { target, run: run.env("VAULT_TRANSIT_KEY_ID", "app"), mount }
     }
@@ -31,20 +35,26 @@ impl<'a> Transit<'a> {
     }
 
     fn encrypt_base64(&self, plaintext: &str) -> String {
-        let answer =
-            self.target.operator().write(&format!("{}/encrypt/app", self.mount), json!({"plaintext": plaintext}));
+        let answer = self
+            .target
+            .operator()
+            .write(&format!("{}/encrypt/app", self.mount), json!({"plaintext": plaintext}));
         answer["data"]["ciphertext"].as_str().expect("a ciphertext").to_owned()
     }
 
     /// A run with a ciphertext of `text N` in each `E_N`.
     fn with(&self, number: usize) -> Run {
-        (0..number).fold(self.run.clone(), |run, at| run.env(format!("E_{at}"), self.encrypt(&format!("text {at}"))))
+        (0..number).fold(self.run.clone(), |run, at| {
+            run.env(format!("E_{at}"), self.encrypt(&format!("text {at}")))
+        })
     }
 
     /// How many ciphertexts each request had, if the server is our own.
     fn batches(&self) -> Option<Vec<usize>> {
         let requests = self.target.own()?.requests();
-        let decrypts = requests.iter().filter(|request| request.path == format!("/v1/{}/decrypt/app", self.mount));
+        let decrypts = requests
+            .iter()
+            .filter(|request| request.path == format!("/v1/{}/decrypt/app", self.mount));
         Some(decrypts.map(size).collect())
     }
 
@@ -122,8 +132,12 @@ fn a_ciphertext_without_a_key_is_an_error_before_anybody_is_asked() {
     let target = own();
     let run = as_root(&target).env("E", "vault:v1:aGVsbG8=").env("F", "vault:v100:aGVsbG8=");
     for size in [None, Some("25")] {
-        let run = size.into_iter().fold(run.clone(), |run, size| run.env("VAULT_TRANSIT_BATCH_SIZE", size));
-        let ended = run.option("--log-level=trace").fails(78, &["E: ", "F: ", "VAULT_TRANSIT_KEY_ID", "--literal"]);
+        let run = size
+            .into_iter()
+            .fold(run.clone(), |run, size| run.env("VAULT_TRANSIT_BATCH_SIZE", size));
+        let ended = run
+            .option("--log-level=trace")
+            .fails(78, &["E: ", "F: ", "VAULT_TRANSIT_KEY_ID", "--literal"]);
         assert!(!ended.stderr.contains("aGVsbG8"), "{}", ended.stderr);
     }
     assert_eq!(target.own().expect("own").connections(), 0);
@@ -132,7 +146,10 @@ fn a_ciphertext_without_a_key_is_an_error_before_anybody_is_asked() {
 
 #[test]
 fn without_vault_a_ciphertext_is_an_error_unless_it_is_literal() {
-    let run = run().env("VAULT_ENABLED", "false").env("VAULT_TRANSIT_KEY_ID", "app").env("E", "vault:v1:aGVsbG8=");
+    let run = run()
+        .env("VAULT_ENABLED", "false")
+        .env("VAULT_TRANSIT_KEY_ID", "app")
+        .env("E", "vault:v1:aGVsbG8=");
     run.fails(78, &["E: ", "VAULT_ENABLED is false"]);
     assert_eq!(run.option("--literal=E").value("E").as_deref(), Some("vault:v1:aGVsbG8="));
 }
@@ -143,7 +160,12 @@ fn equal_ciphertexts_are_decrypted_once() {
         let transit = Transit::new(target);
         let ciphertext = transit.encrypt("once");
         transit.clear();
-        let run = transit.run.clone().env("A", &ciphertext).env("B", format!("{ciphertext}\n")).env("C", &ciphertext);
+        let run = transit
+            .run
+            .clone()
+            .env("A", &ciphertext)
+            .env("B", format!("{ciphertext}\n"))
+            .env("C", &ciphertext);
         let environment = run.env("D", transit.encrypt("twice")).environment();
         let values = ["A", "B", "C", "D"].map(|name| environment[name].as_str());
         assert_eq!(values, ["once", "once", "once", "twice"]);
@@ -170,14 +192,20 @@ fn a_ciphertext_that_is_damaged_is_named_and_the_others_are_not() {
         let transit = Transit::new(target);
         let damaged = damaged(&transit.encrypt("damaged"));
         for size in ["25", "1"] {
-            let run = transit.with(3).env("VAULT_TRANSIT_BATCH_SIZE", size).option("--ignore-missing");
+            let run =
+                transit.with(3).env("VAULT_TRANSIT_BATCH_SIZE", size).option("--ignore-missing");
             let one = run.clone().env("WRONG_1", &damaged);
             let path = format!("{}/decrypt/app", transit.mount);
             let words = "message authentication failed";
             let ended = one.fails(77, &["WRONG_1: ", &path, words, "VAULT_TRANSIT_KEY_ID"]);
             assert!(!ended.stderr.contains("E_"), "{}", ended.stderr);
-            let ended = one.env("WRONG_2", "vault:v1:YQ==").fails(77, &["WRONG_1: ", "WRONG_2: ", words]);
-            assert!(!ended.stderr.contains("E_") && !ended.stderr.contains("YQ=="), "{}", ended.stderr);
+            let ended =
+                one.env("WRONG_2", "vault:v1:YQ==").fails(77, &["WRONG_1: ", "WRONG_2: ", words]);
+            assert!(
+                !ended.stderr.contains("E_") && !ended.stderr.contains("YQ=="),
+                "{}",
+                ended.stderr
+            );
         }
     });
 }
@@ -199,7 +227,10 @@ fn a_ciphertext_of_another_key_is_refused() {
     on_every_vault(|target| {
         let transit = Transit::new(target);
         let other = target.operator().encrypt(&transit.mount, "other", "quiet");
-        transit.with(1).env("OTHER", other).fails(77, &["OTHER: ", "authentication failed", "VAULT_TRANSIT_KEY_ID"]);
+        transit
+            .with(1)
+            .env("OTHER", other)
+            .fails(77, &["OTHER: ", "authentication failed", "VAULT_TRANSIT_KEY_ID"]);
     });
 }
 
@@ -209,7 +240,10 @@ fn a_refusal_by_policy_names_every_variable() {
         let transit = Transit::new(target);
         let run = transit.with(3).env("VAULT_TRANSIT_KEY_ID", "other").option("--ignore-missing");
         let path = format!("{}/decrypt/other", transit.mount);
-        let ended = run.fails(77, &["E_0, E_1, E_2: ", &path, "permission denied", "no policy of the token allows it"]);
+        let ended = run.fails(
+            77,
+            &["E_0, E_1, E_2: ", &path, "permission denied", "no policy of the token allows it"],
+        );
         assert_eq!(ended.stderr.matches("permission denied").count(), 1, "{}", ended.stderr);
     });
 }
@@ -218,10 +252,14 @@ fn a_refusal_by_policy_names_every_variable() {
 fn a_key_or_an_engine_that_there_is_not_is_named_and_never_ignored() {
     on_every_vault(|target| {
         let transit = Transit::new(target);
-        let run = transit.with(2).env("VAULT_TOKEN", target.root_token()).option("--ignore-missing");
+        let run =
+            transit.with(2).env("VAULT_TOKEN", target.root_token()).option("--ignore-missing");
         let path = format!("{}/decrypt/none", transit.mount);
-        run.clone().env("VAULT_TRANSIT_KEY_ID", "none").fails(77, &["E_0, E_1: ", &path, "key not found"]);
-        run.env("VAULT_TRANSIT_PATH", "nowhere/at-all").fails(66, &["E_0, E_1: ", "nowhere/at-all/decrypt/app"]);
+        run.clone()
+            .env("VAULT_TRANSIT_KEY_ID", "none")
+            .fails(77, &["E_0, E_1: ", &path, "key not found"]);
+        run.env("VAULT_TRANSIT_PATH", "nowhere/at-all")
+            .fails(66, &["E_0, E_1: ", "nowhere/at-all/decrypt/app"]);
     });
 }
 
@@ -233,9 +271,13 @@ fn the_engine_is_at_transit_unless_another_path_is_said() {
     operator.transit_key("transit", "app");
     operator.enable_transit("team/keys");
     operator.transit_key("team/keys", "app");
-    for (path, mount) in [(None, "transit"), (Some("team/keys"), "team/keys"), (Some("/team/keys/"), "team/keys")] {
+    for (path, mount) in
+        [(None, "transit"), (Some("team/keys"), "team/keys"), (Some("/team/keys/"), "team/keys")]
+    {
         target.own().expect("own").clear();
-        let run = as_root(&target).env("VAULT_TRANSIT_KEY_ID", "app").env("E", operator.encrypt(mount, "app", "here"));
+        let run = as_root(&target)
+            .env("VAULT_TRANSIT_KEY_ID", "app")
+            .env("E", operator.encrypt(mount, "app", "here"));
         let run = path.into_iter().fold(run, |run, path| run.env("VAULT_TRANSIT_PATH", path));
         assert_eq!(run.value("E").as_deref(), Some("here"), "{path:?}");
         assert_eq!(target.own().expect("own").lines(), [format!("POST /v1/{mount}/decrypt/app")]);
@@ -246,7 +288,11 @@ fn the_engine_is_at_transit_unless_another_path_is_said() {
 fn a_plaintext_keeps_every_byte() {
     on_every_vault(|target| {
         let transit = Transit::new(target);
-        let run = transit.run.clone().env("E", transit.encrypt_base64("//6ACgE=")).env("EMPTY", transit.encrypt(""));
+        let run = transit
+            .run
+            .clone()
+            .env("E", transit.encrypt_base64("//6ACgE="))
+            .env("EMPTY", transit.encrypt(""));
         let ended = run.command(["sh", "-c", "printf '%s|%s|' \"$E\" \"${EMPTY-none}\""]).end();
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);
         assert_eq!(ended.stdout, b"\xff\xfe\x80\n\x01||");
@@ -260,7 +306,10 @@ fn a_plaintext_is_no_reference_whatever_it_looks_like() {
         let transit = Transit::new(target);
         let inner = transit.encrypt("inner");
         for text in ["vault:a/b#c", "${vault:a/b#c}", inner.as_str()] {
-            assert_eq!(transit.run.clone().env("E", transit.encrypt(text)).value("E").as_deref(), Some(text));
+            assert_eq!(
+                transit.run.clone().env("E", transit.encrypt(text)).value("E").as_deref(),
+                Some(text)
+            );
         }
     });
 }
@@ -281,12 +330,14 @@ fn ciphertexts_and_secrets_come_with_one_login() {
     on_every_vault(|target| {
         let (transit, kv) = (Transit::new(target), with_app(target));
         let mut hcl = crate::support::application::reading(&kv);
-        write!(hcl, "\npath \"{}/decrypt/app\" {{ capabilities = [\"update\"] }}", transit.mount).expect("written");
+        write!(hcl, "\npath \"{}/decrypt/app\" {{ capabilities = [\"update\"] }}", transit.mount)
+            .expect("written");
         for (uses, codes) in [(2, 0), (1, 78)] {
             let role = role(target, &hcl, json!({ "token_num_uses": uses }));
             let run = as_role(target, &role).env("VAULT_TRANSIT_PATH", &transit.mount);
             let run = run.env("VAULT_TRANSIT_KEY_ID", "app").env("E", transit.encrypt("text"));
-            let run = run.env("F", transit.encrypt("more")).env("A", format!("vault:{kv}/data/app#user"));
+            let run =
+                run.env("F", transit.encrypt("more")).env("A", format!("vault:{kv}/data/app#user"));
             if codes == 0 {
                 let environment = run.environment();
                 let values = ["E", "F", "A"].map(|name| environment[name].as_str());
@@ -300,7 +351,8 @@ fn ciphertexts_and_secrets_come_with_one_login() {
 
 #[test]
 fn a_decryption_changes_nothing_and_so_is_repeated() {
-    for fault in [Fault::LoseAnswer, Fault::bad_gateway(), Fault::internal_error(), Fault::sealed()] {
+    for fault in [Fault::LoseAnswer, Fault::bad_gateway(), Fault::internal_error(), Fault::sealed()]
+    {
         let target = own();
         let transit = Transit::new(&target);
         let run = transit.with(2);
@@ -328,7 +380,11 @@ fn an_answer_that_lacks_results_is_not_vaults() {
         vault.clear_faults();
         vault.fault("POST /v1/transit-", Fault::answer(200, answer.to_string()));
         let ended = run.fails(76, &["E_1: ", "/decrypt/app: an answer without"]);
-        assert!(!ended.stderr.contains("hush") && !ended.stderr.contains("aHVzaA"), "{answer}: {}", ended.stderr);
+        assert!(
+            !ended.stderr.contains("hush") && !ended.stderr.contains("aHVzaA"),
+            "{answer}: {}",
+            ended.stderr
+        );
     }
 }
 

@@ -1,4 +1,5 @@
-//! References in values: which path is asked for, what of the answer is taken, and what is said where nothing is there.
+//! References in values: which path is asked for, what of the answer is taken, and what is said
+//! where nothing is there.
 
 use test_vault::{Fault, Flavour, Target, TestVault, json, on_every_vault};
 
@@ -43,8 +44,12 @@ fn a_secret_is_found_on_both_versions_of_kv_with_and_without_data() {
             assert_eq!(environment.get(name).map(String::as_str), Some(value), "{name}");
         }
         if let Some(vault) = target.own() {
-            let queries: Vec<String> = vault.requests().into_iter().map(|request| request.query).collect();
-            assert!(queries.iter().all(|query| query.is_empty() || query == "version=1"), "{queries:?}");
+            let queries: Vec<String> =
+                vault.requests().into_iter().map(|request| request.query).collect();
+            assert!(
+                queries.iter().all(|query| query.is_empty() || query == "version=1"),
+                "{queries:?}"
+            );
         }
     });
 }
@@ -64,7 +69,13 @@ fn one_path_is_one_request_however_many_references_name_it() {
             .environment();
         if let Some(mut reads) = reads(target) {
             reads.sort();
-            assert_eq!(reads, [format!("GET /v1/{mount}/data/app"), format!("GET /v1/{mount}/data/app?version=1")]);
+            assert_eq!(
+                reads,
+                [
+                    format!("GET /v1/{mount}/data/app"),
+                    format!("GET /v1/{mount}/data/app?version=1")
+                ]
+            );
         }
     });
 }
@@ -80,10 +91,11 @@ fn every_type_of_value_has_its_text() {
         for version in [1, 2] {
             let mount = kv(target, version);
             target.operator().kv_put(&mount, version, "app", values.clone());
-            let keys = ["string", "empty", "integer", "fraction", "yes", "no", "null", "object", "list"];
-            let run = keys
-                .iter()
-                .fold(as_root(target), |run, key| run.env(format!("V_{key}"), format!("vault:{mount}/app#{key}")));
+            let keys =
+                ["string", "empty", "integer", "fraction", "yes", "no", "null", "object", "list"];
+            let run = keys.iter().fold(as_root(target), |run, key| {
+                run.env(format!("V_{key}"), format!("vault:{mount}/app#{key}"))
+            });
             let run = run.env("V_reference", format!("vault:{mount}/app#looks like a reference"));
             let environment = run.environment();
             for (key, value) in [
@@ -109,7 +121,8 @@ fn every_type_of_value_has_its_text() {
 fn an_exact_key_goes_before_a_pointer_into_nested_values() {
     on_every_vault(|target| {
         let mount = kv(target, 2);
-        let nested = json!({"db": {"users": [{"name": "ada"}], "a/b": {"~": "odd"}}, "/db/users": "exact"});
+        let nested =
+            json!({"db": {"users": [{"name": "ada"}], "a/b": {"~": "odd"}}, "/db/users": "exact"});
         target.operator().kv_put(&mount, 2, "app", nested);
         let reference = |key: &str| format!("vault:{mount}/app#{key}");
         let environment = as_root(target)
@@ -130,13 +143,26 @@ fn a_path_is_literal_text_whatever_characters_it_has() {
     on_every_vault(|target| {
         let mount = kv(target, 2);
         let plain = kv(target, 1);
-        for (number, name) in
-            ["a b", "50%", "%2e%2e", "a?b", "a&b=c", "ü/ключ", "a+b", "a:b;c,d", "a@b!$'()*", "[x]{y}|^`", "~.-_"]
-                .into_iter()
-                .enumerate()
+        for (number, name) in [
+            "a b",
+            "50%",
+            "%2e%2e",
+            "a?b",
+            "a&b=c",
+            "ü/ключ",
+            "a+b",
+            "a:b;c,d",
+            "a@b!$'()*",
+            "[x]{y}|^`",
+            "~.-_",
+        ]
+        .into_iter()
+        .enumerate()
         {
-            let encoded: String =
-                name.bytes().map(|byte| if byte == b'/' { "/".to_owned() } else { format!("%{byte:02X}") }).collect();
+            let encoded: String = name
+                .bytes()
+                .map(|byte| if byte == b'/' { "/".to_owned() } else { format!("%{byte:02X}") })
+                .collect();
             let value = format!("value {number}");
             target.operator().kv_put(&mount, 2, &encoded, json!({ "k": value }));
             target.operator().kv_put(&plain, 1, &encoded, json!({ "k": value }));
@@ -165,7 +191,12 @@ fn a_segment_called_data_is_read_as_it_is_written() {
 fn a_secret_of_version_one_may_have_fields_called_data_and_metadata() {
     on_every_vault(|target| {
         let mount = kv(target, 1);
-        target.operator().kv_put(&mount, 1, "app", json!({"data": "x", "metadata": {"version": "y"}}));
+        target.operator().kv_put(
+            &mount,
+            1,
+            "app",
+            json!({"data": "x", "metadata": {"version": "y"}}),
+        );
         let environment = as_root(target)
             .env("A", format!("vault:{mount}/app#data"))
             .env("B", format!("vault:{mount}/app#/metadata/version"))
@@ -208,7 +239,8 @@ fn a_token_that_may_only_read_its_secret_finds_the_version_out() {
     on_every_vault(|target| {
         let mount = with_app(target);
         let token = token(target, &reading(&format!("{mount}/data")));
-        let run = run_at(target).env("VAULT_TOKEN", token).env("A", format!("vault:{mount}/app#user"));
+        let run =
+            run_at(target).env("VAULT_TOKEN", token).env("A", format!("vault:{mount}/app#user"));
         assert_eq!(run.value("A").as_deref(), Some("ada"));
     });
 }
@@ -239,7 +271,9 @@ fn where_the_list_is_refused_the_mount_of_each_path_is_asked_for() {
     assert_eq!(environment.get("AGAIN").map(String::as_str), Some("ada"));
     let lines = vault.lines();
     for mount in [&one, &two] {
-        let asked = lines.iter().filter(|line| **line == format!("GET /v1/sys/internal/ui/mounts/{mount}/app"));
+        let asked = lines
+            .iter()
+            .filter(|line| **line == format!("GET /v1/sys/internal/ui/mounts/{mount}/app"));
         assert_eq!(asked.count(), 1, "{lines:?}");
     }
 }
@@ -250,11 +284,17 @@ fn where_no_mount_can_be_found_out_the_path_is_read_as_written() {
     let one = kv(&target, 1);
     target.operator().kv_put(&one, 1, "app", json!({"k": "v"}));
     let vault = target.own().expect("own");
-    for fault in [Fault::error(403, "permission denied"), Fault::answer(404, "{\"errors\":[]}"), Fault::error(405, "x")]
-    {
+    for fault in [
+        Fault::error(403, "permission denied"),
+        Fault::answer(404, "{\"errors\":[]}"),
+        Fault::error(405, "x"),
+    ] {
         vault.clear_faults();
         vault.fault("/v1/sys/internal/", fault);
-        assert_eq!(as_root(&target).env("ONE", format!("vault:{one}/app#k")).value("ONE").as_deref(), Some("v"));
+        assert_eq!(
+            as_root(&target).env("ONE", format!("vault:{one}/app#k")).value("ONE").as_deref(),
+            Some("v")
+        );
     }
 }
 
@@ -263,11 +303,15 @@ fn a_failure_after_no_mount_could_be_found_out_speaks_of_data_and_the_option() {
     let target: Target = TestVault::start().into();
     let mount = with_app(&target);
     let vault = target.own().expect("own");
-    vault.fault("/v1/sys/internal/", Fault::error(403, "1 error occurred:\n\t* permission denied\n\n"));
+    vault.fault(
+        "/v1/sys/internal/",
+        Fault::error(403, "1 error occurred:\n\t* permission denied\n\n"),
+    );
     let run = as_root(&target).env("A", format!("vault:{mount}/app#user"));
     run.fails(66, &["A: ", &format!("{mount}/app"), "data/", "--kv-version"]);
     let token = token(&target, &reading(&format!("{mount}/data")));
-    run.env("VAULT_TOKEN", token).fails(77, &["A: ", &format!("{mount}/app"), "data/", "--kv-version"]);
+    run.env("VAULT_TOKEN", token)
+        .fails(77, &["A: ", &format!("{mount}/app"), "data/", "--kv-version"]);
 }
 
 #[test]
@@ -287,7 +331,8 @@ fn a_set_version_asks_for_no_mounts() {
 fn a_wrong_set_version_is_answered_with_the_right_way_to_write_it() {
     on_every_vault(|target| {
         let two = with_app(target);
-        let run = as_root(target).env("A", format!("vault:{two}/app#user")).option("--kv-version=1");
+        let run =
+            as_root(target).env("A", format!("vault:{two}/app#user")).option("--kv-version=1");
         run.fails(66, &["A: ", &format!("{two}/app"), "KV v2", "data/", "--kv-version 2"]);
     });
 }
@@ -320,7 +365,8 @@ fn missing(target: &Target) -> Vec<(String, String)> {
 fn what_is_missing_is_named_with_its_variable_and_path() {
     on_every_vault(|target| {
         for (reference, words) in missing(target) {
-            let path = reference.split('#').next().expect("a path").rsplit_once('/').expect("a mount");
+            let path =
+                reference.split('#').next().expect("a path").rsplit_once('/').expect("a mount");
             let run = as_root(target).env("WANTED", format!("vault:{reference}"));
             run.fails(66, &["WANTED", path.1, &words]);
         }
@@ -331,14 +377,16 @@ fn what_is_missing_is_named_with_its_variable_and_path() {
 fn an_optional_reference_leaves_out_what_is_missing_and_a_default_takes_its_place() {
     on_every_vault(|target| {
         let missing = missing(target);
-        let run = missing.iter().enumerate().fold(as_root(target), |run, (number, (reference, _))| {
-            run.env(format!("OPTIONAL_{number}"), format!("vault?:{reference}"))
-                .env(format!("DEFAULT_{number}"), format!("vault:{reference}:-a default"))
-                .env(format!("BOTH_{number}"), format!("bao?:{reference}:-"))
-        });
+        let run =
+            missing.iter().enumerate().fold(as_root(target), |run, (number, (reference, _))| {
+                run.env(format!("OPTIONAL_{number}"), format!("vault?:{reference}"))
+                    .env(format!("DEFAULT_{number}"), format!("vault:{reference}:-a default"))
+                    .env(format!("BOTH_{number}"), format!("bao?:{reference}:-"))
+            });
         let environment = run.environment();
         for (number, (reference, _)) in missing.iter().enumerate() {
-            let value = |kind: &str| environment.get(&format!("{kind}_{number}")).map(String::as_str);
+            let value =
+                |kind: &str| environment.get(&format!("{kind}_{number}")).map(String::as_str);
             assert_eq!(value("OPTIONAL"), None, "{reference}");
             assert_eq!(value("DEFAULT"), Some("a default"), "{reference}");
             assert_eq!(value("BOTH"), Some(""), "{reference}");
@@ -351,16 +399,21 @@ fn an_optional_reference_leaves_out_what_is_missing_and_a_default_takes_its_plac
 fn ignored_missing_secrets_leave_their_variables_out_with_a_warning_each() {
     on_every_vault(|target| {
         let missing = missing(target);
-        let run = missing.iter().enumerate().fold(as_root(target), |run, (number, (reference, _))| {
-            run.env(format!("LEFT_{number}"), format!("vault:{reference}"))
-        });
         let run =
-            run.option("--ignore-missing").option("--secret").option(missing[0].0.split('#').next().expect("a path"));
+            missing.iter().enumerate().fold(as_root(target), |run, (number, (reference, _))| {
+                run.env(format!("LEFT_{number}"), format!("vault:{reference}"))
+            });
+        let run = run
+            .option("--ignore-missing")
+            .option("--secret")
+            .option(missing[0].0.split('#').next().expect("a path"));
         let ended = run.clone().end();
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);
         assert!(!ended.text().contains("LEFT_"), "{}", ended.text());
         for (number, (_, words)) in missing.iter().enumerate() {
-            let is_warned = |line: &str| line.contains(&format!("LEFT_{number} is left out")) && line.contains(words);
+            let is_warned = |line: &str| {
+                line.contains(&format!("LEFT_{number} is left out")) && line.contains(words)
+            };
             assert!(ended.stderr.lines().any(is_warned), "{number} {words}: {}", ended.stderr);
         }
     });
@@ -436,7 +489,8 @@ fn of_several_kinds_of_failure_the_first_in_the_order_gives_the_code_and_all_are
             let mount = if *code == 78 { one.clone() } else { format!("{mount}/data") };
             run = run.env(*name, format!("vault:{mount}/{reference}"));
         }
-        let names: Vec<String> = wrong[first..].iter().map(|(name, ..)| format!("{name}: ")).collect();
+        let names: Vec<String> =
+            wrong[first..].iter().map(|(name, ..)| format!("{name}: ")).collect();
         run.fails(wrong[first].2, &names.iter().map(String::as_str).collect::<Vec<_>>());
     }
 }
@@ -454,7 +508,9 @@ fn a_version_of_a_secret_that_has_none_is_a_wrong_reference() {
 #[test]
 fn an_engine_that_is_not_mounted_is_named() {
     on_every_vault(|target| {
-        as_root(target).env("A", "vault:nowhere-at-all/app#k").fails(66, &["A: ", "nowhere-at-all/app", "mounted"]);
+        as_root(target)
+            .env("A", "vault:nowhere-at-all/app#k")
+            .fails(66, &["A: ", "nowhere-at-all/app", "mounted"]);
     });
 }
 
@@ -483,7 +539,11 @@ fn what_begins_as_a_reference_and_is_none_is_an_error_that_names_its_variable() 
 
 #[test]
 fn all_malformed_references_are_named_at_once() {
-    run().env("A", "vault:x").env("B", "vault:a//b#k").env("C", "bao:a#k#z").fails(78, &["A: ", "B: ", "C: "]);
+    run()
+        .env("A", "vault:x")
+        .env("B", "vault:a//b#k")
+        .env("C", "bao:a#k#z")
+        .fails(78, &["A: ", "B: ", "C: "]);
 }
 
 // Peer cases A11, A35, B9.
@@ -498,7 +558,9 @@ fn what_is_no_reference_passes_and_asks_nobody() {
         ("SHELL", "${HOME} $(x) `y`"),
         ("EMPTY", ""),
     ];
-    let run = values.iter().fold(run().env("VAULT_ADDR", vault.addr()), |run, (name, value)| run.env(*name, *value));
+    let run = values
+        .iter()
+        .fold(run().env("VAULT_ADDR", vault.addr()), |run, (name, value)| run.env(*name, *value));
     let environment = run.environment();
     for (name, value) in values {
         assert_eq!(environment.get(name).map(String::as_str), Some(value), "{name}");
@@ -511,10 +573,15 @@ fn a_reference_in_a_setting_of_ours_is_an_error() {
     let directory = directory();
     let file = directory.path().join("app.env");
     std::fs::write(&file, "VAULT_NAMESPACE=vault:a/b#c\n").expect("written");
-    for name in ["VAULT_ADDR", "BAO_NAMESPACE", "VAULT_TOKEN", "VAULT_SECRET_ID_FILE", "VAULT_EXEC_TIMEOUT"] {
+    for name in
+        ["VAULT_ADDR", "BAO_NAMESPACE", "VAULT_TOKEN", "VAULT_SECRET_ID_FILE", "VAULT_EXEC_TIMEOUT"]
+    {
         run().env(name, "vault:secret/app#k").fails(78, &[name, "a reference in a setting"]);
     }
-    run().option("--env-file").option(&file).fails(78, &["VAULT_NAMESPACE", "a reference in a setting"]);
+    run()
+        .option("--env-file")
+        .option(&file)
+        .fails(78, &["VAULT_NAMESPACE", "a reference in a setting"]);
 }
 
 #[test]
@@ -532,8 +599,11 @@ fn a_reference_in_an_env_file_is_fetched() {
         let mount = with_app(target);
         let directory = directory();
         let file = directory.path().join("app.env");
-        std::fs::write(&file, format!("A=vault:{mount}/app#user # a comment\nB='vault:{mount}/app#password'\n"))
-            .expect("written");
+        std::fs::write(
+            &file,
+            format!("A=vault:{mount}/app#user # a comment\nB='vault:{mount}/app#password'\n"),
+        )
+        .expect("written");
         let environment = as_root(target).option("--env-file").option(&file).environment();
         assert_eq!(environment.get("A").map(String::as_str), Some("ada"));
         assert_eq!(environment.get("B").map(String::as_str), Some("s3cr3t"));
@@ -558,7 +628,9 @@ fn an_answer_of_another_shape_is_no_missing_secret() {
     let target: Target = TestVault::start().into();
     let mount = with_app(&target);
     let vault = target.own().expect("own");
-    let run = as_root(&target).option("--ignore-missing").env("A", format!("vault?:{mount}/data/app#user:-x"));
+    let run = as_root(&target)
+        .option("--ignore-missing")
+        .env("A", format!("vault?:{mount}/data/app#user:-x"));
     let deep = format!("{{\"data\":{}", "[".repeat(100_000));
     for fault in [
         Fault::wrong_shape(),
@@ -584,8 +656,12 @@ fn a_path_or_an_address_with_v1_in_it_is_told_so() {
         let run = run_at(target).env("VAULT_TOKEN", target.root_token());
         let hint = "leave v1/ out of the path, and out of VAULT_ADDR";
         run.clone().env("A", "vault:v1/secret/app#k").fails(66, &["A: v1/secret/app: ", hint]);
-        run.clone().env("A", "vault:/v1/secret/data/app#k").fails(66, &["A: v1/secret/data/app: ", hint]);
+        run.clone()
+            .env("A", "vault:/v1/secret/data/app#k")
+            .fails(66, &["A: v1/secret/data/app: ", hint]);
         let with_v1 = format!("{}/v1", target.addr());
-        run.env("VAULT_ADDR", with_v1).env("A", "vault:secret/data/app#k").fails(66, &["A: secret/data/app: ", hint]);
+        run.env("VAULT_ADDR", with_v1)
+            .env("A", "vault:secret/data/app#k")
+            .fails(66, &["A: secret/data/app: ", hint]);
     });
 }

@@ -1,4 +1,5 @@
-//! References that write: what is sent, how often, and what becomes of a refusal or of an answer that is lost.
+//! References that write: what is sent, how often, and what becomes of a refusal or of an answer
+//! that is lost.
 
 use test_vault::{Fault, Recorded, Target, TestVault, Value, json, on_every_vault};
 
@@ -56,9 +57,15 @@ fn a_ciphertext_is_decrypted_by_a_write() {
         let token = token(target, &updating(&format!("{mount}/decrypt/app")));
         let run = run_at(target).env("VAULT_TOKEN", token);
         for start in [">>vault:", ">>bao:", ">>vault:/", ">>bao?:"] {
-            let value =
-                format!("{start}{mount}/decrypt/app#${{.plaintext | b64dec}}#{{\"ciphertext\":\"{ciphertext}\"}}");
-            assert_eq!(run.clone().env("X", value).value("X").as_deref(), Some("secret"), "{start}");
+            let value = format!(
+                "{start}{mount}/decrypt/app#${{.plaintext | \
+                 b64dec}}#{{\"ciphertext\":\"{ciphertext}\"}}"
+            );
+            assert_eq!(
+                run.clone().env("X", value).value("X").as_deref(),
+                Some("secret"),
+                "{start}"
+            );
         }
     });
 }
@@ -120,7 +127,10 @@ fn a_certificate_and_its_key_come_from_one_write_however_its_body_is_spelled() {
             )
             .environment();
         assert!(environment["CERT"].starts_with("-----BEGIN CERTIFICATE-----"));
-        assert!(environment["KEY"].starts_with("-----BEGIN ") && environment["KEY"].contains("PRIVATE KEY-----"));
+        assert!(
+            environment["KEY"].starts_with("-----BEGIN ")
+                && environment["KEY"].contains("PRIVATE KEY-----")
+        );
         assert_eq!(environment["TEXT"], format!("<{}>", environment["SERIAL"]));
         assert_ne!(environment["OTHER"], environment["SERIAL"]);
         if let Some(writes) = writes(target) {
@@ -158,7 +168,8 @@ fn a_body_is_sent_as_it_is_and_an_empty_object_where_there_is_none() {
 fn a_write_asks_for_no_mounts() {
     let target = own();
     let (mount, ciphertext) = transit(&target, "secret");
-    let value = format!(">>vault:{mount}/decrypt/app#plaintext#{{\"ciphertext\":\"{ciphertext}\"}}");
+    let value =
+        format!(">>vault:{mount}/decrypt/app#plaintext#{{\"ciphertext\":\"{ciphertext}\"}}");
     as_root(&target).env("X", value).environment();
     assert_eq!(target.own().expect("own").lines(), [format!("POST /v1/{mount}/decrypt/app")]);
 }
@@ -169,19 +180,39 @@ fn a_refused_write_is_told_in_vaults_words() {
         let pki = pki(target);
         let (transit, _) = transit(target, "secret");
         for (reference, words) in [
-            (format!(r#"{pki}/issue/web#certificate#{{"common_name":"example.org"}}"#), "not allowed by this role"),
-            (format!(r#"{transit}/decrypt/app#plaintext#{{"ciphertext":"hush"}}"#), "invalid ciphertext"),
+            (
+                format!(r#"{pki}/issue/web#certificate#{{"common_name":"example.org"}}"#),
+                "not allowed by this role",
+            ),
+            (
+                format!(r#"{transit}/decrypt/app#plaintext#{{"ciphertext":"hush"}}"#),
+                "invalid ciphertext",
+            ),
         ] {
             let path = reference.split('#').next().expect("a path");
-            let run = as_root(target).env("X", format!(">>vault?:{reference}:-d")).option("--ignore-missing");
+            let run = as_root(target)
+                .env("X", format!(">>vault?:{reference}:-d"))
+                .option("--ignore-missing");
             let ended = run.fails(77, &["X: ", path, "status 400", words]);
             assert!(!ended.stderr.contains("hush"), "{}", ended.stderr);
         }
         let token = token(target, &updating("nothing"));
         let run = run_at(target).env("VAULT_TOKEN", token);
-        let run =
-            run.env("X", format!(r#"<${{>>vault:{pki}/issue/web#certificate#{{"common_name":"a.example.com"}}}}>"#));
-        run.fails(77, &["X: ", &format!("{pki}/issue/web"), "permission denied", "no policy of the token allows it"]);
+        let run = run.env(
+            "X",
+            format!(
+                r#"<${{>>vault:{pki}/issue/web#certificate#{{"common_name":"a.example.com"}}}}>"#
+            ),
+        );
+        run.fails(
+            77,
+            &[
+                "X: ",
+                &format!("{pki}/issue/web"),
+                "permission denied",
+                "no policy of the token allows it",
+            ],
+        );
     });
 }
 
@@ -190,13 +221,19 @@ fn what_is_missing_from_the_answer_to_a_write_is_missing() {
     on_every_vault(|target| {
         let (mount, ciphertext) = transit(target, "secret");
         let run = |start: &str, end: &str| {
-            as_root(target)
-                .env("X", format!("{start}:{mount}/decrypt/app#none#{{\"ciphertext\":\"{ciphertext}\"}}{end}"))
+            as_root(target).env(
+                "X",
+                format!(
+                    "{start}:{mount}/decrypt/app#none#{{\"ciphertext\":\"{ciphertext}\"}}{end}"
+                ),
+            )
         };
         run(">>vault", "").fails(66, &["X: ", "no key none", "plaintext"]);
         assert_eq!(run(">>vault?", "").value("X"), None);
         assert_eq!(run(">>vault", ":-d").value("X").as_deref(), Some("d"));
-        as_root(target).env("X", ">>vault:nowhere-at-all/do#k").fails(66, &["X: ", "nowhere-at-all/do", "mounted"]);
+        as_root(target)
+            .env("X", ">>vault:nowhere-at-all/do#k")
+            .fails(66, &["X: ", "nowhere-at-all/do", "mounted"]);
     });
 }
 
@@ -214,21 +251,34 @@ fn a_write_that_may_have_been_done_is_not_repeated() {
         let target = own();
         let (mount, ciphertext) = transit(&target, "secret");
         target.own().expect("own").fault_times(1, "POST /v1/transit-", fault.clone());
-        let value = format!(">>vault?:{mount}/decrypt/app#plaintext#{{\"ciphertext\":\"{ciphertext}\"}}:-d");
-        let ended =
-            as_root(&target).env("X", value).option("--ignore-missing").fails(69, &["X: ", "it is not repeated"]);
+        let value = format!(
+            ">>vault?:{mount}/decrypt/app#plaintext#{{\"ciphertext\":\"{ciphertext}\"}}:-d"
+        );
+        let ended = as_root(&target)
+            .env("X", value)
+            .option("--ignore-missing")
+            .fails(69, &["X: ", "it is not repeated"]);
         assert_eq!(writes(&target).expect("own").len(), 1, "{fault:?}: {}", ended.stderr);
     }
 }
 
 #[test]
 fn a_write_that_was_not_done_is_repeated() {
-    for fault in [Fault::answer(503, ""), Fault::sealed(), Fault::rate_limited(None), Fault::lagging()] {
+    for fault in
+        [Fault::answer(503, ""), Fault::sealed(), Fault::rate_limited(None), Fault::lagging()]
+    {
         let target = own();
         let (mount, ciphertext) = transit(&target, "secret");
         target.own().expect("own").fault_times(1, "POST /v1/transit-", fault.clone());
-        let value = format!(">>vault:{mount}/decrypt/app#${{.plaintext | b64dec}}#{{\"ciphertext\":\"{ciphertext}\"}}");
-        assert_eq!(as_root(&target).env("X", value).value("X").as_deref(), Some("secret"), "{fault:?}");
+        let value = format!(
+            ">>vault:{mount}/decrypt/app#${{.plaintext | \
+             b64dec}}#{{\"ciphertext\":\"{ciphertext}\"}}"
+        );
+        assert_eq!(
+            as_root(&target).env("X", value).value("X").as_deref(),
+            Some("secret"),
+            "{fault:?}"
+        );
         let bodies: Vec<Value> = writes(&target).expect("own").iter().map(Recorded::json).collect();
         assert_eq!(bodies, vec![json!({ "ciphertext": ciphertext }); 2], "{fault:?}");
     }
@@ -238,7 +288,10 @@ fn a_write_that_was_not_done_is_repeated() {
 fn no_message_shows_what_a_write_sends_or_gets() {
     on_every_vault(|target| {
         let (mount, ciphertext) = transit(target, "quiet");
-        let value = format!(">>vault:{mount}/decrypt/app#${{.plaintext | b64dec}}#{{\"ciphertext\":\"{ciphertext}\"}}");
+        let value = format!(
+            ">>vault:{mount}/decrypt/app#${{.plaintext | \
+             b64dec}}#{{\"ciphertext\":\"{ciphertext}\"}}"
+        );
         let values = ["quiet", "cXVpZXQ=", ciphertext.as_str()];
         assert!(tells_nothing_of(&as_root(target).env("X", &value), &values).started());
         let failing = as_root(target).env("X", value.replace("plaintext", "none"));

@@ -22,7 +22,12 @@ fn checked(run: &Run) -> Ended {
 fn lines(run: &Run) -> Vec<String> {
     let ended = checked(run);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-    ended.text().lines().filter(|line| *line != "PATH: the environment").map(str::to_owned).collect()
+    ended
+        .text()
+        .lines()
+        .filter(|line| *line != "PATH: the environment")
+        .map(str::to_owned)
+        .collect()
 }
 
 /// A database mount with a role `app` whose leases last an hour.
@@ -73,10 +78,18 @@ fn each_variable_has_a_line_with_its_source_and_never_its_value() {
         };
         assert_eq!(line("A"), format!("{mount}/app#user, version 2"));
         assert_eq!(line("OLD"), format!("{mount}/data/app#user, version 1"));
-        assert_eq!(line("TEXT"), format!("{mount}/app#user, version 2; {mount}/app#password, version 2"));
+        assert_eq!(
+            line("TEXT"),
+            format!("{mount}/app#user, version 2; {mount}/app#password, version 2")
+        );
         assert_eq!(line("DEFAULT"), "the default of its reference");
         let lent = line("LENT");
-        assert!(lent.starts_with(&format!("{database}/creds/app#username, lease {database}/creds/app/")), "{lent}");
+        assert!(
+            lent.starts_with(&format!(
+                "{database}/creds/app#username, lease {database}/creds/app/"
+            )),
+            "{lent}"
+        );
         assert!(lent.ends_with(", 3600 s, renewable"), "{lent}");
         assert_eq!(line("CIPHER"), "a ciphertext");
         assert_eq!(line("PLAIN"), "the environment");
@@ -102,7 +115,11 @@ fn a_check_needs_no_command_and_says_where_one_is_missing() {
         let run = as_root(target).env("A", format!("vault:{mount}/app#user")).option("--check");
         let ended = run.clone().command::<&str>([]).end();
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-        assert!(ended.text().contains(&format!("A: {mount}/app#user, version 1\n")), "{}", ended.text());
+        assert!(
+            ended.text().contains(&format!("A: {mount}/app#user, version 1\n")),
+            "{}",
+            ended.text()
+        );
         if let Some(own) = target.own() {
             own.clear();
         }
@@ -129,10 +146,16 @@ fn a_check_fails_as_a_start_does() {
         run.clone().env("A", "vault:nonsense").env("B", "vault:x").fails(78, &["A: ", "B: "]);
         let allowed = token(target, &reading(&format!("{mount}/data/app")));
         let refused = run_at(target).env("VAULT_TOKEN", allowed).option("--check");
-        refused.env("A", format!("vault:{mount}/data/none#k")).fails(77, &["A: ", "permission denied"]);
+        refused
+            .env("A", format!("vault:{mount}/data/none#k"))
+            .fails(77, &["A: ", "permission denied"]);
         let wrong = run_at(target).env("VAULT_TOKEN", "s.wrong").option("--check");
         wrong.env("A", reference("app#user")).fails(77, &["A: "]);
-        run.clone().env("user", "there").option("--secret").option(format!("{mount}/app#user")).fails(78, &["user"]);
+        run.clone()
+            .env("user", "there")
+            .option("--secret")
+            .option(format!("{mount}/app#user"))
+            .fails(78, &["user"]);
         let nowhere = run.env("A", reference("app#user")).env("VAULT_ADDR", "http://127.0.0.1:1");
         nowhere.env("VAULT_EXEC_TIMEOUT", "1s").fails(69, &["127.0.0.1:1"]);
     });
@@ -147,17 +170,28 @@ fn its_own_login_is_revoked_with_its_leases_whatever_the_settings_say() {
         for revoke in ["auto", "true", "false"] {
             let ended = checked(&run.clone().option("--revoke").option(revoke));
             assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-            assert!(ended.text().contains(&format!("lease {database}/creds/app/")), "{}", ended.text());
+            assert!(
+                ended.text().contains(&format!("lease {database}/creds/app/")),
+                "{}",
+                ended.text()
+            );
             no_leases(target, &format!("{database}/creds"));
         }
         if let Some(own) = target.own() {
             own.clear();
             checked(&run);
             let lines = own.lines();
-            assert_eq!(lines.last().map(String::as_str), Some("POST /v1/auth/token/revoke-self"), "{lines:?}");
+            assert_eq!(
+                lines.last().map(String::as_str),
+                Some("POST /v1/auth/token/revoke-self"),
+                "{lines:?}"
+            );
         }
         // A check that fails leaves nothing behind either.
-        let ended = run.env("B", format!("vault:{database}/creds/app#none")).option("--check").fails(66, &["B: "]);
+        let ended = run
+            .env("B", format!("vault:{database}/creds/app#none"))
+            .option("--check")
+            .fails(66, &["B: "]);
         assert_eq!(ended.text(), "");
         no_leases(target, &format!("{database}/creds"));
     });
@@ -168,15 +202,22 @@ fn a_given_token_stays_and_its_leases_go() {
     on_every_vault_with_database(|target, postgres| {
         let database = database(target, postgres);
         let prefix = format!("{database}/creds");
-        let lent =
-            |token: &str| run_at(target).env("VAULT_TOKEN", token).env("A", format!("vault:{prefix}/app#username"));
-        let may = format!("{}\npath \"sys/leases/revoke\" {{ capabilities = [\"update\"] }}", reading(&database));
+        let lent = |token: &str| {
+            run_at(target)
+                .env("VAULT_TOKEN", token)
+                .env("A", format!("vault:{prefix}/app#username"))
+        };
+        let may = format!(
+            "{}\npath \"sys/leases/revoke\" {{ capabilities = [\"update\"] }}",
+            reading(&database)
+        );
         for token in [target.root_token(), token(target, &may)] {
             for revoke in ["auto", "true"] {
                 let run = lent(&token).option("--revoke").option(revoke);
                 assert!(lines(&run)[0].starts_with("A: "), "{revoke}");
                 no_leases(target, &prefix);
-                let (status, _) = target.operator().request("GET", "auth/token/lookup-self", Some(&token), None);
+                let (status, _) =
+                    target.operator().request("GET", "auth/token/lookup-self", Some(&token), None);
                 assert_eq!(status, 200, "{revoke}: the token is still good");
             }
         }
@@ -195,7 +236,11 @@ fn a_token_that_is_too_good_is_pointed_out() {
     on_every_vault(|target| {
         let mount = with_app(target);
         let with = |token: &str| {
-            checked(&run_at(target).env("VAULT_TOKEN", token).env("A", format!("vault:{mount}/app#user")))
+            checked(
+                &run_at(target)
+                    .env("VAULT_TOKEN", token)
+                    .env("A", format!("vault:{mount}/app#user")),
+            )
         };
         let (root, forever) = ("root token", "never expires");
         let ended = with(&target.root_token());
@@ -217,7 +262,9 @@ fn a_token_that_nothing_is_said_of_is_checked_nevertheless() {
         let target: Target = TestVault::start().into();
         let mount = with_app(&target);
         target.own().expect("own").fault("GET /v1/auth/token/lookup-self", fault.clone());
-        let run = as_root(&target).env("A", format!("vault:{mount}/app#user")).env("VAULT_EXEC_TIMEOUT", "15s");
+        let run = as_root(&target)
+            .env("A", format!("vault:{mount}/app#user"))
+            .env("VAULT_EXEC_TIMEOUT", "15s");
         assert_eq!(lines(&run), [format!("A: {mount}/app#user, version 1")], "{fault:?}");
     }
 }
@@ -244,7 +291,12 @@ fn credential_files_stay() {
 fn a_value_that_no_environment_holds_is_an_error_of_a_check_too() {
     on_every_vault(|target| {
         let mount = kv(target, 2);
-        target.operator().kv_put(&mount, 2, "app", json!({"large": "x".repeat(140_000), "nul": "a\u{0}b"}));
+        target.operator().kv_put(
+            &mount,
+            2,
+            "app",
+            json!({"large": "x".repeat(140_000), "nul": "a\u{0}b"}),
+        );
         let run = as_root(target).option("--check");
         run.clone().env("LARGE", format!("vault:{mount}/app#large")).fails(78, &["LARGE"]);
         run.env("NUL", format!("vault:{mount}/app#nul")).fails(78, &["NUL"]);
@@ -269,9 +321,16 @@ fn without_vault_the_defaults_are_shown() {
 #[test]
 fn the_token_of_the_login_and_what_comes_with_it_are_shown() {
     on_every_vault(|target| {
-        let run = as_role(target, &role(target, &reading("nowhere"), json!({}))).env("VAULT_TOKEN", "vault:login");
+        let run = as_role(target, &role(target, &reading("nowhere"), json!({})))
+            .env("VAULT_TOKEN", "vault:login");
         let found = lines(&run);
-        assert_eq!(found, ["VAULT_ADDR: a setting, for the token of the login", "VAULT_TOKEN: the token of the login"]);
+        assert_eq!(
+            found,
+            [
+                "VAULT_ADDR: a setting, for the token of the login",
+                "VAULT_TOKEN: the token of the login"
+            ]
+        );
     });
 }
 
@@ -293,9 +352,13 @@ fn a_name_with_odd_characters_stays_in_its_line() {
 #[test]
 fn what_cannot_be_printed_is_an_error() {
     for option in ["--check", "--print-policy", "--help"] {
-        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("a full device");
+        let full =
+            std::fs::OpenOptions::new().write(true).open("/dev/full").expect("a full device");
         let output = run().option(option).build().stdout(full).output().expect("it runs");
         assert_eq!(output.status.code(), Some(78), "{option}");
-        assert!(String::from_utf8_lossy(&output.stderr).contains("stdout cannot be written"), "{option}");
+        assert!(
+            String::from_utf8_lossy(&output.stderr).contains("stdout cannot be written"),
+            "{option}"
+        );
     }
 }

@@ -19,12 +19,15 @@ const fn setting(option: &'static str, variables: &'static [&'static str]) -> Se
     Setting { option, variables }
 }
 
-/// Checks that `right` counts wherever it is set, with `wrong` in every lower place at the same time.
+/// Checks that `right` counts wherever it is set, with `wrong` in every lower place at the same
+/// time.
 fn everywhere(run: &Run, setting: &Setting, right: &str, wrong: &str, check: impl Fn(&Run, &str)) {
     let directory = directory();
     let name = setting.variables[0];
     let file = |text: String| {
-        let path = directory.path().join(text.replace(['/', '\n', ':'], "_").chars().take(60).collect::<String>());
+        let path = directory
+            .path()
+            .join(text.replace(['/', '\n', ':'], "_").chars().take(60).collect::<String>());
         fs::write(&path, text).expect("written");
         path
     };
@@ -38,11 +41,15 @@ fn everywhere(run: &Run, setting: &Setting, right: &str, wrong: &str, check: imp
     let lower = with_file(run.clone().env(format!("VAULT_{name}"), wrong), wrong_file());
     check(&lower.env(format!("BAO_{name}"), right), "BAO_");
     let lower = with_file(run.clone().env(format!("BAO_{name}"), " "), wrong_file());
-    check(&lower.env(format!("VAULT_{name}"), right), "VAULT_, and an empty BAO_ that counts as none");
+    check(
+        &lower.env(format!("VAULT_{name}"), right),
+        "VAULT_, and an empty BAO_ that counts as none",
+    );
     for alias in &setting.variables[1..] {
         check(&with_file(run.clone().env(format!("VAULT_{alias}"), right), wrong_file()), alias);
     }
-    let in_file = |text: String| with_file(run.clone().env(format!("VAULT_{name}"), ""), file(text));
+    let in_file =
+        |text: String| with_file(run.clone().env(format!("VAULT_{name}"), ""), file(text));
     check(&in_file(format!("VAULT_{name}={wrong}\nBAO_{name}={right}\n")), "BAO_ in an env file");
     check(&in_file(format!("VAULT_{name}={right}\n")), "VAULT_ in an env file");
     let earlier = with_file(run.clone(), wrong_file());
@@ -87,9 +94,13 @@ fn the_address() {
 #[test]
 fn the_address_of_an_agent_goes_before_that_of_a_server() {
     let Fixture { target, run, .. } = fixture();
-    let run = run.env("VAULT_ADDR", DEAD).env("BAO_ADDR", DEAD).env("VAULT_AGENT_ADDR", target.addr());
+    let run =
+        run.env("VAULT_ADDR", DEAD).env("BAO_ADDR", DEAD).env("VAULT_AGENT_ADDR", target.addr());
     gives("ada")(&run, "VAULT_AGENT_ADDR");
-    gives("ada")(&run.env("VAULT_AGENT_ADDR", DEAD).option("--addr").option(target.addr()), "--addr");
+    gives("ada")(
+        &run.env("VAULT_AGENT_ADDR", DEAD).option("--addr").option(target.addr()),
+        "--addr",
+    );
 }
 
 #[test]
@@ -97,7 +108,9 @@ fn a_path_in_the_address_is_kept() {
     let vault = TestVault::builder().prefix("/behind/proxy").start();
     vault.operator().kv_put("secret", 2, "app", json!({"user": "ada"}));
     for slash in ["", "/"] {
-        let run = run().env("VAULT_ADDR", format!("{}{slash}", vault.addr())).env("VAULT_TOKEN", vault.root_token());
+        let run = run()
+            .env("VAULT_ADDR", format!("{}{slash}", vault.addr()))
+            .env("VAULT_TOKEN", vault.root_token());
         gives("ada")(&run.env("A", "vault:secret/app#user"), "a prefix");
     }
 }
@@ -109,7 +122,8 @@ fn the_namespace() {
         fixture.vault().clear();
         gives("ada")(run, place);
         let requests = fixture.vault().requests();
-        let namespaces: Vec<_> = requests.iter().map(|request| request.header("x-vault-namespace")).collect();
+        let namespaces: Vec<_> =
+            requests.iter().map(|request| request.header("x-vault-namespace")).collect();
         assert!(
             namespaces.len() > 2 && namespaces.iter().all(|name| *name == Some("team/web")),
             "{place}: {namespaces:?}"
@@ -128,7 +142,12 @@ fn every_request_says_that_it_is_one_and_has_the_token_in_its_header_only() {
     for request in &requests {
         assert_eq!(request.header("x-vault-request"), Some("true"));
         assert!(!request.line().contains(&token), "{}", request.line());
-        assert_eq!(request.token().is_some(), !request.path.ends_with("/login"), "{}", request.line());
+        assert_eq!(
+            request.token().is_some(),
+            !request.path.ends_with("/login"),
+            "{}",
+            request.line()
+        );
         assert_eq!(request.header("user-agent"), Some("vault-exec"));
         assert!(request.header("x-vault-wrap-ttl").is_none());
     }
@@ -147,12 +166,27 @@ fn the_auth_mount() {
     let fixture = fixture();
     fixture.target.operator().enable_approle("team/approle");
     let policy = crate::support::application::policy(&fixture.target, &reading(&fixture.mount));
-    fixture.target.operator().approle_role("team/approle", "app", json!({"token_policies": [policy]}));
+    fixture.target.operator().approle_role(
+        "team/approle",
+        "app",
+        json!({"token_policies": [policy]}),
+    );
     let role_id = fixture.target.operator().role_id("team/approle", "app");
     let secret_id = fixture.target.operator().secret_id("team/approle", "app", json!({}));
-    let run = fixture.run.without("VAULT_AUTH_MOUNT").env("VAULT_ROLE_ID", role_id).env("VAULT_SECRET_ID", secret_id);
-    everywhere(&run, &setting("auth-mount", &["AUTH_MOUNT", "PATH"]), "team/approle/", "nowhere", gives("ada"));
-    run.env("VAULT_AUTH_MOUNT", "a/../b").fails(78, &["VAULT_AUTH_MOUNT", "a segment that is . or .."]);
+    let run = fixture
+        .run
+        .without("VAULT_AUTH_MOUNT")
+        .env("VAULT_ROLE_ID", role_id)
+        .env("VAULT_SECRET_ID", secret_id);
+    everywhere(
+        &run,
+        &setting("auth-mount", &["AUTH_MOUNT", "PATH"]),
+        "team/approle/",
+        "nowhere",
+        gives("ada"),
+    );
+    run.env("VAULT_AUTH_MOUNT", "a/../b")
+        .fails(78, &["VAULT_AUTH_MOUNT", "a segment that is . or .."]);
 }
 
 #[test]
@@ -160,7 +194,10 @@ fn the_credentials() {
     let Fixture { target, mount, run } = fixture();
     let directory = directory();
     let role = role(&target, &reading(&mount), json!({}));
-    let run = run.env("VAULT_AUTH_MOUNT", &role.mount).without("VAULT_ROLE_ID").without("VAULT_SECRET_ID");
+    let run = run
+        .env("VAULT_AUTH_MOUNT", &role.mount)
+        .without("VAULT_ROLE_ID")
+        .without("VAULT_SECRET_ID");
     let as_role = run.clone().env("VAULT_ROLE_ID", &role.role_id);
     everywhere(&as_role, &setting("", &["SECRET_ID"]), &role.secret_id, "wrong", gives("ada"));
     let as_role = run.clone().env("VAULT_SECRET_ID", &role.secret_id);
@@ -194,7 +231,10 @@ fn the_version_of_kv() {
     let fixture = fixture();
     let one = kv(&fixture.target, 1);
     fixture.target.operator().kv_put(&one, 1, "app", json!({"k": "one"}));
-    let run = fixture.run.env("VAULT_AUTH_METHOD", "token").env("VAULT_TOKEN", fixture.target.root_token());
+    let run = fixture
+        .run
+        .env("VAULT_AUTH_METHOD", "token")
+        .env("VAULT_TOKEN", fixture.target.root_token());
     let run = run.env("A", format!("vault:{one}/app#k"));
     everywhere(&run, &setting("kv-version", &["EXEC_KV_VERSION"]), "1", "2", gives("one"));
 }
@@ -213,8 +253,9 @@ fn the_shape_of_imported_names() {
     let Fixture { target, mount, run } = fixture();
     target.operator().kv_put(&mount, 2, "odd", json!({"a.b": "x"}));
     let run = run.option("--secret").option(format!("{mount}/odd"));
-    let name =
-        |name: &'static str| move |run: &Run, place: &str| assert_eq!(run.value(name).as_deref(), Some("x"), "{place}");
+    let name = |name: &'static str| {
+        move |run: &Run, place: &str| assert_eq!(run.value(name).as_deref(), Some("x"), "{place}")
+    };
     switch(&run, "upcase", "EXEC_UPCASE", name("A.B"));
     switch(&run, "sanitize", "EXEC_SANITIZE", name("a_b"));
 }
@@ -237,7 +278,8 @@ fn missing_secrets_that_are_ignored() {
     let run = run.env("B", format!("vault:{mount}/none#k"));
     run.fails(66, &["B: "]);
     switch(&run, "ignore-missing", "IGNORE_MISSING_SECRETS", gives("ada"));
-    let off = run.clone().env("VAULT_IGNORE_MISSING_SECRETS", "true").option("--ignore-missing=false");
+    let off =
+        run.clone().env("VAULT_IGNORE_MISSING_SECRETS", "true").option("--ignore-missing=false");
     off.fails(66, &["B: "]);
 }
 
@@ -245,7 +287,13 @@ fn missing_secrets_that_are_ignored() {
 fn values_that_are_never_interpreted() {
     let Fixture { target: _target, run, .. } = fixture();
     let run = run.env("A", "vault:no reference");
-    everywhere(&run, &setting("literal", &["EXEC_LITERAL"]), "X,A*", "B", gives("vault:no reference"));
+    everywhere(
+        &run,
+        &setting("literal", &["EXEC_LITERAL"]),
+        "X,A*",
+        "B",
+        gives("vault:no reference"),
+    );
     gives("vault:no reference")(&run.option("--literal=B").option("--literal=A"), "repeated");
 }
 
@@ -255,7 +303,10 @@ fn an_environment_that_begins_empty() {
     let run = run.env("INHERITED", "x");
     switch(&run, "clean-env", "EXEC_CLEAN_ENV", |run, place| {
         let environment = run.environment();
-        assert!(!environment.contains_key("INHERITED") && environment.contains_key("PATH"), "{place}");
+        assert!(
+            !environment.contains_key("INHERITED") && environment.contains_key("PATH"),
+            "{place}"
+        );
         assert_eq!(environment.get("A").map(String::as_str), Some("ada"), "{place}");
     });
 }
@@ -268,7 +319,13 @@ fn variables_that_are_kept() {
         assert_eq!(environment.get("VAULT_ADDR"), Some(&target.addr()), "{place}");
         assert!(!environment.contains_key("VAULT_ROLE_ID"), "{place}");
     };
-    everywhere(&run, &setting("keep", &["EXEC_KEEP", "ENV_PASSTHROUGH"]), "VAULT_AD*", "VAULT_ROLE_ID", check);
+    everywhere(
+        &run,
+        &setting("keep", &["EXEC_KEEP", "ENV_PASSTHROUGH"]),
+        "VAULT_AD*",
+        "VAULT_ROLE_ID",
+        check,
+    );
 }
 
 #[test]
@@ -313,7 +370,8 @@ fn the_removal_of_credential_files() {
     let Fixture { target, run, .. } = fixture();
     let directory = directory();
     let token = directory.path().join("token");
-    let run = run.without("VAULT_ROLE_ID").without("VAULT_SECRET_ID").env("VAULT_TOKEN_FILE", &token);
+    let run =
+        run.without("VAULT_ROLE_ID").without("VAULT_SECRET_ID").env("VAULT_TOKEN_FILE", &token);
     fs::write(&token, target.root_token()).expect("written");
     gives("ada")(&run, "not by default");
     assert!(token.exists());
@@ -329,9 +387,15 @@ fn the_log() {
     let Fixture { target: _target, run, .. } = fixture();
     let run = run.env("VAULT_EXEC_LITERAL", "").env("VAULT_SKIP_VERIFY", "true");
     let ends = |run: &Run| run.clone().marker().end();
-    everywhere(&run, &setting("log-level", &["EXEC_LOG", "LOG_LEVEL"]), "DEBUG", "error", |run, place| {
-        assert!(ends(run).stderr.contains("debug: auth method approle"), "{place}");
-    });
+    everywhere(
+        &run,
+        &setting("log-level", &["EXEC_LOG", "LOG_LEVEL"]),
+        "DEBUG",
+        "error",
+        |run, place| {
+            assert!(ends(run).stderr.contains("debug: auth method approle"), "{place}");
+        },
+    );
     everywhere(&run, &setting("log-format", &["EXEC_LOG_FORMAT"]), "json", "text", |run, place| {
         assert!(ends(run).stderr.starts_with('{'), "{place}");
     });
@@ -343,12 +407,19 @@ fn the_log() {
 #[test]
 fn without_vault_defaults_are_taken_and_imports_skipped() {
     let vault = TestVault::start();
-    let run = run().env("VAULT_ADDR", vault.addr()).env("A", "vault:secret/app#k:-a default").env("VAULT_X", "x");
+    let run = run()
+        .env("VAULT_ADDR", vault.addr())
+        .env("A", "vault:secret/app#k:-a default")
+        .env("VAULT_X", "x");
     let run = run.option("--secret=secret/app");
     everywhere(&run, &setting("", &["ENABLED"]), "f", "true", |run, place| {
         let ended = run.clone().shell("echo $A; env | grep -c VAULT_").end();
         assert_eq!(ended.text(), "a default\n0\n", "{place}: {}", ended.stderr);
-        assert!(ended.stderr.contains("VAULT_ENABLED is false: nothing is imported"), "{place}: {}", ended.stderr);
+        assert!(
+            ended.stderr.contains("VAULT_ENABLED is false: nothing is imported"),
+            "{place}: {}",
+            ended.stderr
+        );
     });
     run.env("VAULT_ENABLED", "no")
         .env("B", "vault?:secret/app#k")
@@ -362,10 +433,18 @@ fn tls_settings_are_taken_from_every_layer() {
     vault.operator().kv_put("secret", 2, "app", json!({"user": "ada"}));
     let files = vault.tls().expect("https");
     let path = |path: std::path::PathBuf| path.display().to_string();
-    let (ca, certificate, key) = (path(files.ca()), path(files.client_cert()), path(files.client_key()));
-    let all = [("CACERT", &*ca), ("CLIENT_CERT", &certificate), ("CLIENT_KEY", &key), ("TLS_SERVER_NAME", "localhost")];
-    let run =
-        run().env("VAULT_ADDR", vault.addr()).env("VAULT_TOKEN", vault.root_token()).env("VAULT_EXEC_TIMEOUT", "5s");
+    let (ca, certificate, key) =
+        (path(files.ca()), path(files.client_cert()), path(files.client_key()));
+    let all = [
+        ("CACERT", &*ca),
+        ("CLIENT_CERT", &certificate),
+        ("CLIENT_KEY", &key),
+        ("TLS_SERVER_NAME", "localhost"),
+    ];
+    let run = run()
+        .env("VAULT_ADDR", vault.addr())
+        .env("VAULT_TOKEN", vault.root_token())
+        .env("VAULT_EXEC_TIMEOUT", "5s");
     let run = run.env("A", "vault:secret/data/app#user");
     let run = all.iter().fold(run, |run, (name, value)| run.env(format!("VAULT_{name}"), *value));
     let wrong = path(files.directory().join("none"));
@@ -388,7 +467,10 @@ fn an_authority_as_text_may_stand_in_an_env_file() {
     let pem = fs::read_to_string(vault.tls().expect("https").ca()).expect("PEM");
     fs::write(&file, format!("VAULT_CACERT_BYTES=\"{pem}\"\n")).expect("written");
     let run = run().env("VAULT_ADDR", vault.addr()).env("VAULT_TOKEN", vault.root_token());
-    gives("ada")(&run.env("A", "vault:secret/data/app#user").option("--env-file").option(&file), "");
+    gives("ada")(
+        &run.env("A", "vault:secret/data/app#user").option("--env-file").option(&file),
+        "",
+    );
 }
 
 #[test]
@@ -399,17 +481,27 @@ fn env_files_are_named_by_option_or_variable_and_set_the_applications_variables_
         fs::write(&path, text).expect("written");
         path.display().to_string()
     };
-    let (one, two) =
-        (file("one.env", "A=one\nB=one\nVAULT_X=x\n"), file("two.env", "export B='two'\r\nC=\"t\\two\" # c\n"));
+    let (one, two) = (
+        file("one.env", "A=one\nB=one\nVAULT_X=x\n"),
+        file("two.env", "export B='two'\r\nC=\"t\\two\" # c\n"),
+    );
     for run in [
         run().option("--env-file").option(&one).option(format!("--env-file={two}")),
         run().env("VAULT_EXEC_ENV_FILE", format!("{one}, {two}")),
         run().env("BAO_EXEC_ENV_FILE", format!("{one},{two}")).env("VAULT_EXEC_ENV_FILE", "/none"),
-        run().env("VAULT_EXEC_ENV_FILE", "/none").option("--env-file").option(&one).option("--env-file").option(&two),
+        run()
+            .env("VAULT_EXEC_ENV_FILE", "/none")
+            .option("--env-file")
+            .option(&one)
+            .option("--env-file")
+            .option(&two),
     ] {
         let environment = run.env("C", "of the environment").environment();
         let get = |name: &str| environment.get(name).map(String::as_str);
-        assert_eq!((get("A"), get("B"), get("C")), (Some("one"), Some("two"), Some("of the environment")));
+        assert_eq!(
+            (get("A"), get("B"), get("C")),
+            (Some("one"), Some("two"), Some("of the environment"))
+        );
         assert_eq!(get("VAULT_X"), None);
     }
 }
@@ -453,8 +545,16 @@ fn names_that_only_look_like_ours_are_no_errors_and_official_ones_without_a_use_
         .env("VAULT_", "x");
     let ended = run.clone().marker().end();
     assert!(ended.started() && ended.stderr.is_empty(), "{}", ended.stderr);
-    assert!(run.environment().keys().all(|name| !name.starts_with("VAULT_") && !name.starts_with("BAO_")));
-    let header = fixture.vault().requests().iter().any(|request| request.header("x-vault-wrap-ttl").is_some());
+    assert!(
+        run.environment()
+            .keys()
+            .all(|name| !name.starts_with("VAULT_") && !name.starts_with("BAO_"))
+    );
+    let header = fixture
+        .vault()
+        .requests()
+        .iter()
+        .any(|request| request.header("x-vault-wrap-ttl").is_some());
     assert!(!header);
 }
 
@@ -499,8 +599,11 @@ fn a_setting_that_cannot_be_understood_is_named_with_what_it_should_be_and_never
 
 #[test]
 fn all_settings_that_cannot_be_understood_are_named_at_once() {
-    let run =
-        run().env("VAULT_EXEC_UPCASE", "x").env("BAO_MAX_RETRIES", "x").option("--timeout=x").option("--secret=a//b");
+    let run = run()
+        .env("VAULT_EXEC_UPCASE", "x")
+        .env("BAO_MAX_RETRIES", "x")
+        .option("--timeout=x")
+        .option("--secret=a//b");
     run.fails(78, &["VAULT_EXEC_UPCASE", "BAO_MAX_RETRIES", "--timeout", "--secret"]);
 }
 

@@ -18,7 +18,10 @@ fn printed(run: &Run) -> String {
 
 /// The blocks of some HCL, each as it is printed.
 fn blocks(hcl: &str) -> Vec<String> {
-    hcl.split("\npath ").skip(1).map(|block| format!("path {}}}\n", block.split('}').next().unwrap_or(""))).collect()
+    hcl.split("\npath ")
+        .skip(1)
+        .map(|block| format!("path {}}}\n", block.split('}').next().unwrap_or("")))
+        .collect()
 }
 
 /// The paths of some HCL's blocks.
@@ -32,7 +35,8 @@ fn refuses(run: &Run, parts: &[&str]) -> Ended {
     run.clone().option("--print-policy").fails(78, parts)
 }
 
-/// An application with secrets of every kind; what the printed policy may not do without, and the variable of it.
+/// An application with secrets of every kind; what the printed policy may not do without, and the
+/// variable of it.
 struct Everything {
     run: Run,
     needs: Vec<(String, String)>,
@@ -62,7 +66,12 @@ fn everything(target: &Target, dynamic: &str) -> Everything {
         .env("PINNED", format!("vault:{two}/data/pinned#k#1"))
         .env("ONE", format!("vault:{one}/read#k"))
         .env("INLINE", format!("a ${{vault:{two}/data/inline#k}} b"))
-        .env("WRITTEN", format!(r#">>vault:{pki}/issue/web#certificate#{{"common_name":"a.example","ttl":"1h"}}"#))
+        .env(
+            "WRITTEN",
+            format!(
+                r#">>vault:{pki}/issue/web#certificate#{{"common_name":"a.example","ttl":"1h"}}"#
+            ),
+        )
         .env("DECRYPTED", operator.encrypt(&transit, "key", "plain"))
         .env("VAULT_TRANSIT_KEY_ID", "key")
         .env("VAULT_TRANSIT_PATH", &transit)
@@ -99,7 +108,8 @@ fn the_printed_policy_is_enough_and_no_block_of_it_too_much() {
     on_every_vault_with_database(|target, postgres| {
         let database = target.unique("database");
         target.operator().enable_database(&database, "app", json!({"default_ttl": "1h"}), postgres);
-        let Everything { run, needs, _directory } = everything(target, &format!("{database}/creds/app"));
+        let Everything { run, needs, _directory } =
+            everything(target, &format!("{database}/creds/app"));
         let hcl = printed(&run);
         let (secrets, own) = hcl.split_once(OWN).expect("two parts");
         let mut found = paths(secrets);
@@ -111,13 +121,22 @@ fn the_printed_policy_is_enough_and_no_block_of_it_too_much() {
         let name = policy(target, &hcl);
         let run = with_login(target, &run, &name).env("VAULT_EXEC_TIMEOUT", "20s");
         let environment = run.environment();
-        for (variable, value) in
-            [("READ", "v"), ("PINNED", "v"), ("ONE", "v"), ("INLINE", "a v b"), ("IMPORTED", "v"), ("OF_FILE", "v")]
-        {
+        for (variable, value) in [
+            ("READ", "v"),
+            ("PINNED", "v"),
+            ("ONE", "v"),
+            ("INLINE", "a v b"),
+            ("IMPORTED", "v"),
+            ("OF_FILE", "v"),
+        ] {
             assert_eq!(environment.get(variable).map(String::as_str), Some(value), "{variable}");
         }
         assert_eq!(environment["DECRYPTED"], "plain");
-        assert!(environment["WRITTEN"].starts_with("-----BEGIN CERTIFICATE"), "{}", environment["WRITTEN"]);
+        assert!(
+            environment["WRITTEN"].starts_with("-----BEGIN CERTIFICATE"),
+            "{}",
+            environment["WRITTEN"]
+        );
 
         for block in blocks(secrets) {
             let path = &paths(&format!("\n{block}"))[0];
@@ -126,7 +145,11 @@ fn the_printed_policy_is_enough_and_no_block_of_it_too_much() {
             let ended = run.fails(77, &[variable, path, "permission denied"]);
             let others = needs.iter().filter(|(other, _)| other != path);
             for (other, _) in others {
-                assert!(!ended.stderr.contains(&format!("{other} ")), "{other} without {path}: {}", ended.stderr);
+                assert!(
+                    !ended.stderr.contains(&format!("{other} ")),
+                    "{other} without {path}: {}",
+                    ended.stderr
+                );
             }
         }
         for block in blocks(own) {
@@ -180,7 +203,8 @@ fn every_path_that_cannot_be_known_offline_is_named() {
         .env("C", "vault:kv/data/c#k")
         .env("VAULT_ENV_FROM_PATH", "kv/path")
         .option("--secret=kv/b");
-    let ended = refuses(&run, &["kv/a: ", "database/creds/r: ", "kv/b: ", "kv/path: ", "--kv-version"]);
+    let ended =
+        refuses(&run, &["kv/a: ", "database/creds/r: ", "kv/b: ", "kv/path: ", "--kv-version"]);
     assert!(!ended.stderr.contains("kv/data/c: "), "{}", ended.stderr);
     assert_eq!(vault.connections(), 0);
 }
@@ -192,7 +216,10 @@ fn kv_version_2_puts_data_behind_the_first_segment() {
         for name in ["app", "a/b"] {
             target.operator().kv_put(&mount, 2, name, json!({"k": "v"}));
         }
-        let run = run().env("A", format!("vault:{mount}/app#k")).option("--kv-version=2").option("--secret");
+        let run = run()
+            .env("A", format!("vault:{mount}/app#k"))
+            .option("--kv-version=2")
+            .option("--secret");
         let run = run.option(format!("B={mount}/a/b#k"));
         let hcl = printed(&run);
         let secrets = hcl.split(OWN).next().unwrap_or_default();
@@ -210,13 +237,20 @@ fn the_mounts_of_a_secrets_file_count_whatever_their_length() {
         target.operator().kv_put(&mount, 2, "app/data/x", json!({"k": "v"}));
         let directory = directory();
         let file = directory.path().join("secrets");
-        std::fs::write(&file, format!("VERSION 2\nMOUNT {mount}\nA=app/data/x#k\n")).expect("written");
+        std::fs::write(&file, format!("VERSION 2\nMOUNT {mount}\nA=app/data/x#k\n"))
+            .expect("written");
         let run = run().option("--secrets-file").option(&file);
         refuses(&run, &[&format!("{mount}/app/data/x: "), "--kv-version"]);
         let run = run.option("--kv-version=2");
         let hcl = printed(&run);
-        assert_eq!(paths(hcl.split(OWN).next().unwrap_or_default()), [format!("{mount}/data/app/data/x")]);
-        assert_eq!(with_login(target, &run, &policy(target, &hcl)).value("A").as_deref(), Some("v"));
+        assert_eq!(
+            paths(hcl.split(OWN).next().unwrap_or_default()),
+            [format!("{mount}/data/app/data/x")]
+        );
+        assert_eq!(
+            with_login(target, &run, &policy(target, &hcl)).value("A").as_deref(),
+            Some("v")
+        );
     });
 }
 
@@ -226,7 +260,10 @@ fn a_path_that_a_policy_takes_for_a_pattern_is_refused() {
         refuses(&run().env("A", format!("vault:{path}#k")), &[path, "pattern"]);
         refuses(&run().option("--secret").option(path), &[path, "pattern"]);
     }
-    let both = run().env("A", "vault:kv/data/a*#k").env("B", "vault:kv/data/b*#k").env("C", "vault:kv/c#k");
+    let both = run()
+        .env("A", "vault:kv/data/a*#k")
+        .env("B", "vault:kv/data/b*#k")
+        .env("C", "vault:kv/c#k");
     refuses(&both, &["kv/data/a*", "kv/data/b*", "kv/c: "]);
     let ended = refuses(&run().env("A", "vault:nonsense").env("B", "vault:kv/data/x#k"), &["A: "]);
     assert!(!ended.stderr.contains("B: "), "{}", ended.stderr);
@@ -260,7 +297,8 @@ fn encoded(name: &str) -> String {
 fn references_imports_and_env_files_share_the_blocks() {
     let directory = directory();
     let file = directory.path().join("app.env");
-    std::fs::write(&file, "B=vault:kv/data/a#other\nVAULT_EXEC_SECRETS=kv/data/b\n").expect("written");
+    std::fs::write(&file, "B=vault:kv/data/a#other\nVAULT_EXEC_SECRETS=kv/data/b\n")
+        .expect("written");
     let run = run()
         .env("A", "vault:kv/data/a#k#3")
         .env("VAULT_ENV_FROM_PATH", "kv/data/b#2,kv/data/c")
@@ -271,7 +309,9 @@ fn references_imports_and_env_files_share_the_blocks() {
     let secrets = hcl.split(OWN).next().unwrap_or_default();
     assert_eq!(paths(secrets), ["kv/data/a", "kv/data/b", "kv/data/c"]);
     assert!(secrets.contains("# To be written in the namespace team/a"), "{secrets}");
-    let disabled = printed(&crate::support::run().env("A", "vault:kv/data/a#k:-x").env("VAULT_ENABLED", "false"));
+    let disabled = printed(
+        &crate::support::run().env("A", "vault:kv/data/a#k:-x").env("VAULT_ENABLED", "false"),
+    );
     assert_eq!(blocks(disabled.split(OWN).next().unwrap_or_default()), Vec::<String>::new());
 }
 
@@ -279,6 +319,9 @@ fn references_imports_and_env_files_share_the_blocks() {
 fn a_policy_is_printed_for_root_as_for_everybody() {
     on_every_vault(|target| {
         let run = as_root(target).env("A", "vault:kv/data/a#k");
-        assert_eq!(printed(&run), printed(&run.clone().without("VAULT_TOKEN").without("VAULT_ADDR")));
+        assert_eq!(
+            printed(&run),
+            printed(&run.clone().without("VAULT_TOKEN").without("VAULT_ADDR"))
+        );
     });
 }

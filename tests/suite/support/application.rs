@@ -43,7 +43,9 @@ pub(crate) fn role(target: &Target, hcl: &str, settings: Value) -> AppRole {
     let mount = target.unique("approle");
     operator.enable_approle(&mount);
     let mut all = json!({ "token_policies": [policy(target, hcl)] });
-    all.as_object_mut().expect("an object").extend(settings.as_object().expect("an object").clone());
+    all.as_object_mut()
+        .expect("an object")
+        .extend(settings.as_object().expect("an object").clone());
     operator.approle_role(&mount, NAME, all);
     let role_id = operator.role_id(&mount, NAME);
     AppRole { secret_id: operator.secret_id(&mount, NAME, json!({})), role_id, mount }
@@ -76,8 +78,12 @@ pub(crate) fn with_app(target: &Target) -> String {
     mount
 }
 
-/// A run that reads one secret of the project's own server as root, without any trust in its certificate.
+/// A run that reads one secret of the project's own server as root, without any trust in its
+/// certificate.
 pub(crate) fn reading_one(vault: &TestVault) -> Run {
     vault.operator().kv_put("secret", 2, "app", json!({"k": "v"}));
-    run().env("VAULT_ADDR", vault.addr()).env("VAULT_TOKEN", vault.root_token()).env("A", "vault:secret/data/app#k")
+    run()
+        .env("VAULT_ADDR", vault.addr())
+        .env("VAULT_TOKEN", vault.root_token())
+        .env("A", "vault:secret/data/app#k")
 }

@@ -1,5 +1,5 @@
-//! What the tests of all auth methods need: a mount of the method, a secret that its logins may read, and the login as the
-//! server saw it.
+//! What the tests of all auth methods need: a mount of the method, a secret that its logins may
+//! read, and the login as the server saw it.
 
 use test_vault::{Recorded, Target, Value, json};
 
@@ -20,7 +20,13 @@ pub(crate) struct WayIn<'a> {
 impl WayIn<'_> {
     pub(crate) fn new<'a>(target: &'a Target, method: &'static str) -> WayIn<'a> {
         let kv = with_app(target);
-        WayIn { target, method, mount: target.unique(method), policy: policy(target, &reading(&kv)), kv }
+        WayIn {
+            target,
+            method,
+            mount: target.unique(method),
+            policy: policy(target, &reading(&kv)),
+            kv,
+        }
     }
 
     /// The settings of a role, with the policy that lets the secret be read.
@@ -81,11 +87,15 @@ impl WayIn<'_> {
         assert_eq!(login.json(), *body);
         assert_eq!((login.header("x-vault-request"), login.token()), (Some("true"), None));
         assert_eq!(login.header("content-type"), Some("application/json"));
-        assert_eq!((login.header("x-vault-wrap-ttl"), login.header("x-vault-namespace")), (None, None));
+        assert_eq!(
+            (login.header("x-vault-wrap-ttl"), login.header("x-vault-namespace")),
+            (None, None)
+        );
     }
 }
 
-/// Nothing of a credential, nor of the second half of it, is in what a run says at the highest level.
+/// Nothing of a credential, nor of the second half of it, is in what a run says at the highest
+/// level.
 #[track_caller]
 pub(crate) fn assert_says_nothing_of(run: &Run, credential: &str) {
     let ended = run.clone().option("--log-level=trace").marker().end();

@@ -1,4 +1,5 @@
-//! AWS as the tests of its login need it: a mount that knows some keys, and runs that find them in one place each.
+//! AWS as the tests of its login need it: a mount that knows some keys, and runs that find them in
+//! one place each.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,7 +7,8 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use test_vault::{
-    AwsKeys, LocalServer, Recorded, Target, Value, WebIdentity, container_credentials, ec2_metadata, json, sts,
+    AwsKeys, LocalServer, Recorded, Target, Value, WebIdentity, container_credentials,
+    ec2_metadata, json, sts,
 };
 
 use crate::support::auth_mount::{WayIn, assert_says_nothing_of};
@@ -14,7 +16,8 @@ use crate::support::{Run, directory};
 
 pub(crate) const ROLE_ARN: &str = "arn:aws:iam::123456789012:role/app";
 /// What an identity provider could have written; forms have to escape some of it.
-pub(crate) const TOKEN: &str = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhcHAifQ+/=.c2lnbmF0dXJlLW9mLXRoZS1wcm92aWRlcg";
+pub(crate) const TOKEN: &str =
+    "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhcHAifQ+/=.c2lnbmF0dXJlLW9mLXRoZS1wcm92aWRlcg";
 /// What shows to the container's server that it is this container; a base64 sign is in it.
 pub(crate) const AUTHORIZATION: &str = "Bearer-of-the-pod+0123456789abcdef==";
 const CREDENTIALS: &str = "/v1/credentials";
@@ -35,7 +38,8 @@ impl Account<'_> {
         let way = WayIn::new(target, "aws");
         let operator = target.operator();
         operator.enable_aws(&way.mount, client, &[&keys]);
-        let bound = json!({ "bound_iam_principal_arn": [ROLE_ARN, "arn:aws:iam::123456789012:user/app"] });
+        let bound =
+            json!({ "bound_iam_principal_arn": [ROLE_ARN, "arn:aws:iam::123456789012:user/app"] });
         operator.aws_role(&way.mount, "web", way.role(bound));
         Account { way, keys }
     }
@@ -75,7 +79,9 @@ impl Account<'_> {
 
 /// A run with these keys in its environment.
 pub(crate) fn with_keys(run: Run, keys: &AwsKeys) -> Run {
-    let run = run.env("AWS_ACCESS_KEY_ID", &keys.access_key_id).env("AWS_SECRET_ACCESS_KEY", &keys.secret_access_key);
+    let run = run
+        .env("AWS_ACCESS_KEY_ID", &keys.access_key_id)
+        .env("AWS_SECRET_ACCESS_KEY", &keys.secret_access_key);
     match &keys.session_token {
         Some(token) => run.env("AWS_SESSION_TOKEN", token),
         None => run,
@@ -96,7 +102,8 @@ pub(crate) fn decoded(login: &Value) -> Value {
 
 /// The signature in a login that is decoded.
 pub(crate) fn signature(login: &Value) -> String {
-    let authorization = login["iam_request_headers"]["Authorization"].as_str().expect("an Authorization");
+    let authorization =
+        login["iam_request_headers"]["Authorization"].as_str().expect("an Authorization");
     authorization.split_once("Signature=").expect("a signature").1.to_owned()
 }
 
@@ -143,7 +150,8 @@ impl Source {
 
 /// A web identity, whose token has white space around it in its file.
 pub(crate) fn web_identity(keys: &AwsKeys) -> Source {
-    let identity = WebIdentity { token: TOKEN.to_owned(), role_arn: ROLE_ARN.to_owned(), keys: keys.clone() };
+    let identity =
+        WebIdentity { token: TOKEN.to_owned(), role_arn: ROLE_ARN.to_owned(), keys: keys.clone() };
     let source = Source::new("web identity", sts(vec![identity]));
     let (file, addr) = (source.file("token", &format!("\n {TOKEN}\n\n")), source.server.addr());
     source
@@ -154,8 +162,10 @@ pub(crate) fn web_identity(keys: &AwsKeys) -> Source {
 
 /// A container of EKS, whose authorization is in a file.
 pub(crate) fn container(keys: &AwsKeys) -> Source {
-    let source = Source::new("container", container_credentials(CREDENTIALS, Some(AUTHORIZATION), keys));
-    let (file, addr) = (source.file("authorization", &format!("{AUTHORIZATION}\n")), source.server.addr());
+    let source =
+        Source::new("container", container_credentials(CREDENTIALS, Some(AUTHORIZATION), keys));
+    let (file, addr) =
+        (source.file("authorization", &format!("{AUTHORIZATION}\n")), source.server.addr());
     source
         .with("AWS_CONTAINER_CREDENTIALS_FULL_URI", format!("{addr}{CREDENTIALS}"))
         .with("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", text(&file))
@@ -165,7 +175,9 @@ pub(crate) fn container(keys: &AwsKeys) -> Source {
 pub(crate) fn instance(keys: &AwsKeys) -> Source {
     let source = Source::new("instance", ec2_metadata(Some("app"), keys, "eu-central-1"));
     let addr = source.server.addr();
-    source.with("AWS_EC2_METADATA_SERVICE_ENDPOINT", addr).with("AWS_EC2_METADATA_DISABLED", "false")
+    source
+        .with("AWS_EC2_METADATA_SERVICE_ENDPOINT", addr)
+        .with("AWS_EC2_METADATA_DISABLED", "false")
 }
 
 /// All platforms.

@@ -5,7 +5,8 @@ use std::process::Command;
 
 use crate::support::Ended;
 
-/// A program that lacks a part of the wiping. `cargo test` builds the examples too; `cargo test --test suite` does not.
+/// A program that lacks a part of the wiping. `cargo test` builds the examples too; `cargo test
+/// --test suite` does not.
 pub(crate) fn control(name: &str) -> PathBuf {
     let profile = Path::new(env!("CARGO_BIN_EXE_vault-exec")).parent().expect("a directory");
     let program = profile.join("examples").join(name);
@@ -16,7 +17,8 @@ pub(crate) fn control(name: &str) -> PathBuf {
 }
 
 fn build(name: &str, profile: &Path) {
-    let name_of = |path: &Path| path.file_name().and_then(|name| name.to_str()).expect("UTF-8").to_owned();
+    let name_of =
+        |path: &Path| path.file_name().and_then(|name| name.to_str()).expect("UTF-8").to_owned();
     let above = profile.parent().expect("a directory");
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(env!("CARGO_MANIFEST_DIR")).args(["build", "--example", name]);
@@ -37,6 +39,10 @@ fn a_bug_ends_it_with_70_and_its_place_and_shows_no_value() {
     let output = Command::new(control("control_bug")).env_clear().output().expect("it runs");
     let ended = Ended::of(output);
     assert_eq!(ended.code, Some(70), "{}", ended.stderr);
-    assert!(ended.stderr.contains("error: a bug of vault-exec at tests/controls/bug.rs:"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("error: a bug of vault-exec at tests/controls/bug.rs:"),
+        "{}",
+        ended.stderr
+    );
     assert!(!ended.stderr.contains("s3cret") && ended.stdout.is_empty(), "{}", ended.stderr);
 }

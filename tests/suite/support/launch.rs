@@ -1,5 +1,5 @@
-//! Starts in the situations that tests of the process need: with something to fetch and without, as root and as an
-//! ordinary user, with what a caller can leave to a program.
+//! Starts in the situations that tests of the process need: with something to fetch and without, as
+//! root and as an ordinary user, with what a caller can leave to a program.
 
 use std::fmt::Display;
 use std::fs;
@@ -54,7 +54,8 @@ impl Served {
 
     /// A run that knows the address and has a reference, but no credentials.
     pub(crate) fn at(&self) -> Run {
-        let run = run().env("VAULT_ADDR", self.vault.addr()).env("PASSWORD", "vault:secret/app#password");
+        let run =
+            run().env("VAULT_ADDR", self.vault.addr()).env("PASSWORD", "vault:secret/app#password");
         match self.vault.tls() {
             Some(files) => run.env("VAULT_CACERT", files.ca()),
             None => run,
@@ -78,7 +79,10 @@ impl Served {
     /// A run that logs in with AppRole, whose secret id comes wrapped, and the wrapping token.
     pub(crate) fn with_wrapped(&self) -> (Run, String) {
         let token = self.vault.operator().wrapped_secret_id("approle", "app", "5m");
-        (self.at().env("VAULT_ROLE_ID", &self.role_id).env("VAULT_WRAPPED_SECRET_ID", &token), token)
+        (
+            self.at().env("VAULT_ROLE_ID", &self.role_id).env("VAULT_WRAPPED_SECRET_ID", &token),
+            token,
+        )
     }
 
     /// A run that brings its token along.
@@ -97,10 +101,17 @@ pub(crate) fn on_both_starts(test: impl Fn(&Run)) {
 }
 
 /// Lets the child do what a caller can do to a program that it starts.
-pub(crate) fn before_exec(command: &mut Command, hook: impl FnMut() -> nix::Result<()> + Send + Sync + 'static) {
+pub(crate) fn before_exec(
+    command: &mut Command,
+    hook: impl FnMut() -> nix::Result<()> + Send + Sync + 'static,
+) {
     let mut hook = hook;
-    #[allow(unsafe_code, reason = "what a caller leaves to a program can only be set between fork and exec")]
-    // SAFETY: the hooks of these tests make system calls and nothing else: they neither allocate nor take a lock.
+    #[allow(
+        unsafe_code,
+        reason = "what a caller leaves to a program can only be set between fork and exec"
+    )]
+    // SAFETY: the hooks of these tests make system calls and nothing else: they neither allocate
+    // nor take a lock.
     unsafe {
         command.pre_exec(move || hook().map_err(Into::into));
     }
@@ -116,14 +127,15 @@ pub(crate) fn add(command: &mut Command, built: &Command) {
 pub(crate) fn ignore(signals: &[Signal]) -> nix::Result<()> {
     for number in signals {
         #[allow(unsafe_code, reason = "dispositions can only be set with unsafe calls")]
-        // SAFETY: SIG_IGN is no handler, and the child that this runs in is about to become another program.
+        // SAFETY: SIG_IGN is no handler, and the child that this runs in is about to become
+        // another program.
         unsafe { signal(*number, SigHandler::SigIgn) }?;
     }
     Ok(())
 }
 
-/// Runs a test as root, where need be in a user namespace of its own, of which an ordinary user is the root: the test
-/// `name`, and nothing else, runs there once more.
+/// Runs a test as root, where need be in a user namespace of its own, of which an ordinary user is
+/// the root: the test `name`, and nothing else, runs there once more.
 pub(crate) fn as_root(name: &str, test: impl FnOnce()) {
     if geteuid().is_root() {
         return test();
@@ -132,7 +144,12 @@ pub(crate) fn as_root(name: &str, test: impl FnOnce()) {
         return not_run(name, "neither root nor able to make a user namespace");
     }
     let itself = std::env::current_exe().expect("the tests");
-    let output = Command::new("unshare").arg("-Ur").arg(itself).args(["--exact", name]).output().expect("unshare runs");
+    let output = Command::new("unshare")
+        .arg("-Ur")
+        .arg(itself)
+        .args(["--exact", name])
+        .output()
+        .expect("unshare runs");
     let shown = String::from_utf8_lossy(&output.stdout);
     assert!(
         output.status.success() && shown.contains("1 passed"),
@@ -141,7 +158,8 @@ pub(crate) fn as_root(name: &str, test: impl FnOnce()) {
     );
 }
 
-/// Says that a test needs what this machine does not have; a failure where the machine is meant to have everything.
+/// Says that a test needs what this machine does not have; a failure where the machine is meant to
+/// have everything.
 pub(crate) fn not_run(name: &str, why: impl Display) {
     assert!(std::env::var_os("CI_REQUIRE_ALL").is_none_or(|value| value != "1"), "{name}: {why}");
     let _ = writeln!(io::stderr(), "not run: {name}: {why}");
@@ -161,7 +179,8 @@ impl Ordinary {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let program = directory.path().join("vault-exec");
         copy_executable(&binary(), &program);
-        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).expect("its owner");
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755))
+            .expect("its owner");
         Ordinary { directory }
     }
 
@@ -201,8 +220,8 @@ pub(crate) fn executable(directory: &Path, name: &str, content: &[u8]) -> PathBu
     file
 }
 
-/// Another process writes the copy: a file that this one has open for writing would be inherited by whatever another test
-/// starts just then, and what is open for writing cannot be executed.
+/// Another process writes the copy: a file that this one has open for writing would be inherited by
+/// whatever another test starts just then, and what is open for writing cannot be executed.
 fn copy_executable(source: &Path, file: &Path) {
     assert!(works(Command::new("cp").arg("--").args([source, file])), "cp to {}", file.display());
     fs::set_permissions(file, fs::Permissions::from_mode(0o755)).expect("its owner");

@@ -1,5 +1,6 @@
-//! The suite as a proof that nothing leaks: with `VAULT_EXEC_LEAKS=1` every run logs at trace level, and its stderr is
-//! searched for all credentials and values that the tests of this process know, and so is what servers were asked.
+//! The suite as a proof that nothing leaks: with `VAULT_EXEC_LEAKS=1` every run logs at trace
+//! level, and its stderr is searched for all credentials and values that the tests of this process
+//! know, and so is what servers were asked.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -15,7 +16,8 @@ const LEVEL: [&str; 3] = ["--log-level", "EXEC_LOG", "LOG_LEVEL"];
 /// What the log says beyond the level that it has by default.
 const BELOW_WARN: [&str; 3] = ["info", "debug", "trace"];
 
-/// Variables without their prefix that have a credential, and with `_FILE` the name of a file that has one.
+/// Variables without their prefix that have a credential, and with `_FILE` the name of a file that
+/// has one.
 const CREDENTIALS: [&str; 9] = [
     "TOKEN",
     "ROLE_ID",
@@ -40,11 +42,14 @@ pub(crate) fn sets_level(run: &Run) -> bool {
 /// The variables of a run, and those of its env files.
 fn settings(run: &Run) -> Vec<(String, String)> {
     let variables = run.variables().iter().map(|(name, value)| (lossy(name), lossy(value)));
-    let files = run.arguments().iter().chain(run.variables().get(OsStr::new("VAULT_EXEC_ENV_FILE")));
+    let files =
+        run.arguments().iter().chain(run.variables().get(OsStr::new("VAULT_EXEC_ENV_FILE")));
     let files: Vec<String> = files.filter_map(|file| content(Path::new(file))).collect();
     let lines = files.iter().flat_map(|text| text.lines());
     let pairs = lines.filter_map(|line| line.trim_start_matches("export ").split_once('='));
-    let plain = |value: &str| value.split('#').next().unwrap_or_default().trim_matches(['"', '\'', ' ']).to_owned();
+    let plain = |value: &str| {
+        value.split('#').next().unwrap_or_default().trim_matches(['"', '\'', ' ']).to_owned()
+    };
     variables.chain(pairs.map(|(name, value)| (name.to_owned(), plain(value)))).collect()
 }
 
@@ -75,10 +80,14 @@ fn mark_setting(name: &str, value: &str) {
     if CREDENTIALS.contains(&known) {
         mark(name, value);
     }
-    let is_file = FILES.contains(&known) || known.strip_suffix("_FILE").is_some_and(|name| CREDENTIALS.contains(&name));
+    let is_file = FILES.contains(&known)
+        || known.strip_suffix("_FILE").is_some_and(|name| CREDENTIALS.contains(&name));
     let text = if is_file { content(Path::new(value)) } else { None };
     // The key of a certificate is in several lines.
-    text.iter().flat_map(|text| text.lines()).filter(|line| !line.starts_with('-')).for_each(|line| mark(name, line));
+    text.iter()
+        .flat_map(|text| text.lines())
+        .filter(|line| !line.starts_with('-'))
+        .for_each(|line| mark(name, line));
 }
 
 /// What a file says, if it is one: a FIFO would be read in place of the start.
@@ -92,13 +101,15 @@ pub(crate) fn prints_itself(run: &Run) -> bool {
     run.arguments().iter().any(|option| prints.iter().any(|own| option == own))
 }
 
-/// Fails where something leaks into what a run has said, or has leaked into what a server was asked.
+/// Fails where something leaks into what a run has said, or has leaked into what a server was
+/// asked.
 pub(crate) fn search(what: &str, said: &[u8]) {
     assert_none_in(what, said);
     assert_none_asked();
 }
 
-/// What a run has said as if it had not been told to log everything: the lines of its log down to level `warn`.
+/// What a run has said as if it had not been told to log everything: the lines of its log down to
+/// level `warn`.
 pub(crate) fn quiet(stderr: &str) -> String {
     let is_more = |line: &str| {
         let of_text = line.strip_prefix("vault-exec: ").and_then(|rest| rest.split(": ").next());

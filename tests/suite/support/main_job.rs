@@ -4,7 +4,8 @@ use test_vault::{Target, json, on_every_https_vault, on_every_vault};
 
 use crate::support::{Run, run_at};
 
-/// What an operator sets up for one application: a secret of KV v2, a policy that allows its reading, a role.
+/// What an operator sets up for one application: a secret of KV v2, a policy that allows its
+/// reading, a role.
 struct App {
     secret: String,
     role_id: String,
@@ -21,7 +22,10 @@ fn app(target: &Target, role: test_vault::Value) -> App {
     operator.policy(&policy, &format!("path \"{kv}/data/app\" {{ capabilities = [\"read\"] }}"));
     operator.enable_approle(&mount);
     let mut settings = json!({ "token_policies": [policy] });
-    settings.as_object_mut().expect("an object").extend(role.as_object().cloned().expect("an object"));
+    settings
+        .as_object_mut()
+        .expect("an object")
+        .extend(role.as_object().cloned().expect("an object"));
     operator.approle_role(&mount, "app", settings);
     App {
         role_id: operator.role_id(&mount, "app"),
@@ -61,7 +65,10 @@ fn an_approle_login_fills_the_environment_over_https() {
 fn a_token_fills_the_environment() {
     on_every_vault(|target| {
         let app = app(target, json!({}));
-        let run = run_at(target).env("VAULT_TOKEN", target.root_token()).option("--secret").option(&app.secret);
+        let run = run_at(target)
+            .env("VAULT_TOKEN", target.root_token())
+            .option("--secret")
+            .option(&app.secret);
         let environment = run.environment();
         assert_eq!(environment.get("user").map(String::as_str), Some("ada"));
         assert_eq!(environment.get("password").map(String::as_str), Some("s3cr3t"));
@@ -72,7 +79,9 @@ fn a_token_fills_the_environment() {
 fn a_wrong_secret_id_is_refused_and_sent_once() {
     on_every_vault(|target| {
         let app = app(target, json!({}));
-        with_approle(target, &app).env("VAULT_SECRET_ID", "wrong").fails(77, &["auth/", "invalid role or secret ID"]);
+        with_approle(target, &app)
+            .env("VAULT_SECRET_ID", "wrong")
+            .fails(77, &["auth/", "invalid role or secret ID"]);
         if let Some(own) = target.own() {
             assert_eq!(own.requests().len(), 1);
         }

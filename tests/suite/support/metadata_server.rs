@@ -1,4 +1,5 @@
-//! What the tests of auth methods with a metadata server need: what it was asked, how it fails, and what is said then.
+//! What the tests of auth methods with a metadata server need: what it was asked, how it fails, and
+//! what is said then.
 
 use std::io::{BufRead, BufReader};
 use std::time::{Duration, Instant};
@@ -30,8 +31,8 @@ pub(crate) fn passing() -> Vec<Fault> {
     ]
 }
 
-/// Nothing was got from the metadata server: within the deadline it is said what was asked, where and how often, and
-/// Vault is asked for nothing.
+/// Nothing was got from the metadata server: within the deadline it is said what was asked, where
+/// and how often, and Vault is asked for nothing.
 #[track_caller]
 pub(crate) fn assert_not_reached(way: &WayIn<'_>, run: &Run, parts: &[&str]) {
     let vault = way.target.own().expect("a server of our own");
@@ -40,13 +41,24 @@ pub(crate) fn assert_not_reached(way: &WayIn<'_>, run: &Run, parts: &[&str]) {
     let ended = run.clone().env("VAULT_EXEC_TIMEOUT", "2s").fails(69, parts);
     // The usual deadline is a minute.
     assert!(began.elapsed() < Duration::from_secs(30), "{:?}: {}", began.elapsed(), ended.stderr);
-    assert!(ended.stderr.contains("1 try in") || ended.stderr.contains(" tries in"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("1 try in") || ended.stderr.contains(" tries in"),
+        "{}",
+        ended.stderr
+    );
     assert_eq!(vault.connections(), 0);
 }
 
-/// The metadata server's answer ends the start with this code, without another try and without a word to Vault.
+/// The metadata server's answer ends the start with this code, without another try and without a
+/// word to Vault.
 #[track_caller]
-pub(crate) fn assert_final(way: &WayIn<'_>, run: &Run, server: &LocalServer, code: i32, parts: &[&str]) -> Ended {
+pub(crate) fn assert_final(
+    way: &WayIn<'_>,
+    run: &Run,
+    server: &LocalServer,
+    code: i32,
+    parts: &[&str],
+) -> Ended {
     let vault = way.target.own().expect("a server of our own");
     vault.clear();
     let before = server.requests().len();
@@ -85,11 +97,21 @@ pub(crate) fn starts_before(server: &str, run: impl FnOnce(&str) -> Run) {
     assert!(ended.code == Some(0) && ended.started(), "{ended:?}");
 }
 
-/// With every variable that names a proxy, none is asked for a metadata server that is elsewhere and does not answer.
+/// With every variable that names a proxy, none is asked for a metadata server that is elsewhere
+/// and does not answer.
 #[track_caller]
 pub(crate) fn assert_asks_no_proxy(way: &WayIn<'_>, run: &Run, host: &str) {
     let proxy = LocalServer::start(|_| (502, Vec::new(), Vec::new()));
-    let names = ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy", "VAULT_PROXY_ADDR", "VAULT_HTTP_PROXY"];
-    all_at_once(names, |name| assert_not_reached(way, &run.clone().env(name, proxy.addr()), &[host]));
+    let names = [
+        "HTTP_PROXY",
+        "http_proxy",
+        "ALL_PROXY",
+        "all_proxy",
+        "VAULT_PROXY_ADDR",
+        "VAULT_HTTP_PROXY",
+    ];
+    all_at_once(names, |name| {
+        assert_not_reached(way, &run.clone().env(name, proxy.addr()), &[host]);
+    });
     assert_eq!(proxy.lines(), Vec::<String>::new());
 }

@@ -23,7 +23,9 @@ use test_vault::Target;
 
 /// The binary under test. `VAULT_EXEC_BINARY` names another one, such as the static build.
 pub(crate) fn binary() -> PathBuf {
-    std::env::var_os("VAULT_EXEC_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_vault-exec").into()).into()
+    std::env::var_os("VAULT_EXEC_BINARY")
+        .unwrap_or_else(|| env!("CARGO_BIN_EXE_vault-exec").into())
+        .into()
 }
 
 /// What every start that works prints when it runs [`Run::marker`].
@@ -40,7 +42,11 @@ pub(crate) struct Run {
 /// A run without options whose command prints its environment.
 pub(crate) fn run() -> Run {
     let path = std::env::var_os("PATH").expect("a PATH");
-    Run { environment: [("PATH".into(), path)].into(), options: Vec::new(), command: vec!["env".into(), "-0".into()] }
+    Run {
+        environment: [("PATH".into(), path)].into(),
+        options: Vec::new(),
+        command: vec!["env".into(), "-0".into()],
+    }
 }
 
 /// A run with the address and the CA of a Vault.
@@ -72,7 +78,10 @@ impl Run {
         options.into_iter().fold(self, Run::option)
     }
 
-    pub(crate) fn command<T: Into<OsString>>(mut self, command: impl IntoIterator<Item = T>) -> Run {
+    pub(crate) fn command<T: Into<OsString>>(
+        mut self,
+        command: impl IntoIterator<Item = T>,
+    ) -> Run {
         self.command = command.into_iter().map(Into::into).collect();
         self
     }
@@ -81,7 +90,8 @@ impl Run {
         self.command(["sh", "-c", script])
     }
 
-    /// A command that prints [`STARTED`]: where that is not on stdout, the application was not started.
+    /// A command that prints [`STARTED`]: where that is not on stdout, the application was not
+    /// started.
     pub(crate) fn marker(self) -> Run {
         self.shell(&format!("echo {STARTED}"))
     }
@@ -104,7 +114,12 @@ impl Run {
     /// The command with another program in the binary's place.
     pub(crate) fn build_of(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
-        command.env_clear().envs(&self.environment).args(&self.options).arg("--").args(&self.command);
+        command
+            .env_clear()
+            .envs(&self.environment)
+            .args(&self.options)
+            .arg("--")
+            .args(&self.command);
         leaks::watch(self, &mut command);
         command
     }
@@ -133,8 +148,12 @@ impl Run {
 
     pub(crate) fn end_with_input(&self, input: &[u8]) -> Ended {
         let mut command = self.build();
-        let mut child =
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it runs");
         let mut stdin = child.stdin.take().expect("piped");
         // In a thread of its own: the output has to be read meanwhile, for a pipe holds little.
         std::thread::scope(|scope| {
@@ -163,7 +182,8 @@ impl Run {
         self.environment().remove(name)
     }
 
-    /// The start must fail with `code`, say each of `parts` on stderr, and not start the application.
+    /// The start must fail with `code`, say each of `parts` on stderr, and not start the
+    /// application.
     #[track_caller]
     pub(crate) fn fails(&self, code: i32, parts: &[&str]) -> Ended {
         let ended = self.clone().marker().end();
@@ -214,12 +234,16 @@ pub(crate) fn pairs(wanted: &[(&str, &str)]) -> BTreeMap<String, String> {
     wanted.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
-/// Does something once a run has said that it tries again, which is the first thing that it may say, and waits for its end.
+/// Does something once a run has said that it tries again, which is the first thing that it may
+/// say, and waits for its end.
 pub(crate) fn once_it_tries_again(mut child: Child, then: impl FnOnce()) -> Ended {
     let mut stderr = BufReader::new(child.stderr.take().expect("piped"));
     let mut said = String::new();
     while leaks::quiet(&said).is_empty() {
-        assert!(stderr.read_line(&mut said).expect("a line") > 0, "it ended without a word: {said}");
+        assert!(
+            stderr.read_line(&mut said).expect("a line") > 0,
+            "it ended without a word: {said}"
+        );
     }
     assert!(said.contains("trying again"), "{said}");
     then();
@@ -229,9 +253,12 @@ pub(crate) fn once_it_tries_again(mut child: Child, then: impl FnOnce()) -> Ende
     Ended { stderr: leaks::quiet(&said), ..ended }
 }
 
-/// Tries with more and more time until it is enough: on a busy machine a short deadline may be over before a start has come
-/// to what it is to wait for.
-pub(crate) fn with_enough_time<T>(attempt: impl Fn(Duration) -> T, is_enough: impl Fn(&T) -> bool) -> T {
+/// Tries with more and more time until it is enough: on a busy machine a short deadline may be over
+/// before a start has come to what it is to wait for.
+pub(crate) fn with_enough_time<T>(
+    attempt: impl Fn(Duration) -> T,
+    is_enough: impl Fn(&T) -> bool,
+) -> T {
     let few = [2, 8].map(Duration::from_secs);
     let found = few.into_iter().map(&attempt).find(is_enough);
     found.unwrap_or_else(|| attempt(Duration::from_secs(32)))

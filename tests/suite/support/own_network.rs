@@ -9,14 +9,17 @@ use crate::support::launch::{as_root, not_run, works};
 /// What a test finds in its environment that is there already.
 const THERE: &str = "TEST_IS_IN_A_NETWORK_OF_ITS_OWN";
 
-/// Runs a test where the loopback interface is all there is, after these commands of ip(8), and with these files in place of
-/// those that the machine has: the test `name`, and nothing else, runs there once more.
+/// Runs a test where the loopback interface is all there is, after these commands of ip(8), and
+/// with these files in place of those that the machine has: the test `name`, and nothing else, runs
+/// there once more.
 pub(crate) fn alone(name: &str, commands: &[&str], files: &[(&str, &str)], test: impl FnOnce()) {
     if std::env::var_os(THERE).is_some() {
         return test();
     }
     as_root(name, || {
-        if !works(Command::new("ip").arg("-V")) || !works(Command::new("unshare").args(["-n", "-m", "true"])) {
+        if !works(Command::new("ip").arg("-V"))
+            || !works(Command::new("unshare").args(["-n", "-m", "true"]))
+        {
             return not_run(name, "no ip (iproute2), or no network of its own");
         }
         let directory = directory();

@@ -1,4 +1,5 @@
-//! Where Vault is: sockets of an Agent or a Proxy, path prefixes, IPv6; and a start that has no login of its own there.
+//! Where Vault is: sockets of an Agent or a Proxy, path prefixes, IPv6; and a start that has no
+//! login of its own there.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -14,7 +15,9 @@ use test_vault::{Fault, RealVault, Target, TestVault, json};
 
 use crate::proof::memory::assert_clean;
 use crate::support::application::{AppRole, as_role, reading, reading_one, role, with_app};
-use crate::support::launch::{FETCHED, Ordinary, Served, as_root, before_exec, eventually, not_run, works};
+use crate::support::launch::{
+    FETCHED, Ordinary, Served, as_root, before_exec, eventually, not_run, works,
+};
 use crate::support::{Ended, Run, directory, run};
 
 const README: &str = include_str!("../../../README.md");
@@ -45,7 +48,8 @@ fn a_start_goes_over_a_socket_whatever_it_logs_in_with() {
     for run in [served.with_token(), served.with_approle(), served.with_wrapped().0] {
         fetches(&run);
     }
-    let revocations = paths(&served.vault).iter().filter(|path| path.ends_with("/revoke-self")).count();
+    let revocations =
+        paths(&served.vault).iter().filter(|path| path.ends_with("/revoke-self")).count();
     assert_eq!(revocations, 2);
 }
 
@@ -55,7 +59,12 @@ fn many_secrets_are_read_over_a_socket_at_once() {
     let served = on_socket(directory.path(), "agent.sock");
     let mut run = served.with_approle();
     for number in 0..30 {
-        served.vault.operator().kv_put("secret", 2, &format!("s{number}"), json!({ "n": number.to_string() }));
+        served.vault.operator().kv_put(
+            "secret",
+            2,
+            &format!("s{number}"),
+            json!({ "n": number.to_string() }),
+        );
         run = run.env(format!("S{number}"), format!("vault:secret/s{number}#n"));
     }
     let environment = run.environment();
@@ -72,13 +81,23 @@ fn every_request_says_that_it_is_one_to_vault() {
         operator.transit_key("transit", "k");
         operator.policy("app", "path \"*\" { capabilities = [\"read\", \"update\"] }");
         let run = served.with_wrapped().0.env("VAULT_TRANSIT_KEY_ID", "k");
-        let run = run.env("C", operator.encrypt("transit", "k", "x")).env("W", ">>vault:transit/random/3#random_bytes");
+        let run = run
+            .env("C", operator.encrypt("transit", "k", "x"))
+            .env("W", ">>vault:transit/random/3#random_bytes");
         served.vault.clear();
         run.end();
         served.with_token().option("--check").end();
         let paths = paths(&served.vault);
-        for kind in ["/login", "/mounts", "/data/app", "/random/3", "/decrypt/k", "/lookup", "/unwrap", "/revoke-self"]
-        {
+        for kind in [
+            "/login",
+            "/mounts",
+            "/data/app",
+            "/random/3",
+            "/decrypt/k",
+            "/lookup",
+            "/unwrap",
+            "/revoke-self",
+        ] {
             assert!(paths.iter().any(|path| path.ends_with(kind)), "{kind}: {paths:?}");
         }
         assert!(paths.iter().any(|path| path.ends_with("/lookup-self")), "{paths:?}");
@@ -102,10 +121,14 @@ fn over_a_socket_the_host_is_localhost() {
 fn a_socket_and_a_loopback_address_are_never_reached_through_a_proxy() {
     let directory = directory();
     let mut all = vec![Served::http(), on_socket(directory.path(), "agent.sock")];
-    all.extend(ipv6("a_socket_and_a_loopback_address_are_never_reached_through_a_proxy").map(Served::by));
+    all.extend(
+        ipv6("a_socket_and_a_loopback_address_are_never_reached_through_a_proxy").map(Served::by),
+    );
     for served in all {
         let mut run = served.with_token();
-        for name in ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
+        for name in
+            ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]
+        {
             run = run.env(name, "http://127.0.0.1:1");
         }
         fetches(&run);
@@ -119,7 +142,8 @@ fn the_option_goes_before_the_agents_address_and_that_before_the_servers() {
     let (http, socket) = (Served::http(), on_socket(directory.path(), "agent.sock"));
     let nowhere = ["http://127.0.0.1:1", "unix:///nowhere"];
     for served in [&http, &socket] {
-        let (addr, run) = (served.vault.addr(), served.with_token().env("VAULT_EXEC_TIMEOUT", "5s"));
+        let (addr, run) =
+            (served.vault.addr(), served.with_token().env("VAULT_EXEC_TIMEOUT", "5s"));
         for nowhere in nowhere {
             fetches(&run.clone().env("VAULT_AGENT_ADDR", &addr).env("VAULT_ADDR", nowhere));
             fetches(&run.clone().env("BAO_AGENT_ADDR", &addr).env("VAULT_ADDR", nowhere));
@@ -145,7 +169,10 @@ fn a_socket_that_nobody_serves_is_named_with_what_to_do() {
         ("left.sock", "is this its socket"),
     ] {
         let addr = format!("unix://{}", path(name));
-        let run = impatient(run().env("VAULT_TOKEN", "s.nobody-has-it").env("A", "vault:secret/data/app#k"), &addr);
+        let run = impatient(
+            run().env("VAULT_TOKEN", "s.nobody-has-it").env("A", "vault:secret/data/app#k"),
+            &addr,
+        );
         let ended = run.fails(69, &[&addr, "Agent or Proxy running", hint]);
         for word in ["DNS", "the name of the server", "has no address"] {
             assert!(!ended.stderr.contains(word), "{}", ended.stderr);
@@ -163,7 +190,9 @@ fn a_socket_that_the_user_may_not_write_to_is_named_with_what_to_do() {
     let run = impatient(served.with_token(), &served.vault.addr()).marker();
     let ended = Ended::of(Ordinary::new().build(&run).output().expect("it runs"));
     assert_eq!((ended.code, ended.started()), (Some(69), false), "{}", ended.stderr);
-    for part in [served.vault.addr().as_str(), "Permission denied", "must be able to write to the socket"] {
+    for part in
+        [served.vault.addr().as_str(), "Permission denied", "must be able to write to the socket"]
+    {
         assert!(ended.stderr.contains(part), "no {part:?} in: {}", ended.stderr);
     }
 }
@@ -173,11 +202,24 @@ fn a_socket_that_comes_late_is_waited_for() {
     let directory = directory();
     let first = on_socket(directory.path(), "first.sock");
     let late = directory.path().join("late.sock");
-    let run = first.with_token().env("VAULT_ADDR", format!("unix://{}", late.display())).shell("echo $PASSWORD");
-    let mut child =
-        run.option("--log-level=warn").build().stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
+    let run = first
+        .with_token()
+        .env("VAULT_ADDR", format!("unix://{}", late.display()))
+        .shell("echo $PASSWORD");
+    let mut child = run
+        .option("--log-level=warn")
+        .build()
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it runs");
     let mut said = [0; 1];
-    child.stderr.as_mut().expect("piped").read_exact(&mut said).expect("it says that it tries again");
+    child
+        .stderr
+        .as_mut()
+        .expect("piped")
+        .read_exact(&mut said)
+        .expect("it says that it tries again");
     std::os::unix::fs::symlink(directory.path().join("first.sock"), &late).expect("a link");
     let ended = Ended::of(child.wait_with_output().expect("it ends"));
     assert_eq!((ended.code, ended.text()), (Some(0), format!("{FETCHED}\n")), "{}", ended.stderr);
@@ -208,9 +250,12 @@ fn the_path_of_a_socket_has_at_most_107_bytes() {
 fn a_redirect_from_a_socket_leads_nowhere() {
     let directory = directory();
     let served = on_socket(directory.path(), "agent.sock");
-    for location in ["http://localhost/v1/secret/data/app", "/v1/secret/data/app", "https://vault.invalid/"] {
+    for location in
+        ["http://localhost/v1/secret/data/app", "/v1/secret/data/app", "https://vault.invalid/"]
+    {
         served.vault.fault_times(1, "/v1/secret/", Fault::redirect(location));
-        let ended = served.with_token().fails(76, &[&served.vault.addr(), "a redirect", "active node"]);
+        let ended =
+            served.with_token().fails(76, &[&served.vault.addr(), "a redirect", "active node"]);
         assert!(!ended.stderr.contains("invalid"), "{}", ended.stderr);
     }
 }
@@ -220,7 +265,10 @@ fn settings_of_tls_beside_a_socket_do_no_harm() {
     let (directory, https) = (directory(), Served::https());
     let served = on_socket(directory.path(), "agent.sock");
     let ca = https.vault.tls().expect("https").ca();
-    let run = served.with_approle().env("VAULT_CACERT", ca).env("VAULT_TLS_SERVER_NAME", "vault.example.com");
+    let run = served
+        .with_approle()
+        .env("VAULT_CACERT", ca)
+        .env("VAULT_TLS_SERVER_NAME", "vault.example.com");
     fetches(&run);
     let ended = run.env("SSL_CERT_FILE", "/nowhere").without("VAULT_CACERT").marker().end();
     assert!(ended.started() && ended.stderr.is_empty(), "{}", ended.stderr);
@@ -248,22 +296,38 @@ fn nothing_of_a_start_over_a_socket_is_left() {
 
 #[test]
 fn a_path_in_front_of_the_api_is_kept_and_named() {
-    for builder in [TestVault::builder().prefix("/vault"), TestVault::builder().https().prefix("/a/vault")] {
+    for builder in
+        [TestVault::builder().prefix("/vault"), TestVault::builder().https().prefix("/a/vault")]
+    {
         let served = Served::by(builder);
         let prefix = if served.vault.scheme() == "https" { "/a/vault/v1/" } else { "/vault/v1/" };
         for slash in ["", "/"] {
-            fetches(&served.with_approle().env("VAULT_ADDR", format!("{}{slash}", served.vault.addr())));
+            fetches(
+                &served.with_approle().env("VAULT_ADDR", format!("{}{slash}", served.vault.addr())),
+            );
         }
         let check = served.with_approle().option("--check").end();
-        assert!(check.text().contains("PASSWORD: secret/app#password, version 1\n"), "{}", check.stderr);
-        assert!(paths(&served.vault).iter().all(|path| path.starts_with(prefix)), "{:?}", paths(&served.vault));
+        assert!(
+            check.text().contains("PASSWORD: secret/app#password, version 1\n"),
+            "{}",
+            check.stderr
+        );
+        assert!(
+            paths(&served.vault).iter().all(|path| path.starts_with(prefix)),
+            "{:?}",
+            paths(&served.vault)
+        );
         let addr = served.vault.addr();
         for option in ["--log-level=warn", "--check"] {
             let run = served.with_token().env("B", "vault:auth/other#x").option(option);
             run.fails(77, &["B: ", &format!("({addr})")]);
         }
         let elsewhere = addr.trim_end_matches("/vault");
-        served.with_approle().env("VAULT_ADDR", elsewhere).env("VAULT_EXEC_TIMEOUT", "2s").fails(77, &[elsewhere]);
+        served
+            .with_approle()
+            .env("VAULT_ADDR", elsewhere)
+            .env("VAULT_EXEC_TIMEOUT", "2s")
+            .fails(77, &[elsewhere]);
     }
 }
 
@@ -289,7 +353,8 @@ fn an_ipv6_address_is_an_address_and_messages_name_it() {
         fetches(&run);
         run.clone().env("PASSWORD", "vault:auth/other#x").fails(77, &[&format!("({addr})")]);
         drop(served);
-        impatient(run.without("VAULT_CACERT").env("VAULT_SKIP_VERIFY", "1"), &addr).fails(69, &[&addr, "refused"]);
+        impatient(run.without("VAULT_CACERT").env("VAULT_SKIP_VERIFY", "1"), &addr)
+            .fails(69, &[&addr, "refused"]);
     }
 }
 
@@ -311,7 +376,10 @@ fn what_is_no_address_says_what_is_wrong_with_it() {
         ("http://a b:8200", "not a URL"),
         ("https://bücher.example:8200", "not in ASCII"),
     ] {
-        let run = run().env("VAULT_TOKEN", "s.nobody-has-it").env("A", "vault:a#b").env("VAULT_ADDR", addr);
+        let run = run()
+            .env("VAULT_TOKEN", "s.nobody-has-it")
+            .env("A", "vault:a#b")
+            .env("VAULT_ADDR", addr);
         run.fails(78, &["VAULT_ADDR: ", part]);
     }
 }
@@ -321,9 +389,11 @@ fn case_white_space_around_an_address_and_a_dot_at_its_end_do_not_matter() {
     let vault = TestVault::start();
     let run = reading_one(&vault);
     let port = vault.socket_addr().port();
-    for addr in
-        [vault.addr().replace("http", "HTTP"), format!(" {}\n", vault.addr()), format!("http://127.0.0.1.:{port}")]
-    {
+    for addr in [
+        vault.addr().replace("http", "HTTP"),
+        format!(" {}\n", vault.addr()),
+        format!("http://127.0.0.1.:{port}"),
+    ] {
         assert_eq!(run.clone().env("VAULT_ADDR", &addr).value("A").as_deref(), Some("v"), "{addr}");
     }
 }
@@ -380,7 +450,11 @@ fn a_check_says_that_there_is_no_login() {
     let directory = directory();
     let (served, run) = behind_proxy(directory.path());
     let ended = run.option("--check").end();
-    assert!(ended.text().contains("PASSWORD: secret/app#password, version 1\n"), "{}", ended.stderr);
+    assert!(
+        ended.text().contains("PASSWORD: secret/app#password, version 1\n"),
+        "{}",
+        ended.stderr
+    );
     assert!(ended.stderr.contains("warn: there is no login"), "{}", ended.stderr);
     assert!(paths(&served.vault).iter().all(|path| !path.contains("/auth/")));
 }
@@ -434,7 +508,10 @@ impl Sidecar {
         fs::write(file("secret-id"), role.new_secret_id(target, json!({}))).expect("a file");
         fs::write(file("config.hcl"), config(target, role, file)).expect("a file");
         let mut command = Command::new("bao");
-        command.args([kind, "-config", &file("config.hcl")]).env_remove("VAULT_TOKEN").env("HOME", directory.path());
+        command
+            .args([kind, "-config", &file("config.hcl")])
+            .env_remove("VAULT_TOKEN")
+            .env("HOME", directory.path());
         before_exec(&mut command, || set_pdeathsig(Signal::SIGKILL));
         let log = fs::File::create(file("log")).expect("a file");
         command.stdin(Stdio::null()).stdout(log.try_clone().expect("a descriptor")).stderr(log);
@@ -449,10 +526,15 @@ impl Sidecar {
 
     fn ask(&self, headers: &str) -> String {
         let mut answer = String::new();
-        let Ok(mut stream) = UnixStream::connect(self.directory.path().join("it.sock")) else { return answer };
+        let Ok(mut stream) = UnixStream::connect(self.directory.path().join("it.sock")) else {
+            return answer;
+        };
         let path = "/v1/auth/token/lookup-self";
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n")
-            .expect("it reads");
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n"
+        )
+        .expect("it reads");
         stream.read_to_string(&mut answer).expect("an answer");
         answer
     }
@@ -464,7 +546,11 @@ impl Sidecar {
 
 /// The README's, with what is different here.
 fn config(target: &Target, role: &AppRole, file: impl Fn(&str) -> String) -> String {
-    let text = README.split("```hcl agent.hcl\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a block");
+    let text = README
+        .split("```hcl agent.hcl\n")
+        .nth(1)
+        .and_then(|rest| rest.split("```").next())
+        .expect("a block");
     let method = "method \"approle\" {";
     let here = [
         ("https://vault.example.com:8200", target.addr()),
@@ -484,7 +570,10 @@ fn real(name: &str) -> Option<Target> {
     let has_bao = works(Command::new("bao").arg("version"));
     let target = RealVault::http().filter(|_| has_bao).map(Target::from);
     if target.is_none() {
-        not_run(&format!("addresses::{name}"), "no bao on the PATH, so neither its Agent nor its Proxy");
+        not_run(
+            &format!("addresses::{name}"),
+            "no bao on the PATH, so neither its Agent nor its Proxy",
+        );
     }
     target
 }
@@ -498,14 +587,21 @@ fn a_real_agent_and_a_real_proxy_let_a_start_through_with_a_login_and_without() 
     for kind in ["agent", "proxy"] {
         let sidecar = Sidecar::start(kind, &target, &role);
         assert!(sidecar.ask("").starts_with("HTTP/1.1 412 "), "{kind} wants the header");
-        let at = |run: Run| run.env("VAULT_ADDR", sidecar.addr()).env("A", format!("vault:{mount}/app#user"));
+        let at = |run: Run| {
+            run.env("VAULT_ADDR", sidecar.addr()).env("A", format!("vault:{mount}/app#user"))
+        };
         let without = at(run()).env("VAULT_AUTH_METHOD", "none");
         for run in [at(as_role(&target, &role)), without.clone(), without.clone()] {
             assert_eq!(run.value("A").as_deref(), Some("ada"), "{kind}");
         }
         let ended = without.clone().option("--check").end();
-        assert_eq!(ended.text().lines().next(), Some(format!("A: {mount}/app#user, version 1").as_str()));
+        assert_eq!(
+            ended.text().lines().next(),
+            Some(format!("A: {mount}/app#user, version 1").as_str())
+        );
         assert!(sidecar.has_token(), "{kind} still has its token");
-        without.env("A", "vault:auth/other#x").fails(77, &["permission denied", "use_auto_auth_token"]);
+        without
+            .env("A", "vault:auth/other#x")
+            .fails(77, &["permission denied", "use_auto_auth_token"]);
     }
 }

@@ -1,5 +1,6 @@
-//! The fault matrix: whatever goes wrong with whichever request, over http and https, ends with the right code, the right
-//! words and in time, uses no credential twice, and starts the application exactly where it should.
+//! The fault matrix: whatever goes wrong with whichever request, over http and https, ends with the
+//! right code, the right words and in time, uses no credential twice, and starts the application
+//! exactly where it should.
 
 mod answers;
 mod connections;
@@ -100,7 +101,9 @@ struct Outcome {
 
 /// Runs what prints a marker where it is started, and gives it this much time.
 fn outcome(run: Run, timeout: Duration) -> Outcome {
-    let run = run.env("VAULT_EXEC_TIMEOUT", format!("{}ms", timeout.as_millis())).env("VAULT_EXEC_LOG", "info");
+    let run = run
+        .env("VAULT_EXEC_TIMEOUT", format!("{}ms", timeout.as_millis()))
+        .env("VAULT_EXEC_LOG", "info");
     let began = Instant::now();
     Outcome { ended: run.marker().end(), took: began.elapsed(), timeout }
 }
@@ -114,7 +117,12 @@ impl Outcome {
 
     /// It ended between these times, the later of which may be missed on a busy machine.
     fn took(&self, least: Duration, most: Duration, case: &str) {
-        assert!(self.took >= least && self.took < most + SLACK, "{case}: {:?}: {}", self.took, self.ended.stderr);
+        assert!(
+            self.took >= least && self.took < most + SLACK,
+            "{case}: {:?}: {}",
+            self.took,
+            self.ended.stderr
+        );
     }
 
     fn failed(&self, code: i32, words: &[&str], case: &str) {
@@ -134,8 +142,15 @@ impl Outcome {
 
     /// The application runs, and nobody was bothered with what went wrong on the way.
     fn started(&self, words: &[&str], case: &str) {
-        assert!(self.ended.started() && self.ended.code == Some(0), "{case}: {}", self.ended.stderr);
-        assert!(!self.ended.stderr.contains("warn: ") && !self.ended.stderr.contains("error: "), "{case}");
+        assert!(
+            self.ended.started() && self.ended.code == Some(0),
+            "{case}: {}",
+            self.ended.stderr
+        );
+        assert!(
+            !self.ended.stderr.contains("warn: ") && !self.ended.stderr.contains("error: "),
+            "{case}"
+        );
         self.said(words, case);
     }
 
@@ -145,17 +160,26 @@ impl Outcome {
 
     fn said(&self, words: &[&str], case: &str) {
         for word in words {
-            assert!(self.ended.stderr.contains(word), "{case}: no {word:?} in: {}", self.ended.stderr);
+            assert!(
+                self.ended.stderr.contains(word),
+                "{case}: no {word:?} in: {}",
+                self.ended.stderr
+            );
         }
     }
 }
 
-/// A start that fails at a request goes on once that is repaired, and makes every other request once.
+/// A start that fails at a request goes on once that is repaired, and makes every other request
+/// once.
 fn goes_on(run: Run, phase: Phase, served: &Served, repair: impl FnOnce(), case: &str) {
     let ended = once_it_tries_again(run.env("VAULT_EXEC_TIMEOUT", "60s").marker().spawn(), repair);
     assert!(ended.started() && ended.code == Some(0), "{case}: {}", ended.stderr);
     let what = phase.what().trim_start_matches("PASSWORD: ");
-    assert!(ended.stderr.starts_with(&format!("vault-exec: warn: {what}")), "{case}: {}", ended.stderr);
+    assert!(
+        ended.stderr.starts_with(&format!("vault-exec: warn: {what}")),
+        "{case}: {}",
+        ended.stderr
+    );
     for each in PHASES.into_iter().filter(|each| *each != phase) {
         assert_eq!(each.count(&served.vault), 1, "{case}: {:?}", served.vault.lines());
     }

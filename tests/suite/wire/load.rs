@@ -37,7 +37,9 @@ impl Fleet {
     fn start(&self, target: &Target, timeout: &str) -> Vec<(Ended, Duration)> {
         let start = |secret_id: &String| {
             let (child, began) = (self.run(target, secret_id, timeout).spawn(), Instant::now());
-            thread::spawn(move || (Ended::of(child.wait_with_output().expect("it ends")), began.elapsed()))
+            thread::spawn(move || {
+                (Ended::of(child.wait_with_output().expect("it ends")), began.elapsed())
+            })
         };
         let waiting: Vec<_> = self.secret_ids.iter().map(start).collect();
         waiting.into_iter().map(|waiting| waiting.join().expect("it ends")).collect()
@@ -53,13 +55,16 @@ impl Fleet {
             .shell("printf %s \"$VALUE\"")
     }
 
-    /// How often each secret id came in a login that the server has answered like this, or not at all.
+    /// How often each secret id came in a login that the server has answered like this, or not at
+    /// all.
     fn logins(&self, vault: &TestVault, status: Option<u16>) -> BTreeMap<String, usize> {
         let path = format!("/v1/auth/{}/login", self.role.mount);
         let is_login = |request: &&Recorded| request.path == path && request.status == status;
         let mut logins = BTreeMap::new();
         for login in vault.requests().iter().filter(is_login) {
-            *logins.entry(login.json()["secret_id"].as_str().expect("a secret id").to_owned()).or_default() += 1;
+            *logins
+                .entry(login.json()["secret_id"].as_str().expect("a secret id").to_owned())
+                .or_default() += 1;
         }
         logins
     }
@@ -70,7 +75,8 @@ impl Fleet {
     }
 }
 
-/// Those that have started have their value; the others say that the server was not reached or not ready.
+/// Those that have started have their value; the others say that the server was not reached or not
+/// ready.
 fn count_started(all: &[(Ended, Duration)]) -> usize {
     let (started, failed): (Vec<_>, Vec<_>) =
         all.iter().map(|(ended, _)| ended).partition(|ended| ended.code == Some(0));
@@ -82,7 +88,8 @@ fn count_started(all: &[(Ended, Duration)]) -> usize {
     started.len()
 }
 
-/// A real server keeps no record that a test could read, but takes a secret id that is good for one login only once.
+/// A real server keeps no record that a test could read, but takes a secret id that is good for one
+/// login only once.
 fn all_start(target: &Target) {
     let fleet = Fleet::of(target);
     assert_eq!(count_started(&fleet.start(target, GENEROUS)), STARTS);

@@ -34,7 +34,11 @@ fn fails_at_the_deadline(run: &Run, words: &[&str]) -> Ended {
     let began = Instant::now();
     let ended = run.fails(69, words);
     let took = began.elapsed();
-    assert!(took > Duration::from_millis(1500) && took < Duration::from_secs(8), "{took:?}: {}", ended.stderr);
+    assert!(
+        took > Duration::from_millis(1500) && took < Duration::from_secs(8),
+        "{took:?}: {}",
+        ended.stderr
+    );
     ended
 }
 
@@ -64,7 +68,15 @@ fn an_address_on_which_nobody_listens_is_tried_until_the_deadline() {
     let addr = format!("http://127.0.0.1:{}", closed_port());
     let ended = fails_at_the_deadline(
         &run.env("VAULT_ADDR", &addr),
-        &["A: ", "secret/data/app", &addr, "refused", " tries in ", "is Vault running", "VAULT_ADDR"],
+        &[
+            "A: ",
+            "secret/data/app",
+            &addr,
+            "refused",
+            " tries in ",
+            "is Vault running",
+            "VAULT_ADDR",
+        ],
     );
     assert!(ended.stderr.contains("trying again for"), "{}", ended.stderr);
     drop(vault);
@@ -80,7 +92,8 @@ fn a_name_without_an_address_is_named() {
 #[test]
 fn plain_http_to_another_machine_is_warned_of_and_to_this_one_not() {
     let (_vault, run) = ready();
-    let other = run.clone().env("VAULT_ADDR", "http://vault.invalid").env("VAULT_EXEC_TIMEOUT", "500ms");
+    let other =
+        run.clone().env("VAULT_ADDR", "http://vault.invalid").env("VAULT_EXEC_TIMEOUT", "500ms");
     other.fails(69, &["warn: http://vault.invalid is plain http", "in clear"]);
     let ended = run.marker().end();
     assert!(ended.started() && ended.stderr.is_empty(), "{}", ended.stderr);
@@ -105,7 +118,8 @@ fn a_server_that_comes_up_late_is_waited_for() {
         late.operator().approle_role(&app.mount, "app", json!({"token_policies": ["p"]}));
         let path = format!("auth/{}/role/app", app.mount);
         late.operator().write(&format!("{path}/role-id"), json!({ "role_id": app.role_id }));
-        late.operator().write(&format!("{path}/custom-secret-id"), json!({ "secret_id": app.secret_id }));
+        late.operator()
+            .write(&format!("{path}/custom-secret-id"), json!({ "secret_id": app.secret_id }));
     });
     let lines = late.expect("it came").own().expect("own").lines();
     let logins = lines.iter().filter(|line| line.ends_with("/login")).count();
@@ -138,7 +152,8 @@ fn a_login_at_a_sealed_server_is_repeated() {
     let target = Target::from(TestVault::start());
     let app = role(&target, "path \"secret/data/app\" { capabilities = [\"read\"] }", json!({}));
     target.operator().kv_put("secret", 2, "app", json!({"k": "v"}));
-    let run = as_role(&target, &app).env("A", "vault:secret/data/app#k").env("VAULT_EXEC_TIMEOUT", "30s");
+    let run =
+        as_role(&target, &app).env("A", "vault:secret/data/app#k").env("VAULT_EXEC_TIMEOUT", "30s");
     let vault = target.own().expect("own");
     vault.seal();
     waiting_for_a_warning(run.spawn(), || vault.unseal());
@@ -166,7 +181,11 @@ fn a_login_of_which_it_is_not_known_whether_it_was_done_is_not_repeated() {
         vault.clear();
         vault.clear_faults();
         vault.fault("POST /v1/auth/", fault.clone());
-        let ended = fails_at_once(&run, 69, &["login at auth/", "it may have been done, so it is not repeated"]);
+        let ended = fails_at_once(
+            &run,
+            69,
+            &["login at auth/", "it may have been done, so it is not repeated"],
+        );
         assert_eq!(vault.requests().len(), 1, "{fault:?}: {}", ended.stderr);
     }
 }
@@ -175,7 +194,8 @@ fn a_login_of_which_it_is_not_known_whether_it_was_done_is_not_repeated() {
 fn a_login_that_is_never_answered_is_sent_once_and_ends_at_the_deadline() {
     let target = Target::from(TestVault::start());
     let app = role(&target, &reading_of("nothing"), json!({}));
-    let run = as_role(&target, &app).env("A", "vault:secret/data/app#k").env("VAULT_EXEC_TIMEOUT", "2s");
+    let run =
+        as_role(&target, &app).env("A", "vault:secret/data/app#k").env("VAULT_EXEC_TIMEOUT", "2s");
     let vault = target.own().expect("own");
     vault.fault("POST /v1/auth/", Fault::Hang);
     fails_at_the_deadline(&run, &["login at auth/", "no answer in time"]);
@@ -197,14 +217,22 @@ fn reads_are_repeated_where_that_may_help() {
         Fault::Close,
         Fault::LoseAnswer,
         Fault::Truncate,
-        Fault::error(400, "Upgrading from non-versioned to versioned data. This backend will be unavailable"),
+        Fault::error(
+            400,
+            "Upgrading from non-versioned to versioned data. This backend will be unavailable",
+        ),
     ] {
         let (vault, run) = ready();
         vault.fault_times(2, "GET /v1/secret/", fault.clone());
         let ended = run.env("VAULT_EXEC_TIMEOUT", "30s").marker().end();
         assert!(ended.started(), "{fault:?}: {}", ended.stderr);
         assert_eq!(vault.requests().len(), 3, "{fault:?}");
-        assert_eq!(ended.stderr.lines().count(), 1, "only the first failure is told at once: {}", ended.stderr);
+        assert_eq!(
+            ended.stderr.lines().count(),
+            1,
+            "only the first failure is told at once: {}",
+            ended.stderr
+        );
     }
 }
 
@@ -229,7 +257,8 @@ fn the_number_of_repetitions_can_be_limited() {
     for retries in [0, 2] {
         let (vault, run) = ready();
         vault.fault("GET /v1/secret/", Fault::internal_error());
-        let tries = if retries == 0 { "1 try".to_owned() } else { format!("{} tries", retries + 1) };
+        let tries =
+            if retries == 0 { "1 try".to_owned() } else { format!("{} tries", retries + 1) };
         let run = run.option("--max-retries").option(retries.to_string());
         fails_at_once(&run, 69, &["status 500: internal error", &tries]);
         assert_eq!(vault.requests().len(), retries + 1);
@@ -256,7 +285,10 @@ fn a_server_that_accepts_and_never_answers_ends_at_the_deadline() {
     // Nobody accepts here: the handshakes of TCP are done by the kernel.
     let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
     let addr = listener.local_addr().expect("bound");
-    fails_at_the_deadline(&run.clone().env("VAULT_ADDR", format!("http://{addr}")), &["no answer in time"]);
+    fails_at_the_deadline(
+        &run.clone().env("VAULT_ADDR", format!("http://{addr}")),
+        &["no answer in time"],
+    );
     let https = run.env("VAULT_ADDR", format!("https://{addr}")).env("VAULT_SKIP_VERIFY", "1");
     fails_at_the_deadline(&https, &["in time"]);
 }
@@ -307,7 +339,10 @@ fn what_is_not_http_is_said_at_once() {
 #[test]
 fn what_is_not_vaults_is_said_at_once() {
     for (fault, words) in [
-        (Fault::answer(200, "<html>login</html>").with_header("content-type", "text/html"), "is not JSON"),
+        (
+            Fault::answer(200, "<html>login</html>").with_header("content-type", "text/html"),
+            "is not JSON",
+        ),
         (Fault::invalid_json(), "is not JSON"),
         (Fault::answer(404, "<html>404 Not Found</html>"), "form of Vault's errors"),
         (Fault::answer(403, "Forbidden"), "form of Vault's errors"),
@@ -330,7 +365,8 @@ fn a_redirect_is_followed_once_with_method_body_and_token() {
     standby.fault(&*format!("POST {login}"), Fault::redirect(&format!("{}{login}", leader.addr())));
     let path = "/v1/secret/data/app";
     standby.fault(path, Fault::redirect(&format!("{}{path}?version=1", leader.addr())));
-    let run = as_role(&leader, &app).env("VAULT_ADDR", standby.addr()).env("VAULT_NAMESPACE", "team");
+    let run =
+        as_role(&leader, &app).env("VAULT_ADDR", standby.addr()).env("VAULT_NAMESPACE", "team");
     let run = run.env("A", "vault:secret/data/app#k#1").option("--revoke=false");
     assert_eq!(run.value("A").as_deref(), Some("v"));
     let requests = leader.own().expect("own").requests();
@@ -378,7 +414,9 @@ fn proxy(answer: &'static str) -> (String, mpsc::Receiver<String>) {
         for stream in listener.incoming() {
             let Ok(stream) = stream else { return };
             let Ok(head) = head(&stream) else { continue };
-            leaks::seen(&head.lines().filter(|line| !carries_a_credential(line)).collect::<String>());
+            leaks::seen(
+                &head.lines().filter(|line| !carries_a_credential(line)).collect::<String>(),
+            );
             // A test that has ended listens no more; and a client may have gone.
             let _ = sender.send(head);
             let _ = (&stream).write_all(answer.as_bytes());
@@ -399,7 +437,8 @@ fn head(stream: &TcpStream) -> std::io::Result<String> {
     Ok(head)
 }
 
-const SECRET: &str = "HTTP/1.1 200 OK\r\ncontent-length: 24\r\nconnection: close\r\n\r\n{\"data\":{\"k\":\"proxied\"}}";
+const SECRET: &str = "HTTP/1.1 200 OK\r\ncontent-length: 24\r\nconnection: \
+                      close\r\n\r\n{\"data\":{\"k\":\"proxied\"}}";
 
 #[test]
 fn a_proxy_is_used_for_another_machine() {
@@ -417,23 +456,37 @@ fn a_proxy_is_used_for_another_machine() {
         let ended = run.clone().marker().end();
         assert!(ended.started() && !ended.stderr.contains("p4ssw0rd"), "{name}: {}", ended.stderr);
         let head = asked.recv().expect("it was asked");
-        assert!(head.starts_with("GET http://vault.test:8200/v1/secret/data/app HTTP/1.1\r\n"), "{head}");
-        assert!(head.to_ascii_lowercase().contains("proxy-authorization: basic "), "{name}: {head}");
+        assert!(
+            head.starts_with("GET http://vault.test:8200/v1/secret/data/app HTTP/1.1\r\n"),
+            "{head}"
+        );
+        assert!(
+            head.to_ascii_lowercase().contains("proxy-authorization: basic "),
+            "{name}: {head}"
+        );
     }
     let (own, own_asked) = proxy(SECRET);
     let (other, other_asked) = proxy(SECRET);
-    let run = run.env("VAULT_PROXY_ADDR", format!("http://{own}")).env("HTTP_PROXY", format!("http://{other}"));
+    let run = run
+        .env("VAULT_PROXY_ADDR", format!("http://{own}"))
+        .env("HTTP_PROXY", format!("http://{other}"));
     assert_eq!(run.value("A").as_deref(), Some("proxied"));
-    assert!(own_asked.recv().is_ok() && other_asked.try_recv().is_err(), "Vault's own proxy goes first");
+    assert!(
+        own_asked.recv().is_ok() && other_asked.try_recv().is_err(),
+        "Vault's own proxy goes first"
+    );
 }
 
 /// A run that needs a tunnel through this proxy.
 fn through_tunnel(run: &Run, proxy: &str) -> Run {
-    let run = run.clone().env("VAULT_ADDR", "https://vault.test:8200").env("VAULT_SKIP_VERIFY", "1");
-    run.env("HTTPS_PROXY", format!("http://user:p4ssw0rd@{proxy}")).env("HTTP_PROXY", "http://127.0.0.1:9")
+    let run =
+        run.clone().env("VAULT_ADDR", "https://vault.test:8200").env("VAULT_SKIP_VERIFY", "1");
+    run.env("HTTPS_PROXY", format!("http://user:p4ssw0rd@{proxy}"))
+        .env("HTTP_PROXY", "http://127.0.0.1:9")
 }
 
-/// A proxy answers like this also where the server cannot be reached yet, which it says in no way that all of them share.
+/// A proxy answers like this also where the server cannot be reached yet, which it says in no way
+/// that all of them share.
 #[test]
 fn a_proxy_that_makes_no_tunnel_is_asked_until_the_deadline() {
     let (_vault, run) = ready();
@@ -442,7 +495,13 @@ fn a_proxy_that_makes_no_tunnel_is_asked_until_the_deadline() {
         let (addr, asked) = proxy(answer.leak());
         let ended = fails_at_the_deadline(
             &through_tunnel(&run, &addr),
-            &["vault.test:8200", "the proxy makes no tunnel", "CONNECT", "HTTPS_PROXY", " tries in "],
+            &[
+                "vault.test:8200",
+                "the proxy makes no tunnel",
+                "CONNECT",
+                "HTTPS_PROXY",
+                " tries in ",
+            ],
         );
         assert!(!ended.stderr.contains("p4ssw0rd"), "{}", ended.stderr);
         let head = asked.recv().expect("it was asked");
@@ -452,13 +511,17 @@ fn a_proxy_that_makes_no_tunnel_is_asked_until_the_deadline() {
 
 #[test]
 fn a_proxy_that_wants_other_credentials_is_asked_once() {
-    const ANSWER: &str =
-        "HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 6\r\nconnection: close\r\n\r\n<html>";
+    const ANSWER: &str = "HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: \
+                          6\r\nconnection: close\r\n\r\n<html>";
     let (_vault, run) = ready();
     let (addr, asked) = proxy(ANSWER);
-    let plain = run.clone().env("VAULT_ADDR", "http://vault.test:8200").env("HTTP_PROXY", format!("http://{addr}"));
+    let plain = run
+        .clone()
+        .env("VAULT_ADDR", "http://vault.test:8200")
+        .env("HTTP_PROXY", format!("http://{addr}"));
     for run in [through_tunnel(&run, &addr), plain] {
-        let words = ["the proxy wants credentials, or others", "user:password@", "_PROXY", "1 try in "];
+        let words =
+            ["the proxy wants credentials, or others", "user:password@", "_PROXY", "1 try in "];
         let ended = fails_at_once(&run, 69, &words);
         assert!(!ended.stderr.contains("p4ssw0rd"), "{}", ended.stderr);
         assert!(asked.recv().is_ok() && asked.try_recv().is_err());
@@ -486,7 +549,8 @@ fn an_exception_from_the_proxy_is_heeded() {
     let run = run.env("VAULT_ADDR", "http://vault.test").env("VAULT_EXEC_TIMEOUT", "500ms");
     for exception in ["vault.test", ".test", "other, vault.test", "*"] {
         let (addr, asked) = proxy(SECRET);
-        let run = run.clone().env("HTTP_PROXY", format!("http://{addr}")).env("NO_PROXY", exception);
+        let run =
+            run.clone().env("HTTP_PROXY", format!("http://{addr}")).env("NO_PROXY", exception);
         run.fails(69, &["vault.test"]);
         assert!(asked.try_recv().is_err(), "{exception}");
     }
@@ -508,7 +572,9 @@ fn a_proxy_that_is_none_is_named_and_not_shown() {
 fn a_proxy_that_does_not_answer_is_named_without_its_password() {
     let (_vault, run) = ready();
     let proxy = format!("127.0.0.1:{}", closed_port());
-    let run = run.env("VAULT_ADDR", "http://vault.test").env("HTTP_PROXY", format!("http://user:p4ssw0rd@{proxy}"));
+    let run = run
+        .env("VAULT_ADDR", "http://vault.test")
+        .env("HTTP_PROXY", format!("http://user:p4ssw0rd@{proxy}"));
     let ended = run.fails(69, &["vault.test", "proxy", "HTTP_PROXY"]);
     assert!(!ended.stderr.contains("p4ssw0rd"), "{}", ended.stderr);
 }

@@ -76,7 +76,8 @@ fn over_http_1_1_the_connections_are_few() {
     for vault in [TestVault::start(), TestVault::builder().http1_only().start()] {
         let target = Target::from(vault);
         let vault = target.own().expect("own");
-        // Eight requests are under way at once. Now and then one begins before the last one's connection is free again.
+        // Eight requests are under way at once. Now and then one begins before the last one's
+        // connection is free again.
         for (number, most) in [(1, 2), (50, 16)] {
             let (_, run) = secrets(&target, number, "");
             let (requests, connections) = counted(vault, &run);
@@ -114,7 +115,8 @@ fn with_nothing_to_fetch_nobody_is_asked() {
     let vault = target.own().expect("own");
     let run_without = run_with.without("S0");
     assert_eq!(counted(vault, &run_without), (0, 0));
-    let without_anything = run().env("VAULT_ADDR", "https://vault.invalid").env("VAULT_TOKEN_FILE", "/none");
+    let without_anything =
+        run().env("VAULT_ADDR", "https://vault.invalid").env("VAULT_TOKEN_FILE", "/none");
     assert!(without_anything.marker().end().started(), "credentials are not looked at either");
     assert_eq!(counted(vault, &as_root(&target)), (0, 0));
 }

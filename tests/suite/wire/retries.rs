@@ -41,7 +41,8 @@ fn a_connection_takes_at_most_five_seconds_of_one_try() {
         // The first connection is not made, over https not to its end.
         let shut = if scheme == "http" { Shut::Dropped } else { Shut::Silent };
         let gate = Gate::new(served.vault.socket_addr(), 0, shut);
-        let run = served.with_approle().env("VAULT_ADDR", format!("{scheme}://{}", gate.socket_addr()));
+        let run =
+            served.with_approle().env("VAULT_ADDR", format!("{scheme}://{}", gate.socket_addr()));
         let (ended, took) = timed(&run.options(["--timeout=3m", "--max-retries=0"]));
         assert_eq!(ended.code, Some(69), "{}", ended.stderr);
         assert!(
@@ -72,7 +73,10 @@ fn a_wait_that_the_server_asks_for_is_heeded_as_far_as_the_deadline_goes() {
         let (ended, took) = timed(&served.with_approle().option(format!("--timeout={timeout}s")));
         assert_eq!(ended.code, Some(69), "{}", ended.stderr);
         let waits = count(&served.vault, READ).saturating_sub(1);
-        assert!(took >= Duration::from_secs(retry_after) * u32::try_from(waits).expect("few"), "{took:?}");
+        assert!(
+            took >= Duration::from_secs(retry_after) * u32::try_from(waits).expect("few"),
+            "{took:?}"
+        );
         assert!(took < SLACK && waits <= 2, "{took:?}: {waits}");
     }
 }
@@ -91,7 +95,11 @@ fn many_reads_that_fail_together_are_one_line_in_ten_seconds() {
         let (ended, took) = timed(&run.option("--timeout=3m"));
         assert!(ended.started(), "{}", ended.stderr);
         let lines = ended.stderr.lines().filter(|line| line.contains("trying again for ")).count();
-        assert!(lines >= 1 && lines as u64 <= 1 + took.as_secs() / 10, "{took:?}: {}", ended.stderr);
+        assert!(
+            lines >= 1 && lines as u64 <= 1 + took.as_secs() / 10,
+            "{took:?}: {}",
+            ended.stderr
+        );
         assert_eq!(ended.stderr.lines().count(), lines, "{}", ended.stderr);
         assert_eq!(count(&served.vault, READ), 64 + failures);
     });
@@ -116,7 +124,11 @@ fn of_several_failures_each_is_reported_and_the_first_kind_gives_the_code() {
         assert_eq!(ended.code, Some(faults[most - 1].0), "{}", ended.stderr);
         assert_eq!(ended.text(), "");
         for number in 0..most {
-            assert!(ended.stderr.contains(&format!("error: V{number}: secret/data/many/{number}")), "{}", ended.stderr);
+            assert!(
+                ended.stderr.contains(&format!("error: V{number}: secret/data/many/{number}")),
+                "{}",
+                ended.stderr
+            );
         }
     }
 }
@@ -127,13 +139,16 @@ fn the_message_says_how_often_and_for_how_long_was_tried() {
     served.vault.fault(READ, Fault::internal_error());
     let (ended, took) = timed(&served.with_approle().option("--max-retries=4"));
     let said = ended.stderr.split(", 5 tries in ").nth(1).unwrap_or_default();
-    let said = said
-        .split(')')
-        .next()
-        .and_then(|time| time.strip_suffix(" ms").map(|ms| (ms, 1)).or(time.strip_suffix(" s").map(|s| (s, 1000))));
+    let said = said.split(')').next().and_then(|time| {
+        time.strip_suffix(" ms").map(|ms| (ms, 1)).or(time.strip_suffix(" s").map(|s| (s, 1000)))
+    });
     let (number, unit) = said.unwrap_or_else(|| panic!("{}", ended.stderr));
     let milliseconds = number.parse::<f64>().expect("a number") * f64::from(unit);
-    assert!(milliseconds > 0.0 && milliseconds <= took.as_secs_f64() * 1000.0, "{took:?}: {}", ended.stderr);
+    assert!(
+        milliseconds > 0.0 && milliseconds <= took.as_secs_f64() * 1000.0,
+        "{took:?}: {}",
+        ended.stderr
+    );
 }
 
 /// The last try begins when there is hardly any time left.
@@ -148,10 +163,17 @@ fn a_try_that_the_deadline_cuts_short_does_not_hide_what_is_wrong() {
         };
         let ended = with_enough_time(start, |ended| ended.stderr.contains("2 tries in "));
         assert_eq!(ended.code, Some(69), "{}", ended.stderr);
-        for words in ["no answer in time", "the try before: status 503: Vault is sealed", "unseal it"] {
+        for words in
+            ["no answer in time", "the try before: status 503: Vault is sealed", "unseal it"]
+        {
             assert!(ended.stderr.contains(words), "{}", ended.stderr);
         }
-        assert_eq!(ended.stderr.contains("it may have been done"), phase == LOGIN, "{}", ended.stderr);
+        assert_eq!(
+            ended.stderr.contains("it may have been done"),
+            phase == LOGIN,
+            "{}",
+            ended.stderr
+        );
     });
 }
 
@@ -161,12 +183,13 @@ fn waits_that_double_leave_a_dead_server_in_peace() {
     served.vault.fault(READ, Fault::internal_error());
     let (ended, _) = timed(&served.with_approle().option("--timeout=6s"));
     assert_eq!(ended.code, Some(69), "{}", ended.stderr);
-    // The waits are 125, 250, 500, 1000, 2000, … ms on average: more than twenty tries in 6 s would take a coin that falls
-    // on its head for ever.
+    // The waits are 125, 250, 500, 1000, 2000, … ms on average: more than twenty tries in 6 s would
+    // take a coin that falls on its head for ever.
     assert!(count(&served.vault, READ) <= 20, "{:?}", served.vault.lines());
 }
 
-/// A login's answer with a token that is good, as the bytes of HTTP/1.1 that leaves the connection open.
+/// A login's answer with a token that is good, as the bytes of HTTP/1.1 that leaves the connection
+/// open.
 fn answer_to_login(token: &str) -> Vec<u8> {
     let body = json!({ "auth": { "client_token": token } }).to_string();
     format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len()).into_bytes()
@@ -188,12 +211,13 @@ fn a_connection_that_is_closed_between_two_requests_uses_no_credential_twice() {
     }
 }
 
-/// The same, where what would be sent on it must not be sent twice: the answer is a wait, so that the client knows of the
-/// end when it comes back.
+/// The same, where what would be sent on it must not be sent twice: the answer is a wait, so that
+/// the client knows of the end when it comes back.
 #[test]
 fn a_login_finds_a_new_connection_where_the_old_one_was_closed_meanwhile() {
     for served in [Served::http(), Served::by(TestVault::builder().https().http1_only())] {
-        let later = "HTTP/1.1 429 Too Many Requests\r\nretry-after: 1\r\ncontent-length: 13\r\n\r\n{\"errors\":[]}";
+        let later = "HTTP/1.1 429 Too Many Requests\r\nretry-after: 1\r\ncontent-length: \
+                     13\r\n\r\n{\"errors\":[]}";
         served.vault.fault_times(1, LOGIN, Fault::Raw(later.into()));
         let ended = served.with_approle().marker().end();
         assert!(ended.started(), "{}", ended.stderr);
@@ -203,16 +227,28 @@ fn a_login_finds_a_new_connection_where_the_old_one_was_closed_meanwhile() {
 
 #[test]
 fn a_login_on_a_kept_connection_that_breaks_is_not_repeated() {
-    for served in [Served::http(), Served::by(TestVault::builder().https().http1_only()), Served::https()] {
+    for served in
+        [Served::http(), Served::by(TestVault::builder().https().http1_only()), Served::https()]
+    {
         for fault in [Fault::Reset, Fault::Close] {
             let (run, _token) = served.with_wrapped();
             served.vault.clear();
             served.vault.clear_faults();
             served.vault.fault(LOGIN, fault);
-            run.fails(69, &["login at auth/approle: the connection was lost", "it may have been done", "1 try in "]);
+            run.fails(
+                69,
+                &[
+                    "login at auth/approle: the connection was lost",
+                    "it may have been done",
+                    "1 try in ",
+                ],
+            );
             let requests = served.vault.requests();
             assert_eq!(count(&served.vault, LOGIN), 1, "{requests:?}");
-            assert!(requests.iter().all(|request| request.connection == requests[0].connection), "{requests:?}");
+            assert!(
+                requests.iter().all(|request| request.connection == requests[0].connection),
+                "{requests:?}"
+            );
         }
     }
 }
@@ -231,7 +267,10 @@ fn a_login_that_http_2_refused_is_repeated_as_one_that_was_not_sent() {
         assert_eq!(count(&served.vault, LOGIN), 5, "{fault:?}");
         served.vault.clear();
         served.vault.fault(LOGIN, fault.clone());
-        served.with_approle().option("--max-retries=0").fails(69, &["login at auth/approle: ", "1 try in "]);
+        served
+            .with_approle()
+            .option("--max-retries=0")
+            .fails(69, &["login at auth/approle: ", "1 try in "]);
         assert_eq!(count(&served.vault, LOGIN), 1, "{fault:?}: nobody repeats it behind our back");
     });
 }
@@ -241,7 +280,9 @@ fn a_login_that_http_2_may_have_looked_at_is_not_repeated() {
     for last in [FIRST_STREAM, u32::MAX >> 1] {
         let served = Served::https();
         served.vault.fault(LOGIN, Fault::go_away(last));
-        let ended = served.with_approle().fails(69, &["it may have been done, so it is not repeated", "1 try in "]);
+        let ended = served
+            .with_approle()
+            .fails(69, &["it may have been done, so it is not repeated", "1 try in "]);
         assert_eq!(count(&served.vault, LOGIN), 1, "{}", ended.stderr);
     }
 }
@@ -282,12 +323,17 @@ fn what_comes_after_the_deadline_is_not_sent() {
     let start = |time: Duration| {
         let served = Served::http();
         served.vault.fault(READ, Fault::Hang);
-        let run = served.with_approle().option(format!("--timeout={}s", time.as_secs())).option("--log-level=info");
+        let run = served
+            .with_approle()
+            .option(format!("--timeout={}s", time.as_secs()))
+            .option("--log-level=info");
         (run.marker().end(), served.vault.lines())
     };
-    let (ended, lines) = with_enough_time(start, |(_, lines)| lines.iter().any(|line| line.starts_with(READ)));
+    let (ended, lines) =
+        with_enough_time(start, |(_, lines)| lines.iter().any(|line| line.starts_with(READ)));
     assert_eq!(ended.code, Some(69), "{}", ended.stderr);
-    let words = "info: the token is not revoked: auth/token/revoke-self: the time was up before it was sent";
+    let words = "info: the token is not revoked: auth/token/revoke-self: the time was up before \
+                 it was sent";
     assert!(ended.stderr.contains(words), "{}", ended.stderr);
     assert_eq!(lines.last().map(String::as_str), Some("GET /v1/secret/data/app"));
 }

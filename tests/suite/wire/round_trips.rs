@@ -1,4 +1,5 @@
-//! Round trips of a start over a network, counted where the packets pass: handshakes and TCP's windows among them.
+//! Round trips of a start over a network, counted where the packets pass: handshakes and TCP's
+//! windows among them.
 
 use std::time::{Duration, Instant};
 
@@ -8,8 +9,8 @@ use crate::support::application::{as_role, kv, reading, role};
 use crate::support::launch::{as_root, eventually, not_run};
 use crate::support::{Run, run_at};
 
-/// Long enough for all that a program sends at once to be under way before the first answer is there, also on a busy
-/// machine.
+/// Long enough for all that a program sends at once to be under way before the first answer is
+/// there, also on a busy machine.
 const ROUND_TRIP: Duration = Duration::from_millis(100);
 
 /// Runs a test on two hosts that are a round trip apart.
@@ -52,8 +53,8 @@ impl Setting {
     }
 }
 
-/// How often a start is watched: on a busy machine a request may miss those that it belongs with, which only adds to the
-/// count.
+/// How often a start is watched: on a busy machine a request may miss those that it belongs with,
+/// which only adds to the count.
 const TRIES: usize = 5;
 
 /// The fewest round trips of a start, which has to work and to take as long as they do.
@@ -89,18 +90,22 @@ fn takes(far: &Far, run: &Run, expected: u32, why: &str) {
 
 #[test]
 fn a_start_over_tls_takes_four_round_trips_however_many_secrets() {
-    on_a_network("wire::round_trips::a_start_over_tls_takes_four_round_trips_however_many_secrets", |far| {
-        let setting = Setting::new(vault(far, TestVault::builder().https()), 50, 8);
-        // 20 answers of 400 bytes are within the 10 segments that TCP sends at first (RFC 6928).
-        for secrets in [1, 20] {
-            let run = setting.reading(secrets, "data/");
-            takes(far, &run.clone().option("--revoke=false"), 4, "TCP, TLS, login, reads");
-            takes(far, &run, 5, "one more to revoke");
-            let run = setting.reading(secrets, "").option("--revoke=false");
-            takes(far, &run, 5, "one more to find the versions out");
-            takes(far, &run.option("--kv-version=2"), 4, "none where they are set");
-        }
-    });
+    on_a_network(
+        "wire::round_trips::a_start_over_tls_takes_four_round_trips_however_many_secrets",
+        |far| {
+            let setting = Setting::new(vault(far, TestVault::builder().https()), 50, 8);
+            // 20 answers of 400 bytes are within the 10 segments that TCP sends at first (RFC
+            // 6928).
+            for secrets in [1, 20] {
+                let run = setting.reading(secrets, "data/");
+                takes(far, &run.clone().option("--revoke=false"), 4, "TCP, TLS, login, reads");
+                takes(far, &run, 5, "one more to revoke");
+                let run = setting.reading(secrets, "").option("--revoke=false");
+                takes(far, &run, 5, "one more to find the versions out");
+                takes(far, &run.option("--kv-version=2"), 4, "none where they are set");
+            }
+        },
+    );
 }
 
 #[test]
@@ -108,7 +113,8 @@ fn answers_beyond_the_first_window_of_tcp_take_one_round_trip_for_each_doubling_
     let name = "wire::round_trips::answers_beyond_the_first_window_of_tcp_take_one_round_trip_for_each_doubling_of_it";
     on_a_network(name, |far| {
         let setting = Setting::new(vault(far, TestVault::builder().https()), 50, 200);
-        // 50 answers are 28 kB: after the answers to handshake and login the window has some 18 kB, then twice as much.
+        // 50 answers are 28 kB: after the answers to handshake and login the window has some 18 kB,
+        // then twice as much.
         let run = setting.reading(50, "data/").option("--revoke=false");
         takes(far, &run, 5, "one more window");
     });
@@ -116,47 +122,72 @@ fn answers_beyond_the_first_window_of_tcp_take_one_round_trip_for_each_doubling_
 
 #[test]
 fn mounts_that_have_to_be_asked_for_one_by_one_are_asked_for_at_once() {
-    on_a_network("wire::round_trips::mounts_that_have_to_be_asked_for_one_by_one_are_asked_for_at_once", |far| {
-        let target = vault(far, TestVault::builder().https());
-        let mounts: Vec<String> = (0..4).map(|_| kv(&target, 2)).collect();
-        let role = role(&target, &mounts.iter().map(|mount| reading(mount)).collect::<Vec<_>>().concat(), json!({}));
-        let mut run = as_role(&target, &role).option("--revoke=false");
-        for mount in &mounts {
-            target.operator().kv_put(mount, 2, "app", json!({ "k": "v" }));
-            run = run.env(mount.to_uppercase(), format!("vault:{mount}/app#k"));
-        }
-        let refused = || {
-            let list = Fault::error(403, "permission denied");
-            target.own().expect("own").fault_times(1, "/v1/sys/internal/ui/mounts", list);
-            once(far, &run)
-        };
-        // TCP, TLS, login, the list that is refused, all four mounts, reads.
-        let trips: Vec<u32> = (0..TRIES).map(|_| refused()).collect();
-        assert_eq!(trips.iter().min(), Some(&6), "{trips:?}");
-    });
+    on_a_network(
+        "wire::round_trips::mounts_that_have_to_be_asked_for_one_by_one_are_asked_for_at_once",
+        |far| {
+            let target = vault(far, TestVault::builder().https());
+            let mounts: Vec<String> = (0..4).map(|_| kv(&target, 2)).collect();
+            let role = role(
+                &target,
+                &mounts.iter().map(|mount| reading(mount)).collect::<Vec<_>>().concat(),
+                json!({}),
+            );
+            let mut run = as_role(&target, &role).option("--revoke=false");
+            for mount in &mounts {
+                target.operator().kv_put(mount, 2, "app", json!({ "k": "v" }));
+                run = run.env(mount.to_uppercase(), format!("vault:{mount}/app#k"));
+            }
+            let refused = || {
+                let list = Fault::error(403, "permission denied");
+                target.own().expect("own").fault_times(1, "/v1/sys/internal/ui/mounts", list);
+                once(far, &run)
+            };
+            // TCP, TLS, login, the list that is refused, all four mounts, reads.
+            let trips: Vec<u32> = (0..TRIES).map(|_| refused()).collect();
+            assert_eq!(trips.iter().min(), Some(&6), "{trips:?}");
+        },
+    );
 }
 
 #[test]
 fn a_token_saves_the_login_and_http_the_handshake_of_tls() {
-    on_a_network("wire::round_trips::a_token_saves_the_login_and_http_the_handshake_of_tls", |far| {
-        for (builder, login, token) in [(TestVault::builder().https(), 4, 3), (TestVault::builder(), 3, 2)] {
-            let setting = Setting::new(vault(far, builder), 1, 8);
-            let run = setting.reading(1, "data/").option("--revoke=false");
-            takes(far, &run, login, "with a login");
-            let given = run_at(&setting.target).env("VAULT_TOKEN", setting.target.root_token());
-            takes(far, &given.env("S0", format!("vault:{}/data/s0#k", setting.mount)), token, "with a token");
-        }
-    });
+    on_a_network(
+        "wire::round_trips::a_token_saves_the_login_and_http_the_handshake_of_tls",
+        |far| {
+            for (builder, login, token) in
+                [(TestVault::builder().https(), 4, 3), (TestVault::builder(), 3, 2)]
+            {
+                let setting = Setting::new(vault(far, builder), 1, 8);
+                let run = setting.reading(1, "data/").option("--revoke=false");
+                takes(far, &run, login, "with a login");
+                let given = run_at(&setting.target).env("VAULT_TOKEN", setting.target.root_token());
+                takes(
+                    far,
+                    &given.env("S0", format!("vault:{}/data/s0#k", setting.mount)),
+                    token,
+                    "with a token",
+                );
+            }
+        },
+    );
 }
 
 #[test]
 fn over_http_1_1_reads_wait_for_connections_and_for_one_another() {
-    on_a_network("wire::round_trips::over_http_1_1_reads_wait_for_connections_and_for_one_another", |far| {
-        let setting = Setting::new(vault(far, TestVault::builder()), 50, 8);
-        // TCP and login; then eight connections, seven of them new, with a request at a time on each.
-        for (secrets, trips) in [(1, 3..=3), (8, 4..=4), (50, 9..=10)] {
-            let found = round_trips(far, &setting.reading(secrets, "data/").option("--revoke=false"), *trips.start());
-            assert!(trips.contains(&found), "{secrets}: {found}");
-        }
-    });
+    on_a_network(
+        "wire::round_trips::over_http_1_1_reads_wait_for_connections_and_for_one_another",
+        |far| {
+            let setting = Setting::new(vault(far, TestVault::builder()), 50, 8);
+            // TCP and login; then eight connections, seven of them new, with a request at a time on
+            // each.
+            for (secrets, trips) in [(1, 3..=3), (8, 4..=4), (50, 9..=10)] {
+                let found = round_trips(
+                    far,
+                    &setting.reading(secrets, "data/").option("--revoke=false"),
+                    *trips.start(),
+                );
+                assert!(trips.contains(&found), "{secrets}: {found}");
+            }
+        },
+    );
 }

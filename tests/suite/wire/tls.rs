@@ -52,9 +52,11 @@ fn an_authority_of_ones_own_is_a_file_text_or_a_directory() {
         let nested = directory.path().join("more/and more");
         fs::create_dir_all(&nested).expect("created");
         fs::write(directory.path().join("README"), "not a certificate").expect("written");
-        fs::write(directory.path().join("broken.pem"), "-----BEGIN CERTIFICATE-----\n!!\n").expect("written");
+        fs::write(directory.path().join("broken.pem"), "-----BEGIN CERTIFICATE-----\n!!\n")
+            .expect("written");
         fs::write(nested.join("ca.crt"), &text).expect("written");
-        let run = as_root(target).without("VAULT_CACERT").env("A", format!("vault:{mount}/app#user"));
+        let run =
+            as_root(target).without("VAULT_CACERT").env("A", format!("vault:{mount}/app#user"));
         for (name, value) in [
             ("VAULT_CACERT", file.as_os_str().to_owned()),
             ("BAO_CACERT", file.as_os_str().to_owned()),
@@ -73,7 +75,8 @@ fn the_systems_directory_of_certificates_is_used() {
     let directory = directory();
     fs::copy(ca(&vault), directory.path().join("ca.pem")).expect("copied");
     // The names in such a directory are hashes of the certificates' subjects.
-    let hashed = Command::new("openssl").args(["rehash", "."]).current_dir(directory.path()).status();
+    let hashed =
+        Command::new("openssl").args(["rehash", "."]).current_dir(directory.path()).status();
     assert!(hashed.expect("openssl runs").success());
     works(&reading(&vault).env("SSL_CERT_DIR", directory.path()));
 }
@@ -82,7 +85,12 @@ fn the_systems_directory_of_certificates_is_used() {
 fn the_right_authority_is_found_among_many_of_the_system() {
     let vault = https();
     let directory = directory();
-    let others = || (0..20).map(|_| fs::read_to_string(ca(&https())).expect("a CA")).collect::<Vec<_>>().concat();
+    let others = || {
+        (0..20)
+            .map(|_| fs::read_to_string(ca(&https())).expect("a CA"))
+            .collect::<Vec<_>>()
+            .concat()
+    };
     let own = fs::read_to_string(ca(&vault)).expect("a CA");
     // All of them have the same name, and another key.
     let with = file(directory.path(), "with.pem", &[others(), own, others()].concat());
@@ -134,7 +142,10 @@ fn a_self_signed_certificate_that_is_configured_is_accepted() {
 fn a_configured_self_signed_certificate_must_still_have_the_name_and_be_in_time() {
     for certificate in [Certificate::SelfSigned, Certificate::SelfSignedCa] {
         let vault = TestVault::builder().certificate(certificate).start();
-        refuses(&trusting(&vault).env("VAULT_TLS_SERVER_NAME", "elsewhere.example"), &["for another name"]);
+        refuses(
+            &trusting(&vault).env("VAULT_TLS_SERVER_NAME", "elsewhere.example"),
+            &["for another name"],
+        );
     }
     for certificate in [Certificate::SelfSignedExpired, Certificate::SelfSignedCaExpired] {
         let vault = TestVault::builder().certificate(certificate).start();
@@ -161,12 +172,16 @@ fn a_name_of_its_own_for_the_handshake_reaches_the_server_and_is_verified() {
 #[test]
 fn a_name_for_the_handshake_that_is_none_is_an_error() {
     let vault = https();
-    trusting(&vault).env("VAULT_TLS_SERVER_NAME", "no name").fails(78, &["VAULT_TLS_SERVER_NAME", "not a name"]);
+    trusting(&vault)
+        .env("VAULT_TLS_SERVER_NAME", "no name")
+        .fails(78, &["VAULT_TLS_SERVER_NAME", "not a name"]);
 }
 
 #[test]
 fn without_verification_every_certificate_is_accepted_with_a_warning() {
-    for certificate in [Certificate::OwnCa, Certificate::WrongName, Certificate::Expired, Certificate::SelfSigned] {
+    for certificate in
+        [Certificate::OwnCa, Certificate::WrongName, Certificate::Expired, Certificate::SelfSigned]
+    {
         let vault = TestVault::builder().certificate(certificate).start();
         for name in ["VAULT_SKIP_VERIFY", "BAO_SKIP_VERIFY"] {
             let ended = reading(&vault).env(name, "true").marker().end();
@@ -193,7 +208,10 @@ fn http_2_is_negotiated_and_http_1_1_does_as_well() {
         assert_eq!(run.value("A").as_deref(), Some("ada"));
         if let Some(vault) = target.own() {
             let requests = vault.requests();
-            assert!(requests.iter().all(|request| format!("{:?}", request.version) == "HTTP/2.0"), "{requests:?}");
+            assert!(
+                requests.iter().all(|request| format!("{:?}", request.version) == "HTTP/2.0"),
+                "{requests:?}"
+            );
         }
     });
     let vault = TestVault::builder().http1_only().start();
@@ -208,12 +226,17 @@ fn a_client_certificate_is_shown_where_the_server_wants_one() {
         let files = vault.tls().expect("https");
         let run = trusting(&vault).env("VAULT_CLIENT_KEY", files.client_key());
         works(&run.clone().env("VAULT_CLIENT_CERT", files.client_cert()));
-        works(&run.clone().env("BAO_CLIENT_CERT", files.client_cert()).env("VAULT_CLIENT_CERT", "/none"));
+        works(
+            &run.clone()
+                .env("BAO_CLIENT_CERT", files.client_cert())
+                .env("VAULT_CLIENT_CERT", "/none"),
+        );
         run.fails(78, &["VAULT_CLIENT_KEY is set alone", "VAULT_CLIENT_CERT"]);
     }
 }
 
-/// In TLS 1.3 a server refuses a client after the handshake, which HTTP/2 may see as a lost connection and repeat.
+/// In TLS 1.3 a server refuses a client after the handshake, which HTTP/2 may see as a lost
+/// connection and repeat.
 #[test]
 fn a_server_that_wants_a_client_certificate_is_understood() {
     for versions in [Versions::Tls12, Versions::Tls13] {
@@ -231,8 +254,9 @@ fn a_client_certificate_of_another_authority_is_refused() {
         let vault = TestVault::builder().client_certificate().tls_versions(versions).start();
         let other = TestVault::builder().client_certificate().start();
         let files = other.tls().expect("https");
-        let run =
-            trusting(&vault).env("VAULT_CLIENT_CERT", files.client_cert()).env("VAULT_CLIENT_KEY", files.client_key());
+        let run = trusting(&vault)
+            .env("VAULT_CLIENT_CERT", files.client_cert())
+            .env("VAULT_CLIENT_KEY", files.client_key());
         run.fails(69, &["client certificate", "VAULT_CLIENT_CERT"]);
     }
 }
@@ -249,30 +273,64 @@ fn a_file_of_certificates_or_keys_that_cannot_be_used_is_named() {
     let vault = TestVault::builder().client_certificate().start();
     let directory = directory();
     let files = vault.tls().expect("https");
-    let (certificate, key) = (files.client_cert().display().to_string(), files.client_key().display().to_string());
-    let broken = file(directory.path(), "broken.pem", "-----BEGIN CERTIFICATE-----\n!!!\n-----END CERTIFICATE-----\n");
-    let garbage =
-        file(directory.path(), "garbage.pem", "-----BEGIN CERTIFICATE-----\naGVsbG8=\n-----END CERTIFICATE-----\n");
+    let (certificate, key) =
+        (files.client_cert().display().to_string(), files.client_key().display().to_string());
+    let broken = file(
+        directory.path(),
+        "broken.pem",
+        "-----BEGIN CERTIFICATE-----\n!!!\n-----END CERTIFICATE-----\n",
+    );
+    let garbage = file(
+        directory.path(),
+        "garbage.pem",
+        "-----BEGIN CERTIFICATE-----\naGVsbG8=\n-----END CERTIFICATE-----\n",
+    );
     let text = file(directory.path(), "text", "s3cret text\n");
     let none = directory.path().join("none").display().to_string();
     let empty = directory.path().join("empty");
     fs::create_dir(&empty).expect("created");
     let empty = empty.display().to_string();
     let run = trusting(&vault);
-    let with =
-        |certificate: &str, key: &str| run.clone().env("VAULT_CLIENT_CERT", certificate).env("VAULT_CLIENT_KEY", key);
+    let with = |certificate: &str, key: &str| {
+        run.clone().env("VAULT_CLIENT_CERT", certificate).env("VAULT_CLIENT_KEY", key)
+    };
     for (run, name, path, words) in [
         (run.clone().env("VAULT_CACERT", &none), "VAULT_CACERT", &none, "No such file"),
-        (run.clone().env("VAULT_CACERT", &text), "VAULT_CACERT", &text, "no certificate in PEM form"),
+        (
+            run.clone().env("VAULT_CACERT", &text),
+            "VAULT_CACERT",
+            &text,
+            "no certificate in PEM form",
+        ),
         (run.clone().env("VAULT_CACERT", &broken), "VAULT_CACERT", &broken, "malformed PEM"),
-        (run.clone().env("VAULT_CACERT", &garbage), "VAULT_CACERT", &garbage, "no certificate that can be read"),
-        (run.clone().without("VAULT_CACERT").env("VAULT_CAPATH", &none), "VAULT_CAPATH", &none, "No such file"),
-        (run.clone().without("VAULT_CACERT").env("VAULT_CAPATH", &empty), "VAULT_CAPATH", &empty, "no certificate"),
+        (
+            run.clone().env("VAULT_CACERT", &garbage),
+            "VAULT_CACERT",
+            &garbage,
+            "no certificate that can be read",
+        ),
+        (
+            run.clone().without("VAULT_CACERT").env("VAULT_CAPATH", &none),
+            "VAULT_CAPATH",
+            &none,
+            "No such file",
+        ),
+        (
+            run.clone().without("VAULT_CACERT").env("VAULT_CAPATH", &empty),
+            "VAULT_CAPATH",
+            &empty,
+            "no certificate",
+        ),
         (with(&none, &key), "VAULT_CLIENT_CERT", &none, "No such file"),
         (with(&certificate, &none), "VAULT_CLIENT_KEY", &none, "No such file"),
         (with(&text, &key), "VAULT_CLIENT_CERT", &text, "no certificate in PEM form"),
         (with(&certificate, &text), "VAULT_CLIENT_KEY", &text, "no private key in PEM form"),
-        (with(&certificate, &certificate), "VAULT_CLIENT_KEY", &certificate, "no private key in PEM form"),
+        (
+            with(&certificate, &certificate),
+            "VAULT_CLIENT_KEY",
+            &certificate,
+            "no private key in PEM form",
+        ),
     ] {
         let ended = run.fails(78, &[name, path, words]);
         assert!(!ended.stderr.contains("s3cret"), "{}", ended.stderr);
@@ -316,20 +374,25 @@ fn a_bundle_that_is_named_and_not_there_is_an_error() {
     reading(&vault)
         .env("SSL_CERT_FILE", "/none/bundle.pem")
         .fails(78, &["SSL_CERT_FILE", "/none/bundle.pem", "VAULT_CACERT"]);
-    reading(&vault).env("SSL_CERT_DIR", "/none").fails(78, &["SSL_CERT_DIR", "/none", "VAULT_CACERT"]);
+    reading(&vault)
+        .env("SSL_CERT_DIR", "/none")
+        .fails(78, &["SSL_CERT_DIR", "/none", "VAULT_CACERT"]);
 }
 
 /// In a mount namespace of its own the places of the system's bundles are empty.
 #[test]
 fn without_any_bundle_https_is_an_error_and_http_is_none() {
-    const HIDE: &str = "for place in /etc/ssl /etc/pki; do [ ! -d $place ] || mount -t tmpfs none $place; done";
+    const HIDE: &str =
+        "for place in /etc/ssl /etc/pki; do [ ! -d $place ] || mount -t tmpfs none $place; done";
     let hidden = |run: &Run| {
         let mut command = Command::new("unshare");
         let script = format!("{HIDE} && exec {} -- sh -c 'echo $A'", binary().display());
         command.args(["--user", "--map-root-user", "--mount", "sh", "-c", &script]);
         Ended::of(command.env_clear().envs(run.variables()).output().expect("unshare runs"))
     };
-    let probe = Command::new("unshare").args(["--user", "--map-root-user", "--mount", "sh", "-c", HIDE]).status();
+    let probe = Command::new("unshare")
+        .args(["--user", "--map-root-user", "--mount", "sh", "-c", HIDE])
+        .status();
     if !probe.is_ok_and(|status| status.success()) {
         eprintln!("not run: no mount namespace can be made here");
         return;
@@ -337,8 +400,13 @@ fn without_any_bundle_https_is_an_error_and_http_is_none() {
     let (secure, plain) = (https(), TestVault::start());
     let ended = hidden(&reading(&secure));
     assert_eq!((ended.code, ended.text().as_str()), (Some(78), ""), "{}", ended.stderr);
-    assert!(ended.stderr.contains("no CA bundle") && ended.stderr.contains("VAULT_CACERT"), "{}", ended.stderr);
-    for run in [reading(&plain), trusting(&secure), reading(&secure).env("VAULT_SKIP_VERIFY", "1")] {
+    assert!(
+        ended.stderr.contains("no CA bundle") && ended.stderr.contains("VAULT_CACERT"),
+        "{}",
+        ended.stderr
+    );
+    for run in [reading(&plain), trusting(&secure), reading(&secure).env("VAULT_SKIP_VERIFY", "1")]
+    {
         let ended = hidden(&run);
         assert_eq!((ended.code, ended.text().as_str()), (Some(0), "v\n"), "{}", ended.stderr);
     }

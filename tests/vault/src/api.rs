@@ -90,17 +90,29 @@ impl Api {
     ) -> Rendered {
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
         match Request::new(method, path, query, headers, body) {
-            Ok(request) => self.core().handle(&Request { certificates: certificates.to_vec(), ..request }),
+            Ok(request) => {
+                self.core().handle(&Request { certificates: certificates.to_vec(), ..request })
+            }
             Err(failure) => Rendered::failure(&failure),
         }
     }
 
     fn render(&self, request: &Recorded) -> Rendered {
-        let path = request.path.strip_prefix(self.prefix.as_str()).and_then(|path| path.strip_prefix("/v1/"));
-        let Some(path) = path else { return Rendered { status: 404, body: "{\"errors\":[]}\n".to_owned() } };
+        let path = request
+            .path
+            .strip_prefix(self.prefix.as_str())
+            .and_then(|path| path.strip_prefix("/v1/"));
+        let Some(path) = path else {
+            return Rendered { status: 404, body: "{\"errors\":[]}\n".to_owned() };
+        };
         let asked = format!("{path}?{}", request.query);
-        let rendered =
-            self.call(&request.method, &asked, &self.headers(&request.headers), &request.body, &request.certificates);
+        let rendered = self.call(
+            &request.method,
+            &asked,
+            &self.headers(&request.headers),
+            &request.body,
+            &request.certificates,
+        );
         leaks::answered(path, &serde_json::from_str(&rendered.body).unwrap_or_default());
         rendered
     }

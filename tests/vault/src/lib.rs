@@ -1,9 +1,12 @@
-//! The Vault that the tests run against: a small server of its own that keeps state as Vault does, records what it is asked and
-//! misbehaves on request, and a real one in dev mode where there is one on the `PATH`.
+//! The Vault that the tests run against: a small server of its own that keeps state as Vault does,
+//! records what it is asked and misbehaves on request, and a real one in dev mode where there is
+//! one on the `PATH`.
 //!
-//! A secrets engine or an auth method is one file that implements `mounts::Engine` and one line in `mounts::engine`.
+//! A secrets engine or an auth method is one file that implements `mounts::Engine` and one line in
+//! `mounts::engine`.
 
-// A test wants to fail, names are written as their owners write them, and handlers are alike even where one cannot fail.
+// A test wants to fail, names are written as their owners write them, and handlers are alike even
+// where one cannot fail.
 #![allow(clippy::missing_panics_doc, clippy::doc_markdown, clippy::unnecessary_wraps)]
 
 mod api;
@@ -19,7 +22,9 @@ pub use harness::postgres::Postgres;
 pub use harness::real::RealVault;
 pub use harness::record::Recorded;
 pub use harness::server::{Builder, TestVault};
-pub use harness::target::{Target, on_every_https_vault, on_every_vault, on_every_vault_with_database};
+pub use harness::target::{
+    Target, on_every_https_vault, on_every_vault, on_every_vault_with_database,
+};
 pub use harness::watched::Watched;
 pub use platforms::aws_keys::AwsKeys;
 pub use platforms::aws_metadata::{container_credentials, ec2_metadata};

@@ -1,4 +1,5 @@
-//! What the server of our own can do beyond being a Vault: record, misbehave, and show odd certificates.
+//! What the server of our own can do beyond being a Vault: record, misbehave, and show odd
+//! certificates.
 
 use std::error::Error;
 use std::io::{Read, Write};
@@ -13,11 +14,17 @@ use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion, version};
-use test_vault::{Certificate, Fault, Flavour, Matcher, Operator, Target, TestVault, TlsFiles, Versions, json};
+use test_vault::{
+    Certificate, Fault, Flavour, Matcher, Operator, Target, TestVault, TlsFiles, Versions, json,
+};
 
 const LONG: Duration = Duration::from_secs(10);
 
-fn config(ca: &Path, versions: &[&'static SupportedProtocolVersion], identity: Option<&TlsFiles>) -> ClientConfig {
+fn config(
+    ca: &Path,
+    versions: &[&'static SupportedProtocolVersion],
+    identity: Option<&TlsFiles>,
+) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(ca).expect("PEM")).expect("a CA");
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -72,9 +79,13 @@ fn chain(error: &dyn Error) -> String {
     text
 }
 
-/// Asks for the health and gives the status or what went wrong, whether that is in the head or in the body.
+/// Asks for the health and gives the status or what went wrong, whether that is in the head or in
+/// the body.
 fn health(vault: &TestVault, client: &Client) -> Result<(u16, String), String> {
-    let response = client.get(format!("{}/v1/sys/health", vault.addr())).send().map_err(|error| chain(&error))?;
+    let response = client
+        .get(format!("{}/v1/sys/health", vault.addr()))
+        .send()
+        .map_err(|error| chain(&error))?;
     let status = response.status().as_u16();
     Ok((status, response.text().map_err(|error| chain(&error))?))
 }
@@ -85,7 +96,12 @@ fn requests_are_recorded_with_their_connections() {
     let client = client(&vault);
     for query in ["", "?list=true"] {
         let url = format!("{}/v1/secret/metadata/a%20b{query}", vault.addr());
-        client.get(url).header("X-Vault-Token", "t").header("X-Vault-Request", "true").send().expect("an answer");
+        client
+            .get(url)
+            .header("X-Vault-Token", "t")
+            .header("X-Vault-Request", "true")
+            .send()
+            .expect("an answer");
     }
     client
         .post(format!("{}/v1/auth/approle/login", vault.addr()))
@@ -93,10 +109,16 @@ fn requests_are_recorded_with_their_connections() {
         .send()
         .expect("an answer");
     let requests = vault.requests();
-    let lines =
-        ["GET /v1/secret/metadata/a%20b", "GET /v1/secret/metadata/a%20b?list=true", "POST /v1/auth/approle/login"];
+    let lines = [
+        "GET /v1/secret/metadata/a%20b",
+        "GET /v1/secret/metadata/a%20b?list=true",
+        "POST /v1/auth/approle/login",
+    ];
     assert_eq!(vault.lines(), lines);
-    assert_eq!((requests[0].token(), requests[0].header("x-vault-request")), (Some("t"), Some("true")));
+    assert_eq!(
+        (requests[0].token(), requests[0].header("x-vault-request")),
+        (Some("t"), Some("true"))
+    );
     assert_eq!((requests[2].json(), requests[2].status), (json!({ "role_id": "r" }), Some(403)));
     assert!(requests.iter().all(|request| request.connection == 1));
     assert_eq!(vault.connections(), 1);
@@ -153,7 +175,9 @@ fn certificates_fail_as_they_should() {
         let vault = TestVault::builder().certificate(certificate).start();
         match (health(&vault, &client(&vault)), expected) {
             (Ok((status, _)), None) => assert_eq!(status, 200),
-            (Err(text), Some(expected)) => assert!(text.contains(expected), "{certificate:?}: {text}"),
+            (Err(text), Some(expected)) => {
+                assert!(text.contains(expected), "{certificate:?}: {text}");
+            }
             (result, _) => panic!("{certificate:?}: {result:?}"),
         }
         assert_eq!(vault.connections(), 1, "a failed handshake is a connection too");
@@ -171,11 +195,15 @@ fn a_client_certificate_is_demanded() {
 
 #[test]
 fn tls_versions_can_be_left_out() {
-    for (versions, spoken, other) in
-        [(Versions::Tls12, &version::TLS12, &version::TLS13), (Versions::Tls13, &version::TLS13, &version::TLS12)]
-    {
+    for (versions, spoken, other) in [
+        (Versions::Tls12, &version::TLS12, &version::TLS13),
+        (Versions::Tls13, &version::TLS13, &version::TLS12),
+    ] {
         let vault = TestVault::builder().tls_versions(versions).start();
-        assert_eq!(health(&vault, &client_with(&vault, &[spoken], None)).expect("an answer").0, 200);
+        assert_eq!(
+            health(&vault, &client_with(&vault, &[spoken], None)).expect("an answer").0,
+            200
+        );
         health(&vault, &client_with(&vault, &[other], None)).expect_err("another version");
     }
 }
@@ -206,7 +234,9 @@ fn faults_that_break_the_connection_or_the_body_are_errors() {
 #[test]
 fn a_reset_is_a_reset() {
     let vault = TestVault::start();
-    for (fault, expected) in [(Fault::Reset, Err(std::io::ErrorKind::ConnectionReset)), (Fault::Close, Ok(0))] {
+    for (fault, expected) in
+        [(Fault::Reset, Err(std::io::ErrorKind::ConnectionReset)), (Fault::Close, Ok(0))]
+    {
         vault.fault_times(1, Matcher::any(), fault);
         let mut stream = TcpStream::connect(vault.socket_addr()).expect("a connection");
         stream.write_all(b"GET /v1/sys/health HTTP/1.1\r\nHost: x\r\n\r\n").expect("sent");
@@ -240,7 +270,10 @@ fn answers_can_be_made_up() {
     }
     vault.fault_times(1, Matcher::any(), Fault::rate_limited(Some("7")));
     let response = client.get(format!("{}/v1/sys/health", vault.addr())).send().expect("an answer");
-    assert_eq!((response.status().as_u16(), &response.headers()["retry-after"]), (429, &"7".parse().expect("a value")));
+    assert_eq!(
+        (response.status().as_u16(), &response.headers()["retry-after"]),
+        (429, &"7".parse().expect("a value"))
+    );
 }
 
 #[test]
@@ -251,7 +284,10 @@ fn faults_take_their_turns_and_only_what_matches() {
     vault.fault("/v1/sys/health", Fault::lagging());
     let http = Operator::http(&vault.addr(), "t", None);
     let ask = |method| http.request(method, "sys/health", None, None).0;
-    assert_eq!([ask("GET"), ask("POST"), ask("GET"), ask("POST"), ask("POST")], [502, 500, 412, 500, 412]);
+    assert_eq!(
+        [ask("GET"), ask("POST"), ask("GET"), ask("POST"), ask("POST")],
+        [502, 500, 412, 500, 412]
+    );
     vault.clear_faults();
     assert_eq!(ask("GET"), 200);
 }
@@ -275,7 +311,8 @@ fn slow_answers_are_whole_and_slow() {
 fn an_endless_body_does_not_end() {
     let vault = TestVault::start();
     vault.fault(Matcher::any(), Fault::Endless);
-    let response = client(&vault).get(format!("{}/v1/sys/health", vault.addr())).send().expect("a head");
+    let response =
+        client(&vault).get(format!("{}/v1/sys/health", vault.addr())).send().expect("a head");
     let mut start = vec![0; 1 << 20];
     response.take(1 << 20).read_exact(&mut start).expect("as much as one likes");
     assert!(start.starts_with(b"{\"data\":"));
@@ -287,11 +324,14 @@ fn a_lost_answer_was_given() {
     let operator = vault.operator();
     operator.enable_approle("approle");
     operator.approle_role("approle", "web", json!({ "secret_id_num_uses": 1 }));
-    let (role_id, secret_id) = (operator.role_id("approle", "web"), operator.secret_id("approle", "web", json!({})));
+    let (role_id, secret_id) =
+        (operator.role_id("approle", "web"), operator.secret_id("approle", "web", json!({})));
     vault.fault_times(1, "POST /v1/auth/approle/login", Fault::LoseAnswer);
     let body = json!({ "role_id": role_id, "secret_id": secret_id });
     let client = client(&vault);
-    let login = || client.post(format!("{}/v1/auth/approle/login", vault.addr())).body(body.to_string()).send();
+    let login = || {
+        client.post(format!("{}/v1/auth/approle/login", vault.addr())).body(body.to_string()).send()
+    };
     login().expect_err("no answer");
     assert_eq!(login().expect("an answer").status().as_u16(), 400, "the only use is taken");
 }
@@ -316,7 +356,10 @@ fn the_flavour_of_vault_names_the_token_and_the_mount() {
     let http = target.http();
     let text = "2 errors occurred:\n\t* permission denied\n\t* invalid token\n\n";
     assert_eq!(http.request("GET", "secret/data/app", Some("wrong"), None).1["errors"][0], text);
-    assert_eq!(http.request("GET", "secret/data/app", None, None).1["errors"][0], "permission denied");
+    assert_eq!(
+        http.request("GET", "secret/data/app", None, None).1["errors"][0],
+        "permission denied"
+    );
     target.operator().kv_put("secret", 2, "app", json!({ "a": "b" }));
     assert_eq!(http.read("secret/data/app")["mount_type"], "kv");
 }

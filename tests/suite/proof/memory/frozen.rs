@@ -35,9 +35,14 @@ impl Frozen {
     }
 
     /// The same where something else starts the program and then becomes it.
-    pub(crate) fn start_in(program: &Path, run: &Run, wrap: impl FnOnce(Command) -> Command) -> Frozen {
+    pub(crate) fn start_in(
+        program: &Path,
+        run: &Run,
+        wrap: impl FnOnce(Command) -> Command,
+    ) -> Frozen {
         let program = program.canonicalize().expect("a program");
-        let is_program = |pid| fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == program);
+        let is_program =
+            |pid| fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == program);
         Frozen::of(wrap(run.build_of(&program)), is_program)
     }
 
@@ -46,11 +51,22 @@ impl Frozen {
         before_exec(&mut command, ptrace::traceme);
         let child = command.spawn().expect("the program runs");
         let pid = Pid::from_raw(i32::try_from(child.id()).expect("a pid"));
-        assert_eq!(waitpid(pid, None), Ok(WaitStatus::Stopped(pid, Signal::SIGTRAP)), "stopped by its start");
-        let options = Options::PTRACE_O_TRACESYSGOOD | Options::PTRACE_O_EXITKILL | Options::PTRACE_O_TRACECLONE;
+        assert_eq!(
+            waitpid(pid, None),
+            Ok(WaitStatus::Stopped(pid, Signal::SIGTRAP)),
+            "stopped by its start"
+        );
+        let options = Options::PTRACE_O_TRACESYSGOOD
+            | Options::PTRACE_O_EXITKILL
+            | Options::PTRACE_O_TRACECLONE;
         ptrace::setoptions(pid, options | Options::PTRACE_O_TRACEEXEC).expect("traced");
-        let mut frozen =
-            Frozen { child, memory: Memory::of(pid), threads: BTreeSet::new(), begun: 0, writing: Vec::new() };
+        let mut frozen = Frozen {
+            child,
+            memory: Memory::of(pid),
+            threads: BTreeSet::new(),
+            begun: 0,
+            writing: Vec::new(),
+        };
         frozen.go_to_execve(is_program);
         // What was opened before may be that of another program.
         frozen.memory = Memory::of(pid);
@@ -67,10 +83,18 @@ impl Frozen {
                 assert!(goes_on.is_ok() || thread != pid, "{goes_on:?}");
             }
             // What this thread has started, and no other test's processes.
-            next = match waitpid(None, Some(WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD)).expect("it stops") {
+            next = match waitpid(None, Some(WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD))
+                .expect("it stops")
+            {
                 // The end of an execve, which looks like its entry.
-                WaitStatus::PtraceSyscall(_) if std::mem::take(&mut has_executed) => Some((pid, None)),
-                WaitStatus::PtraceSyscall(thread) if thread == pid && is_execve(pid) && is_program(pid) => return,
+                WaitStatus::PtraceSyscall(_) if std::mem::take(&mut has_executed) => {
+                    Some((pid, None))
+                }
+                WaitStatus::PtraceSyscall(thread)
+                    if thread == pid && is_execve(pid) && is_program(pid) =>
+                {
+                    return;
+                }
                 WaitStatus::PtraceSyscall(thread) => {
                     self.writing.extend(writing(thread));
                     Some((thread, None))
@@ -86,7 +110,9 @@ impl Frozen {
                     Some((thread, None))
                 }
                 WaitStatus::PtraceEvent(thread, ..) => Some((thread, None)),
-                WaitStatus::Exited(thread, _) | WaitStatus::Signaled(thread, ..) if thread != pid => {
+                WaitStatus::Exited(thread, _) | WaitStatus::Signaled(thread, ..)
+                    if thread != pid =>
+                {
                     self.threads.remove(&thread);
                     None
                 }
@@ -152,7 +178,8 @@ impl Frozen {
     }
 }
 
-/// The system call that a thread is stopped at, if it is one that makes a file or opens one for writing.
+/// The system call that a thread is stopped at, if it is one that makes a file or opens one for
+/// writing.
 fn writing(thread: Pid) -> Option<String> {
     let (number, [first, second, third]) = arguments(thread);
     let opens = |flags: u64| {
@@ -178,9 +205,17 @@ fn writing(thread: Pid) -> Option<String> {
 /// The calls that there are on the older architectures only.
 #[cfg(target_arch = "x86_64")]
 fn is_writing_as_before(number: i64, second: u64, opens: impl Fn(u64) -> bool) -> bool {
-    let makes =
-        [libc::SYS_creat, libc::SYS_mkdir, libc::SYS_mknod, libc::SYS_link, libc::SYS_symlink, libc::SYS_rename];
-    makes.contains(&number) || number == libc::SYS_renameat || number == libc::SYS_open && opens(second)
+    let makes = [
+        libc::SYS_creat,
+        libc::SYS_mkdir,
+        libc::SYS_mknod,
+        libc::SYS_link,
+        libc::SYS_symlink,
+        libc::SYS_rename,
+    ];
+    makes.contains(&number)
+        || number == libc::SYS_renameat
+        || number == libc::SYS_open && opens(second)
 }
 
 #[cfg(not(target_arch = "x86_64"))]
@@ -192,9 +227,11 @@ fn is_execve(pid: Pid) -> bool {
     arguments(pid).0 == libc::SYS_execve
 }
 
-/// The number and the first three arguments of the system call that a process is stopped at, on any architecture.
+/// The number and the first three arguments of the system call that a process is stopped at, on any
+/// architecture.
 fn arguments(pid: Pid) -> (i64, [u64; 3]) {
-    let text = fs::read_to_string(format!("/proc/{pid}/syscall")).expect("a stopped process of ours");
+    let text =
+        fs::read_to_string(format!("/proc/{pid}/syscall")).expect("a stopped process of ours");
     let mut words = text.split_whitespace();
     let number = words.next().and_then(|word| word.parse().ok()).expect("a number");
     // Behind an execve there is no call any more, and there are no arguments.
@@ -223,7 +260,11 @@ pub(crate) struct Finding {
 impl Memory {
     /// Only root may open it, or the tracer, and for a process that is not dumpable root alone.
     pub(crate) fn of(pid: Pid) -> Memory {
-        Memory { pid, file: File::open(format!("/proc/{pid}/mem")).expect("the right to read the process's memory") }
+        Memory {
+            pid,
+            file: File::open(format!("/proc/{pid}/mem"))
+                .expect("the right to read the process's memory"),
+        }
     }
 
     fn at<const N: usize>(&self, address: u64) -> [u8; N] {
@@ -234,12 +275,19 @@ impl Memory {
 
     /// Everything that the process can write to, with the names of the mappings.
     fn writable(&self) -> Vec<(Range<u64>, String)> {
-        let maps = fs::read_to_string(format!("/proc/{}/maps", self.pid)).expect("a process of ours");
-        let writable = maps.lines().filter(|line| line.split(' ').nth(1).is_some_and(|access| access.contains('w')));
+        let maps =
+            fs::read_to_string(format!("/proc/{}/maps", self.pid)).expect("a process of ours");
+        let writable = maps
+            .lines()
+            .filter(|line| line.split(' ').nth(1).is_some_and(|access| access.contains('w')));
         let parse = |line: &str| {
-            let (start, end) = line.split(' ').next().and_then(|range| range.split_once('-')).expect("a range");
+            let (start, end) =
+                line.split(' ').next().and_then(|range| range.split_once('-')).expect("a range");
             let number = |text| u64::from_str_radix(text, 16).expect("an address");
-            (number(start)..number(end), line.split_whitespace().nth(5).unwrap_or("anonymous").to_owned())
+            (
+                number(start)..number(end),
+                line.split_whitespace().nth(5).unwrap_or("anonymous").to_owned(),
+            )
         };
         writable.map(parse).collect()
     }
@@ -249,7 +297,8 @@ impl Memory {
         let mut findings = Vec::new();
         let mut searched = 0;
         for (range, name) in self.writable() {
-            let mut bytes = vec![0; usize::try_from(range.end - range.start).expect("it fits in ours too")];
+            let mut bytes =
+                vec![0; usize::try_from(range.end - range.start).expect("it fits in ours too")];
             // A mapping may have a hole, such as the end of a file that became shorter.
             let Ok(length) = self.file.read_at(&mut bytes, range.start) else { continue };
             searched += length;
@@ -257,7 +306,10 @@ impl Memory {
             while let Some(found) = position(&bytes[from..length], needle) {
                 let at = from + found;
                 let context = around(&bytes[..length], at, needle.len());
-                findings.push(Finding { address: range.start + at as u64, context: format!("{name}: {context}") });
+                findings.push(Finding {
+                    address: range.start + at as u64,
+                    context: format!("{name}: {context}"),
+                });
                 from = at + 1;
             }
         }
@@ -268,14 +320,20 @@ impl Memory {
 
 /// 32 bytes before and behind, in hexadecimal.
 fn around(bytes: &[u8], at: usize, length: usize) -> String {
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
+    let hex =
+        |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
     let (before, behind) = (&bytes[at.saturating_sub(32)..at], &bytes[at + length..]);
     format!("{} [{length} bytes] {}", hex(before), hex(&behind[..behind.len().min(32)]))
 }
 
-#[allow(unsafe_code, reason = "the C library searches megabytes quickly also where the tests are not optimised")]
+#[allow(
+    unsafe_code,
+    reason = "the C library searches megabytes quickly also where the tests are not optimised"
+)]
 fn position(bytes: &[u8], needle: &[u8]) -> Option<usize> {
     // SAFETY: both ranges are borrowed slices, and memmem reads nothing beyond their lengths.
-    let found = unsafe { libc::memmem(bytes.as_ptr().cast(), bytes.len(), needle.as_ptr().cast(), needle.len()) };
+    let found = unsafe {
+        libc::memmem(bytes.as_ptr().cast(), bytes.len(), needle.as_ptr().cast(), needle.len())
+    };
     (!found.is_null()).then(|| found.addr() - bytes.as_ptr().addr())
 }

@@ -1,7 +1,8 @@
-//! Any answer is judged, and understood as whatever may have been asked for; no message and no `Debug` has a value of it.
+//! Any answer is judged, and understood as whatever may have been asked for; no message and no
+//! `Debug` has a value of it.
 //!
-//! The first line of an input is the status, `Retry-After` and a number that was asked for (a version, a batch's size); the
-//! rest is the body.
+//! The first line of an input is the status, `Retry-After` and a number that was asked for (a
+//! version, a batch's size); the rest is the body.
 
 use serde_json::Value;
 use vault_exec::error::{Code, Error};
@@ -18,19 +19,30 @@ use vault_exec::vault::transit;
 const MARK: &str = "S3CR3T";
 
 /// What stands in answers beside secrets, and may stand in messages.
-const PUBLIC: [&str; 9] =
-    ["metadata", "mfa_requirement", "token_type", "policies", "type", "options", "error", "path", "creation_path"];
+const PUBLIC: [&str; 9] = [
+    "metadata",
+    "mfa_requirement",
+    "token_type",
+    "policies",
+    "type",
+    "options",
+    "error",
+    "path",
+    "creation_path",
+];
 
 pub(crate) fn settles(bytes: &[u8]) {
     let end = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len());
-    let (head, body) = (String::from_utf8_lossy(&bytes[..end]), bytes.get(end + 1..).unwrap_or_default());
+    let (head, body) =
+        (String::from_utf8_lossy(&bytes[..end]), bytes.get(end + 1..).unwrap_or_default());
     let mut words = head.split(' ');
     let status = words.next().and_then(|word| word.parse().ok()).unwrap_or(200);
     let retry_after = words.next();
     let number = words.next().and_then(|word| word.parse().ok());
     judged(&Raw { status, retry_after, bytes: body }, number);
     if !bytes.windows(MARK.len()).any(|window| window == MARK.as_bytes()) {
-        let marked = serde_json::from_slice(body).map(|body: Value| marked(body).to_string().into_bytes());
+        let marked =
+            serde_json::from_slice(body).map(|body: Value| marked(body).to_string().into_bytes());
         let errors = marked.map(|body| judged(&Raw { status, retry_after, bytes: &body }, number));
         let shown = format!("{:?}", errors.unwrap_or_default());
         assert!(!shown.contains(MARK), "{shown}");
@@ -39,7 +51,9 @@ pub(crate) fn settles(bytes: &[u8]) {
 
 /// All that is said of an answer, whatever was asked.
 fn judged(raw: &Raw<'_>, number: Option<u64>) -> Vec<String> {
-    let is_sound = |error: &Error| assert!(error.message.len() < 4096 && !error.message.contains('\n'), "{error}");
+    let is_sound = |error: &Error| {
+        assert!(error.message.len() < 4096 && !error.message.contains('\n'), "{error}");
+    };
     match judge(raw) {
         Verdict::Answered(_) => answered(raw, number),
         Verdict::NotDone { error, .. } | Verdict::Unknown(error) => {
@@ -116,7 +130,9 @@ fn logged_in(answer: &Answer) -> String {
 fn is_usable(session: &Session) {
     let token = session.token.as_ref().expect("a token").expose();
     assert!(!token.is_empty() && token.iter().all(u8::is_ascii_graphic));
-    assert!(session.is_own && session.uses != Some(0) && session.ttl.is_none_or(|ttl| !ttl.is_zero()));
+    assert!(
+        session.is_own && session.uses != Some(0) && session.ttl.is_none_or(|ttl| !ttl.is_zero())
+    );
 }
 
 fn wrapped(answer: &Answer) -> String {
@@ -156,7 +172,9 @@ fn mark(value: &mut Value) {
         Value::String(text) => text.insert_str(0, MARK),
         Value::Array(list) => list.iter_mut().for_each(mark),
         Value::Object(map) => {
-            map.iter_mut().filter(|(name, _)| !PUBLIC.contains(&name.as_str())).for_each(|(_, value)| mark(value));
+            map.iter_mut()
+                .filter(|(name, _)| !PUBLIC.contains(&name.as_str()))
+                .for_each(|(_, value)| mark(value));
         }
         _ => {}
     }

@@ -6,7 +6,8 @@ use vault_exec::error::{Code, Error};
 use vault_exec::grammar::env_file::parse;
 use vault_exec::secret::Variable;
 
-/// Panics unless the bytes are an env file that can be spelled and read again, or an error of the first line that is wrong.
+/// Panics unless the bytes are an env file that can be spelled and read again, or an error of the
+/// first line that is wrong.
 pub(crate) fn settles(bytes: &[u8]) {
     match parse(bytes) {
         Ok(variables) => is_one(bytes, &variables),
@@ -33,13 +34,21 @@ fn is_one(bytes: &[u8], variables: &[Variable]) {
     assert!(variables.iter().all(|variable| !variable.value.expose().contains(&0)), "NUL");
     assert_eq!(parse(&spelled(variables)).as_deref(), Ok(variables));
     let again = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
-    assert_eq!(parse(&[bytes, b"\n", again].concat()).as_deref(), Ok(variables), "the same file once more");
+    assert_eq!(
+        parse(&[bytes, b"\n", again].concat()).as_deref(),
+        Ok(variables),
+        "the same file once more"
+    );
 }
 
 /// The message names the first wrong line: all before it is an env file.
 fn is_wrong(bytes: &[u8], error: &Error) {
     assert_eq!(error.code, Code::Config);
-    let number = error.message.strip_prefix("line ").and_then(|rest| rest.split(':').next()).expect("a line");
+    let number = error
+        .message
+        .strip_prefix("line ")
+        .and_then(|rest| rest.split(':').next())
+        .expect("a line");
     let number: usize = number.parse().expect("a number");
     let lines: Vec<&[u8]> = bytes.split_inclusive(|byte| *byte == b'\n').collect();
     assert!((1..=lines.len()).contains(&number), "{error}");

@@ -1,6 +1,8 @@
 //! Any bytes are a value or an error; what is a value is spelled as something that reads the same.
 
-use vault_exec::grammar::reference::{Ask, Piece, Reference, Selector, Value, has_reference, parse};
+use vault_exec::grammar::reference::{
+    Ask, Piece, Reference, Selector, Value, has_reference, parse,
+};
 use vault_exec::secret::Secret;
 
 use super::spelling::spelled;
@@ -12,13 +14,15 @@ pub(crate) enum Place {
     Inline,
 }
 
-/// Panics unless what reads as something has nothing in it that would end it, and is spelled as something that reads the
-/// same.
+/// Panics unless what reads as something has nothing in it that would end it, and is spelled as
+/// something that reads the same.
 pub(crate) fn settles(bytes: &[u8]) {
     let Ok(value) = parse(bytes) else { return };
     let Some(spelling) = spelled(&value) else { return };
     match &value {
-        Value::Reference(reference) => assert!(is_sound(reference, Place::Whole), "{}", shown(bytes)),
+        Value::Reference(reference) => {
+            assert!(is_sound(reference, Place::Whole), "{}", shown(bytes));
+        }
         Value::Text(pieces) => {
             assert!(pieces.iter().all(is_sound_piece), "{}", shown(bytes));
             kept(bytes, pieces);
@@ -38,7 +42,8 @@ fn is_sound(reference: &Reference, place: Place) -> bool {
         ends.iter().any(|end| text.contains(end)) || (place == Place::Inline && text.contains('}'))
     };
     let is_default = |text: &Secret| {
-        let braces = place == Place::Whole || text.expose_text().is_some_and(|text| balanced(text) == text);
+        let braces =
+            place == Place::Whole || text.expose_text().is_some_and(|text| balanced(text) == text);
         braces && !has_reference(text.expose())
     };
     let key = match &reference.selector {
@@ -78,7 +83,10 @@ fn kept(bytes: &[u8], pieces: &[Piece]) {
     for piece in pieces {
         let Piece::Text(text) = piece else { continue };
         let text = text.expose();
-        let at = rest.windows(text.len()).position(|found| found == text).expect("the text is in the input");
+        let at = rest
+            .windows(text.len())
+            .position(|found| found == text)
+            .expect("the text is in the input");
         rest = &rest[at + text.len()..];
     }
     if let Some(Piece::Text(first)) = pieces.first() {

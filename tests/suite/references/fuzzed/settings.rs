@@ -1,8 +1,8 @@
-//! Any options, environment and env files are settings and a plan, or errors; no credential gets into any of them, and none
-//! into the application's environment unless it is kept by name.
+//! Any options, environment and env files are settings and a plan, or errors; no credential gets
+//! into any of them, and none into the application's environment unless it is kept by name.
 //!
-//! An input has parts with `%%` lines between them: the arguments, one a line; the environment, a variable a line; and
-//! each env file.
+//! An input has parts with `%%` lines between them: the arguments, one a line; the environment, a
+//! variable a line; and each env file.
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -53,23 +53,29 @@ fn parts(bytes: &[u8]) -> Vec<Vec<u8>> {
 
 fn environment(text: &[u8]) -> Vec<Variable> {
     let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.contains(&0));
-    let pairs = lines.filter_map(|line| Some(line.split_at(line.iter().position(|byte| *byte == b'=')?)));
+    let pairs =
+        lines.filter_map(|line| Some(line.split_at(line.iter().position(|byte| *byte == b'=')?)));
     let mut seen = BTreeSet::new();
     let first = pairs.filter(|(name, _)| seen.insert(name.to_vec()));
-    first.map(|(name, value)| marked(Variable::new(OsStr::from_bytes(name), value[1..].to_vec()))).collect()
+    first
+        .map(|(name, value)| marked(Variable::new(OsStr::from_bytes(name), value[1..].to_vec())))
+        .collect()
 }
 
 fn file(text: &[u8]) -> Option<EnvFile> {
     let variables = env_file::parse(text).ok()?;
-    Some(EnvFile { name: ".env".to_owned(), variables: variables.into_iter().map(marked).collect() })
+    Some(EnvFile {
+        name: ".env".to_owned(),
+        variables: variables.into_iter().map(marked).collect(),
+    })
 }
 
 /// A credential has the mark in it.
 fn marked(variable: Variable) -> Variable {
     let is_credential = PREFIXES.iter().any(|prefix| {
-        credentials::ALL
-            .iter()
-            .any(|credential| variable.name == OsStr::new(&format!("{prefix}{}", credential.variable)))
+        credentials::ALL.iter().any(|credential| {
+            variable.name == OsStr::new(&format!("{prefix}{}", credential.variable))
+        })
     });
     if !is_credential || login_token::is_login(&variable.value) || variable.value.is_empty() {
         return variable;
@@ -80,16 +86,21 @@ fn marked(variable: Variable) -> Variable {
 fn understood(layers: &Layers<'_>) {
     let _ = settings::log_settings(layers).map_err(|errors| are_sound(&errors));
     settings::without_effect(layers).iter().for_each(is_silent);
-    let Ok(settings) = settings::understand(layers).map_err(|errors| are_sound(&errors)) else { return };
+    let Ok(settings) = settings::understand(layers).map_err(|errors| are_sound(&errors)) else {
+        return;
+    };
     is_silent(&settings);
     for outcome in [found, missing] {
-        let Ok(plan) = plan::make(&settings, layers.environment, layers.files).map_err(|errors| are_sound(&errors))
+        let Ok(plan) = plan::make(&settings, layers.environment, layers.files)
+            .map_err(|errors| are_sound(&errors))
         else {
             return;
         };
         is_silent(&plan);
         is_whole(&plan);
-        let _ = policy::of(&plan, &settings).map(|text| is_silent(&text)).map_err(|errors| are_sound(&errors));
+        let _ = policy::of(&plan, &settings)
+            .map(|text| is_silent(&text))
+            .map_err(|errors| are_sound(&errors));
         let outcomes = outcome(&plan);
         let rules = Rules { ignore_missing: settings.ignore_missing, naming: settings.naming };
         match build(plan, &outcomes, rules) {
@@ -104,7 +115,9 @@ fn unset(options: &Options, environment: &[Variable], files: &[EnvFile]) {
     let filled = |variables: &[Variable]| {
         variables.iter().filter(|variable| !variable.value.is_empty()).cloned().collect::<Vec<_>>()
     };
-    let fewer = files.iter().map(|file| EnvFile { name: file.name.clone(), variables: filled(&file.variables) });
+    let fewer = files
+        .iter()
+        .map(|file| EnvFile { name: file.name.clone(), variables: filled(&file.variables) });
     let fewer: Vec<EnvFile> = fewer.collect();
     let with = Layers { options, environment, files };
     let without = Layers { options, environment: &filled(environment), files: &fewer };
@@ -143,20 +156,27 @@ fn is_whole(plan: &Plan) {
 
 /// Every request brings the same secret.
 fn found(plan: &Plan) -> Outcomes {
-    let secret =
-        json!({ "k": "v", "A": "a", "B_C": "b", "a.b": { "c": [1.50, null] }, "LD_PRELOAD": "x", "PATH": "y" });
+    let secret = json!({ "k": "v", "A": "a", "B_C": "b", "a.b": { "c": [1.50, null] }, "LD_PRELOAD": "x", "PATH": "y" });
     let secret = secret.as_object().expect("an object");
     let answer = || Ok(Found { document: Document::new(secret.clone()), ..Found::default() });
     outcomes(plan, plan.requests.iter().map(|_| answer()).collect())
 }
 
 fn missing(plan: &Plan) -> Outcomes {
-    outcomes(plan, plan.requests.iter().map(|_| Err(Error::new(Code::Missing, "no secret there"))).collect())
+    outcomes(
+        plan,
+        plan.requests.iter().map(|_| Err(Error::new(Code::Missing, "no secret there"))).collect(),
+    )
 }
 
 fn outcomes(plan: &Plan, answers: Vec<Result<Found, Error>>) -> Outcomes {
     let decrypted = plan.ciphertexts.iter().map(|_| Ok("plain".into())).collect();
-    Outcomes { places: (0..answers.len()).collect(), answers, decrypted, token: Some("token".into()) }
+    Outcomes {
+        places: (0..answers.len()).collect(),
+        answers,
+        decrypted,
+        token: Some("token".into()),
+    }
 }
 
 /// Each name once, the inherited ones in their order, and no credential that is not kept.
@@ -166,8 +186,12 @@ fn is_environment(built: &Built, settings: &Settings, layers: &Layers<'_>) {
     assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len(), "{built:?}");
     assert_eq!(built.sources.len(), names.len());
     let mut inherited = layers.environment.iter().map(|variable| &variable.name);
-    let is_inherited = |name: &&&OsString| layers.environment.iter().any(|variable| variable.name == ***name);
-    assert!(names.iter().filter(is_inherited).all(|name| inherited.any(|next| next == *name)), "{built:?}");
+    let is_inherited =
+        |name: &&&OsString| layers.environment.iter().any(|variable| variable.name == ***name);
+    assert!(
+        names.iter().filter(is_inherited).all(|name| inherited.any(|next| next == *name)),
+        "{built:?}"
+    );
     for variable in &built.variables {
         let is_kept = settings.keep.contain(&variable.name);
         assert!(is_kept || !contains(variable.value.expose(), MARK.as_bytes()), "{built:?}");

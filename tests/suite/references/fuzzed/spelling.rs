@@ -1,4 +1,5 @@
-//! How a value is spelled: the way back from what `reference::parse` makes of a text. `fuzz/` goes by it as well.
+//! How a value is spelled: the way back from what `reference::parse` makes of a text. `fuzz/` goes
+//! by it as well.
 
 use vault_exec::grammar::reference::{Ask, Piece, Reference, Value};
 
@@ -32,6 +33,8 @@ pub(crate) fn spelled_reference(prefix: &str, reference: &Reference) -> Vec<u8> 
 fn piece(piece: &Piece) -> Vec<u8> {
     match piece {
         Piece::Text(text) => text.expose().to_vec(),
-        Piece::Reference(reference) => [b"${", &*spelled_reference("vault", reference), b"}"].concat(),
+        Piece::Reference(reference) => {
+            [b"${", &*spelled_reference("vault", reference), b"}"].concat()
+        }
     }
 }

@@ -1,4 +1,5 @@
-//! Env files and secrets files: any bytes, and any variables in each way in which they can be written.
+//! Env files and secrets files: any bytes, and any variables in each way in which they can be
+//! written.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -89,11 +90,20 @@ fn written(value: &[u8], quotes: Quotes) -> Vec<u8> {
 fn line() -> impl Strategy<Value = Written> {
     let quotes = select(vec![Quotes::None, Quotes::Single, Quotes::Double]);
     let before = select(vec!["", " ", "\t", "export ", " export\t "]);
-    let after = select(vec!["\n", "\r\n", " \n", " # a 'comment\"\n", "\t#\r\n", "\n\n# another\n"]);
-    let parts = ("[A-Za-z_][A-Za-z0-9_.-]{0,6}", value(), quotes, before, select(vec!["", " "]), after);
+    let after =
+        select(vec!["\n", "\r\n", " \n", " # a 'comment\"\n", "\t#\r\n", "\n\n# another\n"]);
+    let parts =
+        ("[A-Za-z_][A-Za-z0-9_.-]{0,6}", value(), quotes, before, select(vec!["", " "]), after);
     parts.prop_map(|(name, value, quotes, before, blank, after)| {
         let written = written(&value, quotes);
-        let parts = [before.as_bytes(), name.as_bytes(), b"=", blank.as_bytes(), &written, after.as_bytes()];
+        let parts = [
+            before.as_bytes(),
+            name.as_bytes(),
+            b"=",
+            blank.as_bytes(),
+            &written,
+            after.as_bytes(),
+        ];
         let line = parts.concat();
         (Variable::new(name, value), line)
     })
@@ -101,10 +111,13 @@ fn line() -> impl Strategy<Value = Written> {
 
 /// The last of each name, as one file gives them.
 fn last_of_each(lines: &[Written]) -> Vec<Variable> {
-    let is_last =
-        |at: usize, variable: &Variable| !lines[at + 1..].iter().any(|(later, _)| later.name == variable.name);
+    let is_last = |at: usize, variable: &Variable| {
+        !lines[at + 1..].iter().any(|(later, _)| later.name == variable.name)
+    };
     let all = lines.iter().map(|(variable, _)| variable).enumerate();
-    all.filter(|(at, variable)| is_last(*at, variable)).map(|(_, variable)| variable.clone()).collect()
+    all.filter(|(at, variable)| is_last(*at, variable))
+        .map(|(_, variable)| variable.clone())
+        .collect()
 }
 
 proptest! {

@@ -41,14 +41,18 @@ fn keys() -> impl Strategy<Value = Keys> {
     prop_oneof![
         prefix().prop_map(|prefix| Keys::All { prefix }),
         (key(Place::Whole), prefix()).prop_map(|(key, prefix)| Keys::One { key, prefix }),
-        (key(Place::Whole), "[A-Za-z_][A-Za-z0-9_]{0,5}").prop_map(|(key, name)| Keys::Named { key, name }),
+        (key(Place::Whole), "[A-Za-z_][A-Za-z0-9_]{0,5}")
+            .prop_map(|(key, name)| Keys::Named { key, name }),
     ]
 }
 
 /// A text with some letters in upper case.
 fn in_some_case(text: &'static str) -> impl Strategy<Value = String> {
     vec(any::<bool>(), text.len()).prop_map(|upper| {
-        text.chars().zip(upper).map(|(c, upper)| if upper { c.to_ascii_uppercase() } else { c }).collect()
+        text.chars()
+            .zip(upper)
+            .map(|(c, upper)| if upper { c.to_ascii_uppercase() } else { c })
+            .collect()
     })
 }
 

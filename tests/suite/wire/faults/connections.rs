@@ -1,5 +1,5 @@
-//! What becomes of connections, before anything is said on them: of the first one, and of those that follow where every
-//! request has one of its own.
+//! What becomes of connections, before anything is said on them: of the first one, and of those
+//! that follow where every request has one of its own.
 
 use std::time::Duration;
 
@@ -45,7 +45,11 @@ const LATE: Said = said(End::Waits, "no connection in time");
 const LOST: Said = said(End::Lost, "the connection was lost");
 
 const CASES: &[Case] = &[
-    Case { shut: Shut::Refused, http: said(End::Tried, "refused"), https: said(End::Tried, "refused") },
+    Case {
+        shut: Shut::Refused,
+        http: said(End::Tried, "refused"),
+        https: said(End::Tried, "refused"),
+    },
     Case { shut: Shut::Dropped, http: LATE, https: LATE },
     // Over https it is the handshake that nobody answers.
     Case { shut: Shut::Silent, http: said(End::Waits, "no answer in time"), https: LATE },
@@ -70,7 +74,8 @@ fn rows() -> Vec<Row> {
     CASES.iter().flat_map(|case| PHASES.into_iter().flat_map(of(case))).collect()
 }
 
-/// A server behind a gate that lets the connections before this phase through, one for each request.
+/// A server behind a gate that lets the connections before this phase through, one for each
+/// request.
 fn behind_gate(transport: Transport, phase: Phase, shut: Shut) -> (Served, Gate) {
     let served = transport.serve();
     served.vault.fault(Matcher::any(), Fault::LastOfConnection);
@@ -92,7 +97,10 @@ impl Row {
     fn start(&self, timeout: Duration) -> (Served, Outcome, String) {
         let (served, gate) = behind_gate(self.transport, self.phase, self.case.shut);
         let address = address(&served, &gate);
-        let run = served.with_approle().env("VAULT_ADDR", &address).option(format!("--max-retries={RETRIES}"));
+        let run = served
+            .with_approle()
+            .env("VAULT_ADDR", &address)
+            .option(format!("--max-retries={RETRIES}"));
         let outcome = outcome(run, timeout);
         (served, outcome, address)
     }
@@ -120,8 +128,14 @@ fn check(row: &Row) {
     }
     outcome.in_time(waits, &name);
     for each in PHASES {
-        let passed = PHASES.iter().take_while(|before| *before != phase).any(|before| *before == each);
-        assert_eq!(each.count(&served.vault), usize::from(passed), "{name}: {:?}", served.vault.lines());
+        let passed =
+            PHASES.iter().take_while(|before| *before != phase).any(|before| *before == each);
+        assert_eq!(
+            each.count(&served.vault),
+            usize::from(passed),
+            "{name}: {:?}",
+            served.vault.lines()
+        );
     }
 }
 
@@ -134,10 +148,13 @@ fn whatever_becomes_of_a_connection() {
 fn a_server_that_dies_and_comes_back_in_time_is_waited_for_at_any_request() {
     let transports = [Transport::Http, Transport::Https1];
     let rows = PHASES.into_iter().filter(|phase| *phase != Phase::Revoke);
-    all_at_once(rows.flat_map(|phase| transports.map(|transport| (phase, transport))), |(phase, transport)| {
-        let (served, gate) = behind_gate(transport, phase, Shut::Refused);
-        let run = served.with_approle().env("VAULT_ADDR", address(&served, &gate));
-        goes_on(run, phase, &served, || gate.open(), &format!("{phase:?} over {transport:?}"));
-        assert_eq!(phase.count(&served.vault), 1, "{:?}", served.vault.lines());
-    });
+    all_at_once(
+        rows.flat_map(|phase| transports.map(|transport| (phase, transport))),
+        |(phase, transport)| {
+            let (served, gate) = behind_gate(transport, phase, Shut::Refused);
+            let run = served.with_approle().env("VAULT_ADDR", address(&served, &gate));
+            goes_on(run, phase, &served, || gate.open(), &format!("{phase:?} over {transport:?}"));
+            assert_eq!(phase.count(&served.vault), 1, "{:?}", served.vault.lines());
+        },
+    );
 }

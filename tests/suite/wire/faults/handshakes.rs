@@ -19,12 +19,16 @@ struct Case {
     server: fn(Builder) -> Builder,
     trust: Trust,
     words: &'static [&'static str],
-    /// In TLS 1.3 a server says that it wants a certificate after the handshake, when HTTP/2 may have seen nothing of it but
-    /// that the connection is lost, before the request was on it.
+    /// In TLS 1.3 a server says that it wants a certificate after the handshake, when HTTP/2 may
+    /// have seen nothing of it but that the connection is lost, before the request was on it.
     is_known_at_once: bool,
 }
 
-const fn case(name: &'static str, words: &'static [&'static str], server: fn(Builder) -> Builder) -> Case {
+const fn case(
+    name: &'static str,
+    words: &'static [&'static str],
+    server: fn(Builder) -> Builder,
+) -> Case {
     Case { name, server, trust: Trust::Server, words, is_known_at_once: true }
 }
 
@@ -36,7 +40,9 @@ const CASES: &[Case] = &[
         words: &["signed by an unknown authority", "VAULT_CACERT"],
         is_known_at_once: true,
     },
-    case("an expired certificate", &["has expired", "clock"], |builder| builder.certificate(Certificate::Expired)),
+    case("an expired certificate", &["has expired", "clock"], |builder| {
+        builder.certificate(Certificate::Expired)
+    }),
     case(
         "a certificate for another name",
         &["for another name", "wrong.example", "VAULT_TLS_SERVER_NAME"],
@@ -67,18 +73,25 @@ fn check((case, versions, http1): &(&Case, Versions, bool)) {
         outcome.said(&["1 try in "], &name);
         outcome.in_time(false, &name);
     }
-    assert!(PHASES.iter().all(|phase| phase.count(&served.vault) == 0), "{name}: {:?}", served.vault.lines());
+    assert!(
+        PHASES.iter().all(|phase| phase.count(&served.vault) == 0),
+        "{name}: {:?}",
+        served.vault.lines()
+    );
 }
 
 #[test]
 fn whatever_is_wrong_with_a_handshake() {
     let versions = [Versions::Tls12, Versions::Tls13];
     let ways = versions.into_iter().flat_map(|version| [(version, false), (version, true)]);
-    let rows: Vec<_> = ways.flat_map(|(version, http1)| CASES.iter().map(move |case| (case, version, http1))).collect();
+    let rows: Vec<_> = ways
+        .flat_map(|(version, http1)| CASES.iter().map(move |case| (case, version, http1)))
+        .collect();
     all_at_once(&rows, check);
 }
 
-/// What a server says that speaks TLS 1.1 and less: a fatal alert, `protocol_version` (RFC 5246, 7.2).
+/// What a server says that speaks TLS 1.1 and less: a fatal alert, `protocol_version` (RFC 5246,
+/// 7.2).
 const PROTOCOL_VERSION: Shut = Shut::Answered(&[21, 3, 1, 0, 2, 2, 70]);
 /// A server that has no cipher in common: `handshake_failure`.
 const HANDSHAKE_FAILURE: Shut = Shut::Answered(&[21, 3, 3, 0, 2, 2, 40]);
@@ -88,9 +101,14 @@ fn a_server_without_a_version_or_cipher_in_common_is_understood() {
     for alert in [PROTOCOL_VERSION, HANDSHAKE_FAILURE] {
         let served = Served::https();
         let gate = Gate::new(served.vault.socket_addr(), 0, alert);
-        let run = served.with_approle().env("VAULT_ADDR", format!("https://{}", gate.socket_addr()));
+        let run =
+            served.with_approle().env("VAULT_ADDR", format!("https://{}", gate.socket_addr()));
         let outcome = outcome(run, LONG);
-        outcome.failed(69, &["no common TLS version or cipher", "TLS 1.2", "1 try in "], "an alert");
+        outcome.failed(
+            69,
+            &["no common TLS version or cipher", "TLS 1.2", "1 try in "],
+            "an alert",
+        );
         outcome.in_time(false, "an alert");
     }
 }

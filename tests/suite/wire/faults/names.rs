@@ -1,5 +1,5 @@
-//! What becomes of the server's name: in a network of their own, starts ask a name server of the test. The debug build asks
-//! it through glibc, the static one through musl.
+//! What becomes of the server's name: in a network of their own, starts ask a name server of the
+//! test. The debug build asks it through glibc, the static one through musl.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
@@ -14,7 +14,8 @@ use crate::support::launch::Served;
 use crate::support::own_network::alone;
 use crate::support::{Run, all_at_once, with_enough_time};
 
-/// Nothing that is sent there arrives anywhere: it is routed to this machine, which has another address.
+/// Nothing that is sent there arrives anywhere: it is routed to this machine, which has another
+/// address.
 const DEAD: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 9, 9, 9));
 const NETWORK: &[&str] = &["ip address add 10.9.9.1/32 dev lo", "ip route add 10.9.9.0/24 dev lo"];
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -53,9 +54,15 @@ const CASES: &[Case] = &[
     // glibc hands this on, musl asks again.
     case("failure", End::Fails(&["VAULT_ADDR"]), || Names::Failure),
     case("empty", End::Fails(&["has no address here"]), || Names::Addresses(Vec::new())),
-    case("silence", End::Waits(&["no name server has answered in time", "resolv.conf"]), || Names::Silence),
-    case("nowhere", End::Fails(&["unreachable", "3 tries in "]), || Names::Addresses(vec![NOWHERE])),
-    case("dead", End::Waits(&["no connection in time", "firewall"]), || Names::Addresses(vec![DEAD])),
+    case("silence", End::Waits(&["no name server has answered in time", "resolv.conf"]), || {
+        Names::Silence
+    }),
+    case("nowhere", End::Fails(&["unreachable", "3 tries in "]), || {
+        Names::Addresses(vec![NOWHERE])
+    }),
+    case("dead", End::Waits(&["no connection in time", "firewall"]), || {
+        Names::Addresses(vec![DEAD])
+    }),
     case("late", End::Starts(LATE), || Names::Late(LATE, vec![HERE])),
     case("dead-first", STARTS, || Names::Addresses(vec![DEAD, HERE])),
     case("closed-first", STARTS, || Names::Addresses(vec![CLOSED, HERE])),
@@ -69,7 +76,8 @@ const RESOLVER: &str = "nameserver 127.0.0.1\noptions timeout:30 attempts:5\n";
 /// A run that asks for the server by a name.
 fn by_name(run: Run, scheme: &str, name: &str, port: u16) -> Run {
     // The certificate is not for that name.
-    run.env("VAULT_ADDR", format!("{scheme}://{name}.test:{port}")).env("VAULT_TLS_SERVER_NAME", "localhost")
+    run.env("VAULT_ADDR", format!("{scheme}://{name}.test:{port}"))
+        .env("VAULT_TLS_SERVER_NAME", "localhost")
 }
 
 fn start(case: &Case, transport: Transport, timeout: Duration) -> (Served, Outcome) {
@@ -84,7 +92,10 @@ fn start(case: &Case, transport: Transport, timeout: Duration) -> (Served, Outco
 fn check(case: &Case, transport: Transport) {
     let name = format!("{} over {transport:?}", case.name);
     let (served, outcome) = match case.end {
-        End::Waits(words) => with_enough_time(|time| start(case, transport, time), |(_, outcome)| outcome.says(words)),
+        End::Waits(words) => with_enough_time(
+            |time| start(case, transport, time),
+            |(_, outcome)| outcome.says(words),
+        ),
         _ => start(case, transport, LONG),
     };
     match case.end {
@@ -94,7 +105,11 @@ fn check(case: &Case, transport: Transport) {
             outcome.took(least, least, &name);
         }
         End::Fails(words) | End::Waits(words) => {
-            outcome.failed(69, &["login at auth/approle: ", &format!("://{}.test:", case.name)], &name);
+            outcome.failed(
+                69,
+                &["login at auth/approle: ", &format!("://{}.test:", case.name)],
+                &name,
+            );
             outcome.said(words, &name);
         }
     }
@@ -109,32 +124,42 @@ fn whatever_becomes_of_a_name() {
             let case = CASES.iter().find(|case| name == format!("{}.test", case.name));
             case.map_or(Names::Unknown, |case| (case.names)())
         });
-        let rows = CASES.iter().flat_map(|case| [Transport::Http, Transport::Https].map(|each| (case, each)));
+        let rows = CASES
+            .iter()
+            .flat_map(|case| [Transport::Http, Transport::Https].map(|each| (case, each)));
         all_at_once(rows, |(case, transport)| check(case, transport));
     });
 }
 
-/// glibc asks the second name server when the first one has been silent for 5 s, which is all that one try may take: the
-/// next try is told what comes of it.
+/// glibc asks the second name server when the first one has been silent for 5 s, which is all that
+/// one try may take: the next try is told what comes of it.
 #[test]
 fn a_first_name_server_that_is_dead_stops_no_start() {
     let resolver = [("/etc/resolv.conf", "nameserver 127.0.0.2\nnameserver 127.0.0.1\n")];
-    alone("wire::faults::names::a_first_name_server_that_is_dead_stops_no_start", NETWORK, &resolver, || {
-        let _silent = UdpSocket::bind("127.0.0.2:53").expect("a free port");
-        name_server("127.0.0.1:53".parse().expect("an address"), |_| Names::Late(Duration::from_secs(1), vec![HERE]));
-        let served = Transport::Https.serve();
-        let run = by_name(served.with_approle(), "https", "vault", served.vault.socket_addr().port());
-        let outcome = outcome(run, LONG);
-        assert!(outcome.ended.started(), "{}", outcome.ended.stderr);
-        assert_eq!(Phase::Login.count(&served.vault), 1);
-    });
+    alone(
+        "wire::faults::names::a_first_name_server_that_is_dead_stops_no_start",
+        NETWORK,
+        &resolver,
+        || {
+            let _silent = UdpSocket::bind("127.0.0.2:53").expect("a free port");
+            name_server("127.0.0.1:53".parse().expect("an address"), |_| {
+                Names::Late(Duration::from_secs(1), vec![HERE])
+            });
+            let served = Transport::Https.serve();
+            let run =
+                by_name(served.with_approle(), "https", "vault", served.vault.socket_addr().port());
+            let outcome = outcome(run, LONG);
+            assert!(outcome.ended.started(), "{}", outcome.ended.stderr);
+            assert_eq!(Phase::Login.count(&served.vault), 1);
+        },
+    );
 }
 
 /// A lookup asks for addresses of both kinds.
 const QUESTIONS: usize = 2;
 
-/// A name server with this address for what is asked first, one lookup, and the test's own for what is asked later. It
-/// counts the questions.
+/// A name server with this address for what is asked first, one lookup, and the test's own for what
+/// is asked later. It counts the questions.
 fn moving(first: IpAddr) -> Arc<AtomicUsize> {
     let asked = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&asked);
@@ -155,14 +180,16 @@ fn a_name_is_looked_up_once_for_all_connections() {
     asking("wire::faults::names::a_name_is_looked_up_once_for_all_connections", || {
         let (asked, served) = (moving(HERE), Transport::Http.serve());
         let run = served.with_many(served.with_approle(), 20);
-        let outcome = outcome(by_name(run, "http", "vault", served.vault.socket_addr().port()), LONG);
+        let outcome =
+            outcome(by_name(run, "http", "vault", served.vault.socket_addr().port()), LONG);
         assert!(outcome.ended.started(), "{}", outcome.ended.stderr);
         assert!(served.vault.connections() > 2, "they were not made in parallel");
         assert_eq!(asked.load(Ordering::Relaxed), QUESTIONS);
     });
 }
 
-/// What is at the first address takes a connection and ends it: the name is not good for that address any more.
+/// What is at the first address takes a connection and ends it: the name is not good for that
+/// address any more.
 #[test]
 fn a_name_that_has_moved_is_looked_up_again() {
     asking("wire::faults::names::a_name_that_has_moved_is_looked_up_again", || {

@@ -59,8 +59,12 @@ impl Role {
         set(&mut self.bound_cidrs, request.list("secret_id_bound_cidrs"));
         set(&mut self.role_id, request.text("role_id").map(str::to_owned));
         let token = self.token.configure(request);
-        if !self.bind_secret_id && self.bound_cidrs.is_empty() && self.token.bound_cidrs.is_empty() {
-            return Err(Failure::multierror(500, "at least one constraint should be enabled on the role"));
+        if !self.bind_secret_id && self.bound_cidrs.is_empty() && self.token.bound_cidrs.is_empty()
+        {
+            return Err(Failure::multierror(
+                500,
+                "at least one constraint should be enabled on the role",
+            ));
         }
         token
     }
@@ -81,12 +85,17 @@ impl Role {
             return Err(Failure::bad_request("bind_secret_id is not set on the role"));
         }
         let Some(uses) = lowered(self.secret_id_num_uses, request.number("num_uses"), 0) else {
-            return Err(Failure::bad_request("num_uses cannot be higher than the role's secret_id_num_uses"));
+            return Err(Failure::bad_request(
+                "num_uses cannot be higher than the role's secret_id_num_uses",
+            ));
         };
         let Some(ttl) = lowered(self.secret_id_ttl, request.duration("ttl"), Duration::ZERO) else {
             return Err(Failure::bad_request("ttl cannot be longer than the role's secret_id_ttl"));
         };
-        let metadata = request.text("metadata").and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+        let metadata = request
+            .text("metadata")
+            .and_then(|text| serde_json::from_str(text).ok())
+            .unwrap_or_default();
         let accessor = Uuid::new_v4().to_string();
         let expires = (!ttl.is_zero()).then(|| Instant::now() + ttl);
         let data = json!({
@@ -103,7 +112,8 @@ impl Role {
     /// Takes a use of the secret_id, the last of which ends it, and gives its metadata.
     fn take(&mut self, secret_id: &str) -> Result<Map<String, Value>, Failure> {
         self.secret_ids.retain(|_, entry| !entry.has_expired());
-        let entry = self.secret_ids.get_mut(secret_id).ok_or_else(|| Failure::bad_credentials(WRONG))?;
+        let entry =
+            self.secret_ids.get_mut(secret_id).ok_or_else(|| Failure::bad_credentials(WRONG))?;
         let metadata = entry.metadata.clone();
         match entry.uses_left {
             0 => {}
@@ -118,7 +128,8 @@ impl Role {
             return Ok(());
         }
         // Go's formatting bug and all.
-        let text = "source address \"127.0.0.1\" unauthorized by CIDR restrictions on the role: %!w(<nil>)";
+        let text = "source address \"127.0.0.1\" unauthorized by CIDR restrictions on the role: \
+                    %!w(<nil>)";
         Err(Failure::bad_request(text))
     }
 }
@@ -135,9 +146,13 @@ impl Engine for AppRole {
             (["login"], Write) => self.login(request),
             (["login"], _) => Err(Failure::new(405, "unsupported operation")),
             (["role"], List) if self.0.is_empty() => Err(Failure::not_found()),
-            (["role"], List) => Ok(Answer::data(json!({ "keys": self.0.keys().collect::<Vec<_>>() }))),
+            (["role"], List) => {
+                Ok(Answer::data(json!({ "keys": self.0.keys().collect::<Vec<_>>() })))
+            }
             (["role", name], _) => self.role(name, request),
-            (["role", name, "role-id"], Read) => Ok(Answer::data(json!({ "role_id": self.known(name)?.role_id }))),
+            (["role", name, "role-id"], Read) => {
+                Ok(Answer::data(json!({ "role_id": self.known(name)?.role_id })))
+            }
             (["role", name, "role-id"], Write) => self.set_role_id(name, request),
             (["role", name, "secret-id"], List) => self.accessors(name),
             (["role", name, "secret-id"], Write) => {
@@ -155,7 +170,8 @@ impl Engine for AppRole {
 
     fn login_name(&self, request: &Request) -> Result<Option<String>, Failure> {
         match request.text("role_id").unwrap_or_default().trim() {
-            // The search for the name that may be locked out fails before AppRole is asked, hence the status.
+            // The search for the name that may be locked out fails before AppRole is asked, hence
+            // the status.
             "" => Err(Failure::new(500, "missing role_id")),
             role_id => Ok(Some(role_id.to_owned())),
         }
@@ -208,18 +224,28 @@ impl AppRole {
     }
 
     fn writable(&mut self, name: &str) -> Result<&mut Role, Failure> {
-        self.0.get_mut(name).ok_or_else(|| Failure::new(404, format!("role \"{name}\" does not exist")))
+        self.0
+            .get_mut(name)
+            .ok_or_else(|| Failure::new(404, format!("role \"{name}\" does not exist")))
     }
 
     fn set_role_id(&mut self, name: &str, request: &Request) -> Outcome {
-        let role_id = request.text("role_id").ok_or_else(|| Failure::bad_request("missing role_id"))?.to_owned();
+        let role_id = request
+            .text("role_id")
+            .ok_or_else(|| Failure::bad_request("missing role_id"))?
+            .to_owned();
         self.writable(name)?.role_id = role_id;
         Ok(Answer::empty())
     }
 
     fn accessors(&self, name: &str) -> Outcome {
-        let accessors: Vec<_> = self.known(name)?.secret_ids.values().map(|entry| &entry.accessor).collect();
-        if accessors.is_empty() { Err(Failure::not_found()) } else { Ok(Answer::data(json!({ "keys": accessors }))) }
+        let accessors: Vec<_> =
+            self.known(name)?.secret_ids.values().map(|entry| &entry.accessor).collect();
+        if accessors.is_empty() {
+            Err(Failure::not_found())
+        } else {
+            Ok(Answer::data(json!({ "keys": accessors })))
+        }
     }
 
     fn custom_secret_id(&mut self, name: &str, request: &Request) -> Outcome {
@@ -227,7 +253,10 @@ impl AppRole {
         let secret_id = secret_id.ok_or_else(|| Failure::bad_request("missing secret_id"))?;
         let role = self.writable(name)?;
         if role.secret_ids.contains_key(secret_id) {
-            return Err(Failure::multierror(500, "failed to store secret_id: SecretID is already registered"));
+            return Err(Failure::multierror(
+                500,
+                "failed to store secret_id: SecretID is already registered",
+            ));
         }
         role.add_secret_id(secret_id.to_owned(), request)
     }
@@ -243,7 +272,9 @@ impl AppRole {
 fn lowered<T: PartialOrd + Copy>(of_role: T, asked: Option<T>, unlimited: T) -> Option<T> {
     match asked {
         None => Some(of_role),
-        Some(asked) if of_role == unlimited || (asked != unlimited && asked <= of_role) => Some(asked),
+        Some(asked) if of_role == unlimited || (asked != unlimited && asked <= of_role) => {
+            Some(asked)
+        }
         Some(_) => None,
     }
 }

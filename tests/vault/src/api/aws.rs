@@ -1,7 +1,8 @@
 //! Vault's aws method, as far as whoever signs a GetCallerIdentity logs in with it.
 //!
 //! Source: <https://developer.hashicorp.com/vault/api-docs/auth/aws>. It sends what it is given on to AWS; here it
-//! knows the keys of AWS itself: `test-only/keys/<access key id>` with `secret_access_key`, `session_token` and `arn`.
+//! knows the keys of AWS itself: `test-only/keys/<access key id>` with `secret_access_key`,
+//! `session_token` and `arn`.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +23,8 @@ use crate::platforms::caller_identity::{Authorization, Posted, caller};
 const SERVER_ID: &str = "X-Vault-AWS-IAM-Server-ID";
 
 /// What all logins of the kind have.
-const FIELDS: [&str; 4] = ["iam_http_request_method", "iam_request_url", "iam_request_body", "iam_request_headers"];
+const FIELDS: [&str; 4] =
+    ["iam_http_request_method", "iam_request_url", "iam_request_body", "iam_request_headers"];
 
 /// The headers of AWS's that are let through.
 const ALLOWED: [&str; 9] = [
@@ -141,17 +143,25 @@ impl Aws {
     fn login(&self, request: &Request) -> Outcome {
         let (url, body, headers) = decoded(request)?;
         if !self.config.server_id.is_empty() {
-            check_server_id(&headers, &self.config.server_id)
-                .map_err(|text| Failure::bad_request(format!("error validating {SERVER_ID} header: {text}")))?;
+            check_server_id(&headers, &self.config.server_id).map_err(|text| {
+                Failure::bad_request(format!("error validating {SERVER_ID} header: {text}"))
+            })?;
         }
-        if let Some(name) = headers.keys().find(|name| name.starts_with("x-amz-") && !ALLOWED.contains(&name.as_str()))
+        if let Some(name) = headers
+            .keys()
+            .find(|name| name.starts_with("x-amz-") && !ALLOWED.contains(&name.as_str()))
         {
-            return Err(Failure::bad_request(format!("invalid request header: {}", go_header(name))));
+            return Err(Failure::bad_request(format!(
+                "invalid request header: {}",
+                go_header(name)
+            )));
         }
         let posted = Posted { url: &url, headers: &headers, body: &body };
         let keys = caller(&posted, &self.region(&headers), &self.keys).map_err(|refused| {
             let (status, xml) = (refused.status, refused.xml());
-            Failure::bad_request(format!("error making upstream request: received error code {status} from STS: {xml}"))
+            Failure::bad_request(format!(
+                "error making upstream request: received error code {status} from STS: {xml}"
+            ))
         })?;
         self.admit(keys, request.text("role").unwrap_or_default())
     }
@@ -176,10 +186,12 @@ impl Aws {
         };
         let role_name = if role.is_empty() { name } else { role };
         let role = self.roles.get(role_name);
-        let role = role.ok_or_else(|| Failure::bad_request(format!("entry for role {role_name} not found")))?;
+        let role = role
+            .ok_or_else(|| Failure::bad_request(format!("entry for role {role_name} not found")))?;
         let kind = if kind == "assumed-role" { "role" } else { kind };
         if !role.lets_in(keys, &format!("arn:{partition}:iam::{account}:{kind}/{name}")) {
-            let text = format!("IAM Principal {:?} does not belong to the role {role_name:?}", keys.arn);
+            let text =
+                format!("IAM Principal {:?} does not belong to the role {role_name:?}", keys.arn);
             return Err(Failure::bad_request(text));
         }
         let metadata = json!({ "account_id": account, "auth_type": "iam", "role_id": role.id });
@@ -198,7 +210,9 @@ fn decoded(request: &Request) -> Result<(String, Vec<u8>, Headers), Failure> {
         }
     }
     if request.text(FIELDS[0]) != Some("POST") {
-        return Err(Failure::bad_request("invalid iam_http_request_method; currently only 'POST' is supported"));
+        return Err(Failure::bad_request(
+            "invalid iam_http_request_method; currently only 'POST' is supported",
+        ));
     }
     let url = String::from_utf8_lossy(&base64_field(request, FIELDS[1])?).into_owned();
     if url.parse::<Uri>().is_err() {
@@ -208,15 +222,17 @@ fn decoded(request: &Request) -> Result<(String, Vec<u8>, Headers), Failure> {
     if !is_get_caller_identity(&body) {
         return Err(Failure::bad_request("iam request body is invalid"));
     }
-    let headers =
-        headers(&request.body[FIELDS[3]]).ok_or_else(|| Failure::bad_request("missing iam_request_headers"))?;
+    let headers = headers(&request.body[FIELDS[3]])
+        .ok_or_else(|| Failure::bad_request("missing iam_request_headers"))?;
     Ok((url, body, headers))
 }
 
 fn base64_field(request: &Request, name: &str) -> Result<Vec<u8>, Failure> {
     let text = request.text(name).filter(|text| !text.is_empty());
     let text = text.ok_or_else(|| Failure::bad_request(format!("missing {name}")))?;
-    STANDARD.decode(text).map_err(|_| Failure::bad_request(format!("failed to base64 decode {name}")))
+    STANDARD
+        .decode(text)
+        .map_err(|_| Failure::bad_request(format!("failed to base64 decode {name}")))
 }
 
 fn is_get_caller_identity(body: &[u8]) -> bool {
@@ -251,7 +267,8 @@ fn check_server_id(headers: &Headers, expected: &str) -> Result<(), String> {
         return Err(format!("expected {expected:?} but got {given:?}"));
     }
     let authorization = headers.get("authorization").ok_or("missing Authorization header")?;
-    let signed = Authorization::parse(authorization).is_some_and(|authorization| authorization.covers(&name));
+    let signed = Authorization::parse(authorization)
+        .is_some_and(|authorization| authorization.covers(&name));
     if signed { Ok(()) } else { Err("vault header wasn't signed".to_owned()) }
 }
 

@@ -1,4 +1,5 @@
-//! Azure, as HashiCorp's plugin does it. Its texts are those of the plugin's source; nothing real was compared.
+//! Azure, as HashiCorp's plugin does it. Its texts are those of the plugin's source; nothing real
+//! was compared.
 
 use std::time::SystemTime;
 
@@ -35,7 +36,11 @@ pub(crate) struct Config {
 impl configured::Config for Config {
     fn from(request: &Request) -> Result<Self, Failure> {
         let of = |key| text(request, key).to_owned();
-        Ok(Self { tenant: of("tenant_id"), resource: of("resource"), public_key: of("test_public_key") })
+        Ok(Self {
+            tenant: of("tenant_id"),
+            resource: of("resource"),
+            public_key: of("test_public_key"),
+        })
     }
 
     fn describe(&self) -> Value {
@@ -55,7 +60,13 @@ impl Role for AzureRole {
         set(&mut self.scale_sets, request.list("bound_scale_sets"));
         set(&mut self.locations, request.list("bound_locations"));
         self.token.configure(request)?;
-        let bounds = [&self.principals, &self.subscriptions, &self.groups, &self.scale_sets, &self.locations];
+        let bounds = [
+            &self.principals,
+            &self.subscriptions,
+            &self.groups,
+            &self.scale_sets,
+            &self.locations,
+        ];
         if bounds.iter().all(|bound| bound.is_empty()) {
             let text = "must have at least one bound constraint when creating/updating a role";
             return Err(Failure::bad_request(text));
@@ -91,7 +102,10 @@ impl Method for Azure {
         for key in ["role", "resource_group_name", "subscription_id"] {
             metadata.insert(key.to_owned(), text(request, key).into());
         }
-        for key in ["vm_name", "vmss_name", "resource_id"].into_iter().filter(|key| !text(request, key).is_empty()) {
+        for key in ["vm_name", "vmss_name", "resource_id"]
+            .into_iter()
+            .filter(|key| !text(request, key).is_empty())
+        {
             metadata.insert(key.to_owned(), text(request, key).into());
         }
         metadata.extend(claims["appid"].as_str().map(|id| ("app_id".to_owned(), id.into())));
@@ -102,13 +116,19 @@ impl Method for Azure {
 
 fn required<'a>(request: &'a Request, key: &str) -> Result<&'a str, Failure> {
     let value = text(request, key);
-    if value.is_empty() { Err(Failure::bad_request(format!("{key} is required"))) } else { Ok(value) }
+    if value.is_empty() {
+        Err(Failure::bad_request(format!("{key} is required")))
+    } else {
+        Ok(value)
+    }
 }
 
 fn check_names(request: &Request) -> Result<(), Failure> {
     type Check = (&'static str, &'static str, fn(&str) -> bool);
     let checks: [Check; 4] = [
-        ("subscription_id", "subscription id", |value| value.len() == 36 && Uuid::parse_str(value).is_ok()),
+        ("subscription_id", "subscription id", |value| {
+            value.len() == 36 && Uuid::parse_str(value).is_ok()
+        }),
         ("resource_group_name", "resource group name", is_group),
         ("vmss_name", "vmss_name", is_machine),
         ("vm_name", "vm name", is_machine),
@@ -141,20 +161,33 @@ impl Config {
             }
         }
         let parts = token.split('.').count();
-        let malformed = || format!("oidc: malformed jwt: oidc: malformed jwt, expected 3 parts got {parts}");
+        let malformed =
+            || format!("oidc: malformed jwt: oidc: malformed jwt, expected 3 parts got {parts}");
         let (claims, signed) = jws::read(token, &self.public_key).ok_or_else(malformed)?;
         let of = |key: &str| claims[key].as_str().unwrap_or_default().to_owned();
         let (issuer, wanted) = (of("iss"), format!("https://sts.windows.net/{}/", self.tenant));
         if issuer != wanted {
-            return Err(format!("oidc: id token issued by a different provider, expected {wanted:?} got {issuer:?}"));
+            return Err(format!(
+                "oidc: id token issued by a different provider, expected {wanted:?} got {issuer:?}"
+            ));
         }
         if of("aud") != self.resource {
-            return Err(format!("oidc: expected audience {:?} got [{:?}]", self.resource, of("aud")));
+            return Err(format!(
+                "oidc: expected audience {:?} got [{:?}]",
+                self.resource,
+                of("aud")
+            ));
         }
         if claims["exp"].as_u64().unwrap_or_default() < clock::unix(SystemTime::now()) {
-            return Err("oidc: token is expired (Token Expiry: ".to_owned() + &claims["exp"].to_string() + ")");
+            return Err("oidc: token is expired (Token Expiry: ".to_owned()
+                + &claims["exp"].to_string()
+                + ")");
         }
-        if signed { Ok(claims) } else { Err("failed to verify signature: failed to verify id token signature".into()) }
+        if signed {
+            Ok(claims)
+        } else {
+            Err("failed to verify signature: failed to verify id token signature".into())
+        }
     }
 }
 
@@ -166,19 +199,24 @@ impl AzureRole {
     fn check(&self, claims: &Value, request: &Request) -> Result<(), String> {
         let principal = claims["oid"].as_str().unwrap_or_default();
         if self.principals.is_empty() {
-            return Err(
-                "expected specific bound_group_ids or bound_service_principal_ids; both cannot be empty or '*'".into(),
-            );
+            return Err("expected specific bound_group_ids or bound_service_principal_ids; both \
+                        cannot be empty or '*'"
+                .into());
         }
         if self.principals != ["*"] && !has(&self.principals, principal) {
             return Err(format!("service principal not authorized: {principal}"));
         }
         let bounds = [&self.subscriptions, &self.groups, &self.scale_sets, &self.locations];
-        if bounds.iter().all(|bound| bound.is_empty()) { Ok(()) } else { self.check_resource(claims, request) }
+        if bounds.iter().all(|bound| bound.is_empty()) {
+            Ok(())
+        } else {
+            self.check_resource(claims, request)
+        }
     }
 
     fn check_resource(&self, claims: &Value, request: &Request) -> Result<(), String> {
-        let (subscription, group) = (text(request, "subscription_id"), text(request, "resource_group_name"));
+        let (subscription, group) =
+            (text(request, "subscription_id"), text(request, "resource_group_name"));
         if subscription.is_empty() || group.is_empty() {
             return Err("subscription_id and resource_group_name are required".into());
         }

@@ -30,7 +30,11 @@ impl Role for CertRole {
         let der = CertificateDer::from_pem_slice(self.pem.as_bytes()).ok();
         self.der = der.ok_or_else(|| Failure::bad_request("failed to parse certificate"))?.to_vec();
         if self.display_name.is_empty() {
-            request.path.trim_start_matches("certs/").to_lowercase().clone_into(&mut self.display_name);
+            request
+                .path
+                .trim_start_matches("certs/")
+                .to_lowercase()
+                .clone_into(&mut self.display_name);
         }
         Ok(())
     }
@@ -43,10 +47,12 @@ impl Role for CertRole {
 }
 
 impl CertRole {
-    /// Whether it stands for a client: as the CA that signed its certificate, or as that certificate.
+    /// Whether it stands for a client: as the CA that signed its certificate, or as that
+    /// certificate.
     fn trusts(&self, client: &X509Certificate<'_>, der: &[u8]) -> bool {
         let Ok((_, own)) = X509Certificate::from_der(&self.der) else { return false };
-        let signed = own.subject() == client.issuer() && client.verify_signature(Some(own.public_key())).is_ok();
+        let signed = own.subject() == client.issuer()
+            && client.verify_signature(Some(own.public_key())).is_ok();
         if own.is_ca() { signed } else { self.der == der }
     }
 
@@ -68,7 +74,12 @@ impl CertRole {
 }
 
 fn common_name(client: &X509Certificate<'_>) -> String {
-    client.subject().iter_common_name().find_map(|name| name.as_str().ok()).unwrap_or_default().to_owned()
+    client
+        .subject()
+        .iter_common_name()
+        .find_map(|name| name.as_str().ok())
+        .unwrap_or_default()
+        .to_owned()
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -76,18 +87,22 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 fn subject_key_id(client: &X509Certificate<'_>) -> String {
-    let found = client.extensions().iter().find_map(|extension| match extension.parsed_extension() {
-        ParsedExtension::SubjectKeyIdentifier(id) => Some(hex(id.0)),
-        _ => None,
-    });
+    let found =
+        client.extensions().iter().find_map(|extension| match extension.parsed_extension() {
+            ParsedExtension::SubjectKeyIdentifier(id) => Some(hex(id.0)),
+            _ => None,
+        });
     found.unwrap_or_default()
 }
 
 fn authority_key_id(client: &X509Certificate<'_>) -> String {
-    let found = client.extensions().iter().find_map(|extension| match extension.parsed_extension() {
-        ParsedExtension::AuthorityKeyIdentifier(id) => id.key_identifier.as_ref().map(|id| hex(id.0)),
-        _ => None,
-    });
+    let found =
+        client.extensions().iter().find_map(|extension| match extension.parsed_extension() {
+            ParsedExtension::AuthorityKeyIdentifier(id) => {
+                id.key_identifier.as_ref().map(|id| hex(id.0))
+            }
+            _ => None,
+        });
     found.unwrap_or_default()
 }
 
@@ -111,13 +126,19 @@ impl Engine for Cert {
 
 impl Cert {
     fn login(&self, request: &Request) -> Outcome {
-        let der = request.certificates.first().ok_or_else(|| Failure::bad_request("no client certificate found"))?;
-        let (_, client) = X509Certificate::from_der(der).map_err(|_| Failure::bad_request("no certificate"))?;
+        let der = request
+            .certificates
+            .first()
+            .ok_or_else(|| Failure::bad_request("no client certificate found"))?;
+        let (_, client) =
+            X509Certificate::from_der(der).map_err(|_| Failure::bad_request("no certificate"))?;
         let wanted = request.text("name").unwrap_or_default();
         let candidates = self.0.iter().filter(|(name, _)| wanted.is_empty() || *name == wanted);
         let trusted: Vec<_> = candidates.filter(|(_, role)| role.trusts(&client, der)).collect();
         if trusted.is_empty() {
-            return Err(Failure::bad_request("invalid certificate or no client certificate supplied"));
+            return Err(Failure::bad_request(
+                "invalid certificate or no client certificate supplied",
+            ));
         }
         let common_name = common_name(&client);
         let text = "no chain matching all constraints could be found for this login certificate";

@@ -1,4 +1,5 @@
-//! Auth methods of the usual shape: one configuration, roles by name, and a login that says its role.
+//! Auth methods of the usual shape: one configuration, roles by name, and a login that says its
+//! role.
 
 use serde_json::Value;
 
@@ -19,7 +20,11 @@ pub(crate) trait Method {
     type Config: Config;
     type Role: Role + Send;
 
-    fn login(config: Option<&Self::Config>, roles: &Roles<Self::Role>, request: &Request) -> Outcome;
+    fn login(
+        config: Option<&Self::Config>,
+        roles: &Roles<Self::Role>,
+        request: &Request,
+    ) -> Outcome;
 }
 
 /// A method with what was written to it.
@@ -40,9 +45,11 @@ impl<M: Method> Engine for Configured<M> {
         match (request.path.split_once('/').unwrap_or((&request.path, "")), request.operation) {
             (("login", ""), Write) => M::login(self.config.as_ref(), &self.roles, request),
             (("login", ""), _) => Err(Failure::new(405, "unsupported operation")),
-            (("config", ""), Read) => {
-                self.config.as_ref().map(|config| Answer::data(config.describe())).ok_or_else(Failure::not_found)
-            }
+            (("config", ""), Read) => self
+                .config
+                .as_ref()
+                .map(|config| Answer::data(config.describe()))
+                .ok_or_else(Failure::not_found),
             (("config", ""), Write) => {
                 self.config = Some(<M::Config as Config>::from(request)?);
                 Ok(Answer::empty())

@@ -13,8 +13,8 @@ use crate::api::sys;
 use crate::api::tokens::{self, Grant, Token, Tokens};
 use crate::api::wrapping::Wrapping;
 
-const USED_UP: &str =
-    "Secret cannot be returned; token had one use left, so leased credentials were immediately revoked.";
+const USED_UP: &str = "Secret cannot be returned; token had one use left, so leased credentials \
+                       were immediately revoked.";
 
 /// Whose texts the server uses where the two differ.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,8 +22,8 @@ pub enum Flavour {
     /// OpenBao, which a real server is compared with.
     #[default]
     OpenBao,
-    /// HashiCorp Vault: `mount_type` in the envelope, "invalid token" beside "permission denied". Its free edition has
-    /// no namespaces: their header says nothing to it.
+    /// HashiCorp Vault: `mount_type` in the envelope, "invalid token" beside "permission denied".
+    /// Its free edition has no namespaces: their header says nothing to it.
     Vault,
 }
 
@@ -65,7 +65,8 @@ impl Core {
 
     pub(crate) fn handle(&mut self, request: &Request) -> Rendered {
         self.leases.drop_dead(&self.tokens);
-        let outcome = self.placed(request).and_then(|request| Ok((self.dispatch(&request)?, request)));
+        let outcome =
+            self.placed(request).and_then(|request| Ok((self.dispatch(&request)?, request)));
         match outcome {
             Err(failure) => Rendered::failure(&failure),
             Ok((answer, request)) => self.finish(&request, answer),
@@ -89,7 +90,11 @@ impl Core {
         if sys::is_of_root(&path) && !namespace.is_root() {
             return Err(Failure::bad_request("operation only available in root namespace"));
         }
-        let at_home = request.token.as_ref().and_then(|id| self.tokens.get(id)).filter(|_| tokens::is_self(&path));
+        let at_home = request
+            .token
+            .as_ref()
+            .and_then(|id| self.tokens.get(id))
+            .filter(|_| tokens::is_self(&path));
         let namespace = at_home.map_or(namespace, |token| token.namespace().clone());
         Ok(Request { path, namespace, ..request.clone() })
     }
@@ -97,7 +102,8 @@ impl Core {
     fn finish(&mut self, request: &Request, answer: Answer) -> Rendered {
         let wrappable = answer.verbatim.is_none();
         let accessor = answer.accessor.clone();
-        let kind = self.mounts.find(&request.namespace, &request.path).map_or("", |mount| &mount.kind);
+        let kind =
+            self.mounts.find(&request.namespace, &request.path).map_or("", |mount| &mount.kind);
         let rendered = Rendered::answer(answer, self.flavour, kind);
         match request.wrap_ttl.filter(|_| wrappable) {
             Some(ttl) => self.wrapping.wrap(request, ttl, rendered, accessor),
@@ -116,13 +122,16 @@ impl Core {
             return outcome;
         }
         match self.mounts.engine(&request.namespace, &request.path) {
-            Some((mount, engine)) if engine.is_login(&request.path[mount.len()..]) => self.login(request),
+            Some((mount, engine)) if engine.is_login(&request.path[mount.len()..]) => {
+                self.login(request)
+            }
             _ => self.authenticated(request),
         }
     }
 
     fn login(&mut self, request: &Request) -> Outcome {
-        let (mount, engine) = self.mounts.engine(&request.namespace, &request.path).ok_or_else(Failure::denied)?;
+        let (mount, engine) =
+            self.mounts.engine(&request.namespace, &request.path).ok_or_else(Failure::denied)?;
         let mount = mount.to_owned();
         let locked = format!("{}{mount}", request.namespace.path);
         let request = request.below(&mount);
@@ -137,7 +146,12 @@ impl Core {
             Some(grant) => {
                 let display_name = display_name(&locked, &grant.display_name);
                 let path = format!("{mount}{}", request.path);
-                Ok(self.tokens.hand_out(Grant { display_name, path, namespace: request.namespace, ..grant }))
+                Ok(self.tokens.hand_out(Grant {
+                    display_name,
+                    path,
+                    namespace: request.namespace,
+                    ..grant
+                }))
             }
             None => Ok(answer),
         }
@@ -146,12 +160,15 @@ impl Core {
     fn count_login(&mut self, mount: &str, name: Option<String>, outcome: &Outcome) {
         match (name, outcome) {
             (Some(name), Ok(_)) => self.lockout.succeeded(mount, &name),
-            (Some(name), Err(failure)) if failure.bad_credentials => self.lockout.failed(mount, &name),
+            (Some(name), Err(failure)) if failure.bad_credentials => {
+                self.lockout.failed(mount, &name);
+            }
             _ => {}
         }
     }
 
-    /// A refused request takes a use of its token too, and a wrapping token has only one, whatever it is asked with.
+    /// A refused request takes a use of its token too, and a wrapping token has only one, whatever
+    /// it is asked with.
     pub(crate) fn authenticated(&mut self, request: &Request) -> Outcome {
         if request.token.as_ref().is_some_and(|token| self.wrapping.spend(token)) {
             return Err(Failure::multierror(403, "permission denied"));
@@ -171,7 +188,9 @@ impl Core {
     /// The token that a request comes with, if it is good.
     pub(crate) fn caller(&self, request: &Request) -> Result<&Token, Failure> {
         let bad_token = match (self.flavour, &request.token) {
-            (Flavour::Vault, Some(_)) => "2 errors occurred:\n\t* permission denied\n\t* invalid token\n\n",
+            (Flavour::Vault, Some(_)) => {
+                "2 errors occurred:\n\t* permission denied\n\t* invalid token\n\n"
+            }
             _ => "permission denied",
         };
         let token = request.token.as_ref().and_then(|id| self.tokens.get(id));
@@ -220,6 +239,7 @@ impl Core {
 
 /// A token is named for its mount, and for who logged in where the auth method knows a name.
 fn display_name(mount: &str, name: &str) -> String {
-    let mount = mount.strip_prefix("auth/").unwrap_or(mount).trim_end_matches('/').replace('/', "-");
+    let mount =
+        mount.strip_prefix("auth/").unwrap_or(mount).trim_end_matches('/').replace('/', "-");
     if name.is_empty() { mount } else { format!("{mount}-{name}") }
 }

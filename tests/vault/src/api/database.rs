@@ -21,7 +21,8 @@ struct Role {
 
 impl Role {
     fn new(request: &Request) -> Self {
-        let duration = |key| request.duration(key).filter(|ttl| !ttl.is_zero()).unwrap_or(DEFAULT_TTL);
+        let duration =
+            |key| request.duration(key).filter(|ttl| !ttl.is_zero()).unwrap_or(DEFAULT_TTL);
         Self {
             connection: request.text("db_name").unwrap_or_default().to_owned(),
             default_ttl: duration("default_ttl"),
@@ -48,7 +49,8 @@ impl Engine for Database {
         match (area, request.operation) {
             ("creds", Read) => self.creds(name),
             ("config", Write) => {
-                self.allowed.insert(name.to_owned(), request.list("allowed_roles").unwrap_or_default());
+                self.allowed
+                    .insert(name.to_owned(), request.list("allowed_roles").unwrap_or_default());
                 Ok(Answer::empty())
             }
             ("roles", Write) => {
@@ -77,7 +79,9 @@ impl Database {
 
     fn check(&self, role: &str, connection: &str) -> Result<(), Failure> {
         let text = match self.allowed.get(connection) {
-            Some(allowed) if allowed.iter().any(|name| name == "*" || name == role) => return Ok(()),
+            Some(allowed) if allowed.iter().any(|name| name == "*" || name == role) => {
+                return Ok(());
+            }
             Some(_) => format!("{role:?} is not an allowed role"),
             None => format!("failed to find entry for connection with name: {connection:?}"),
         };

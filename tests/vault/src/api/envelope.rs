@@ -63,7 +63,10 @@ impl Answer {
     }
 
     fn is_empty(&self) -> bool {
-        self.data.is_none() && self.auth.is_none() && self.warnings.is_empty() && self.lease_id.is_empty()
+        self.data.is_none()
+            && self.auth.is_none()
+            && self.warnings.is_empty()
+            && self.lease_id.is_empty()
     }
 }
 
@@ -181,7 +184,8 @@ fn blank(request_id: String) -> Map<String, Value> {
 fn sorted(value: Value) -> Value {
     match value {
         Value::Object(fields) => {
-            let mut fields: Vec<_> = fields.into_iter().map(|(key, value)| (key, sorted(value))).collect();
+            let mut fields: Vec<_> =
+                fields.into_iter().map(|(key, value)| (key, sorted(value))).collect();
             fields.sort_by(|a, b| a.0.cmp(&b.0));
             Value::Object(fields.into_iter().collect())
         }
@@ -190,13 +194,17 @@ fn sorted(value: Value) -> Value {
     }
 }
 
-/// Go's encoder escapes what HTML and JavaScript might trip over, and ends with a line feed. None of these characters can stand outside a
-/// string.
+/// Go's encoder escapes what HTML and JavaScript might trip over, and ends with a line feed. None
+/// of these characters can stand outside a string.
 pub(crate) fn go_json(value: &Value) -> String {
     let mut text = value.to_string();
-    for (character, escape) in
-        [("<", "\\u003c"), (">", "\\u003e"), ("&", "\\u0026"), ("\u{2028}", "\\u2028"), ("\u{2029}", "\\u2029")]
-    {
+    for (character, escape) in [
+        ("<", "\\u003c"),
+        (">", "\\u003e"),
+        ("&", "\\u0026"),
+        ("\u{2028}", "\\u2028"),
+        ("\u{2029}", "\\u2029"),
+    ] {
         text = text.replace(character, escape);
     }
     text.push('\n');

@@ -1,4 +1,5 @@
-//! GCP, as HashiCorp's plugin does it. Its texts are those of the plugin's source; nothing real was compared.
+//! GCP, as HashiCorp's plugin does it. Its texts are those of the plugin's source; nothing real was
+//! compared.
 
 use std::time::{Duration, SystemTime};
 
@@ -26,7 +27,14 @@ impl Default for GcpRole {
     fn default() -> Self {
         let (kind, lists) = (String::new(), Vec::new);
         let (accounts, projects, zones) = (lists(), lists(), lists());
-        Self { kind, accounts, projects, zones, max_jwt_exp: Duration::from_mins(15), token: TokenSettings::default() }
+        Self {
+            kind,
+            accounts,
+            projects,
+            zones,
+            max_jwt_exp: Duration::from_mins(15),
+            token: TokenSettings::default(),
+        }
     }
 }
 
@@ -86,8 +94,10 @@ impl Method for Gcp {
         }
         let unknown = || Failure::bad_request(format!("role {name:?} not found"));
         let role = roles.get(name).ok_or_else(unknown)?;
-        let token = request.text("jwt").ok_or_else(|| Failure::bad_request("jwt argument is required"))?;
-        let claims = config.unwrap_or(&Config::default()).verified(token).map_err(Failure::bad_request)?;
+        let token =
+            request.text("jwt").ok_or_else(|| Failure::bad_request("jwt argument is required"))?;
+        let claims =
+            config.unwrap_or(&Config::default()).verified(token).map_err(Failure::bad_request)?;
         check_claims(&claims, name).map_err(Failure::bad_request)?;
         role.check(&claims).map_err(Failure::bad_request)?;
         let machine = &claims["google"]["compute_engine"];
@@ -106,7 +116,9 @@ impl Method for Gcp {
 impl Config {
     fn verified(&self, token: &str) -> Result<Value, String> {
         match jws::read(token, &self.public_key) {
-            None => Err("unable to parse signed JWT: go-jose/go-jose: compact JWS format must have three parts".into()),
+            None => Err("unable to parse signed JWT: go-jose/go-jose: compact JWS format must \
+                         have three parts"
+                .into()),
             Some((_, false)) => Err("go-jose/go-jose: error in cryptographic primitive".into()),
             Some((claims, true)) => Ok(claims),
         }
@@ -114,10 +126,15 @@ impl Config {
 }
 
 fn check_fields(request: &Request) -> Result<(), Failure> {
-    let mut unknown: Vec<_> = request.body.keys().filter(|key| !["role", "jwt"].contains(&key.as_str())).collect();
+    let mut unknown: Vec<_> =
+        request.body.keys().filter(|key| !["role", "jwt"].contains(&key.as_str())).collect();
     unknown.sort();
     let quoted: Vec<String> = unknown.iter().map(|key| format!("{key:?}")).collect();
-    if quoted.is_empty() { Ok(()) } else { Err(Failure::new(422, format!("unknown fields: [{}]", quoted.join(" ")))) }
+    if quoted.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::new(422, format!("unknown fields: [{}]", quoted.join(" "))))
+    }
 }
 
 /// In seconds from now, a minute of tolerance not counted.
@@ -152,7 +169,9 @@ impl GcpRole {
     fn check_iam(&self, claims: &Value) -> Result<(), String> {
         let limit = self.max_jwt_exp.as_secs();
         if expires_in(claims) > i64::try_from(limit).unwrap_or(i64::MAX) {
-            return Err(format!("role requires that service account JWTs expire within {limit} seconds"));
+            return Err(format!(
+                "role requires that service account JWTs expire within {limit} seconds"
+            ));
         }
         let (id, email) = account(claims);
         if self.accounts == ["*"] || self.has_account(id, email) {
@@ -170,7 +189,9 @@ impl GcpRole {
         }
         if !self.projects.is_empty() && !self.projects.contains(&project) {
             let bound = self.projects.join(" ");
-            return Err(format!("instance {instance:?} (project {project:?}) not in bound projects [{bound}]"));
+            return Err(format!(
+                "instance {instance:?} (project {project:?}) not in bound projects [{bound}]"
+            ));
         }
         if !self.zones.is_empty() && !self.zones.contains(&of("zone")) {
             return Err(format!("instance not in bound zones {}", quoted(&self.zones)));
@@ -179,7 +200,10 @@ impl GcpRole {
         if self.accounts.is_empty() || self.has_account(id, email) {
             return Ok(());
         }
-        Err(format!("service account {id:?} ({email:?}) is not in bound service accounts {}", quoted(&self.accounts)))
+        Err(format!(
+            "service account {id:?} ({email:?}) is not in bound service accounts {}",
+            quoted(&self.accounts)
+        ))
     }
 
     fn has_account(&self, id: &str, email: &str) -> bool {

@@ -23,18 +23,24 @@ impl TokenSettings {
     /// Takes over what a request sets.
     pub(crate) fn configure(&mut self, request: &Request) -> Result<(), Failure> {
         let grant = &mut self.grant;
-        set(&mut grant.policies, request.list("token_policies").or_else(|| request.list("policies")));
+        set(
+            &mut grant.policies,
+            request.list("token_policies").or_else(|| request.list("policies")),
+        );
         set(&mut grant.no_default_policy, request.flag("token_no_default_policy"));
         set(&mut grant.ttl, request.duration("token_ttl"));
         set(&mut grant.explicit_max_ttl, request.duration("token_explicit_max_ttl"));
         set(&mut grant.period, request.duration("token_period"));
         set(&mut grant.num_uses, request.number("token_num_uses"));
-        let kind = request.text("token_type").map(|kind| if kind == "batch" { Kind::Batch } else { Kind::Service });
+        let kind = request
+            .text("token_type")
+            .map(|kind| if kind == "batch" { Kind::Batch } else { Kind::Service });
         set(&mut grant.kind, kind);
         set(&mut self.bound_cidrs, request.list("token_bound_cidrs"));
         if self.grant.kind == Kind::Batch && self.grant.num_uses > 0 {
             return Err(Failure::bad_request(
-                "'token_type' cannot be 'batch' or 'default_batch' when set to generate tokens with limited use count",
+                "'token_type' cannot be 'batch' or 'default_batch' when set to generate tokens \
+                 with limited use count",
             ));
         }
         Ok(())
@@ -69,7 +75,12 @@ impl TokenSettings {
     pub(crate) fn login(&self, display_name: &str, metadata: Value) -> Outcome {
         let Value::Object(metadata) = metadata else { panic!("metadata is an object") };
         let display_name = display_name.to_owned();
-        Ok(Answer::login(Grant { metadata, display_name, entity_id: new_entity_id(), ..self.grant.clone() }))
+        Ok(Answer::login(Grant {
+            metadata,
+            display_name,
+            entity_id: new_entity_id(),
+            ..self.grant.clone()
+        }))
     }
 }
 
@@ -92,7 +103,9 @@ pub(crate) fn lets_in(cidrs: &[String]) -> bool {
 
 fn contains(cidr: &str, address: Ipv4Addr) -> bool {
     let (network, bits) = cidr.split_once('/').unwrap_or((cidr, "32"));
-    let (Ok(network), Ok(bits)) = (network.parse::<Ipv4Addr>(), bits.parse::<u32>()) else { return false };
+    let (Ok(network), Ok(bits)) = (network.parse::<Ipv4Addr>(), bits.parse::<u32>()) else {
+        return false;
+    };
     let shift = 32_u32.saturating_sub(bits);
     u64::from(network.to_bits()) >> shift == u64::from(address.to_bits()) >> shift
 }

@@ -1,4 +1,5 @@
-//! JWTs: their signatures (ES256) and the claims that every method looks at. The texts are those of Go's libraries.
+//! JWTs: their signatures (ES256) and the claims that every method looks at. The texts are those of
+//! Go's libraries.
 
 use std::time::SystemTime;
 
@@ -95,16 +96,20 @@ pub(crate) struct Expected<'a> {
 
 impl Expected<'_> {
     pub(crate) fn check(&self, claims: &Claims) -> Result<(), String> {
-        for (name, wanted, text) in
-            [("iss", self.issuer, "invalid issuer (iss) claim"), ("sub", self.subject, "invalid subject (sub) claim")]
-        {
+        for (name, wanted, text) in [
+            ("iss", self.issuer, "invalid issuer (iss) claim"),
+            ("sub", self.subject, "invalid subject (sub) claim"),
+        ] {
             if !wanted.is_empty() && claims.get(name).and_then(Value::as_str) != Some(wanted) {
                 return Err(text.to_owned());
             }
         }
         let audiences = audiences(claims);
-        if !self.audiences.is_empty() && !self.audiences.iter().any(|wanted| audiences.contains(wanted)) {
-            let text = "invalid audience (aud) claim: audience claim does not match any expected audience";
+        if !self.audiences.is_empty()
+            && !self.audiences.iter().any(|wanted| audiences.contains(wanted))
+        {
+            let text =
+                "invalid audience (aud) claim: audience claim does not match any expected audience";
             return Err(text.to_owned());
         }
         self.check_times(claims)
@@ -113,7 +118,8 @@ impl Expected<'_> {
     fn check_times(&self, claims: &Claims) -> Result<(), String> {
         let [issued, not_before, expires] = ["iat", "nbf", "exp"].map(|name| time(claims, name));
         if [issued, not_before, expires] == [0; 3] {
-            let text = "no issued at (iat), not before (nbf), or expiration time (exp) claims in token";
+            let text =
+                "no issued at (iat), not before (nbf), or expiration time (exp) claims in token";
             return if self.may_lack_times { Ok(()) } else { Err(text.to_owned()) };
         }
         let expires = if expires == 0 { issued.max(not_before) + LEEWAY } else { expires };
@@ -149,7 +155,9 @@ fn time(claims: &Claims, name: &str) -> i64 {
 pub(crate) fn audiences(claims: &Claims) -> Vec<String> {
     match claims.get("aud") {
         Some(Value::String(audience)) => vec![audience.clone()],
-        Some(Value::Array(items)) => items.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        Some(Value::Array(items)) => {
+            items.iter().filter_map(Value::as_str).map(str::to_owned).collect()
+        }
         _ => Vec::new(),
     }
 }

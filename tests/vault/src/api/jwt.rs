@@ -24,8 +24,8 @@ impl configured::Config for Config {
         let pems = request.list("jwt_validation_pubkeys").unwrap_or_default();
         if pems.is_empty() {
             return Err(Failure::bad_request(
-                "exactly one of 'jwt_validation_pubkeys', 'jwks_url', 'jwks_pairs', 'oidc_discovery_url', or \
-                 'provider_config' must be set",
+                "exactly one of 'jwt_validation_pubkeys', 'jwks_url', 'jwks_pairs', \
+                 'oidc_discovery_url', or 'provider_config' must be set",
             ));
         }
         let keys: Option<_> = pems.iter().map(|pem| jws::public_key(pem)).collect();
@@ -128,7 +128,8 @@ impl JwtRole {
 
     fn user<'a>(&self, claims: &'a Claims) -> Result<&'a str, String> {
         let name = &self.user_claim;
-        let claim = claims.get(name).ok_or_else(|| format!("claim \"{name}\" not found in token"))?;
+        let claim =
+            claims.get(name).ok_or_else(|| format!("claim \"{name}\" not found in token"))?;
         claim.as_str().ok_or_else(|| format!("claim \"{name}\" could not be converted to string"))
     }
 
@@ -137,7 +138,8 @@ impl JwtRole {
         for (source, target) in &self.mappings {
             let Some(value) = find(claims, source) else { continue };
             let not_text = || format!("error converting claim '{source}' to string");
-            metadata[target.as_str().unwrap_or_default()] = value.as_str().ok_or_else(not_text)?.into();
+            metadata[target.as_str().unwrap_or_default()] =
+                value.as_str().ok_or_else(not_text)?.into();
         }
         Ok(metadata)
     }
@@ -147,7 +149,9 @@ impl JwtRole {
             let found = find(claims, name).ok_or_else(|| format!("claim \"{name}\" is missing"))?;
             let (wanted, found) = (items(wanted), items(&found));
             if !wanted.iter().any(|wanted| found.iter().any(|found| self.fits(wanted, found))) {
-                return Err(format!("claim \"{name}\" does not match any associated bound claim values"));
+                return Err(format!(
+                    "claim \"{name}\" does not match any associated bound claim values"
+                ));
             }
         }
         Ok(())
@@ -155,7 +159,9 @@ impl JwtRole {
 
     fn fits(&self, wanted: &Value, found: &Value) -> bool {
         match (wanted, found) {
-            (Value::String(pattern), Value::String(text)) if self.with_globs => glob::matches(pattern, text),
+            (Value::String(pattern), Value::String(text)) if self.with_globs => {
+                glob::matches(pattern, text)
+            }
             _ => wanted == found,
         }
     }
@@ -183,7 +189,8 @@ impl Method for Jwt {
 
     fn login(config: Option<&Config>, roles: &Roles<JwtRole>, request: &Request) -> Outcome {
         let config = config.ok_or_else(|| Failure::bad_request("could not load configuration"))?;
-        let name = request.text("role").filter(|name| !name.is_empty()).unwrap_or(&config.default_role);
+        let name =
+            request.text("role").filter(|name| !name.is_empty()).unwrap_or(&config.default_role);
         let name = name.to_lowercase();
         if name.is_empty() {
             return Err(Failure::bad_request("missing role"));
@@ -197,13 +204,18 @@ impl Method for Jwt {
         let token = token.ok_or_else(|| Failure::bad_request("missing token"))?;
         role.token.check_origin()?;
         let claims = verified(config, role, token);
-        role.login(&name, &claims.map_err(|text| Failure::bad_request(format!("error validating token: {text}")))?)
+        role.login(
+            &name,
+            &claims
+                .map_err(|text| Failure::bad_request(format!("error validating token: {text}")))?,
+        )
     }
 }
 
 fn verified(config: &Config, role: &JwtRole, token: &str) -> Result<Claims, String> {
     let claims = jws::verified(token, &config.keys)?;
     let audiences = role.audiences.as_slice();
-    Expected { issuer: &config.issuer, subject: &role.subject, audiences, may_lack_times: false }.check(&claims)?;
+    Expected { issuer: &config.issuer, subject: &role.subject, audiences, may_lack_times: false }
+        .check(&claims)?;
     Ok(claims)
 }

@@ -35,16 +35,27 @@ impl configured::Config for Config {
         }
         if ca_cert.is_empty() {
             // A server that does not run in a cluster has no file either.
-            let file = "open /var/run/secrets/kubernetes.io/serviceaccount/ca.crt: no such file or directory";
+            let file = "open /var/run/secrets/kubernetes.io/serviceaccount/ca.crt: no such file \
+                        or directory";
             let field = "kubernetes_ca_cert must be given when disable_local_ca_jwt is true";
             return Err(Failure::bad_request(if no_local_files { field } else { file }));
         }
         let pems = request.list("pem_keys").unwrap_or_default();
         let keys: Option<_> = pems.iter().map(|pem| jws::public_key(pem)).collect();
-        let keys = keys.ok_or_else(|| Failure::bad_request("data does not contain any valid public keys"))?;
+        let keys = keys
+            .ok_or_else(|| Failure::bad_request("data does not contain any valid public keys"))?;
         let (reviewer_jwt, issuer) = (text("token_reviewer_jwt"), text("issuer"));
         let no_issuer_check = request.flag("disable_iss_validation").unwrap_or(true);
-        Ok(Self { host, ca_cert, reviewer_jwt, issuer, no_issuer_check, no_local_files, pems, keys })
+        Ok(Self {
+            host,
+            ca_cert,
+            reviewer_jwt,
+            issuer,
+            no_issuer_check,
+            no_local_files,
+            pems,
+            keys,
+        })
     }
 
     fn describe(&self) -> Value {
@@ -73,8 +84,9 @@ impl Config {
         let mut stream = TcpStream::connect(host)?;
         write!(
             stream,
-            "POST /apis/authentication.k8s.io/v1/tokenreviews HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\
-             Authorization: Bearer {bearer}\r\nContent-Length: {}\r\n\r\n{body}",
+            "POST /apis/authentication.k8s.io/v1/tokenreviews HTTP/1.1\r\nHost: \
+             {host}\r\nConnection: close\r\nAuthorization: Bearer {bearer}\r\nContent-Length: \
+             {}\r\n\r\n{body}",
             body.len()
         )?;
         let mut answer = String::new();
@@ -95,13 +107,21 @@ impl Account {
     /// Tokens of long ago have claims of other names, which no test uses.
     fn of(claims: &Claims) -> Self {
         let own = claims.get("kubernetes.io").cloned().unwrap_or_default();
-        let text = |pointer: &str| own.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
-        Self { namespace: text("/namespace"), name: text("/serviceaccount/name"), uid: text("/serviceaccount/uid") }
+        let text = |pointer: &str| {
+            own.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
+        };
+        Self {
+            namespace: text("/namespace"),
+            name: text("/serviceaccount/name"),
+            uid: text("/serviceaccount/uid"),
+        }
     }
 
     fn is_in(&self, status: &Value) -> bool {
         let user = format!("system:serviceaccount:{}:{}", self.namespace, self.name);
-        status["authenticated"] == true && status["user"]["username"] == user && status["user"]["uid"] == self.uid
+        status["authenticated"] == true
+            && status["user"]["username"] == user
+            && status["user"]["uid"] == self.uid
     }
 }
 
@@ -123,8 +143,8 @@ impl Role for KubernetesRole {
         Err(Failure::bad_request(if self.names.is_empty() {
             "\"bound_service_account_names\" can not be empty"
         } else if self.namespaces.is_empty() {
-            "\"bound_service_account_namespaces\" can not be empty if \"bound_service_account_namespace_selector\" is \
-             not set"
+            "\"bound_service_account_namespaces\" can not be empty if \
+             \"bound_service_account_namespace_selector\" is not set"
         } else if is_mixed(&self.names) || is_mixed(&self.namespaces) {
             "can not mix \"*\" with values"
         } else {
@@ -159,13 +179,18 @@ impl Method for Kubernetes {
         let no_role = || Failure::bad_request(format!("invalid role name \"{name}\""));
         let role = roles.get(name).ok_or_else(no_role)?;
         role.token.check_origin()?;
-        let config = config.ok_or_else(|| Failure::new(500, "could not load backend configuration"))?;
+        let config =
+            config.ok_or_else(|| Failure::new(500, "could not load backend configuration"))?;
         let claims = config.claims(token).ok_or_else(Failure::denied)?;
         let account = validated(config, role, &claims).map_err(|text| Failure::new(403, text))?;
         if account.uid.is_empty() {
             return Err(Failure::new(500, "could not parse UID from claims"));
         }
-        let wanted = if role.audience.is_empty() { jws::audiences(&claims) } else { vec![role.audience.clone()] };
+        let wanted = if role.audience.is_empty() {
+            jws::audiences(&claims)
+        } else {
+            vec![role.audience.clone()]
+        };
         let status = config.review(token, &wanted).map_err(|_| Failure::denied())?;
         if !account.is_in(&status) {
             return Err(Failure::denied());
@@ -184,7 +209,8 @@ impl Method for Kubernetes {
 /// Whether the role is for the account, before the cluster is asked about it.
 fn validated(config: &Config, role: &KubernetesRole, claims: &Claims) -> Result<Account, String> {
     let issuer = if config.no_issuer_check { "" } else { &config.issuer };
-    let audiences = if role.audience.is_empty() { &[][..] } else { std::slice::from_ref(&role.audience) };
+    let audiences =
+        if role.audience.is_empty() { &[][..] } else { std::slice::from_ref(&role.audience) };
     Expected { issuer, subject: "", audiences, may_lack_times: true }.check(claims)?;
     let account = Account::of(claims);
     if !glob::matches_any(&role.names, &account.name) {

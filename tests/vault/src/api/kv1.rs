@@ -19,7 +19,9 @@ impl Engine for KvV1 {
             Operation::Read => self.read(path),
             Operation::List => keys_below(path, self.0.keys()),
             Operation::Write if path.is_empty() => Err(Failure::bad_request("missing path")),
-            Operation::Write if request.body.is_empty() => Err(Failure::bad_request("missing data fields")),
+            Operation::Write if request.body.is_empty() => {
+                Err(Failure::bad_request("missing data fields"))
+            }
             Operation::Write => {
                 self.0.insert(path.clone(), request.body.clone());
                 Ok(Answer::empty())
@@ -40,7 +42,8 @@ impl KvV1 {
     /// A `ttl` or `lease` key of the secret says how long it is good for.
     fn read(&self, path: &str) -> Outcome {
         let fields = self.0.get(path).ok_or_else(Failure::not_found)?;
-        let ttl = ["ttl", "lease"].iter().find_map(|key| fields.get(*key).and_then(clock::duration));
+        let ttl =
+            ["ttl", "lease"].iter().find_map(|key| fields.get(*key).and_then(clock::duration));
         let lease_duration = ttl.unwrap_or(DEFAULT_TTL).as_secs();
         Ok(Answer { lease_duration, ..Answer::data(Value::Object(fields.clone())) })
     }
@@ -48,9 +51,14 @@ impl KvV1 {
 
 /// What a list of `path` shows: names, and folders with a slash.
 pub(crate) fn keys_below<'a>(path: &str, paths: impl Iterator<Item = &'a String>) -> Outcome {
-    let folder = if path.is_empty() || path.ends_with('/') { path.to_owned() } else { format!("{path}/") };
+    let folder =
+        if path.is_empty() || path.ends_with('/') { path.to_owned() } else { format!("{path}/") };
     let below = paths.filter_map(|path| path.strip_prefix(&folder));
     let keys: BTreeSet<String> =
         below.map(|rest| rest.split_inclusive('/').next().unwrap_or(rest).to_owned()).collect();
-    if keys.is_empty() { Err(Failure::not_found()) } else { Ok(Answer::data(json!({ "keys": keys }))) }
+    if keys.is_empty() {
+        Err(Failure::not_found())
+    } else {
+        Ok(Answer::data(json!({ "keys": keys })))
+    }
 }

@@ -72,7 +72,8 @@ impl Secret {
     fn add(&mut self, data: Value) -> u64 {
         let number = self.current() + 1;
         let now = SystemTime::now();
-        let deleted = (!self.delete_version_after.is_zero()).then(|| now + self.delete_version_after);
+        let deleted =
+            (!self.delete_version_after.is_zero()).then(|| now + self.delete_version_after);
         self.versions.insert(number, Version { data: Some(data), created: now, deleted });
         self.updated = now;
         let kept = if self.max_versions == 0 { MAX_VERSIONS } else { self.max_versions };
@@ -88,8 +89,11 @@ impl Secret {
     }
 
     fn metadata(&self) -> Value {
-        let versions: Map<String, Value> =
-            self.versions.iter().map(|(number, version)| (number.to_string(), version.metadata())).collect();
+        let versions: Map<String, Value> = self
+            .versions
+            .iter()
+            .map(|(number, version)| (number.to_string(), version.metadata()))
+            .collect();
         json!({
             "cas_required": self.cas_required,
             "current_metadata_version": 0,
@@ -123,9 +127,11 @@ impl Engine for KvV2 {
             ("delete", Write) => self.delete(path, &numbers(request)?),
             ("undelete", Write) => self.undelete(path, &numbers(request)?),
             ("destroy", Write) => self.destroy(path, &numbers(request)?),
-            ("metadata", Read) => {
-                self.0.get(path).map(|secret| Answer::data(secret.metadata())).ok_or_else(Failure::not_found)
-            }
+            ("metadata", Read) => self
+                .0
+                .get(path)
+                .map(|secret| Answer::data(secret.metadata()))
+                .ok_or_else(Failure::not_found),
             ("metadata", Write) => self.configure(path, request),
             ("metadata", Delete) => {
                 self.0.remove(path);
@@ -151,17 +157,21 @@ fn wrong_path(area: &str, operation: Operation) -> Answer {
         Operation::Delete => "delete",
     };
     let wrong = format!(
-        "Invalid path for a versioned K/V secrets engine. See the API docs for the appropriate API endpoints to use. \
-         If using the OpenBao CLI, use 'bao kv {command}' for this operation."
+        "Invalid path for a versioned K/V secrets engine. See the API docs for the appropriate \
+         API endpoints to use. If using the OpenBao CLI, use 'bao kv {command}' for this \
+         operation."
     );
     let hint = if AREAS.contains(&area) { ROOT_PATH } else { &wrong };
     Answer::empty().warn(hint).with_status(404)
 }
 
-/// Numbers have gone through a float by the time they are read, and are printed as Go prints floats.
+/// Numbers have gone through a float by the time they are read, and are printed as Go prints
+/// floats.
 fn through_floats(value: &Value) -> Value {
     match value {
-        Value::Object(fields) => fields.iter().map(|(key, value)| (key.clone(), through_floats(value))).collect(),
+        Value::Object(fields) => {
+            fields.iter().map(|(key, value)| (key.clone(), through_floats(value))).collect()
+        }
         Value::Array(items) => items.iter().map(through_floats).collect(),
         Value::Number(number) => number.as_f64().map_or(Value::Null, go_float),
         other => other.clone(),
@@ -201,12 +211,18 @@ impl KvV2 {
         let data = request.body.get("data").filter(|data| data.is_object());
         let data = data.ok_or_else(|| Failure::bad_request("no data provided"))?;
         let secret = self.0.entry(path.to_owned()).or_insert_with(Secret::new);
-        let cas = request.body.get("options").and_then(|options| options.get("cas")).and_then(Value::as_u64);
+        let cas = request
+            .body
+            .get("options")
+            .and_then(|options| options.get("cas"))
+            .and_then(Value::as_u64);
         if cas.is_none() && secret.cas_required {
             return Err(Failure::bad_request("check-and-set parameter required for this call"));
         }
         if cas.is_some_and(|cas| cas != secret.current()) {
-            return Err(Failure::bad_request("check-and-set parameter did not match the current version"));
+            return Err(Failure::bad_request(
+                "check-and-set parameter did not match the current version",
+            ));
         }
         let number = secret.add(data.clone());
         Ok(Answer::data(secret.version_metadata(number)))
@@ -233,7 +249,11 @@ impl KvV2 {
         if let Some(secret) = self.0.get_mut(path) {
             let current = [secret.current()];
             let numbers = if numbers.is_empty() { &current } else { numbers };
-            secret.versions.iter_mut().filter(|(number, _)| numbers.contains(number)).for_each(|(_, v)| change(v));
+            secret
+                .versions
+                .iter_mut()
+                .filter(|(number, _)| numbers.contains(number))
+                .for_each(|(_, v)| change(v));
         }
         Ok(Answer::empty())
     }
@@ -258,12 +278,14 @@ impl KvV2 {
 
 /// Zero, a negative one or none at all is the current version.
 fn wanted_version(request: &Request) -> Result<u64, Failure> {
-    let Some(text) = request.query.get("version").filter(|text| !text.is_empty()) else { return Ok(0) };
+    let Some(text) = request.query.get("version").filter(|text| !text.is_empty()) else {
+        return Ok(0);
+    };
     match text.parse::<i64>() {
         Ok(number) => Ok(u64::try_from(number).unwrap_or(0)),
         Err(_) => Err(Failure::bad_request(
-            "Field validation failed: error converting input for field \"version\": '' cannot parse value as 'int': \
-             strconv.ParseInt: invalid syntax",
+            "Field validation failed: error converting input for field \"version\": '' cannot \
+             parse value as 'int': strconv.ParseInt: invalid syntax",
         )),
     }
 }
@@ -274,7 +296,11 @@ fn numbers(request: &Request) -> Result<Vec<u64>, Failure> {
         Some(other) => number(other).into_iter().collect(),
         None => Vec::new(),
     };
-    if numbers.is_empty() { Err(Failure::bad_request("no version number provided")) } else { Ok(numbers) }
+    if numbers.is_empty() {
+        Err(Failure::bad_request("no version number provided"))
+    } else {
+        Ok(numbers)
+    }
 }
 
 fn number(value: &Value) -> Option<u64> {

@@ -1,5 +1,6 @@
-//! LDAP, with a directory of its own: names and passwords, in the field `directory` of the configuration. A real
-//! server has no such field and ignores it. Without a directory nothing can be reached, as with a real server.
+//! LDAP, with a directory of its own: names and passwords, in the field `directory` of the
+//! configuration. A real server has no such field and ignores it. Without a directory nothing can
+//! be reached, as with a real server.
 
 use std::collections::BTreeMap;
 
@@ -34,9 +35,13 @@ impl Engine for Ldap {
             (("login", name), Write) => self.login(&normal(name), request),
             (("login", _), _) => Err(Failure::new(405, "unsupported operation")),
             (("config", ""), Write) => self.configure(request),
-            (("config", ""), Read) => Ok(Answer::data(self.config.token.describe_in(json!({ "url": self.url() })))),
+            (("config", ""), Read) => {
+                Ok(Answer::data(self.config.token.describe_in(json!({ "url": self.url() }))))
+            }
             (("users", ""), List) if self.users.is_empty() => Err(Failure::not_found()),
-            (("users", ""), List) => Ok(Answer::data(json!({ "keys": self.users.keys().collect::<Vec<_>>() }))),
+            (("users", ""), List) => {
+                Ok(Answer::data(json!({ "keys": self.users.keys().collect::<Vec<_>>() })))
+            }
             (("users", name), Read) => self.describe(&normal(name)),
             (("users", name), Write) => {
                 self.users.insert(normal(name), request.list("policies").unwrap_or_default());
@@ -71,7 +76,10 @@ impl Ldap {
 
     fn configure(&mut self, request: &Request) -> Outcome {
         set(&mut self.config.url, request.text("url").map(|url| Some(url.to_owned())));
-        set(&mut self.config.directory, request.body.get("directory").map(|names| names.as_object().cloned()));
+        set(
+            &mut self.config.directory,
+            request.body.get("directory").map(|names| names.as_object().cloned()),
+        );
         self.config.token.configure(request).map(|()| Answer::empty())
     }
 
@@ -94,7 +102,10 @@ impl Ldap {
         let mut token = self.config.token.clone();
         token.grant.policies.extend(self.users.get(name).into_iter().flatten().cloned());
         let answer = token.login(name, json!({ "username": name }))?;
-        Ok(answer.warn("no LDAP groups found in groupDN \"\"; only policies from locally-defined groups available"))
+        Ok(answer.warn(
+            "no LDAP groups found in groupDN \"\"; only policies from locally-defined groups \
+             available",
+        ))
     }
 
     /// What Go says about a port on which nobody listens.
@@ -105,8 +116,8 @@ impl Ldap {
         Failure::multierror(
             400,
             &format!(
-                "error connecting to host \"{url}\": LDAP Result Code 200 \"Network Error\": \
-                 dial tcp {address}: connect: connection refused"
+                "error connecting to host \"{url}\": LDAP Result Code 200 \"Network Error\": dial \
+                 tcp {address}: connect: connection refused"
             ),
         )
     }

@@ -50,11 +50,19 @@ pub(crate) struct Leases(BTreeMap<String, Lease>);
 impl Leases {
     /// Forgets what has ended, be it by its own time or with the token that it was made with.
     pub(crate) fn drop_dead(&mut self, tokens: &Tokens) {
-        self.0.retain(|_, lease| lease.expires > Instant::now() && tokens.get(&lease.token).is_some());
+        self.0.retain(|_, lease| {
+            lease.expires > Instant::now() && tokens.get(&lease.token).is_some()
+        });
     }
 
     /// Puts a lease on the answer to a request for `path`.
-    pub(crate) fn grant(&mut self, request: &Request, token: &Token, mut terms: Terms, answer: Answer) -> Answer {
+    pub(crate) fn grant(
+        &mut self,
+        request: &Request,
+        token: &Token,
+        mut terms: Terms,
+        answer: Answer,
+    ) -> Answer {
         let limit = token.lease_limit().unwrap_or(terms.max_ttl).min(terms.max_ttl);
         (terms.ttl, terms.max_ttl) = (terms.ttl.min(limit), limit);
         let lease_id = format!("{}/{}{}", request.path, new_accessor(), request.namespace.suffix());
@@ -64,11 +72,20 @@ impl Leases {
             lease_duration: terms.ttl.as_secs(),
             ..answer
         };
-        let (path, token, expires) = (request.path.clone(), token.id.clone(), Instant::now() + terms.ttl);
+        let (path, token, expires) =
+            (request.path.clone(), token.id.clone(), Instant::now() + terms.ttl);
         let namespace = request.namespace.clone();
         self.0.insert(
             lease_id,
-            Lease { path, namespace, token, terms, issued: SystemTime::now(), renewed: None, expires },
+            Lease {
+                path,
+                namespace,
+                token,
+                terms,
+                issued: SystemTime::now(),
+                renewed: None,
+                expires,
+            },
         );
         answer
     }
@@ -96,7 +113,8 @@ impl Leases {
         if !lease.terms.renewable {
             return Err(Failure::bad_request("lease is not renewable"));
         }
-        let asked = request.duration("increment").filter(|ttl| !ttl.is_zero()).unwrap_or(lease.terms.ttl);
+        let asked =
+            request.duration("increment").filter(|ttl| !ttl.is_zero()).unwrap_or(lease.terms.ttl);
         let given = asked.min(lease.max_ttl_left());
         lease.renew(given);
         let (lease_id, lease_duration) = (id.to_owned(), given.as_secs());
@@ -104,7 +122,8 @@ impl Leases {
         Ok(warn_if_capped(answer, asked, given))
     }
 
-    /// There or not, it is gone afterwards. Who does not want to wait for that is told that it will be.
+    /// There or not, it is gone afterwards. Who does not want to wait for that is told that it will
+    /// be.
     fn revoke(&mut self, id: &str, request: &Request) -> Outcome {
         self.0.remove(id);
         let status = if request.flag("sync") == Some(false) { 202 } else { 204 };

@@ -1,4 +1,5 @@
-//! Five wrong credentials for one name lock it out for a quarter of an hour, the right ones included.
+//! Five wrong credentials for one name lock it out for a quarter of an hour, the right ones
+//! included.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -17,7 +18,8 @@ impl Lockout {
     }
 
     pub(crate) fn failed(&mut self, mount: &str, name: &str) {
-        let entry = self.0.entry((mount.to_owned(), name.to_owned())).or_insert((0, Instant::now()));
+        let entry =
+            self.0.entry((mount.to_owned(), name.to_owned())).or_insert((0, Instant::now()));
         let failures = if entry.1.elapsed() < PERIOD { entry.0 } else { 0 };
         *entry = (failures + 1, Instant::now());
     }

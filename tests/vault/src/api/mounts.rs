@@ -64,7 +64,8 @@ pub(crate) fn engine(kind: &str, options: &Map<String, Value>) -> Option<Box<dyn
     })
 }
 
-/// One mount: `path` begins in its namespace and ends in a slash, and that of an auth method begins with `auth/`.
+/// One mount: `path` begins in its namespace and ends in a slash, and that of an auth method begins
+/// with `auth/`.
 pub(crate) struct Mount {
     pub(crate) namespace: Namespace,
     pub(crate) path: String,
@@ -117,7 +118,14 @@ impl Default for Mounts {
         let root = Namespace::default();
         mounts.furnish(&root);
         let options = json!({ "version": "2" });
-        mounts.insert(&root, "secret/", "kv", "key/value secret storage", options, Some(Box::new(KvV2::default())));
+        mounts.insert(
+            &root,
+            "secret/",
+            "kv",
+            "key/value secret storage",
+            options,
+            Some(Box::new(KvV2::default())),
+        );
         mounts
     }
 }
@@ -126,9 +134,12 @@ impl Mounts {
     /// What every namespace has.
     pub(crate) fn furnish(&mut self, namespace: &Namespace) {
         let prefix = if namespace.is_root() { "" } else { "ns_" };
-        for (path, kind) in
-            [("auth/token/", "token"), ("cubbyhole/", "cubbyhole"), ("identity/", "identity"), ("sys/", "system")]
-        {
+        for (path, kind) in [
+            ("auth/token/", "token"),
+            ("cubbyhole/", "cubbyhole"),
+            ("identity/", "identity"),
+            ("sys/", "system"),
+        ] {
             if self.of(namespace).all(|mount| mount.path != path) {
                 self.insert(namespace, path, &format!("{prefix}{kind}"), "", Value::Null, None);
             }
@@ -158,9 +169,11 @@ impl Mounts {
         self.0.sort_by(|a, b| a.path.cmp(&b.path));
     }
 
-    /// `POST sys/mounts/<path>` and `POST sys/auth/<path>`; `path` has that `auth/` and ends in a slash.
+    /// `POST sys/mounts/<path>` and `POST sys/auth/<path>`; `path` has that `auth/` and ends in a
+    /// slash.
     pub(crate) fn enable(&mut self, path: &str, request: &Request) -> Result<(), Failure> {
-        let mut options = request.body.get("options").and_then(Value::as_object).cloned().unwrap_or_default();
+        let mut options =
+            request.body.get("options").and_then(Value::as_object).cloned().unwrap_or_default();
         let kind = request.text("type").unwrap_or_default();
         let kind = if kind == "kv-v2" {
             options.insert("version".to_owned(), "2".into());
@@ -170,7 +183,9 @@ impl Mounts {
         };
         let namespace = &request.namespace;
         let mut others = self.of(namespace);
-        if let Some(other) = others.find(|other| other.path.starts_with(path) || path.starts_with(&other.path)) {
+        if let Some(other) =
+            others.find(|other| other.path.starts_with(path) || path.starts_with(&other.path))
+        {
             let other = other.path.strip_prefix("auth/").unwrap_or(&other.path);
             return Err(Failure::bad_request(format!("path is already in use at {other}")));
         }
@@ -184,16 +199,23 @@ impl Mounts {
     }
 
     pub(crate) fn disable(&mut self, namespace: &Namespace, path: &str) {
-        self.0.retain(|mount| mount.namespace != *namespace || mount.path != path || mount.engine.is_none());
+        self.0.retain(|mount| {
+            mount.namespace != *namespace || mount.path != path || mount.engine.is_none()
+        });
     }
 
     /// The mount that a path is below.
     pub(crate) fn find(&self, namespace: &Namespace, path: &str) -> Option<&Mount> {
-        self.of(namespace).find(|mount| path.starts_with(&mount.path) || format!("{path}/") == mount.path)
+        self.of(namespace)
+            .find(|mount| path.starts_with(&mount.path) || format!("{path}/") == mount.path)
     }
 
     /// The engine that serves a path, with the path of its mount.
-    pub(crate) fn engine(&mut self, namespace: &Namespace, path: &str) -> Option<(&str, &mut Box<dyn Engine>)> {
+    pub(crate) fn engine(
+        &mut self,
+        namespace: &Namespace,
+        path: &str,
+    ) -> Option<(&str, &mut Box<dyn Engine>)> {
         let mut own = self.0.iter_mut().filter(|mount| mount.namespace == *namespace);
         let mount = own.find(|mount| path.starts_with(&mount.path))?;
         Some((&mount.path, mount.engine.as_mut()?))

@@ -1,4 +1,5 @@
-//! Namespaces: a tree of places with mounts, policies and tokens of their own, and `sys/namespaces/…`.
+//! Namespaces: a tree of places with mounts, policies and tokens of their own, and
+//! `sys/namespaces/…`.
 
 use std::collections::BTreeMap;
 
@@ -49,13 +50,15 @@ impl Namespace {
 pub(crate) struct Namespaces(BTreeMap<String, Namespace>);
 
 impl Namespaces {
-    /// The namespace of a request with this header, and its path in there: the longest namespace that the two, put one
-    /// behind the other, begin with. `None` where the header alone names none.
+    /// The namespace of a request with this header, and its path in there: the longest namespace
+    /// that the two, put one behind the other, begin with. `None` where the header alone names
+    /// none.
     pub(crate) fn resolve(&self, header: &str, path: &str) -> Option<(Namespace, String)> {
         let header = canonical(header);
         let whole = format!("{header}{path}");
         let found = self.0.values().filter(|namespace| whole.starts_with(&namespace.path));
-        let namespace = found.max_by_key(|namespace| namespace.path.len()).cloned().unwrap_or_default();
+        let namespace =
+            found.max_by_key(|namespace| namespace.path.len()).cloned().unwrap_or_default();
         let rest = whole[namespace.path.len()..].to_owned();
         namespace.path.starts_with(&header).then_some((namespace, rest))
     }
@@ -63,12 +66,16 @@ impl Namespaces {
     /// The one below `above` that a path of it leads into.
     pub(crate) fn taken(&self, above: &Namespace, path: &str) -> Option<String> {
         let whole = format!("{}{path}", above.path);
-        let below = |other: &&String| other.len() > above.path.len() && whole.starts_with(other.as_str());
+        let below =
+            |other: &&String| other.len() > above.path.len() && whole.starts_with(other.as_str());
         self.0.keys().find(below).map(|other| other[above.path.len()..].to_owned())
     }
 
     fn children(&self, above: &str) -> impl Iterator<Item = (String, &Namespace)> {
-        let below = self.0.values().filter_map(move |one| Some((one.path.strip_prefix(above)?.to_owned(), one)));
+        let below = self
+            .0
+            .values()
+            .filter_map(move |one| Some((one.path.strip_prefix(above)?.to_owned(), one)));
         below.filter(|(name, _)| name.matches('/').count() == 1)
     }
 }
@@ -97,8 +104,11 @@ pub(crate) fn handle(core: &mut Core, request: &Request, name: &str) -> Outcome 
 }
 
 fn list(core: &Core, above: &str) -> Outcome {
-    let info: Map<String, Value> =
-        core.namespaces.children(above).map(|(name, namespace)| (name, namespace.describe())).collect();
+    let info: Map<String, Value> = core
+        .namespaces
+        .children(above)
+        .map(|(name, namespace)| (name, namespace.describe()))
+        .collect();
     let keys: Vec<&String> = info.keys().collect();
     if keys.is_empty() {
         Err(Failure::not_found())
@@ -116,9 +126,12 @@ fn create(core: &mut Core, request: &Request, name: &str, path: String) -> Outco
         return Err(Failure::bad_request(text));
     }
     if let Some(mount) = core.mounts.at_or_below(&request.namespace, &format!("{name}/")) {
-        return Err(Failure::bad_request(format!("new namespace conflicts with existing mount: {mount}")));
+        return Err(Failure::bad_request(format!(
+            "new namespace conflicts with existing mount: {mount}"
+        )));
     }
-    let namespace = core.namespaces.0.entry(path.clone()).or_insert_with(|| Namespace::new(path)).clone();
+    let namespace =
+        core.namespaces.0.entry(path.clone()).or_insert_with(|| Namespace::new(path)).clone();
     core.mounts.furnish(&namespace);
     core.policies.furnish(&namespace);
     Ok(Answer::data(namespace.describe()))

@@ -6,7 +6,8 @@ use percent_encoding::percent_decode_str;
 use crate::harness::record::Recorded;
 use crate::wire::service::made_up;
 
-/// A redirect to a path without empty and dotted segments, or a 400 without a word for one that cannot be printed.
+/// A redirect to a path without empty and dotted segments, or a 400 without a word for one that
+/// cannot be printed.
 pub(crate) fn refuse(request: &Recorded) -> Option<Response<Vec<u8>>> {
     let clean = cleaned(&request.path);
     if clean != request.path {
@@ -19,7 +20,8 @@ pub(crate) fn refuse(request: &Recorded) -> Option<Response<Vec<u8>>> {
 fn redirect(method: &Method, location: &str) -> Response<Vec<u8>> {
     let headers = [("location", location), ("content-type", "text/html; charset=utf-8")];
     let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-    let link = format!("<a href=\"{}\">Temporary Redirect</a>.\n\n", location.replace('&', "&amp;"));
+    let link =
+        format!("<a href=\"{}\">Temporary Redirect</a>.\n\n", location.replace('&', "&amp;"));
     made_up(307, headers, if method == Method::GET { link.into_bytes() } else { Vec::new() })
 }
 

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyPair, KeyUsagePurpose, SerialNumber,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SerialNumber,
 };
 use serde_json::{Value, json};
 use time::OffsetDateTime;
@@ -21,8 +21,9 @@ use crate::api::request::{Operation, Request};
 /// How far back certificates are dated, for clocks that are slow.
 const BACKDATED: Duration = Duration::from_secs(30);
 
-const NO_COMMON_NAME: &str = "the common_name field is required, or must be provided in a CSR with \
-                              \"use_csr_common_name\" set to true, unless \"require_cn\" is set to false";
+const NO_COMMON_NAME: &str = "the common_name field is required, or must be provided in a CSR \
+                              with \"use_csr_common_name\" set to true, unless \"require_cn\" is \
+                              set to false";
 
 /// Who may have a certificate for what, and for how long.
 struct Role {
@@ -41,7 +42,8 @@ struct Role {
 impl Role {
     fn new(request: &Request) -> Self {
         let flag = |key, default| request.flag(key).unwrap_or(default);
-        let duration = |key| request.duration(key).filter(|ttl| !ttl.is_zero()).unwrap_or(DEFAULT_TTL);
+        let duration =
+            |key| request.duration(key).filter(|ttl| !ttl.is_zero()).unwrap_or(DEFAULT_TTL);
         Self {
             domains: request.list("allowed_domains").unwrap_or_default(),
             any_name: flag("allow_any_name", false),
@@ -58,7 +60,8 @@ impl Role {
 
     fn allows(&self, name: &str) -> bool {
         let allowed = |domain: &String| {
-            let subdomain = name.strip_suffix(domain.as_str()).is_some_and(|host| host.ends_with('.'));
+            let subdomain =
+                name.strip_suffix(domain.as_str()).is_some_and(|host| host.ends_with('.'));
             (self.bare_domains && name == domain) || (self.subdomains && subdomain)
         };
         let localhost = self.localhost && ["localhost", "localdomain"].contains(&name);
@@ -78,7 +81,9 @@ impl Role {
         }
         let common_name = Some(common_name.to_owned()).filter(|name| !name.is_empty());
         let alt_names = request.list("alt_names").unwrap_or_default();
-        let refused = |kind: &str, name: &str| Failure::bad_request(format!("{kind} {name} not allowed by this role"));
+        let refused = |kind: &str, name: &str| {
+            Failure::bad_request(format!("{kind} {name} not allowed by this role"))
+        };
         if let Some(name) = common_name.iter().find(|name| !self.allows(name)) {
             return Err(refused("common name", name));
         }
@@ -90,8 +95,9 @@ impl Role {
 }
 
 fn is_hostname(name: &str) -> bool {
-    let label =
-        |label: &str| !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    let label = |label: &str| {
+        !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
     name.strip_prefix("*.").unwrap_or(name).split('.').all(label)
 }
 
@@ -113,7 +119,9 @@ impl Engine for Pki {
         use Operation::{Delete, List, Write};
         let segments: Vec<&str> = request.path.split('/').collect();
         match (segments.as_slice(), request.operation) {
-            (["root", "generate", kind @ ("internal" | "exported")], Write) => Ok(self.root(kind, request)),
+            (["root", "generate", kind @ ("internal" | "exported")], Write) => {
+                Ok(self.root(kind, request))
+            }
             (["issue", role], Write) => self.issue(role, request),
             (["roles", ""], List) => keys_below("", self.roles.keys()),
             (["roles", role], Write) => {
@@ -124,7 +132,9 @@ impl Engine for Pki {
                 self.roles.remove(*role);
                 Ok(Answer::empty())
             }
-            (["root", "generate", _] | ["issue" | "roles", _], _) => Err(Failure::unsupported_operation()),
+            (["root", "generate", _] | ["issue" | "roles", _], _) => {
+                Err(Failure::unsupported_operation())
+            }
             _ => Err(Failure::unsupported_path()),
         }
     }
@@ -170,7 +180,8 @@ impl Pki {
 }
 
 impl Issuer {
-    /// The private key is always one on an elliptic curve: that is what can be made without a library for RSA.
+    /// The private key is always one on an elliptic curve: that is what can be made without a
+    /// library for RSA.
     fn sign(&self, params: &CertificateParams) -> Value {
         let key = new_key();
         let certificate = params.signed_by(&key, &self.ca).expect("a certificate");
@@ -188,30 +199,37 @@ impl Issuer {
 }
 
 fn no_issuer() -> Failure {
-    let text = "could not fetch the CA certificate (was one set?): no default issuer currently configured";
+    let text =
+        "could not fetch the CA certificate (was one set?): no default issuer currently configured";
     Failure::multierror(500, text)
 }
 
 fn beyond(wanted: OffsetDateTime, limit: OffsetDateTime) -> String {
     format!(
-        "cannot satisfy request, as TTL would result in notAfter of {} that is beyond the expiration of the CA \
-         certificate at {}",
+        "cannot satisfy request, as TTL would result in notAfter of {} that is beyond the \
+         expiration of the CA certificate at {}",
         clock::rfc3339(wanted.into()),
         clock::rfc3339(limit.replace_nanosecond(0).expect("no nanosecond").into())
     )
 }
 
-fn leaf(request: &Request, names: Vec<String>, ttl: Duration) -> Result<CertificateParams, Failure> {
+fn leaf(
+    request: &Request,
+    names: Vec<String>,
+    ttl: Duration,
+) -> Result<CertificateParams, Failure> {
     let addresses = request.list("ip_sans").unwrap_or_default();
     if let Some(wrong) = addresses.iter().find(|text| text.parse::<std::net::IpAddr>().is_err()) {
         return Err(Failure::bad_request(format!("the value {wrong:?} is not a valid IP address")));
     }
     let mut leaf = params(request.text("common_name"), ttl);
-    let sans = CertificateParams::new([names, addresses].concat()).expect("names that were looked at");
+    let sans =
+        CertificateParams::new([names, addresses].concat()).expect("names that were looked at");
     leaf.subject_alt_names = sans.subject_alt_names;
     leaf.use_authority_key_identifier_extension = true;
     leaf.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyAgreement];
-    leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    leaf.extended_key_usages =
+        vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
     Ok(leaf)
 }
 

@@ -26,7 +26,8 @@ path "sys/tools/hash" { capabilities = ["update"] }
 path "sys/tools/hash/*" { capabilities = ["update"] }
 "#;
 
-const CAPABILITIES: [&str; 9] = ["create", "read", "update", "delete", "list", "patch", "scan", "sudo", "deny"];
+const CAPABILITIES: [&str; 9] =
+    ["create", "read", "update", "delete", "list", "patch", "scan", "sudo", "deny"];
 
 /// One `path` block.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,13 +46,15 @@ impl Rule {
     }
 
     fn matches(&self, path: &str) -> bool {
-        let (pattern, glob) = self.pattern.strip_suffix('*').map_or((self.pattern.as_str(), false), |p| (p, true));
+        let (pattern, glob) =
+            self.pattern.strip_suffix('*').map_or((self.pattern.as_str(), false), |p| (p, true));
         let mut wanted = pattern.split('/').peekable();
         let mut given = path.split('/');
         while let Some(segment) = wanted.next() {
             let Some(other) = given.next() else { return false };
             let last = wanted.peek().is_none();
-            let same = segment == other || segment == "+" || (last && glob && other.starts_with(segment));
+            let same =
+                segment == other || segment == "+" || (last && glob && other.starts_with(segment));
             if !same {
                 return false;
             }
@@ -59,7 +62,8 @@ impl Rule {
         glob || given.next().is_none()
     }
 
-    /// Among rules with wildcards the greatest counts: a later first wildcard, no `*` at the end, fewer `+`, longer, greater.
+    /// Among rules with wildcards the greatest counts: a later first wildcard, no `*` at the end,
+    /// fewer `+`, longer, greater.
     fn priority(&self) -> (usize, bool, Reverse<usize>, usize, &str) {
         let pattern = self.pattern.as_str();
         let glob = pattern.ends_with('*');
@@ -72,7 +76,10 @@ impl Rule {
     fn reaches_into(&self, mount: &str) -> bool {
         let pattern = self.pattern.trim_end_matches('*');
         let mut segments = pattern.split('/');
-        mount.trim_end_matches('/').split('/').all(|wanted| segments.next().is_some_and(|s| s == wanted || s == "+"))
+        mount
+            .trim_end_matches('/')
+            .split('/')
+            .all(|wanted| segments.next().is_some_and(|s| s == wanted || s == "+"))
             && segments.next().is_some()
     }
 }
@@ -116,8 +123,14 @@ impl Policies {
         self.0.retain(|(own, _), _| *own != namespace.path);
     }
 
-    pub(crate) fn write(&mut self, namespace: &Namespace, name: &str, text: &str) -> Result<(), Failure> {
-        let rules = parse(text).map_err(|error| Failure::bad_request(format!("failed to parse policy: {error}")))?;
+    pub(crate) fn write(
+        &mut self,
+        namespace: &Namespace,
+        name: &str,
+        text: &str,
+    ) -> Result<(), Failure> {
+        let rules = parse(text)
+            .map_err(|error| Failure::bad_request(format!("failed to parse policy: {error}")))?;
         self.0.insert(key(namespace, name), (text.to_owned(), rules));
         Ok(())
     }
@@ -135,7 +148,8 @@ impl Policies {
         self.0.remove(&key(namespace, name));
     }
 
-    /// What a token may do by the policies of its namespace; names that nothing is known of grant nothing.
+    /// What a token may do by the policies of its namespace; names that nothing is known of grant
+    /// nothing.
     pub(crate) fn acl(&self, token: &tokens::Token) -> Acl {
         let (names, home) = (&token.policies, token.namespace());
         let known = names.iter().filter_map(|name| self.0.get(&key(home, name)));
@@ -173,14 +187,18 @@ impl Acl {
     fn capabilities(&self, path: &str) -> BTreeSet<String> {
         let Some(pattern) = self.deciding_pattern(path) else { return BTreeSet::new() };
         let same = self.rules.iter().filter(|rule| rule.pattern == pattern);
-        let capabilities: BTreeSet<String> = same.flat_map(|rule| rule.capabilities.clone()).collect();
+        let capabilities: BTreeSet<String> =
+            same.flat_map(|rule| rule.capabilities.clone()).collect();
         if capabilities.contains("deny") { BTreeSet::new() } else { capabilities }
     }
 
     fn deciding_pattern(&self, path: &str) -> Option<&str> {
         let (exact, wild): (Vec<_>, Vec<_>) =
             self.rules.iter().filter(|rule| rule.matches(path)).partition(|rule| rule.is_exact());
-        let rule = exact.first().copied().or_else(|| wild.into_iter().max_by_key(|rule| rule.priority()))?;
+        let rule = exact
+            .first()
+            .copied()
+            .or_else(|| wild.into_iter().max_by_key(|rule| rule.priority()))?;
         Some(&rule.pattern)
     }
 }
@@ -191,7 +209,9 @@ fn parse(text: &str) -> Result<Vec<Rule>, String> {
     let mut rules = Vec::new();
     while let Some(word) = tokens.next() {
         match (word, tokens.next(), tokens.next()) {
-            (Token::Word(word), Some(Token::Text(pattern)), Some(Token::Mark('{'))) if word == "path" => {
+            (Token::Word(word), Some(Token::Text(pattern)), Some(Token::Mark('{')))
+                if word == "path" =>
+            {
                 let capabilities = capabilities(&mut tokens, &pattern)?;
                 rules.push(Rule { pattern, capabilities });
             }
@@ -201,7 +221,10 @@ fn parse(text: &str) -> Result<Vec<Rule>, String> {
     Ok(rules)
 }
 
-fn capabilities(tokens: &mut impl Iterator<Item = Token>, pattern: &str) -> Result<BTreeSet<String>, String> {
+fn capabilities(
+    tokens: &mut impl Iterator<Item = Token>,
+    pattern: &str,
+) -> Result<BTreeSet<String>, String> {
     let mut found = BTreeSet::new();
     let mut depth = 1;
     let mut ours = false;
@@ -251,7 +274,9 @@ fn tokens(text: &str) -> Result<Vec<Token>, String> {
             tokens.push(Token::Mark(first));
             1
         } else {
-            let end = rest.find(|c: char| !c.is_alphanumeric() && !"_-.".contains(c)).unwrap_or(rest.len());
+            let end = rest
+                .find(|c: char| !c.is_alphanumeric() && !"_-.".contains(c))
+                .unwrap_or(rest.len());
             if end == 0 {
                 return Err(format!("illegal character {first:?}"));
             }

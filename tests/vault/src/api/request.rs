@@ -19,8 +19,8 @@ pub(crate) enum Operation {
     Delete,
 }
 
-/// What one call asks for. `path` is what follows `/v1/`, then what follows the namespace, and below a mount what
-/// follows the mount.
+/// What one call asks for. `path` is what follows `/v1/`, then what follows the namespace, and
+/// below a mount what follows the mount.
 #[derive(Clone)]
 pub(crate) struct Request {
     pub(crate) operation: Operation,
@@ -98,11 +98,19 @@ impl Request {
     /// A list, or a string with commas.
     pub(crate) fn list(&self, key: &str) -> Option<Vec<String>> {
         let items: Vec<String> = match self.body.get(key)? {
-            Value::Array(items) => items.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+            Value::Array(items) => {
+                items.iter().filter_map(Value::as_str).map(str::to_owned).collect()
+            }
             Value::String(text) => text.split(',').map(str::to_owned).collect(),
             _ => return None,
         };
-        Some(items.iter().map(|item| item.trim().to_owned()).filter(|item| !item.is_empty()).collect())
+        Some(
+            items
+                .iter()
+                .map(|item| item.trim().to_owned())
+                .filter(|item| !item.is_empty())
+                .collect(),
+        )
     }
 }
 
@@ -132,7 +140,8 @@ fn wrap_ttl(headers: &HeaderMap) -> Result<Option<Duration>, Failure> {
     let Some(value) = headers.get("x-vault-wrap-ttl") else { return Ok(None) };
     let duration = value.to_str().ok().and_then(clock::duration_text);
     let Some(duration) = duration else {
-        let text = format!("error parsing X-Vault-Wrap-TTL header: time: invalid duration {value:?}");
+        let text =
+            format!("error parsing X-Vault-Wrap-TTL header: time: invalid duration {value:?}");
         return Err(Failure::bad_request(text));
     };
     Ok(Some(duration).filter(|duration| !duration.is_zero()))
@@ -146,10 +155,13 @@ fn parse_body(body: &[u8]) -> Result<Map<String, Value>, Failure> {
         Ok(Value::Object(fields)) => Ok(fields),
         Ok(Value::Null) => Ok(Map::new()),
         Ok(other) => Err(Failure::bad_request(format!(
-            "failed to decode JSON input: json: cannot unmarshal {} into Go value of type map[string]interface {{}}",
+            "failed to decode JSON input: json: cannot unmarshal {} into Go value of type \
+             map[string]interface {{}}",
             go_type(&other)
         ))),
-        Err(error) if error.is_eof() => Err(Failure::bad_request("failed to decode JSON input: unexpected EOF")),
+        Err(error) if error.is_eof() => {
+            Err(Failure::bad_request("failed to decode JSON input: unexpected EOF"))
+        }
         Err(error) => Err(Failure::bad_request(format!("failed to decode JSON input: {error}"))),
     }
 }

@@ -26,9 +26,14 @@ impl<R: Role> Roles<R> {
         match request.operation {
             Operation::List if !name.is_empty() => Err(Failure::unsupported_operation()),
             Operation::List if self.0.is_empty() => Err(Failure::not_found()),
-            Operation::List => Ok(Answer::data(json!({ "keys": self.0.keys().collect::<Vec<_>>() }))),
+            Operation::List => {
+                Ok(Answer::data(json!({ "keys": self.0.keys().collect::<Vec<_>>() })))
+            }
             _ if !is_name(name) => Err(Failure::unsupported_path()),
-            Operation::Read => self.get(name).map(|role| Answer::data(role.describe())).ok_or_else(Failure::not_found),
+            Operation::Read => self
+                .get(name)
+                .map(|role| Answer::data(role.describe()))
+                .ok_or_else(Failure::not_found),
             Operation::Write => {
                 let mut role = self.0.get(&key).cloned().unwrap_or_default();
                 role.configure(request)?;

@@ -44,7 +44,9 @@ pub(crate) fn without_token(core: &mut Core, request: &Request) -> Option<Outcom
         "sys/wrapping/lookup" => Some(core.wrapping.lookup(request)),
         "sys/wrapping/unwrap" => Some(unwrap(core, request)),
         "sys/internal/ui/mounts" => Some(visible_mounts(core, request)),
-        path => path.strip_prefix("sys/internal/ui/mounts/").map(|path| preflight(core, request, path)),
+        path => {
+            path.strip_prefix("sys/internal/ui/mounts/").map(|path| preflight(core, request, path))
+        }
     }
 }
 
@@ -58,7 +60,9 @@ pub(crate) fn handle(core: &mut Core, request: &Request) -> Outcome {
         }
         ("mounts", at) => mounts(core, request, at, ""),
         ("auth", at) => mounts(core, request, at, "auth/"),
-        ("policies", at) => policies(core, request, at.strip_prefix("acl").ok_or_else(Failure::unsupported_path)?),
+        ("policies", at) => {
+            policies(core, request, at.strip_prefix("acl").ok_or_else(Failure::unsupported_path)?)
+        }
         ("leases", at) => leases::handle(&mut core.leases, request, at),
         ("namespaces", name) => namespaces::handle(core, request, name),
         ("wrapping", "unwrap") => core.wrapping.unwrap(request),
@@ -78,7 +82,11 @@ fn seal_status(core: &Core) -> Answer {
 
 fn health(core: &Core, request: &Request) -> Answer {
     let asked = |name: &str| request.query.get(name).and_then(|code| code.parse().ok());
-    let status = if core.sealed { asked("sealedcode").unwrap_or(503) } else { asked("activecode").unwrap_or(200) };
+    let status = if core.sealed {
+        asked("sealedcode").unwrap_or(503)
+    } else {
+        asked("activecode").unwrap_or(200)
+    };
     let body = json!({
         "initialized": true, "sealed": core.sealed, "standby": core.sealed,
         "replication_performance_mode": "disabled", "replication_dr_mode": "disabled",
@@ -95,10 +103,15 @@ fn unseal(core: &mut Core, request: &Request) -> Outcome {
     Ok(seal_status(core))
 }
 
-/// A wrapping token unwraps itself. One in the body is unwrapped with a token of one's own, which is looked at second.
+/// A wrapping token unwraps itself. One in the body is unwrapped with a token of one's own, which
+/// is looked at second.
 fn unwrap(core: &mut Core, request: &Request) -> Outcome {
     core.wrapping.check(request)?;
-    if request.body.contains_key("token") { core.authenticated(request) } else { core.wrapping.unwrap(request) }
+    if request.body.contains_key("token") {
+        core.authenticated(request)
+    } else {
+        core.wrapping.unwrap(request)
+    }
 }
 
 /// Gives back what it is given, so that it is wrapped on its way out.
@@ -128,7 +141,8 @@ fn described<'a>(mounts: impl Iterator<Item = &'a Mount>, prefix: &str) -> Map<S
 /// Tells about the mount that a path is below, to whoever may do anything there.
 fn preflight(core: &Core, request: &Request, path: &str) -> Outcome {
     let acl = acl(core, request)?;
-    // A mount in a namespace below that of the request is looked for with the request's own in front of it twice.
+    // A mount in a namespace below that of the request is looked for with the request's own in
+    // front of it twice.
     let own = &request.namespace.path;
     let (namespace, rest) = core.namespaces.resolve(own, path).unwrap_or_default();
     let mount = core.mounts.find(&namespace, &rest).map(|mount| match mount.full_path() {
@@ -138,7 +152,8 @@ fn preflight(core: &Core, request: &Request, path: &str) -> Outcome {
     let (mount, _, path) = mount.filter(|(_, wanted, _)| acl.sees(wanted)).ok_or_else(|| {
         let path = path.trim_matches('/');
         let text = format!(
-            "preflight capability check returned 403, please ensure client's policies grant access to path \"{path}/\""
+            "preflight capability check returned 403, please ensure client's policies grant \
+             access to path \"{path}/\""
         );
         Failure::new(403, text)
     })?;
@@ -151,7 +166,10 @@ fn mounts(core: &mut Core, request: &Request, at: &str, prefix: &str) -> Outcome
     let path = format!("{prefix}{}/", at.trim_matches('/'));
     match (request.operation, at) {
         (Operation::Read, "") => {
-            let own = core.mounts.of(&request.namespace).filter(|mount| mount.is_auth() == (prefix == "auth/"));
+            let own = core
+                .mounts
+                .of(&request.namespace)
+                .filter(|mount| mount.is_auth() == (prefix == "auth/"));
             Ok(Answer { injected: true, ..Answer::data(Value::Object(described(own, prefix))) })
         }
         (_, "") | (Operation::List, _) => Err(Failure::unsupported_operation()),
@@ -162,7 +180,8 @@ fn mounts(core: &mut Core, request: &Request, at: &str, prefix: &str) -> Outcome
         }
         (Operation::Read, _) => {
             let mount = core.mounts.of(&request.namespace).find(|mount| mount.path == path);
-            let mount = mount.ok_or_else(|| Failure::bad_request(format!("No secret engine mount at {at}/")))?;
+            let mount = mount
+                .ok_or_else(|| Failure::bad_request(format!("No secret engine mount at {at}/")))?;
             Ok(Answer { injected: true, ..Answer::data(mount.describe()) })
         }
     }
@@ -180,8 +199,12 @@ fn policies(core: &mut Core, request: &Request, name: &str) -> Outcome {
     let name = name.trim_matches('/').to_lowercase();
     match request.operation {
         Operation::List => {
-            let names: Vec<_> =
-                core.policies.names(namespace).into_iter().chain(namespace.is_root().then_some("root")).collect();
+            let names: Vec<_> = core
+                .policies
+                .names(namespace)
+                .into_iter()
+                .chain(namespace.is_root().then_some("root"))
+                .collect();
             Ok(Answer::data(json!({ "keys": names })))
         }
         Operation::Read => {

@@ -12,7 +12,8 @@ use crate::api::namespaces::Namespace;
 use crate::api::policy::Acl;
 use crate::api::request::{Operation, Request};
 
-/// Service tokens are stored, have an accessor and can be revoked; batch tokens have and can none of that.
+/// Service tokens are stored, have an accessor and can be revoked; batch tokens have and can none
+/// of that.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Kind {
     #[default]
@@ -54,7 +55,8 @@ pub(crate) struct Grant {
 
 impl Grant {
     fn all_policies(&self) -> Vec<String> {
-        let mut policies: Vec<String> = self.policies.iter().map(|name| name.to_lowercase()).collect();
+        let mut policies: Vec<String> =
+            self.policies.iter().map(|name| name.to_lowercase()).collect();
         let root = policies.iter().any(|name| name == "root");
         if !root && !self.no_default_policy {
             policies.push("default".to_owned());
@@ -133,7 +135,8 @@ impl Token {
 
     /// The `auth` object of a login, a creation or a renewal.
     fn auth(&self) -> Value {
-        let metadata = if self.grant.metadata.is_empty() { Value::Null } else { json!(self.grant.metadata) };
+        let metadata =
+            if self.grant.metadata.is_empty() { Value::Null } else { json!(self.grant.metadata) };
         json!({
             "client_token": self.id,
             "accessor": self.accessor,
@@ -198,7 +201,8 @@ pub(crate) fn warn_if_capped(answer: Answer, asked: Duration, given: Duration) -
     }
     let (asked, given) = (clock::short(asked), clock::short(given));
     answer.warn(&format!(
-        "TTL of \"{asked}\" exceeded the effective max_ttl of \"{given}\"; TTL value is capped accordingly"
+        "TTL of \"{asked}\" exceeded the effective max_ttl of \"{given}\"; TTL value is capped \
+         accordingly"
     ))
 }
 
@@ -226,7 +230,8 @@ impl Tokens {
         self.0.get(id).filter(|token| !token.has_expired())
     }
 
-    /// Takes one use of a limited token. The last one ends it, although the request that takes it is still served.
+    /// Takes one use of a limited token. The last one ends it, although the request that takes it
+    /// is still served.
     pub(crate) fn take_use(&mut self, id: &str) {
         let Some(token) = self.0.get_mut(id) else { return };
         match token.uses_left {
@@ -251,11 +256,14 @@ impl Tokens {
     }
 
     fn with_accessor(&self, accessor: &str) -> Option<&Token> {
-        self.0.values().find(|token| token.accessor == accessor && !accessor.is_empty() && !token.has_expired())
+        self.0.values().find(|token| {
+            token.accessor == accessor && !accessor.is_empty() && !token.has_expired()
+        })
     }
 }
 
-/// Whether a path is about the token that asks: such a request goes to the token's namespace, whatever its header says.
+/// Whether a path is about the token that asks: such a request goes to the token's namespace,
+/// whatever its header says.
 pub(crate) fn is_self(path: &str) -> bool {
     matches!(path, "auth/token/lookup-self" | "auth/token/renew-self" | "auth/token/revoke-self")
 }
@@ -273,8 +281,8 @@ pub(crate) fn handle(tokens: &mut Tokens, request: &Request, caller: &Token, acl
         ("create", Write) => create(tokens, request, caller, acl, false),
         ("create-orphan", Write) => create(tokens, request, caller, acl, true),
         (
-            "lookup-self" | "lookup" | "lookup-accessor" | "renew-self" | "revoke-self" | "revoke" | "create"
-            | "create-orphan",
+            "lookup-self" | "lookup" | "lookup-accessor" | "renew-self" | "revoke-self" | "revoke"
+            | "create" | "create-orphan",
             _,
         ) => Err(Failure::unsupported_operation()),
         _ => Err(Failure::unsupported_path()),
@@ -292,12 +300,17 @@ fn lookup_self(tokens: &Tokens, caller: &Token) -> Outcome {
 
 fn lookup(tokens: &Tokens, request: &Request, caller: &Token) -> Outcome {
     let id = request.text("token").unwrap_or(&caller.id);
-    tokens.get(id).map(|token| Answer::data(token.lookup())).ok_or_else(|| Failure::new(403, "bad token"))
+    tokens
+        .get(id)
+        .map(|token| Answer::data(token.lookup()))
+        .ok_or_else(|| Failure::new(403, "bad token"))
 }
 
 fn lookup_accessor(tokens: &Tokens, request: &Request) -> Outcome {
     let accessor = request.text("accessor").unwrap_or_default();
-    let token = tokens.with_accessor(accessor).ok_or_else(|| Failure::multierror(400, "invalid accessor"))?;
+    let token = tokens
+        .with_accessor(accessor)
+        .ok_or_else(|| Failure::multierror(400, "invalid accessor"))?;
     let mut data = token.lookup();
     data["id"] = "".into();
     Ok(Answer::data(data))
@@ -311,7 +324,11 @@ fn renew(tokens: &mut Tokens, caller: &Token, request: &Request) -> Outcome {
         return Err(Failure::bad_request("lease is not renewable"));
     };
     let asked = request.duration("increment").filter(|ttl| !ttl.is_zero()).unwrap_or(token.ttl);
-    token.ttl = if token.grant.period.is_zero() { asked.min(token.max_ttl_left()) } else { token.grant.period };
+    token.ttl = if token.grant.period.is_zero() {
+        asked.min(token.max_ttl_left())
+    } else {
+        token.grant.period
+    };
     token.expires = Some(Instant::now() + token.ttl);
     let answer = Answer { auth: Some(token.auth()), ..Answer::default() };
     let periodic = !token.grant.period.is_zero();
@@ -332,11 +349,19 @@ fn revoke(tokens: &mut Tokens, request: &Request) -> Outcome {
     Ok(Answer::empty())
 }
 
-fn create(tokens: &mut Tokens, request: &Request, caller: &Token, acl: &Acl, orphan: bool) -> Outcome {
+fn create(
+    tokens: &mut Tokens,
+    request: &Request,
+    caller: &Token,
+    acl: &Acl,
+    orphan: bool,
+) -> Outcome {
     let powerful = acl.allows("sudo", &format!("{}auth/token/create", request.namespace.path));
     let grant = grant_from(request, caller, orphan || request.flag("no_parent") == Some(true));
     if !powerful && grant.parent.is_none() && !orphan {
-        return Err(Failure::bad_request("root or sudo privileges required to create orphan token"));
+        return Err(Failure::bad_request(
+            "root or sudo privileges required to create orphan token",
+        ));
     }
     if !powerful && !grant.policies.iter().all(|name| caller.policies.contains(name)) {
         return Err(Failure::bad_request("child policies must be subset of parent"));
@@ -348,10 +373,15 @@ fn create(tokens: &mut Tokens, request: &Request, caller: &Token, acl: &Acl, orp
 }
 
 fn grant_from(request: &Request, caller: &Token, orphan: bool) -> Grant {
-    let name = request.text("display_name").map_or_else(|| "token".to_owned(), |name| format!("token-{name}"));
+    let name = request
+        .text("display_name")
+        .map_or_else(|| "token".to_owned(), |name| format!("token-{name}"));
     Grant {
         id: request.text("id").map(str::to_owned),
-        policies: request.list("policies").filter(|names| !names.is_empty()).unwrap_or(caller.policies.clone()),
+        policies: request
+            .list("policies")
+            .filter(|names| !names.is_empty())
+            .unwrap_or(caller.policies.clone()),
         no_default_policy: request.flag("no_default_policy").unwrap_or(false),
         ttl: request.duration("ttl").unwrap_or_default(),
         explicit_max_ttl: request.duration("explicit_max_ttl").unwrap_or_default(),

@@ -23,23 +23,29 @@ struct Version {
 
 impl Version {
     fn new() -> Self {
-        let key = UnboundKey::new(&AES_256_GCM, &random::<32>()).expect("a key of the right length");
+        let key =
+            UnboundKey::new(&AES_256_GCM, &random::<32>()).expect("a key of the right length");
         Self { created: clock::unix(SystemTime::now()), key: LessSafeKey::new(key) }
     }
 
     fn seal(&self, mut content: Vec<u8>) -> Vec<u8> {
         let nonce: [u8; NONCE_LEN] = random();
         let sealing = Nonce::assume_unique_for_key(nonce);
-        self.key.seal_in_place_append_tag(sealing, Aad::empty(), &mut content).expect("a short plaintext");
+        self.key
+            .seal_in_place_append_tag(sealing, Aad::empty(), &mut content)
+            .expect("a short plaintext");
         [nonce.as_slice(), &content].concat()
     }
 
     fn open(&self, sealed: &[u8]) -> Result<Vec<u8>, String> {
-        let (nonce, content) = sealed.split_at_checked(NONCE_LEN).ok_or("invalid ciphertext length")?;
+        let (nonce, content) =
+            sealed.split_at_checked(NONCE_LEN).ok_or("invalid ciphertext length")?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).expect("a nonce of the right length");
         let mut content = content.to_vec();
         let plaintext = self.key.open_in_place(nonce, Aad::empty(), &mut content);
-        plaintext.map(|text| text.to_vec()).map_err(|_| "cipher: message authentication failed".to_owned())
+        plaintext
+            .map(|text| text.to_vec())
+            .map_err(|_| "cipher: message authentication failed".to_owned())
     }
 }
 
@@ -59,7 +65,8 @@ impl Key {
     }
 
     fn encrypt(&self, plaintext: &str) -> Result<Value, String> {
-        let plaintext = STANDARD.decode(plaintext).map_err(|error| illegal_base64(plaintext, &error))?;
+        let plaintext =
+            STANDARD.decode(plaintext).map_err(|error| illegal_base64(plaintext, &error))?;
         let number = self.0.len();
         let sealed = STANDARD.encode(self.0[number - 1].seal(plaintext));
         Ok(json!({ "ciphertext": format!("vault:v{number}:{sealed}"), "key_version": number }))
@@ -70,16 +77,25 @@ impl Key {
             return Err(DECRYPT.missing.to_owned());
         }
         let rest = ciphertext.strip_prefix("vault:v").ok_or("invalid ciphertext: no prefix")?;
-        let (number, sealed) = rest.split_once(':').ok_or("invalid ciphertext: wrong number of fields")?;
-        let number: usize = number.parse().map_err(|_| "invalid ciphertext: version number could not be decoded")?;
+        let (number, sealed) =
+            rest.split_once(':').ok_or("invalid ciphertext: wrong number of fields")?;
+        let number: usize = number
+            .parse()
+            .map_err(|_| "invalid ciphertext: version number could not be decoded")?;
         // What has the version 0 is from before there were versions.
-        let version = self.0.get(number.max(1) - 1).ok_or("invalid ciphertext: version is too new")?;
-        let sealed = STANDARD.decode(sealed).map_err(|_| "invalid ciphertext: could not decode base64")?;
+        let version =
+            self.0.get(number.max(1) - 1).ok_or("invalid ciphertext: version is too new")?;
+        let sealed =
+            STANDARD.decode(sealed).map_err(|_| "invalid ciphertext: could not decode base64")?;
         Ok(json!({ "plaintext": STANDARD.encode(version.open(&sealed)?) }))
     }
 
     fn describe(&self, name: &str) -> Answer {
-        let created = self.0.iter().enumerate().map(|(at, version)| ((at + 1).to_string(), version.created.into()));
+        let created = self
+            .0
+            .iter()
+            .enumerate()
+            .map(|(at, version)| ((at + 1).to_string(), version.created.into()));
         let keys: Map<String, Value> = created.collect();
         Answer::data(json!({
             "allow_plaintext_backup": false, "auto_rotate_period": 0, "deletion_allowed": false, "derived": false,
@@ -131,8 +147,13 @@ impl Action {
             Some(Value::Array(items)) if items.is_empty() => {
                 Err(Failure::bad_request("missing batch input to process"))
             }
-            Some(Value::Array(items)) => items.iter().enumerate().map(|(at, item)| self.item(at, item)).collect(),
-            Some(other) => Err(unparsable(&format!("source data must be an array or slice, got {}", go_type(other)))),
+            Some(Value::Array(items)) => {
+                items.iter().enumerate().map(|(at, item)| self.item(at, item)).collect()
+            }
+            Some(other) => Err(unparsable(&format!(
+                "source data must be an array or slice, got {}",
+                go_type(other)
+            ))),
         }
     }
 
@@ -142,7 +163,9 @@ impl Action {
         };
         let wrong = match fields.get(self.input) {
             Some(Value::String(_)) => return Ok(fields.clone()),
-            Some(other) => format!("expected type 'string', got unconvertible type '{}'", go_type(other)),
+            Some(other) => {
+                format!("expected type 'string', got unconvertible type '{}'", go_type(other))
+            }
             None => self.missing.to_owned(),
         };
         Err(unparsable(&format!("'[{at}].{}' {wrong}", self.input)))
@@ -158,8 +181,11 @@ impl Action {
         }
         let results: Vec<_> = items.iter().map(|item| self.apply(key, item)).collect();
         let status = status(&results, request);
-        let results: Vec<Value> =
-            results.into_iter().zip(items).map(|(result, item)| self.result(result, item)).collect();
+        let results: Vec<Value> = results
+            .into_iter()
+            .zip(items)
+            .map(|(result, item)| self.result(result, item))
+            .collect();
         Ok(Answer::data(json!({ "batch_results": results })).with_status(status))
     }
 
@@ -183,10 +209,12 @@ fn go_type(value: &Value) -> &'static str {
     }
 }
 
-/// One failure spoils the status of a batch, unless the client wants another and something did work.
+/// One failure spoils the status of a batch, unless the client wants another and something did
+/// work.
 fn status(results: &[Result<Value, String>], request: &Request) -> u16 {
     let failed = results.iter().filter(|result| result.is_err()).count();
-    let partial = request.number("partial_failure_response_code").and_then(|code| code.try_into().ok());
+    let partial =
+        request.number("partial_failure_response_code").and_then(|code| code.try_into().ok());
     match failed {
         0 => 200,
         _ if failed < results.len() => partial.unwrap_or(400),
@@ -203,7 +231,9 @@ impl Engine for Transit {
         let segments: Vec<&str> = request.path.split('/').collect();
         match (segments.as_slice(), request.operation) {
             (["keys", ""], List) => keys_below("", self.0.keys()),
-            (["keys", name], Read) => self.0.get(*name).map(|key| key.describe(name)).ok_or_else(Failure::not_found),
+            (["keys", name], Read) => {
+                self.0.get(*name).map(|key| key.describe(name)).ok_or_else(Failure::not_found)
+            }
             (["keys", name], Write) => Ok(self.key(name).describe(name)),
             (["keys", name, "rotate"], Write) => self.rotate(name),
             (["encrypt", name], Write) => {

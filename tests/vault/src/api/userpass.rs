@@ -45,7 +45,9 @@ impl Engine for UserPass {
         let segments: Vec<&str> = request.path.split('/').collect();
         match (segments.as_slice(), request.operation) {
             (["login", name], Write) if is_name(name) => self.login(&name.to_lowercase(), request),
-            (["login", name], _) if is_name(name) => Err(Failure::new(405, "unsupported operation")),
+            (["login", name], _) if is_name(name) => {
+                Err(Failure::new(405, "unsupported operation"))
+            }
             // Who has no token reads it without the heading.
             (["login", ..], _) => Err(Failure::new(404, "unsupported path")),
             (["users", name], _) => self.0.handle(name, request),

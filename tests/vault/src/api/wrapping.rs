@@ -47,7 +47,8 @@ impl Wrapping {
         let token = new_id("s.") + &namespace.suffix();
         let created = SystemTime::now();
         let (creation_path, expires) = (path.to_owned(), Instant::now() + ttl);
-        let wrapped = Wrapped { creation_path, namespace: namespace.clone(), created, ttl, expires, content };
+        let wrapped =
+            Wrapped { creation_path, namespace: namespace.clone(), created, ttl, expires, content };
         self.0.insert(token.clone(), wrapped);
         let mut info = json!({
             "token": token,
@@ -77,7 +78,8 @@ impl Wrapping {
         if self.knows(&wanted(request)?) { Ok(()) } else { Err(invalid()) }
     }
 
-    /// `sys/wrapping/lookup`: the token from the body, else the one in the header; using neither up.
+    /// `sys/wrapping/lookup`: the token from the body, else the one in the header; using neither
+    /// up.
     pub(crate) fn lookup(&self, request: &Request) -> Outcome {
         let token = wanted(request)?;
         self.check(request)?;
@@ -97,10 +99,17 @@ impl Wrapping {
         Ok(Answer::verbatim(wrapped.content.status, wrapped.content.body))
     }
 
-    /// `sys/wrapping/rewrap`: the same under another token, which looks as if it came from where the first one came from.
+    /// `sys/wrapping/rewrap`: the same under another token, which looks as if it came from where
+    /// the first one came from.
     pub(crate) fn rewrap(&mut self, request: &Request) -> Outcome {
         let wrapped = self.0.remove(&wanted(request)?).ok_or_else(invalid)?;
-        let rendered = self.put(&wrapped.creation_path, &wrapped.namespace, wrapped.ttl, wrapped.content, None);
+        let rendered = self.put(
+            &wrapped.creation_path,
+            &wrapped.namespace,
+            wrapped.ttl,
+            wrapped.content,
+            None,
+        );
         Ok(Answer::verbatim(rendered.status, rendered.body))
     }
 }

@@ -1,5 +1,6 @@
-//! Nothing leaks: with `VAULT_EXEC_LEAKS=1` every credential and value that a start is given or gets is written down here,
-//! and what it asks the servers for is searched for all of them. Whoever starts it searches what it says.
+//! Nothing leaks: with `VAULT_EXEC_LEAKS=1` every credential and value that a start is given or
+//! gets is written down here, and what it asks the servers for is searched for all of them. Whoever
+//! starts it searches what it says.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::env;
@@ -19,7 +20,8 @@ const SHORTEST: usize = 12;
 /// RFC 3986: what nobody has to encode.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// What a start must not let out: its credentials and what it fetches, each in the forms in which it could be written.
+/// What a start must not let out: its credentials and what it fetches, each in the forms in which
+/// it could be written.
 #[derive(Default)]
 pub struct Marks {
     /// The parts of all forms by how they begin.
@@ -52,8 +54,12 @@ impl Marks {
     pub fn find(&self, text: &[u8]) -> BTreeSet<String> {
         let begins = text.windows(SHORTEST).enumerate();
         let here = begins.filter_map(|(at, beginning)| Some((at, self.parts.get(beginning)?)));
-        let found = here.flat_map(|(at, parts)| parts.iter().filter(move |part| text[at..].starts_with(&part.bytes)));
-        found.map(|part| format!("{} ({})", part.name, String::from_utf8_lossy(&part.bytes))).collect()
+        let found = here.flat_map(|(at, parts)| {
+            parts.iter().filter(move |part| text[at..].starts_with(&part.bytes))
+        });
+        found
+            .map(|part| format!("{} ({})", part.name, String::from_utf8_lossy(&part.bytes)))
+            .collect()
     }
 }
 
@@ -61,10 +67,12 @@ impl Marks {
 fn forms(value: &str) -> HashSet<String> {
     let json = Value::from(value).to_string();
     let mut forms = HashSet::from([value.to_owned(), json.trim_matches('"').to_owned()]);
-    forms.extend([NON_ALPHANUMERIC, RESERVED].map(|set| utf8_percent_encode(value, set).to_string()));
     forms.extend(
-        (0..3).flat_map(|before| [STANDARD_NO_PAD, URL_SAFE_NO_PAD].map(|base64| within(value, before, &base64))),
+        [NON_ALPHANUMERIC, RESERVED].map(|set| utf8_percent_encode(value, set).to_string()),
     );
+    forms.extend((0..3).flat_map(|before| {
+        [STANDARD_NO_PAD, URL_SAFE_NO_PAD].map(|base64| within(value, before, &base64))
+    }));
     forms.insert(
         value
             .bytes()
@@ -75,7 +83,8 @@ fn forms(value: &str) -> HashSet<String> {
     forms
 }
 
-/// What base64 makes of a value with this many bytes before it, without the characters that its neighbours have a part in.
+/// What base64 makes of a value with this many bytes before it, without the characters that its
+/// neighbours have a part in.
 fn within(value: &str, before: usize, base64: &impl Engine) -> String {
     let bytes = [&[0; 2][..before], value.as_bytes()].concat();
     let encoded = base64.encode(&bytes);
@@ -87,8 +96,9 @@ fn within(value: &str, before: usize, base64: &impl Engine) -> String {
 fn parts(form: &[u8]) -> impl Iterator<Item = &[u8]> {
     let count = (form.len() / SHORTEST).clamp(1, 3);
     let length = form.len() / count;
-    (0..count)
-        .map(move |number| &form[number * length..if number + 1 == count { form.len() } else { (number + 1) * length }])
+    (0..count).map(move |number| {
+        &form[number * length..if number + 1 == count { form.len() } else { (number + 1) * length }]
+    })
 }
 
 #[derive(Default)]
@@ -105,7 +115,8 @@ fn register() -> MutexGuard<'static, Register> {
 
 /// Whether leaks are looked for.
 pub fn are_sought() -> bool {
-    static SOUGHT: LazyLock<bool> = LazyLock::new(|| env::var_os("VAULT_EXEC_LEAKS").is_some_and(|value| value == "1"));
+    static SOUGHT: LazyLock<bool> =
+        LazyLock::new(|| env::var_os("VAULT_EXEC_LEAKS").is_some_and(|value| value == "1"));
     *SOUGHT
 }
 
@@ -129,7 +140,10 @@ pub(crate) fn mark_all(name: &str, value: &Value) {
         Value::Array(items) => items.iter().for_each(|item| mark_all(name, item)),
         // What is wrong with one of many is said to whoever asked.
         Value::Object(fields) => {
-            fields.iter().filter(|(field, _)| *field != "error").for_each(|(_, field)| mark_all(name, field));
+            fields
+                .iter()
+                .filter(|(field, _)| *field != "error")
+                .for_each(|(_, field)| mark_all(name, field));
         }
         _ => {}
     }
@@ -141,7 +155,11 @@ pub fn assert_none_in(what: &str, text: &[u8]) {
         let register = register();
         let found = register.marks.find(text);
         drop(register);
-        assert!(found.is_empty(), "a leak of {found:?} in {what}: {}", String::from_utf8_lossy(text));
+        assert!(
+            found.is_empty(),
+            "a leak of {found:?} in {what}: {}",
+            String::from_utf8_lossy(text)
+        );
     }
 }
 
@@ -156,14 +174,16 @@ pub fn assert_none_asked() {
 /// What a login tells Vault.
 const CREDENTIALS: [&str; 5] = ["role_id", "secret_id", "jwt", "password", "token"];
 
-/// Searches the URL and the headers of a request but those that carry a credential, and writes what is new in it down.
+/// Searches the URL and the headers of a request but those that carry a credential, and writes what
+/// is new in it down.
 pub(crate) fn asked(request: &Recorded, carriers: &[&str]) {
     if !are_sought() || request.header("user-agent") == Some(USER_AGENT) {
         return;
     }
     let token = request.token().unwrap_or_default();
     let others = request.headers.iter().filter(|(name, _)| !carriers.contains(&name.as_str()));
-    let headers = others.map(|(name, value)| format!("{name}: {}\n", String::from_utf8_lossy(value.as_bytes())));
+    let headers = others
+        .map(|(name, value)| format!("{name}: {}\n", String::from_utf8_lossy(value.as_bytes())));
     seen(&format!("{}\n{}", request.line(), headers.collect::<String>()));
     mark("token", token);
     if request.path.ends_with("/login") {
@@ -198,7 +218,8 @@ pub(crate) fn answered(path: &str, answer: &Value) {
     let is_of = |name: &str| path.split('/').any(|segment| segment == name);
     let Some(data) = answer["data"].as_object() else { return };
     if is_of("auth") || is_of("sys") {
-        let handed_out = CREDENTIALS.iter().filter_map(|name| Some((name, data.get(*name)?.as_str()?)));
+        let handed_out =
+            CREDENTIALS.iter().filter_map(|name| Some((name, data.get(*name)?.as_str()?)));
         handed_out.for_each(|(name, text)| mark(name, text));
     } else if is_of("data") {
         // Of KV v2, which has the time of a version beside it; what is written has nothing else.

@@ -44,7 +44,8 @@ enum Transport {
     Http { client: Client, addr: String },
 }
 
-/// Does what operators do. Everything but [`request`](Self::request) panics where the server refuses.
+/// Does what operators do. Everything but [`request`](Self::request) panics where the server
+/// refuses.
 pub struct Operator {
     transport: Transport,
     token: String,
@@ -64,7 +65,12 @@ impl Operator {
     }
 
     /// The same, and shows a client certificate.
-    pub fn http_as(addr: &str, token: &str, ca: Option<&Path>, client: Option<&ClientCertificate>) -> Self {
+    pub fn http_as(
+        addr: &str,
+        token: &str,
+        ca: Option<&Path>,
+        client: Option<&ClientCertificate>,
+    ) -> Self {
         let client = Client::builder()
             .tls_backend_preconfigured(trusting(ca, client))
             .no_proxy()
@@ -91,13 +97,25 @@ impl Operator {
     }
 
     /// One request with any token or none; `path` is what follows `/v1/`.
-    pub fn request(&self, method: &str, path: &str, token: Option<&str>, body: Option<Value>) -> Reply {
+    pub fn request(
+        &self,
+        method: &str,
+        path: &str,
+        token: Option<&str>,
+        body: Option<Value>,
+    ) -> Reply {
         let headers: Vec<_> = token.map(|token| ("x-vault-token", token)).into_iter().collect();
         self.request_with(method, path, &headers, body)
     }
 
     /// One request with any headers.
-    pub fn request_with(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Option<Value>) -> Reply {
+    pub fn request_with(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<Value>,
+    ) -> Reply {
         let method = Method::from_bytes(method.as_bytes()).expect("a method");
         let (path, headers) = (format!("{}{path}", self.namespace), header_map(headers));
         let body = body.map(|body| body.to_string()).unwrap_or_default();
@@ -106,7 +124,9 @@ impl Operator {
                 let rendered = api.call(&method, &path, &headers, body.as_bytes(), &[]);
                 (rendered.status, rendered.body)
             }
-            Transport::Http { client, addr } => send(client, method, &format!("{addr}/v1/{path}"), headers, body),
+            Transport::Http { client, addr } => {
+                send(client, method, &format!("{addr}/v1/{path}"), headers, body)
+            }
         };
         let answer = serde_json::from_str(&text).unwrap_or_default();
         leaks::answered(&path, &answer);
@@ -189,7 +209,10 @@ impl Operator {
 
     /// A new secret_id for a role.
     pub fn secret_id(&self, mount: &str, role: &str, settings: Value) -> String {
-        text(&self.write(&format!("auth/{mount}/role/{role}/secret-id"), settings), "/data/secret_id")
+        text(
+            &self.write(&format!("auth/{mount}/role/{role}/secret-id"), settings),
+            "/data/secret_id",
+        )
     }
 
     /// A new secret_id, wrapped: the wrapping token.
@@ -201,7 +224,8 @@ impl Operator {
         text(&answer, "/wrap_info/token")
     }
 
-    /// Vault's aws method at a mount, with settings of `config/client`, where AWS knows these keys. No real server has it.
+    /// Vault's aws method at a mount, with settings of `config/client`, where AWS knows these keys.
+    /// No real server has it.
     pub fn enable_aws(&self, mount: &str, client: Value, known: &[&AwsKeys]) {
         self.write(&format!("sys/auth/{mount}"), json!({ "type": "aws" }));
         self.write(&format!("auth/{mount}/config/client"), client);
@@ -222,7 +246,10 @@ impl Operator {
 
     /// A role of Vault's aws method.
     pub fn aws_role(&self, mount: &str, role: &str, settings: Value) {
-        self.write(&format!("auth/{mount}/role/{role}"), merged(json!({ "auth_type": "iam" }), settings));
+        self.write(
+            &format!("auth/{mount}/role/{role}"),
+            merged(json!({ "auth_type": "iam" }), settings),
+        );
     }
 
     /// A new token.
@@ -240,14 +267,18 @@ impl Operator {
         self.write(&format!("auth/{mount}/users/{name}"), settings);
     }
 
-    /// LDAP at a mount, with a directory of names and their passwords, or with one that cannot be reached. Only a
-    /// server of our own can be given a directory.
+    /// LDAP at a mount, with a directory of names and their passwords, or with one that cannot be
+    /// reached. Only a server of our own can be given a directory.
     pub fn enable_ldap(&self, mount: &str, directory: Option<&[(&str, &str)]>) {
         self.enable_auth(mount, "ldap");
-        let names: Option<Map<String, Value>> =
-            directory.map(|names| names.iter().map(|&(name, password)| (name.to_owned(), password.into())).collect());
+        let names: Option<Map<String, Value>> = directory.map(|names| {
+            names.iter().map(|&(name, password)| (name.to_owned(), password.into())).collect()
+        });
         // Nothing listens on port 1.
-        self.write(&format!("auth/{mount}/config"), json!({ "url": "ldap://127.0.0.1:1", "directory": names }));
+        self.write(
+            &format!("auth/{mount}/config"),
+            json!({ "url": "ldap://127.0.0.1:1", "directory": names }),
+        );
     }
 
     /// What a user of the directory gets.
@@ -267,9 +298,11 @@ impl Operator {
         self.write(&format!("auth/{mount}/config"), merged(keys, settings));
     }
 
-    /// A role of JWT, which is for the audience `vault` and names its users by `sub` unless the settings say otherwise.
+    /// A role of JWT, which is for the audience `vault` and names its users by `sub` unless the
+    /// settings say otherwise.
     pub fn jwt_role(&self, mount: &str, role: &str, settings: Value) {
-        let defaults = json!({ "role_type": "jwt", "user_claim": "sub", "bound_audiences": ["vault"] });
+        let defaults =
+            json!({ "role_type": "jwt", "user_claim": "sub", "bound_audiences": ["vault"] });
         self.write(&format!("auth/{mount}/role/{role}"), merged(defaults, settings));
     }
 
@@ -283,10 +316,10 @@ impl Operator {
         self.write(&format!("auth/{mount}/config"), config);
     }
 
-    /// A role of Kubernetes, which is for the service account `app` in `default` unless the settings say otherwise.
+    /// A role of Kubernetes, which is for the service account `app` in `default` unless the
+    /// settings say otherwise.
     pub fn kubernetes_role(&self, mount: &str, role: &str, settings: Value) {
-        let defaults =
-            json!({ "bound_service_account_names": ["app"], "bound_service_account_namespaces": ["default"] });
+        let defaults = json!({ "bound_service_account_names": ["app"], "bound_service_account_namespaces": ["default"] });
         self.write(&format!("auth/{mount}/role/{role}"), merged(defaults, settings));
     }
 
@@ -301,19 +334,26 @@ impl Operator {
         self.write(&format!("auth/{mount}/certs/{name}"), merged(certificate, settings));
     }
 
-    /// GCP at a mount, which believes this metadata server's key. Only a server of our own can be given one.
+    /// GCP at a mount, which believes this metadata server's key. Only a server of our own can be
+    /// given one.
     pub fn enable_gcp(&self, mount: &str, metadata: &GcpMetadata) {
         self.write(&format!("sys/auth/{mount}"), json!({ "type": "gcp" }));
-        self.write(&format!("auth/{mount}/config"), json!({ "test_public_key": metadata.signer().public_key() }));
+        self.write(
+            &format!("auth/{mount}/config"),
+            json!({ "test_public_key": metadata.signer().public_key() }),
+        );
     }
 
     /// A role of GCP, of the type `gce` unless the settings say otherwise.
     pub fn gcp_role(&self, mount: &str, role: &str, settings: Value) {
-        self.write(&format!("auth/{mount}/role/{role}"), merged(json!({ "type": "gce" }), settings));
+        self.write(
+            &format!("auth/{mount}/role/{role}"),
+            merged(json!({ "type": "gce" }), settings),
+        );
     }
 
-    /// Azure at a mount, for tokens of this resource that this metadata service signs. Only a server of our own can
-    /// be given a key.
+    /// Azure at a mount, for tokens of this resource that this metadata service signs. Only a
+    /// server of our own can be given a key.
     pub fn enable_azure(&self, mount: &str, metadata: &AzureMetadata, resource: &str) {
         self.write(&format!("sys/auth/{mount}"), json!({ "type": "azure" }));
         self.azure_config(mount, metadata, resource);
@@ -362,9 +402,16 @@ impl Operator {
         self.write(&format!("{mount}/roles/{role}"), settings);
     }
 
-    /// The database secrets engine with one role, whose settings may say `default_ttl` and `max_ttl`. A real server wants a database for
-    /// it, and a server of our own does not look at it.
-    pub fn enable_database(&self, mount: &str, role: &str, settings: Value, postgres: Option<&Postgres>) {
+    /// The database secrets engine with one role, whose settings may say `default_ttl` and
+    /// `max_ttl`. A real server wants a database for it, and a server of our own does not look
+    /// at it.
+    pub fn enable_database(
+        &self,
+        mount: &str,
+        role: &str,
+        settings: Value,
+        postgres: Option<&Postgres>,
+    ) {
         self.write(&format!("sys/mounts/{mount}"), json!({ "type": "database" }));
         let connection = json!({
             "plugin_name": "postgresql-database-plugin",
@@ -387,12 +434,15 @@ impl Operator {
         self.write(&format!("{mount}/roles/{role}"), merged(defaults, settings));
     }
 
-    /// The ids of all leases below a path. On a real server those of a token that was revoked stay for a moment.
+    /// The ids of all leases below a path. On a real server those of a token that was revoked stay
+    /// for a moment.
     pub fn leases(&self, prefix: &str) -> Vec<String> {
         let prefix = prefix.trim_end_matches('/');
-        let (status, answer) = self.request("LIST", &format!("sys/leases/lookup/{prefix}"), Some(&self.token), None);
+        let (status, answer) =
+            self.request("LIST", &format!("sys/leases/lookup/{prefix}"), Some(&self.token), None);
         assert!([200, 404].contains(&status), "LIST sys/leases/lookup/{prefix}: {status} {answer}");
-        let keys = answer["data"]["keys"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        let keys =
+            answer["data"]["keys"].as_array().into_iter().flatten().filter_map(Value::as_str);
         let below = |key: &str| match key.strip_suffix('/') {
             Some(folder) => self.leases(&format!("{prefix}/{folder}")),
             None => vec![format!("{prefix}/{key}")],
@@ -400,7 +450,8 @@ impl Operator {
         keys.flat_map(below).collect()
     }
 
-    /// Waits until there are as many leases below a path, and gives those that there were at the end.
+    /// Waits until there are as many leases below a path, and gives those that there were at the
+    /// end.
     pub fn wait_for_leases(&self, prefix: &str, count: usize, timeout: Duration) -> Vec<String> {
         let deadline = Instant::now() + timeout;
         loop {
@@ -435,12 +486,21 @@ fn text(answer: &Value, pointer: &str) -> String {
 
 fn header_map(headers: &[(&str, &str)]) -> HeaderMap {
     let pair = |(name, value): &(&str, &str)| {
-        (name.parse::<hyper::header::HeaderName>().expect("a header's name"), value.parse().expect("a header's value"))
+        (
+            name.parse::<hyper::header::HeaderName>().expect("a header's name"),
+            value.parse().expect("a header's value"),
+        )
     };
     headers.iter().map(pair).collect()
 }
 
-fn send(client: &Client, method: Method, url: &str, headers: HeaderMap, body: String) -> (u16, String) {
+fn send(
+    client: &Client,
+    method: Method,
+    url: &str,
+    headers: HeaderMap,
+    body: String,
+) -> (u16, String) {
     let response = client.request(method, url).headers(headers).body(body).send();
     let response = response.unwrap_or_else(|error| panic!("{url}: {error:?}"));
     (response.status().as_u16(), response.text().expect("an answer's body"))
@@ -459,7 +519,9 @@ fn trusting(ca: Option<&Path>, client: Option<&ClientCertificate>) -> ClientConf
         .expect("versions that ring knows")
         .with_root_certificates(roots);
     let mut config = match client {
-        Some(client) => builder.with_client_auth_cert(client.chain(), client.private_key()).expect("a key that fits"),
+        Some(client) => builder
+            .with_client_auth_cert(client.chain(), client.private_key())
+            .expect("a key that fits"),
         None => builder.with_no_client_auth(),
     };
     config.alpn_protocols = vec![b"h2".into(), b"http/1.1".into()];

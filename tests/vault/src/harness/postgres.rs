@@ -53,7 +53,10 @@ impl Postgres {
 
     /// What `config/NAME` of the database secrets engine calls `connection_url`.
     pub fn connection_url(&self) -> String {
-        format!("postgresql://{{{{username}}}}:{{{{password}}}}@127.0.0.1:{}/postgres?sslmode=disable", self.port)
+        format!(
+            "postgresql://{{{{username}}}}:{{{{password}}}}@127.0.0.1:{}/postgres?sslmode=disable",
+            self.port
+        )
     }
 
     /// Who may make users.
@@ -90,12 +93,17 @@ struct Account(Option<User>);
 impl Account {
     fn new() -> Self {
         let user = |name| User::from_name(name).expect("the list of users");
-        Self(geteuid().is_root().then(|| user("nobody").or_else(|| user("postgres")).expect("a user that is not root")))
+        Self(
+            geteuid().is_root().then(|| {
+                user("nobody").or_else(|| user("postgres")).expect("a user that is not root")
+            }),
+        )
     }
 
     fn own(&self, path: &Path) {
         if let Some(user) = &self.0 {
-            chown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw())).expect("a directory of root's");
+            chown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw()))
+                .expect("a directory of root's");
         }
     }
 
@@ -114,8 +122,11 @@ impl Account {
 fn programs() -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
-    let candidates = env::split_paths(&path).chain(versions.map(|version| version.path().join("bin")));
-    candidates.into_iter().find(|directory| ["initdb", "postgres"].iter().all(|name| directory.join(name).is_file()))
+    let candidates =
+        env::split_paths(&path).chain(versions.map(|version| version.path().join("bin")));
+    candidates
+        .into_iter()
+        .find(|directory| ["initdb", "postgres"].iter().all(|name| directory.join(name).is_file()))
 }
 
 fn init(programs: &Path, home: &Path, password: &str, account: &Account) {
@@ -123,7 +134,13 @@ fn init(programs: &Path, home: &Path, password: &str, account: &Account) {
     fs::write(&file, password).expect("a file in a temporary directory");
     account.own(&file);
     let mut command = account.command(&programs.join("initdb"), home);
-    command.args(["--auth=scram-sha-256", "--encoding=UTF8", "--no-locale", "--no-sync", "--pgdata=data"]);
+    command.args([
+        "--auth=scram-sha-256",
+        "--encoding=UTF8",
+        "--no-locale",
+        "--no-sync",
+        "--pgdata=data",
+    ]);
     command.arg(format!("--username={SUPERUSER}")).arg("--pwfile=password");
     let output = command.output().expect("initdb");
     assert!(output.status.success(), "initdb: {}", String::from_utf8_lossy(&output.stderr));
@@ -137,7 +154,8 @@ fn server(programs: &Path, home: &Path, port: u16, account: &Account) -> Command
     command
 }
 
-/// A server that is still starting answers the first message with an error, and one that is ready with a question.
+/// A server that is still starting answers the first message with an error, and one that is ready
+/// with a question.
 fn asks_for_password(port: u16) -> bool {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let ask = || {

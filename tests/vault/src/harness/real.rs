@@ -21,7 +21,8 @@ use crate::harness::operator::Operator;
 
 const STARTUP: Duration = Duration::from_mins(1);
 
-/// `bao` or `vault` in dev mode. There is one for each scheme, which all tests of a process share, and which ends with the process.
+/// `bao` or `vault` in dev mode. There is one for each scheme, which all tests of a process share,
+/// and which ends with the process.
 pub struct RealVault {
     addr: String,
     root_token: String,
@@ -43,8 +44,9 @@ impl RealVault {
         SHARED.get_or_init(|| Some(Self::start(&binary()?, Ipv4Addr::LOCALHOST, true))).as_ref()
     }
 
-    /// One of its own that speaks HTTPS at every address of this thread's network, if there is a binary on the `PATH`: for a network of the
-    /// test's own. Its certificate is for `localhost`.
+    /// One of its own that speaks HTTPS at every address of this thread's network, if there is a
+    /// binary on the `PATH`: for a network of the test's own. Its certificate is for
+    /// `localhost`.
     pub fn on_every_address() -> Option<Self> {
         Some(Self::start(&binary()?, Ipv4Addr::UNSPECIFIED, true))
     }
@@ -74,9 +76,11 @@ impl RealVault {
         Operator::http(&self.addr, &self.root_token, self.ca())
     }
 
-    /// The processor time that it has taken so far, all threads together: `utime` and `stime` of proc_pid_stat(5), in ticks.
+    /// The processor time that it has taken so far, all threads together: `utime` and `stime` of
+    /// proc_pid_stat(5), in ticks.
     pub fn processor_time(&self) -> Duration {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).expect("a process of ours");
+        let stat =
+            fs::read_to_string(format!("/proc/{}/stat", self.pid)).expect("a process of ours");
         let after_name = stat.rsplit(')').next().expect("a name in parentheses");
         // The state is the third field, and the first one here.
         let fields = after_name.split_whitespace().skip(14 - 3).take(2);
@@ -100,7 +104,10 @@ impl RealVault {
         let ca = tls.then(|| home.join("vault-ca.pem"));
         let mut real = Self { addr, root_token, ca, version: String::new(), pid };
         wait_until_ready(port, &log, || real.operator());
-        let version = real.operator().read("sys/seal-status")["version"].as_str().unwrap_or_default().to_owned();
+        let version = real.operator().read("sys/seal-status")["version"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
         real.version = version;
         real
     }
@@ -108,8 +115,9 @@ impl RealVault {
 
 fn binary() -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
-    let candidates =
-        ["bao", "vault"].into_iter().flat_map(|name| env::split_paths(&path).map(move |dir| dir.join(name)));
+    let candidates = ["bao", "vault"]
+        .into_iter()
+        .flat_map(|name| env::split_paths(&path).map(move |dir| dir.join(name)));
     candidates.into_iter().find(|candidate| candidate.is_file())
 }
 
@@ -118,7 +126,8 @@ pub(crate) fn free_port() -> u16 {
     listener.local_addr().expect("a bound socket's address").port()
 }
 
-/// A directory named after this process. Those of processes that are gone are removed on the way: nothing runs when a test process ends.
+/// A directory named after this process. Those of processes that are gone are removed on the way:
+/// nothing runs when a test process ends.
 pub(crate) fn home(prefix: &str) -> PathBuf {
     let old = fs::read_dir(env::temp_dir()).into_iter().flatten().flatten();
     for directory in old.map(|entry| entry.path()) {
@@ -129,10 +138,13 @@ pub(crate) fn home(prefix: &str) -> PathBuf {
             let _ = fs::remove_dir_all(&directory);
         }
     }
-    TempDir::with_prefix(format!("{prefix}{}-", process::id())).expect("a temporary directory").keep()
+    TempDir::with_prefix(format!("{prefix}{}-", process::id()))
+        .expect("a temporary directory")
+        .keep()
 }
 
-/// Dev mode leaves the root token in the home directory, hence one of its own; settings of whoever runs the tests are none of its business.
+/// Dev mode leaves the root token in the home directory, hence one of its own; settings of whoever
+/// runs the tests are none of its business.
 fn command(binary: &Path, home: &Path, address: SocketAddr, root_token: &str) -> Command {
     let mut command = Command::new(binary);
     command
@@ -146,8 +158,8 @@ fn command(binary: &Path, home: &Path, address: SocketAddr, root_token: &str) ->
     command
 }
 
-/// Starts a server, leaves it running and gives its process id. It gets the signal when the thread that started it ends, so that thread
-/// waits for it: it ends with the process, however that ends.
+/// Starts a server, leaves it running and gives its process id. It gets the signal when the thread
+/// that started it ends, so that thread waits for it: it ends with the process, however that ends.
 pub(crate) fn keep_running(mut command: Command, log: &Path, end: Signal) -> Pid {
     let output = File::create(log).expect("a log file");
     command.stdout(output.try_clone().expect("a descriptor")).stderr(output);
@@ -175,7 +187,8 @@ pub(crate) fn keep_running(mut command: Command, log: &Path, end: Signal) -> Pid
 fn wait_until_ready(port: u16, log: &Path, operator: impl Fn() -> Operator) {
     let deadline = Instant::now() + STARTUP;
     let is_ready = || {
-        TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok() && operator().succeeds("sys/internal/ui/mounts/secret")
+        TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()
+            && operator().succeeds("sys/internal/ui/mounts/secret")
     };
     while !is_ready() {
         let said = fs::read_to_string(log).unwrap_or_default();

@@ -125,8 +125,14 @@ impl Log {
         entries.connections_before_clear = entries.connections;
     }
 
-    pub(crate) fn wait_for(&self, mut wanted: impl FnMut(&[Recorded]) -> bool, timeout: Duration) -> bool {
-        let waiting = self.changed.wait_timeout_while(self.entries(), timeout, |entries| !wanted(&entries.requests));
+    pub(crate) fn wait_for(
+        &self,
+        mut wanted: impl FnMut(&[Recorded]) -> bool,
+        timeout: Duration,
+    ) -> bool {
+        let waiting = self
+            .changed
+            .wait_timeout_while(self.entries(), timeout, |entries| !wanted(&entries.requests));
         let (_entries, result) = waiting.unwrap_or_else(PoisonError::into_inner);
         !result.timed_out()
     }

@@ -98,14 +98,16 @@ impl Builder {
         self.ip(Ipv6Addr::LOCALHOST.into())
     }
 
-    /// Listens on this address, and has it in its certificate: that of a host in a namespace of the test's own.
+    /// Listens on this address, and has it in its certificate: that of a host in a namespace of the
+    /// test's own.
     #[must_use]
     pub fn ip(mut self, ip: IpAddr) -> Self {
         self.ip = Some(ip);
         self
     }
 
-    /// Listens on a socket of the file system, without TLS, as an Agent does. One that is there already is replaced.
+    /// Listens on a socket of the file system, without TLS, as an Agent does. One that is there
+    /// already is replaced.
     #[must_use]
     pub fn socket(mut self, path: impl AsRef<Path>) -> Self {
         self.socket = Some(path.as_ref().to_owned());
@@ -119,7 +121,8 @@ impl Builder {
             let listener = UnixListener::bind(path).expect("a socket");
             return (Listener::Socket(listener), Place::Socket(path.clone()));
         }
-        let (listener, address) = Listener::on_port(self.ip.unwrap_or(Ipv4Addr::LOCALHOST.into()), self.port);
+        let (listener, address) =
+            Listener::on_port(self.ip.unwrap_or(Ipv4Addr::LOCALHOST.into()), self.port);
         (listener, Place::Port(address))
     }
 
@@ -137,7 +140,8 @@ impl Builder {
         self
     }
 
-    /// Takes so many requests at once on a connection over HTTP/2, as what stands in front of Vault may do.
+    /// Takes so many requests at once on a connection over HTTP/2, as what stands in front of Vault
+    /// may do.
     #[must_use]
     pub fn streams(mut self, most: u32) -> Self {
         self.streams = Some(most);
@@ -147,7 +151,8 @@ impl Builder {
     /// Starts it; it accepts connections when this returns.
     pub fn start(self) -> TestVault {
         let (listener, place) = self.bind();
-        let (acceptor, files) = self.tls.map(|tls| tls::prepare(Settings { ip: self.ip, ..tls })).unzip();
+        let (acceptor, files) =
+            self.tls.map(|tls| tls::prepare(Settings { ip: self.ip, ..tls })).unzip();
         let mut core = Core::new(self.flavour);
         core.sealed = self.sealed;
         let api = Arc::new(Api::new(core, self.prefix.clone()));
@@ -206,8 +211,8 @@ impl TestVault {
         self.api.core().unseal_key.clone()
     }
 
-    /// Adds this token to every request that comes without one, as a Proxy with auto-auth does. Records show what was
-    /// sent.
+    /// Adds this token to every request that comes without one, as a Proxy with auto-auth does.
+    /// Records show what was sent.
     pub fn add_token(&self, token: &str) {
         self.api.add_token(token);
     }

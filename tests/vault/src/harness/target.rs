@@ -64,7 +64,8 @@ impl Target {
         }
     }
 
-    /// Sets it up. On a server of our own this goes past HTTP, so that it is neither recorded nor hit by faults.
+    /// Sets it up. On a server of our own this goes past HTTP, so that it is neither recorded nor
+    /// hit by faults.
     pub fn operator(&self) -> Operator {
         match &self.0 {
             Which::Own { vault, .. } => vault.operator(),
@@ -103,7 +104,8 @@ pub fn on_every_https_vault(test: impl Fn(&Target)) {
     run_on_real(RealVault::https(), test);
 }
 
-/// The same with a database, which only a real server needs: it does not run there where there is no PostgreSQL.
+/// The same with a database, which only a real server needs: it does not run there where there is
+/// no PostgreSQL.
 pub fn on_every_vault_with_database(test: impl Fn(&Target, Option<&Postgres>)) {
     test(&TestVault::start().into(), None);
     run_on_real(RealVault::http(), |target| match Postgres::shared() {
@@ -121,14 +123,18 @@ fn run_on_real(real: Option<&'static RealVault>, test: impl Fn(&Target)) {
 
 fn not_run() {
     static SAID: Once = Once::new();
-    const TEXT: &str = "not run: no bao or vault on the PATH, so nothing ran against a real server\n";
+    const TEXT: &str =
+        "not run: no bao or vault on the PATH, so nothing ran against a real server\n";
     assert!(env::var_os("CI_REQUIRE_REAL_VAULT").is_none_or(|value| value != "1"), "{TEXT}");
     say_once(&SAID, TEXT);
 }
 
 fn without_database() {
     static SAID: Once = Once::new();
-    say_once(&SAID, "not run: no PostgreSQL on this machine, so no database secrets came from a real server\n");
+    say_once(
+        &SAID,
+        "not run: no PostgreSQL on this machine, so no database secrets came from a real server\n",
+    );
 }
 
 /// Where everyone sees it: the test harness keeps back what goes through `eprintln!`.

@@ -19,11 +19,16 @@ pub struct Watched {
 }
 
 impl Watched {
-    pub(crate) fn start(listener: Listener, tls: Option<TlsAcceptor>, service: Arc<Service>) -> Self {
+    pub(crate) fn start(
+        listener: Listener,
+        tls: Option<TlsAcceptor>,
+        service: Arc<Service>,
+    ) -> Self {
         Self { _running: Running::start(listener, tls, Arc::clone(&service)), service }
     }
 
-    /// All requests since the start or the last [`clear`](Self::clear), in the order in which they arrived.
+    /// All requests since the start or the last [`clear`](Self::clear), in the order in which they
+    /// arrived.
     pub fn requests(&self) -> Vec<Recorded> {
         self.service.log.requests()
     }
@@ -48,8 +53,8 @@ impl Watched {
         self.service.log.clear();
     }
 
-    /// Waits until the requests are as wanted, and says whether they were before the time was up. It looks again whenever a request
-    /// arrives or is answered.
+    /// Waits until the requests are as wanted, and says whether they were before the time was up.
+    /// It looks again whenever a request arrives or is answered.
     pub fn wait_for(&self, wanted: impl FnMut(&[Recorded]) -> bool, timeout: Duration) -> bool {
         self.service.log.wait_for(wanted, timeout)
     }
@@ -59,7 +64,8 @@ impl Watched {
         self.service.faults.plan(matcher.into(), fault, None);
     }
 
-    /// Misbehaves for the next `times` requests that match. Several plans for the same requests take their turns.
+    /// Misbehaves for the next `times` requests that match. Several plans for the same requests
+    /// take their turns.
     pub fn fault_times(&self, times: usize, matcher: impl Into<Matcher>, fault: Fault) {
         self.service.faults.plan(matcher.into(), fault, Some(times));
     }

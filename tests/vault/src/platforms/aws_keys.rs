@@ -29,12 +29,19 @@ pub struct AwsKeys {
 impl AwsKeys {
     /// Those of a user, which last.
     pub fn of_user(name: &str) -> Self {
-        Self { session_token: None, arn: format!("arn:aws:iam::{ACCOUNT}:user/{name}"), ..Self::of("AKIA") }
+        Self {
+            session_token: None,
+            arn: format!("arn:aws:iam::{ACCOUNT}:user/{name}"),
+            ..Self::of("AKIA")
+        }
     }
 
     /// Temporary ones of a role, for a session of it.
     pub fn of_role(role: &str, session: &str) -> Self {
-        Self { arn: format!("arn:aws:sts::{ACCOUNT}:assumed-role/{role}/{session}"), ..Self::of("ASIA") }
+        Self {
+            arn: format!("arn:aws:sts::{ACCOUNT}:assumed-role/{role}/{session}"),
+            ..Self::of("ASIA")
+        }
     }
 
     fn of(prefix: &str) -> Self {

@@ -1,4 +1,5 @@
-//! Where programs on AWS find their keys: the metadata of EC2, and what containers of ECS and EKS ask.
+//! Where programs on AWS find their keys: the metadata of EC2, and what containers of ECS and EKS
+//! ask.
 
 use hyper::Method;
 use serde_json::{Value, json};
@@ -12,8 +13,8 @@ use crate::platforms::local::{LocalAnswer, LocalServer};
 const TTL: &str = "x-aws-ec2-metadata-token-ttl-seconds";
 const CREDENTIALS: &str = "/latest/meta-data/iam/security-credentials/";
 
-/// The metadata of an EC2 instance, version 2 only: every question needs a token, which is asked for first.
-/// Source: "Use IMDS",
+/// The metadata of an EC2 instance, version 2 only: every question needs a token, which is asked
+/// for first. Source: "Use IMDS",
 /// <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/configuring-instance-metadata-service.html>.
 pub fn ec2_metadata(role: Option<&str>, keys: &AwsKeys, region: &str) -> LocalServer {
     let token = Uuid::new_v4().to_string();
@@ -28,10 +29,14 @@ pub fn ec2_metadata(role: Option<&str>, keys: &AwsKeys, region: &str) -> LocalSe
         }
         match (request.path.as_str(), &role) {
             ("/latest/meta-data/placement/region", _) => text(&region),
-            (path, Some(role)) if path.strip_suffix('/').unwrap_or(path) == CREDENTIALS.trim_end_matches('/') => {
+            (path, Some(role))
+                if path.strip_suffix('/').unwrap_or(path) == CREDENTIALS.trim_end_matches('/') =>
+            {
                 text(role)
             }
-            (path, Some(role)) if path.strip_prefix(CREDENTIALS) == Some(role) => instance_credentials(&keys),
+            (path, Some(role)) if path.strip_prefix(CREDENTIALS) == Some(role) => {
+                instance_credentials(&keys)
+            }
             _ => page(404, "Not Found"),
         }
     })
@@ -53,7 +58,8 @@ fn session(request: &Recorded, token: &str) -> LocalAnswer {
 
 /// JSON that says it is text.
 fn instance_credentials(keys: &Value) -> LocalAnswer {
-    let mut answer = json!({ "Code": "Success", "LastUpdated": "2026-01-01T00:00:00Z", "Type": "AWS-HMAC" });
+    let mut answer =
+        json!({ "Code": "Success", "LastUpdated": "2026-01-01T00:00:00Z", "Type": "AWS-HMAC" });
     if let (Value::Object(answer), Value::Object(keys)) = (&mut answer, keys) {
         answer.extend(keys.clone());
     }
@@ -65,7 +71,9 @@ fn text(body: &str) -> LocalAnswer {
 }
 
 fn page(status: u16, title: &str) -> LocalAnswer {
-    let html = format!("<html><head><title>{status} - {title}</title></head><body><h1>{title}</h1></body></html>");
+    let html = format!(
+        "<html><head><title>{status} - {title}</title></head><body><h1>{title}</h1></body></html>"
+    );
     (status, typed("text/html"), html.into())
 }
 
@@ -73,19 +81,27 @@ fn typed(content_type: &str) -> Vec<(String, String)> {
     vec![("content-type".to_owned(), content_type.to_owned())]
 }
 
-/// What containers ask for their keys, at one path. EKS Pod Identity and AWS's SDKs send an authorization with it.
-/// Source: "Container credential provider",
+/// What containers ask for their keys, at one path. EKS Pod Identity and AWS's SDKs send an
+/// authorization with it. Source: "Container credential provider",
 /// <https://docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html>.
-pub fn container_credentials(path: &str, authorization: Option<&str>, keys: &AwsKeys) -> LocalServer {
+pub fn container_credentials(
+    path: &str,
+    authorization: Option<&str>,
+    keys: &AwsKeys,
+) -> LocalServer {
     let (path, authorization) = (path.to_owned(), authorization.map(str::to_owned));
     let mut answer = keys.json();
     answer["RoleArn"] = "arn:aws:iam::123456789012:role/app".into();
     LocalServer::start(move |request| match request.header("authorization") {
         _ if request.path != path => refusal(404, "InvalidIdInRequest", "ID not found"),
-        None if authorization.is_some() => refusal(401, "MissingAuthentication", "an authorization token is required"),
-        given if authorization.is_some() && given != authorization.as_deref() => {
-            refusal(403, "AccessDeniedException", "Unauthorized Exception! EKS does not have permissions")
+        None if authorization.is_some() => {
+            refusal(401, "MissingAuthentication", "an authorization token is required")
         }
+        given if authorization.is_some() && given != authorization.as_deref() => refusal(
+            403,
+            "AccessDeniedException",
+            "Unauthorized Exception! EKS does not have permissions",
+        ),
         _ => (200, Vec::new(), answer.to_string().into()),
     })
 }

@@ -1,5 +1,6 @@
-//! The Instance Metadata Service of a virtual machine of Azure: what it is, and tokens of its identity.
-//! Statuses and texts are those that the documentation names and that are often quoted; no real one was asked.
+//! The Instance Metadata Service of a virtual machine of Azure: what it is, and tokens of its
+//! identity. Statuses and texts are those that the documentation names and that are often quoted;
+//! no real one was asked.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -63,7 +64,11 @@ impl AzureMetadata {
     fn of(machine: Machine) -> Self {
         let signer = Arc::new(JwtSigner::new());
         let signing = Arc::clone(&signer);
-        Self { server: LocalServer::start(move |request| answer(request, machine, &signing)), signer, machine }
+        Self {
+            server: LocalServer::start(move |request| answer(request, machine, &signing)),
+            signer,
+            machine,
+        }
     }
 
     /// Where it is to be asked, in place of `http://169.254.169.254`.
@@ -88,8 +93,15 @@ impl AzureMetadata {
 
     /// 429, 404 or 410 (while it is updated) or 5xx, as tokens may be answered.
     pub fn not_now(status: u16) -> Fault {
-        let description = if status == 429 { "Temporarily throttled, too many requests" } else { "Try again later" };
-        Fault::answer(status, json!({ "error": "invalid_request", "error_description": description }).to_string())
+        let description = if status == 429 {
+            "Temporarily throttled, too many requests"
+        } else {
+            "Try again later"
+        };
+        Fault::answer(
+            status,
+            json!({ "error": "invalid_request", "error_description": description }).to_string(),
+        )
     }
 }
 
@@ -112,7 +124,9 @@ fn token(query: &BTreeMap<String, String>, machine: Machine, signer: &JwtSigner)
     let Some(resource) = query.get("resource").filter(|resource| !resource.is_empty()) else {
         return refused("Required query variable 'resource' is missing");
     };
-    if !machine.has_identity || query.get("client_id").is_some_and(|client| client != AzureMetadata::CLIENT) {
+    if !machine.has_identity
+        || query.get("client_id").is_some_and(|client| client != AzureMetadata::CLIENT)
+    {
         return refused("Identity not found");
     }
     let now = clock::unix(SystemTime::now());
@@ -128,8 +142,8 @@ fn token(query: &BTreeMap<String, String>, machine: Machine, signer: &JwtSigner)
 
 fn instance(query: &BTreeMap<String, String>, machine: Machine) -> LocalAnswer {
     if !query.contains_key("api-version") {
-        let text =
-            "Bad request. api-version was not specified in the request. For more information refer to aka.ms/azureimds";
+        let text = "Bad request. api-version was not specified in the request. For more \
+                    information refer to aka.ms/azureimds";
         return json_answer(400, &json!({ "error": text, "newest-versions": ["2021-02-01"] }));
     }
     json_answer(

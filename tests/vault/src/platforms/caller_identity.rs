@@ -1,4 +1,5 @@
-//! What AWS's token service says to a signed GetCallerIdentity. The signatures are made anew by AWS's own crate.
+//! What AWS's token service says to a signed GetCallerIdentity. The signatures are made anew by
+//! AWS's own crate.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -44,7 +45,8 @@ pub(crate) struct Authorization<'a> {
 impl<'a> Authorization<'a> {
     pub(crate) fn parse(text: &'a str) -> Option<Self> {
         let fields = text.strip_prefix("AWS4-HMAC-SHA256 ")?;
-        let fields: BTreeMap<&str, &str> = fields.split(',').filter_map(|field| field.trim().split_once('=')).collect();
+        let fields: BTreeMap<&str, &str> =
+            fields.split(',').filter_map(|field| field.trim().split_once('=')).collect();
         let scope: Vec<&str> = fields.get("Credential")?.split('/').collect();
         let [access_key_id, day, region, service, "aws4_request"] = scope[..] else { return None };
         let (signed, signature) = (fields.get("SignedHeaders")?, fields.get("Signature")?);
@@ -63,21 +65,28 @@ pub(crate) fn caller<'a>(
     keys: &'a BTreeMap<String, AwsKeys>,
 ) -> Result<&'a AwsKeys, Refused> {
     let given = posted.header("authorization");
-    let given = given
-        .ok_or_else(|| Refused::new(403, "MissingAuthenticationToken", "Request is missing Authentication Token"))?;
-    let given = Authorization::parse(given)
-        .ok_or_else(|| Refused::new(400, "IncompleteSignature", "Authorization header is not as it should be"))?;
+    let given = given.ok_or_else(|| {
+        Refused::new(403, "MissingAuthenticationToken", "Request is missing Authentication Token")
+    })?;
+    let given = Authorization::parse(given).ok_or_else(|| {
+        Refused::new(400, "IncompleteSignature", "Authorization header is not as it should be")
+    })?;
     let keys = keys
         .get(given.access_key_id)
         .filter(|keys| keys.session_token.as_deref() == posted.header("x-amz-security-token"))
         .ok_or_else(|| {
-            Refused::new(403, "InvalidClientTokenId", "The security token included in the request is invalid.")
+            Refused::new(
+                403,
+                "InvalidClientTokenId",
+                "The security token included in the request is invalid.",
+            )
         })?;
     check_scope(&given, region)?;
     let time = signed_at(posted)?;
     if !is_made_with(keys, &given, posted, time) {
-        let text = "The request signature we calculated does not match the signature you provided. Check your AWS \
-                    Secret Access Key and signing method. Consult the service documentation for details.";
+        let text = "The request signature we calculated does not match the signature you \
+                    provided. Check your AWS Secret Access Key and signing method. Consult the \
+                    service documentation for details.";
         return Err(Refused::new(403, WRONG, text));
     }
     Ok(keys)
@@ -88,7 +97,11 @@ fn check_scope(given: &Authorization<'_>, region: &str) -> Result<(), Refused> {
         return Err(Refused::new(403, WRONG, "Credential should be scoped to a valid region. "));
     }
     if given.service != "sts" {
-        return Err(Refused::new(403, WRONG, "Credential should be scoped to correct service: 'sts'. "));
+        return Err(Refused::new(
+            403,
+            WRONG,
+            "Credential should be scoped to correct service: 'sts'. ",
+        ));
     }
     Ok(())
 }
@@ -97,28 +110,47 @@ fn check_scope(given: &Authorization<'_>, region: &str) -> Result<(), Refused> {
 fn signed_at(posted: &Posted<'_>) -> Result<SystemTime, Refused> {
     let date = posted.header("x-amz-date").unwrap_or_default();
     let time = OffsetDateTime::parse(date, &Iso8601::PARSING).map_err(|_| {
-        Refused::new(400, "IncompleteSignature", "Date must be in ISO-8601 'basic format'. See Amazon's documentation.")
+        Refused::new(
+            400,
+            "IncompleteSignature",
+            "Date must be in ISO-8601 'basic format'. See Amazon's documentation.",
+        )
     })?;
     let (time, now) = (SystemTime::from(time), SystemTime::now());
     match now.duration_since(time) {
-        Ok(age) if age > SKEW => Err(Refused::new(403, WRONG, format!("Signature expired: {date} is now earlier"))),
-        Err(ahead) if ahead.duration() > SKEW => {
-            Err(Refused::new(403, WRONG, format!("Signature not yet current: {date} is still later")))
+        Ok(age) if age > SKEW => {
+            Err(Refused::new(403, WRONG, format!("Signature expired: {date} is now earlier")))
         }
+        Err(ahead) if ahead.duration() > SKEW => Err(Refused::new(
+            403,
+            WRONG,
+            format!("Signature not yet current: {date} is still later"),
+        )),
         _ => Ok(time),
     }
 }
 
 /// Signs the same headers and compares. What AWS's crate adds itself is not given to it.
-fn is_made_with(keys: &AwsKeys, given: &Authorization<'_>, posted: &Posted<'_>, time: SystemTime) -> bool {
+fn is_made_with(
+    keys: &AwsKeys,
+    given: &Authorization<'_>,
+    posted: &Posted<'_>,
+    time: SystemTime,
+) -> bool {
     let own = ["host", "x-amz-date", "x-amz-security-token", "authorization"];
-    let headers = posted.headers.iter().filter(|(name, _)| given.covers(name) && !own.contains(&name.as_str()));
+    let headers = posted
+        .headers
+        .iter()
+        .filter(|(name, _)| given.covers(name) && !own.contains(&name.as_str()));
     let headers = headers.map(|(name, value)| (name.as_str(), value.as_str()));
-    let Ok(request) = SignableRequest::new("POST", posted.url, headers, SignableBody::Bytes(posted.body)) else {
+    let Ok(request) =
+        SignableRequest::new("POST", posted.url, headers, SignableBody::Bytes(posted.body))
+    else {
         return false;
     };
     let token = keys.session_token.clone();
-    let identity = Credentials::new(&keys.access_key_id, &keys.secret_access_key, token, None, "test").into();
+    let identity =
+        Credentials::new(&keys.access_key_id, &keys.secret_access_key, token, None, "test").into();
     let settings = SigningParams::builder()
         .identity(&identity)
         .region(given.region)
@@ -127,6 +159,7 @@ fn is_made_with(keys: &AwsKeys, given: &Authorization<'_>, posted: &Posted<'_>, 
         .settings(SigningSettings::default());
     let params = settings.build().expect("all that it needs").into();
     let signed = sign(request, &params).expect("a request that can be signed");
-    let made = signed.output().headers().find(|(name, _)| name.eq_ignore_ascii_case("authorization"));
+    let made =
+        signed.output().headers().find(|(name, _)| name.eq_ignore_ascii_case("authorization"));
     made.and_then(|(_, value)| Authorization::parse(value)).is_some_and(|made| made == *given)
 }

@@ -1,5 +1,6 @@
 //! The metadata server of a virtual machine of Google Compute Engine, as far as its identity goes.
-//! Statuses and texts are those that the documentation names and that are often quoted; no real one was asked.
+//! Statuses and texts are those that the documentation names and that are often quoted; no real one
+//! was asked.
 
 use std::sync::Arc;
 
@@ -47,7 +48,10 @@ impl GcpMetadata {
     fn with(account: bool) -> Self {
         let signer = Arc::new(JwtSigner::new());
         let signing = Arc::clone(&signer);
-        Self { server: LocalServer::start(move |request| answer(request, account, &signing)), signer }
+        Self {
+            server: LocalServer::start(move |request| answer(request, account, &signing)),
+            signer,
+        }
     }
 
     /// What goes into `GCE_METADATA_HOST`: host and port.
@@ -83,7 +87,9 @@ fn answer(request: &Recorded, account: bool, signer: &JwtSigner) -> LocalAnswer 
         return text(404, &body.to_string());
     }
     let name = request.path.strip_prefix(ACCOUNTS).and_then(|path| path.strip_suffix("/identity"));
-    if request.method != "GET" || !name.is_some_and(|name| ["default", GcpMetadata::EMAIL].contains(&name)) {
+    if request.method != "GET"
+        || !name.is_some_and(|name| ["default", GcpMetadata::EMAIL].contains(&name))
+    {
         return text(404, "Not Found");
     }
     let query = parse_form(&request.query);

@@ -16,7 +16,8 @@ const REVIEWS: &str = "POST /apis/authentication.k8s.io/v1/tokenreviews";
 /// Whom tokens are for that are for nobody else.
 const AUDIENCE: &str = "https://kubernetes.default.svc.cluster.local";
 
-/// A cluster that signs tokens of service accounts and reviews them, over plain HTTP on a free port.
+/// A cluster that signs tokens of service accounts and reviews them, over plain HTTP on a free
+/// port.
 pub struct KubernetesApi {
     server: LocalServer,
     state: Arc<State>,
@@ -49,7 +50,8 @@ impl KubernetesApi {
         &self.state.signer
     }
 
-    /// The token of a service account, as a pod finds it in its file. The claims may add to it or change it.
+    /// The token of a service account, as a pod finds it in its file. The claims may add to it or
+    /// change it.
     pub fn token(&self, namespace: &str, name: &str, claims: Value) -> String {
         let account = json!({ "name": name, "uid": uid(namespace, name) });
         let own = json!({
@@ -82,21 +84,28 @@ impl State {
         if request.line() != REVIEWS {
             return (404, failure(404));
         }
-        let bearer = request.header("authorization").and_then(|value| value.strip_prefix("Bearer "));
+        let bearer =
+            request.header("authorization").and_then(|value| value.strip_prefix("Bearer "));
         if bearer.and_then(|bearer| self.claims(bearer)).is_none() {
             return (401, failure(401));
         }
         let status = self.review(&request.json()["spec"]);
-        (201, json!({ "kind": "TokenReview", "apiVersion": "authentication.k8s.io/v1", "status": status }))
+        (
+            201,
+            json!({ "kind": "TokenReview", "apiVersion": "authentication.k8s.io/v1", "status": status }),
+        )
     }
 
     fn review(&self, spec: &Value) -> Value {
         let Some(claims) = self.claims(spec["token"].as_str().unwrap_or_default()) else {
             return json!({ "authenticated": false, "error": "invalid bearer token" });
         };
-        let wanted: Vec<_> = spec["audiences"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let wanted: Vec<_> =
+            spec["audiences"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         let mut audiences = jws::audiences(&claims);
-        audiences.retain(|audience| wanted.is_empty() && audience == AUDIENCE || wanted.contains(&audience.as_str()));
+        audiences.retain(|audience| {
+            wanted.is_empty() && audience == AUDIENCE || wanted.contains(&audience.as_str())
+        });
         if audiences.is_empty() {
             return json!({ "authenticated": false, "error": "token audiences are not among those that are wanted" });
         }

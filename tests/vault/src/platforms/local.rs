@@ -1,5 +1,5 @@
-//! A service of this machine that a program asks beside Vault: metadata of a cloud, a token service, or
-//! whatever else speaks HTTP.
+//! A service of this machine that a program asks beside Vault: metadata of a cloud, a token
+//! service, or whatever else speaks HTTP.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::Deref;
@@ -36,7 +36,8 @@ impl<F: Fn(&Recorded) -> LocalAnswer + Send + Sync> Site for Handler<F> {
     }
 }
 
-/// Plain HTTP on a free port, which records what it is asked, misbehaves on request, and ends when it is dropped.
+/// Plain HTTP on a free port, which records what it is asked, misbehaves on request, and ends when
+/// it is dropped.
 pub struct LocalServer {
     watched: Watched,
     scheme: &'static str,
@@ -50,7 +51,10 @@ impl LocalServer {
     }
 
     /// The same on this port: for a service that comes late.
-    pub fn start_at(port: u16, handler: impl Fn(&Recorded) -> LocalAnswer + Send + Sync + 'static) -> Self {
+    pub fn start_at(
+        port: u16,
+        handler: impl Fn(&Recorded) -> LocalAnswer + Send + Sync + 'static,
+    ) -> Self {
         let handler = Handler { answer: handler, carriers: OF_METADATA };
         Self::of(Arc::new(Service::new(Arc::new(handler))), port, None)
     }

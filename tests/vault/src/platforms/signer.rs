@@ -29,8 +29,11 @@ impl JwtSigner {
     /// With a new key.
     pub fn new() -> Self {
         let pair = KeyPair::generate().expect("a key pair");
-        let key =
-            EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &pair.serialize_der(), &SystemRandom::new());
+        let key = EcdsaKeyPair::from_pkcs8(
+            &ECDSA_P256_SHA256_FIXED_SIGNING,
+            &pair.serialize_der(),
+            &SystemRandom::new(),
+        );
         Self { key: key.expect("a key of P-256"), public_key: pair.public_key_pem() }
     }
 
@@ -44,10 +47,11 @@ impl JwtSigner {
         let now = clock::unix(SystemTime::now());
         let mut claims = merged(json!({ "iat": now, "exp": now + 3600 }), claims);
         claims.as_object_mut().expect("claims").retain(|_, claim| !claim.is_null());
-        let [header, claims] =
-            [json!({ "alg": "ES256", "typ": "JWT" }), claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
+        let [header, claims] = [json!({ "alg": "ES256", "typ": "JWT" }), claims]
+            .map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
         let signed = format!("{header}.{claims}");
-        let signature = self.key.sign(&SystemRandom::new(), signed.as_bytes()).expect("a signature");
+        let signature =
+            self.key.sign(&SystemRandom::new(), signed.as_bytes()).expect("a signature");
         let jwt = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature));
         leaks::mark("JWT", &jwt);
         jwt

@@ -40,7 +40,8 @@ impl Refused {
         let (code, message) = (&self.code, escaped(&self.message));
         format!(
             "<ErrorResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\">\n  <Error>\n    \
-             <Type>Sender</Type>\n    <Code>{code}</Code>\n    <Message>{message}</Message>\n  </Error>\n  \
+             <Type>Sender</Type>\n    <Code>{code}</Code>\n    <Message>{message}</Message>\n  \
+             </Error>\n  \
              <RequestId>01234567-89ab-cdef-0123-456789abcdef</RequestId>\n</ErrorResponse>\n"
         )
     }
@@ -48,7 +49,8 @@ impl Refused {
 
 /// STS as it refuses something, for a fault: `ExpiredTokenException`, `IDPCommunicationError`, …
 pub fn sts_error(status: u16, code: &str, message: &str) -> Fault {
-    Fault::answer(status, Refused::new(status, code, message).xml()).with_header("content-type", "text/xml")
+    Fault::answer(status, Refused::new(status, code, message).xml())
+        .with_header("content-type", "text/xml")
 }
 
 /// STS for these tokens.
@@ -67,20 +69,25 @@ fn assumed(request: &Recorded, identities: &[WebIdentity]) -> Result<String, Ref
     let form = parse_form(&String::from_utf8_lossy(&request.body));
     let field = |name: &str| form.get(name).map(String::as_str).unwrap_or_default();
     if request.method != Method::POST || field("Action") != "AssumeRoleWithWebIdentity" {
-        let text = format!("Could not find operation {} for version {}", field("Action"), field("Version"));
+        let text = format!(
+            "Could not find operation {} for version {}",
+            field("Action"),
+            field("Version")
+        );
         return Err(Refused::new(400, "InvalidAction", text));
     }
     check(&form)?;
     let token = field("WebIdentityToken");
     let mut known = identities.iter().filter(|identity| identity.token == token).peekable();
     if known.peek().is_none() {
-        let text = "Couldn't retrieve verification key from your identity provider,  please reference \
-                    AssumeRoleWithWebIdentity documentation for requirements";
+        let text = "Couldn't retrieve verification key from your identity provider,  please \
+                    reference AssumeRoleWithWebIdentity documentation for requirements";
         return Err(Refused::new(400, "InvalidIdentityToken", text));
     }
     let found = known.find(|identity| identity.role_arn == field("RoleArn"));
-    let found = found
-        .ok_or_else(|| Refused::new(403, "AccessDenied", "Not authorized to perform sts:AssumeRoleWithWebIdentity"))?;
+    let found = found.ok_or_else(|| {
+        Refused::new(403, "AccessDenied", "Not authorized to perform sts:AssumeRoleWithWebIdentity")
+    })?;
     Ok(session(found, field("RoleSessionName")))
 }
 
@@ -91,7 +98,8 @@ fn check(form: &BTreeMap<String, String>) -> Result<(), Refused> {
         .find(|name| form.get(*name).is_none_or(String::is_empty));
     if let Some(name) = missing {
         let text = format!(
-            "1 validation error detected: Value null at '{name}' failed to satisfy constraint: Member must not be null"
+            "1 validation error detected: Value null at '{name}' failed to satisfy constraint: \
+             Member must not be null"
         );
         return Err(Refused::new(400, "ValidationError", text));
     }
@@ -101,8 +109,8 @@ fn check(form: &BTreeMap<String, String>) -> Result<(), Refused> {
         return Ok(());
     }
     let text = format!(
-        "1 validation error detected: Value '{name}' at 'roleSessionName' failed to satisfy constraint: \
-         Member must satisfy regular expression pattern: [\\w+=,.@-]*"
+        "1 validation error detected: Value '{name}' at 'roleSessionName' failed to satisfy \
+         constraint: Member must satisfy regular expression pattern: [\\w+=,.@-]*"
     );
     Err(Refused::new(400, "ValidationError", text))
 }

@@ -1,4 +1,5 @@
-//! A connection that can be taken away from HTTP: to reset it, to close it, or to put something else on it.
+//! A connection that can be taken away from HTTP: to reset it, to close it, or to put something
+//! else on it.
 
 use std::io;
 use std::pin::Pin;
@@ -94,13 +95,21 @@ impl<S: Socket> Wire<S> {
 }
 
 impl<S: Socket> AsyncRead for Wire<S> {
-    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut *self.socket()).poll_read(context, buffer)
     }
 }
 
 impl<S: Socket> AsyncWrite for Wire<S> {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut *self.socket()).poll_write(context, bytes)
     }
 

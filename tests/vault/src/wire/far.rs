@@ -1,7 +1,9 @@
-//! A network with a delay: two hosts, each in a network namespace of its own, and a cable between them that this process is.
+//! A network with a delay: two hosts, each in a network namespace of its own, and a cable between
+//! them that this process is.
 //!
-//! The loopback interface, and a proxy on it that delays, hide what a start costs over a network: the handshake of TCP, segments of 1500
-//! bytes, the first window. Here the kernel's own TCP talks through two TUN devices, and each packet is carried over after half a round trip.
+//! The loopback interface, and a proxy on it that delays, hide what a start costs over a network:
+//! the handshake of TCP, segments of 1500 bytes, the first window. Here the kernel's own TCP talks
+//! through two TUN devices, and each packet is carried over after half a round trip.
 
 use std::collections::VecDeque;
 use std::ffi::CStr;
@@ -27,7 +29,8 @@ const ADDRESSES: [Ipv4Addr; 2] = [Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(192
 const DEVICE: &CStr = c"far0";
 /// The devices' MTU, in bytes: no packet is larger.
 const PACKET: usize = 1500;
-/// A port that nobody listens on: the kernel refuses a connection to it at once (RFC 863, which nobody serves any more).
+/// A port that nobody listens on: the kernel refuses a connection to it at once (RFC 863, which
+/// nobody serves any more).
 const CLOSED: u16 = 9;
 /// How often a round trip is measured.
 const MEASURED: usize = 21;
@@ -56,8 +59,9 @@ pub enum Side {
     Far,
 }
 
-/// Counts round trips with clocks that know nothing of time (Lamport's): a packet carries the clock of its sender, and sets that of its
-/// receiver to half a round trip later. What is sent before an answer came counts as sent at once, however slow the machine is.
+/// Counts round trips with clocks that know nothing of time (Lamport's): a packet carries the clock
+/// of its sender, and sets that of its receiver to half a round trip later. What is sent before an
+/// answer came counts as sent at once, however slow the machine is.
 #[derive(Clone, Copy, Debug, Default)]
 struct Count {
     /// In half round trips.
@@ -81,7 +85,8 @@ impl Far {
     /// Two hosts with this time for the way there and back.
     ///
     /// # Errors
-    /// Where no namespace or no device can be made: it takes the rights of root, `/dev/net/tun` and iproute2.
+    /// Where no namespace or no device can be made: it takes the rights of root, `/dev/net/tun` and
+    /// iproute2.
     pub fn new(round_trip: Duration) -> io::Result<Self> {
         let (near, near_device) = host(Side::Near)?;
         let (far, far_device) = host(Side::Far)?;
@@ -94,7 +99,13 @@ impl Far {
             on_the_way: VecDeque::new(),
         };
         let flag = Arc::clone(&wanted);
-        Ok(Self { hosts: [near, far], count, delay, wanted, cable: Some(thread::spawn(move || cable.carry(&flag))) })
+        Ok(Self {
+            hosts: [near, far],
+            count,
+            delay,
+            wanted,
+            cable: Some(thread::spawn(move || cable.carry(&flag))),
+        })
     }
 
     /// The address of a host.
@@ -112,21 +123,26 @@ impl Far {
         thread::scope(|scope| scope.spawn(inside).join().expect("the work"))
     }
 
-    /// Makes the way there and back take this long as a client sees it: what the machine needs to carry a packet is part of it. Nothing
-    /// is to be on the way meanwhile.
+    /// Makes the way there and back take this long as a client sees it: what the machine needs to
+    /// carry a packet is part of it. Nothing is to be on the way meanwhile.
     pub fn calibrate(&self, round_trip: Duration) {
         let excess = self.round_trip().saturating_sub(round_trip);
         self.delay.fetch_sub(nanoseconds(excess / 2), Ordering::Relaxed);
     }
 
-    /// How long the way there and back takes as a client sees it: the median of connections that are refused.
+    /// How long the way there and back takes as a client sees it: the median of connections that
+    /// are refused.
     pub fn round_trip(&self) -> Duration {
         let refused = || {
             let began = Instant::now();
-            assert!(TcpStream::connect((Self::address(Side::Far), CLOSED)).is_err(), "nobody listens");
+            assert!(
+                TcpStream::connect((Self::address(Side::Far), CLOSED)).is_err(),
+                "nobody listens"
+            );
             began.elapsed()
         };
-        let mut took: Vec<Duration> = self.on(Side::Near, || (0..MEASURED).map(|_| refused()).collect());
+        let mut took: Vec<Duration> =
+            self.on(Side::Near, || (0..MEASURED).map(|_| refused()).collect());
         took.sort();
         took[MEASURED / 2]
     }
@@ -137,7 +153,8 @@ impl Far {
         *count = Count { epoch: count.epoch + 1, ..Count::default() };
     }
 
-    /// How many round trips had been made when the near host last closed a connection, if it has closed one.
+    /// How many round trips had been made when the near host last closed a connection, if it has
+    /// closed one.
     pub fn round_trips(&self) -> Option<u32> {
         self.count().closed.map(|clock| clock / 2)
     }
@@ -173,9 +190,11 @@ fn host(side: Side) -> io::Result<(Host, File)> {
         let device = device()?;
         let address = format!("{}/24", ADDRESSES[side as usize]);
         let name = DEVICE.to_str().expect("ASCII");
-        for words in
-            [&["link", "set", "lo", "up"][..], &["address", "add", &address, "dev", name], &["link", "set", name, "up"]]
-        {
+        for words in [
+            &["link", "set", "lo", "up"][..],
+            &["address", "add", &address, "dev", name],
+            &["link", "set", name, "up"],
+        ] {
             let output = Command::new("ip").args(words).output()?;
             if !output.status.success() {
                 return Err(io::Error::other(String::from_utf8_lossy(&output.stderr).into_owned()));
@@ -186,18 +205,25 @@ fn host(side: Side) -> io::Result<(Host, File)> {
     thread::spawn(make).join().expect("a host")
 }
 
-/// A TUN device of this thread's namespace (Linux' `networking/tuntap.rst`): each read is a packet, each write too.
+/// A TUN device of this thread's namespace (Linux' `networking/tuntap.rst`): each read is a packet,
+/// each write too.
 fn device() -> io::Result<File> {
-    let file = OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open("/dev/net/tun")?;
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open("/dev/net/tun")?;
     #[allow(unsafe_code, reason = "a device can only be made with unsafe calls")]
-    // SAFETY: all zeroes is a valid `ifreq`; its name is longer than ours and stays terminated; TUNSETIFF reads and writes an `ifreq`,
-    // which is there during the call, and the descriptor is open.
+    // SAFETY: all zeroes is a valid `ifreq`; its name is longer than ours and stays terminated;
+    // TUNSETIFF reads and writes an `ifreq`, which is there during the call, and the descriptor
+    // is open.
     let made = unsafe {
         let mut request: libc::ifreq = std::mem::zeroed();
         for (to, from) in request.ifr_name.iter_mut().zip(DEVICE.to_bytes()) {
             *to = from.cast_signed();
         }
-        request.ifr_ifru.ifru_flags = libc::c_short::try_from(libc::IFF_TUN | libc::IFF_NO_PI).expect("small");
+        request.ifr_ifru.ifru_flags =
+            libc::c_short::try_from(libc::IFF_TUN | libc::IFF_NO_PI).expect("small");
         libc::ioctl(file.as_raw_fd(), libc::TUNSETIFF, &raw mut request)
     };
     if made == 0 { Ok(file) } else { Err(io::Error::last_os_error()) }
@@ -208,13 +234,15 @@ struct Cable {
     devices: [File; 2],
     delay: Arc<AtomicU64>,
     count: Arc<Mutex<Count>>,
-    /// In the order in which they are due: the delay is the same for all that are under way at one time.
+    /// In the order in which they are due: the delay is the same for all that are under way at one
+    /// time.
     on_the_way: VecDeque<Packet>,
 }
 
 impl Cable {
     fn carry(mut self, wanted: &AtomicBool) {
-        // In nanoseconds; the usual 50000 would be on top of each half round trip (prctl(2)). Where it is refused, they are.
+        // In nanoseconds; the usual 50000 would be on top of each half round trip (prctl(2)). Where
+        // it is refused, they are.
         let _ = set_timerslack(1);
         while wanted.load(Ordering::Relaxed) {
             self.deliver();
@@ -226,14 +254,18 @@ impl Cable {
     }
 
     fn wait(&self) {
-        let next = self.on_the_way.front().map_or(LOOK, |packet| packet.due.saturating_duration_since(Instant::now()));
+        let next = self
+            .on_the_way
+            .front()
+            .map_or(LOOK, |packet| packet.due.saturating_duration_since(Instant::now()));
         let [near, far] = &self.devices;
         let mut both = [near, far].map(|device| PollFd::new(device.as_fd(), PollFlags::POLLIN));
         // An interruption is as good as an event: it looks again.
         let _ = ppoll(&mut both, Some(TimeSpec::from_duration(next.min(LOOK))), None);
     }
 
-    /// Takes what a host has sent. Only IPv4 goes over: what IPv6 says by itself of a new interface would count, too.
+    /// Takes what a host has sent. Only IPv4 goes over: what IPv6 says by itself of a new interface
+    /// would count, too.
     fn take(&mut self, from: Side) {
         let mut buffer = [0; PACKET];
         while let Ok(length) = (&self.devices[from as usize]).read(&mut buffer) {
@@ -264,7 +296,8 @@ impl Cable {
     }
 
     fn deliver(&mut self) {
-        while let Some(packet) = self.on_the_way.pop_front_if(|packet| packet.due <= Instant::now()) {
+        while let Some(packet) = self.on_the_way.pop_front_if(|packet| packet.due <= Instant::now())
+        {
             let to = packet.from.other();
             let mut count = lock(&self.count);
             if count.epoch == packet.epoch {

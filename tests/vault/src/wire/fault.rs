@@ -35,7 +35,8 @@ pub enum Fault {
     Endless,
     /// Does as asked, and says that the connection ends with this answer (HTTP/1.1).
     LastOfConnection,
-    /// Puts these bytes on the connection (under TLS, where there is TLS) in place of HTTP, and closes it.
+    /// Puts these bytes on the connection (under TLS, where there is TLS) in place of HTTP, and
+    /// closes it.
     Raw(Vec<u8>),
     /// The same, and resets it (RST).
     RawReset(Vec<u8>),
@@ -91,8 +92,11 @@ impl Fault {
 
     /// 502 of a proxy: HTML.
     pub fn bad_gateway() -> Self {
-        Self::answer(502, "<html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>\r\n")
-            .with_header("content-type", "text/html")
+        Self::answer(
+            502,
+            "<html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>\r\n",
+        )
+        .with_header("content-type", "text/html")
     }
 
     /// 307 of a standby that does not forward.
@@ -105,13 +109,15 @@ impl Fault {
         Self::answer(200, r#"{"request_id":"","data":{"#)
     }
 
-    /// The HTTP/2 frame in which a server says that it has not looked at a stream, and never will (RFC 9113, 8.7).
+    /// The HTTP/2 frame in which a server says that it has not looked at a stream, and never will
+    /// (RFC 9113, 8.7).
     pub fn refused_stream(stream: u32) -> Self {
         const REFUSED_STREAM: u32 = 7;
         Self::Raw(frame(3, stream, &[REFUSED_STREAM]))
     }
 
-    /// The HTTP/2 frame in which a server says goodbye: streams after `last` were not looked at (RFC 9113, 6.8).
+    /// The HTTP/2 frame in which a server says goodbye: streams after `last` were not looked at
+    /// (RFC 9113, 6.8).
     pub fn go_away(last: u32) -> Self {
         const NO_ERROR: u32 = 0;
         Self::Raw(frame(7, 0, &[last, NO_ERROR]))
@@ -151,7 +157,8 @@ impl Matcher {
 /// `"POST /v1/auth/"`, or `"/v1/secret/"` for every method.
 impl From<&str> for Matcher {
     fn from(text: &str) -> Self {
-        let (method, prefix) = text.split_once(' ').map_or((None, text), |(method, prefix)| (Some(method), prefix));
+        let (method, prefix) =
+            text.split_once(' ').map_or((None, text), |(method, prefix)| (Some(method), prefix));
         let method = method.map(|method| Method::from_bytes(method.as_bytes()).expect("a method"));
         Self { method, prefix: prefix.to_owned() }
     }
@@ -170,7 +177,11 @@ pub(crate) struct Faults(Mutex<Vec<Planned>>);
 
 impl Faults {
     pub(crate) fn plan(&self, matcher: Matcher, fault: Fault, left: Option<usize>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Planned { matcher, fault, left });
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Planned {
+            matcher,
+            fault,
+            left,
+        });
     }
 
     pub(crate) fn clear(&self) {
@@ -180,7 +191,9 @@ impl Faults {
     /// The fault for a request, one of whose times is then used up.
     pub(crate) fn take(&self, method: &Method, path: &str) -> Option<Fault> {
         let mut planned = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = planned.iter_mut().find(|plan| plan.left != Some(0) && plan.matcher.matches(method, path))?;
+        let found = planned
+            .iter_mut()
+            .find(|plan| plan.left != Some(0) && plan.matcher.matches(method, path))?;
         found.left = found.left.map(|left| left - 1);
         Some(found.fault.clone())
     }

@@ -16,7 +16,8 @@ use crate::wire::late::forward;
 pub enum Shut {
     /// Nobody listens: RST in answer to SYN.
     Refused,
-    /// Nothing comes in answer to SYN: the queue of the listening socket is full, and the kernel drops what else arrives.
+    /// Nothing comes in answer to SYN: the queue of the listening socket is full, and the kernel
+    /// drops what else arrives.
     Dropped,
     /// The kernel makes the connection, and nobody ever accepts it.
     Silent,
@@ -83,7 +84,8 @@ fn address_of(socket: &Socket) -> SocketAddr {
     socket.local_addr().expect("bound").as_socket().expect("an address of IP")
 }
 
-/// It is shut before the last connection that passes is answered: whatever comes after the answer finds it so.
+/// It is shut before the last connection that passes is answered: whatever comes after the answer
+/// finds it so.
 fn pass(listener: Socket, to: SocketAddr, passes: usize, then: Shut) {
     for _ in 1..passes {
         connect(&accept(&listener), to);
@@ -112,7 +114,9 @@ fn shut(listener: Socket, then: Shut) {
         // The descriptor stays open for as long as the tests run.
         Shut::Silent => std::mem::forget(listener),
         Shut::Closed | Shut::Reset | Shut::Answered(_) => {
-            thread::spawn(move || TcpListener::from(listener).incoming().for_each(|stream| turn_away(stream, then)));
+            thread::spawn(move || {
+                TcpListener::from(listener).incoming().for_each(|stream| turn_away(stream, then));
+            });
         }
     }
 }
@@ -132,7 +136,9 @@ fn turn_away(stream: std::io::Result<TcpStream>, then: Shut) {
     // Who has gone already is turned away.
     let _ = stream.read(&mut [0; 16 << 10]);
     match then {
-        Shut::Reset => SockRef::from(&stream).set_linger(Some(Duration::ZERO)).expect("an option of sockets"),
+        Shut::Reset => {
+            SockRef::from(&stream).set_linger(Some(Duration::ZERO)).expect("an option of sockets");
+        }
         Shut::Answered(bytes) => drop(stream.write_all(bytes)),
         _ => {}
     }

@@ -40,7 +40,8 @@ impl LatePort {
         let (listener, to) = (TcpListener::from(self.0), to.to_owned());
         thread::spawn(move || {
             for stream in listener.incoming() {
-                let (near, far) = (stream.expect("a connection"), TcpStream::connect(&to).expect("the server"));
+                let (near, far) =
+                    (stream.expect("a connection"), TcpStream::connect(&to).expect("the server"));
                 forward(&near, &far);
                 forward(&far, &near);
             }
@@ -50,6 +51,7 @@ impl LatePort {
 
 /// Sends on what comes, and then its end; a side that has gone ends it.
 pub(crate) fn forward(from: &TcpStream, to: &TcpStream) {
-    let (mut from, mut to) = (from.try_clone().expect("a socket"), to.try_clone().expect("a socket"));
+    let (mut from, mut to) =
+        (from.try_clone().expect("a socket"), to.try_clone().expect("a socket"));
     thread::spawn(move || io::copy(&mut from, &mut to).and_then(|_| to.shutdown(Shutdown::Write)));
 }

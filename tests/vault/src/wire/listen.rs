@@ -38,7 +38,11 @@ pub(crate) struct Running {
 
 impl Running {
     /// It accepts connections already.
-    pub(crate) fn start(listener: Listener, tls: Option<TlsAcceptor>, service: Arc<Service>) -> Self {
+    pub(crate) fn start(
+        listener: Listener,
+        tls: Option<TlsAcceptor>,
+        service: Arc<Service>,
+    ) -> Self {
         let (stop, stopped) = oneshot::channel();
         let thread = thread::spawn(move || run(listener, tls, service, stopped));
         Self { stop: Some(stop), thread: Some(thread) }
@@ -47,14 +51,21 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It has stopped already if nobody listens any more; and a panic over there has been printed.
+        // It has stopped already if nobody listens any more; and a panic over there has been
+        // printed.
         let _ = self.stop.take().map(|stop| stop.send(()));
         let _ = self.thread.take().map(JoinHandle::join);
     }
 }
 
-fn run(listener: Listener, tls: Option<TlsAcceptor>, service: Arc<Service>, stop: oneshot::Receiver<()>) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+fn run(
+    listener: Listener,
+    tls: Option<TlsAcceptor>,
+    service: Arc<Service>,
+    stop: oneshot::Receiver<()>,
+) {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(listen(listener, tls, service, stop));
 }
 
@@ -62,7 +73,12 @@ fn run(listener: Listener, tls: Option<TlsAcceptor>, service: Arc<Service>, stop
 type Chain = Arc<Vec<Vec<u8>>>;
 
 /// Serves until `stop`; what still runs then ends with the runtime.
-async fn listen(listener: Listener, tls: Option<TlsAcceptor>, service: Arc<Service>, stop: oneshot::Receiver<()>) {
+async fn listen(
+    listener: Listener,
+    tls: Option<TlsAcceptor>,
+    service: Arc<Service>,
+    stop: oneshot::Receiver<()>,
+) {
     let accept = async {
         match listener {
             Listener::Tcp(listener) => accept(listener, tls, service).await,
@@ -95,7 +111,12 @@ async fn accept_on_socket(listener: std::os::unix::net::UnixListener, service: A
     }
 }
 
-async fn connection(stream: TcpStream, tls: Option<TlsAcceptor>, service: Arc<Service>, number: usize) {
+async fn connection(
+    stream: TcpStream,
+    tls: Option<TlsAcceptor>,
+    service: Arc<Service>,
+    number: usize,
+) {
     if stream.set_nodelay(true).is_err() {
         return;
     }
@@ -113,7 +134,13 @@ async fn connection(stream: TcpStream, tls: Option<TlsAcceptor>, service: Arc<Se
     }
 }
 
-async fn serve<S: Socket>(socket: S, http2: bool, service: Arc<Service>, number: usize, certificates: Chain) {
+async fn serve<S: Socket>(
+    socket: S,
+    http2: bool,
+    service: Arc<Service>,
+    number: usize,
+    certificates: Chain,
+) {
     let wire = Wire::new(socket);
     let (end, mut ended) = mpsc::unbounded_channel();
     let visit = Visit { connection: number, end, certificates };
@@ -127,8 +154,9 @@ async fn serve<S: Socket>(socket: S, http2: bool, service: Arc<Service>, number:
 
 async fn speak<S: Socket>(wire: Wire<S>, http2: bool, service: Arc<Service>, visit: Visit) {
     let streams = service.streams;
-    let respond =
-        service_fn(move |request: hyper::Request<Incoming>| Arc::clone(&service).respond(request, visit.clone()));
+    let respond = service_fn(move |request: hyper::Request<Incoming>| {
+        Arc::clone(&service).respond(request, visit.clone())
+    });
     // As above: an error here is an abandoned connection.
     if http2 {
         let mut builder = http2::Builder::new(TokioExecutor::new());

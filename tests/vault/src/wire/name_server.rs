@@ -36,7 +36,9 @@ pub fn name_server(address: SocketAddr, say: impl Fn(&str) -> Names + Send + 'st
             let socket = socket.try_clone().expect("a socket");
             let said = say(&question.name());
             // Each in a thread of its own: one answer may be late and the next one in time.
-            thread::spawn(move || answer(&question, said).map(|answer| socket.send_to(&answer, from)));
+            thread::spawn(move || {
+                answer(&question, said).map(|answer| socket.send_to(&answer, from))
+            });
         }
     });
 }
@@ -61,7 +63,8 @@ impl Question {
     fn name(&self) -> String {
         let mut labels = Vec::new();
         let mut rest = &self.question[..];
-        while let Some((length @ 1.., after)) = rest.split_first().map(|(length, after)| (usize::from(*length), after))
+        while let Some((length @ 1.., after)) =
+            rest.split_first().map(|(length, after)| (usize::from(*length), after))
         {
             labels.push(String::from_utf8_lossy(&after[..length]).to_lowercase());
             rest = &after[length..];
@@ -75,9 +78,11 @@ impl Question {
     }
 
     fn answered(&self, code: u8, addresses: &[IpAddr]) -> Vec<u8> {
-        let records: Vec<Vec<u8>> = addresses.iter().filter_map(|address| record(self.kind(), *address)).collect();
+        let records: Vec<Vec<u8>> =
+            addresses.iter().filter_map(|address| record(self.kind(), *address)).collect();
         let count = u8::try_from(records.len()).expect("few addresses");
-        // An answer to one question, recursion desired and available; nothing but answers behind it.
+        // An answer to one question, recursion desired and available; nothing but answers behind
+        // it.
         let header = [self.id[0], self.id[1], 0x81, 0x80 | code, 0, 1, 0, count, 0, 0, 0, 0];
         [&header[..], &self.question, &records.concat()].concat()
     }

@@ -12,7 +12,9 @@ use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::Response;
 use hyper::body::Incoming;
-use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::header::{
+    CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue,
+};
 use hyper::http::request::Parts;
 use tokio::sync::mpsc;
 
@@ -57,7 +59,8 @@ pub(crate) struct Service {
     site: Arc<dyn Site>,
     pub(crate) log: Log,
     pub(crate) faults: Faults,
-    /// How many requests a connection over HTTP/2 takes at once, where it is another number than the library's.
+    /// How many requests a connection over HTTP/2 takes at once, where it is another number than
+    /// the library's.
     pub(crate) streams: Option<u32>,
 }
 
@@ -72,7 +75,8 @@ impl Service {
         visit: Visit,
     ) -> Result<Response<Body>, Infallible> {
         let (parts, body) = request.into_parts();
-        let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+        let body =
+            body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
         let request = recorded(parts, &body, &visit);
         leaks::asked(&request, self.site.carriers());
         let number = self.log.asked(request.clone());
@@ -124,14 +128,20 @@ fn recorded(parts: Parts, body: &Bytes, visit: &Visit) -> Recorded {
 }
 
 /// An answer with any headers, as JSON that nobody keeps unless they say something else.
-pub(crate) fn made_up(status: u16, headers: Vec<(String, String)>, body: Vec<u8>) -> Response<Vec<u8>> {
+pub(crate) fn made_up(
+    status: u16,
+    headers: Vec<(String, String)>,
+    body: Vec<u8>,
+) -> Response<Vec<u8>> {
     let mut response = Response::new(body);
     *response.status_mut() = status.try_into().expect("a status");
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     for (name, value) in headers {
         let name = HeaderName::try_from(name).expect("a header's name");
-        response.headers_mut().insert(name, HeaderValue::try_from(value).expect("a header's value"));
+        response
+            .headers_mut()
+            .insert(name, HeaderValue::try_from(value).expect("a header's value"));
     }
     response
 }

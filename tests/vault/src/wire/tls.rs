@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-    KeyUsagePurpose, SanType, date_time_ymd,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair, KeyUsagePurpose, SanType, date_time_ymd,
 };
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
@@ -168,10 +168,17 @@ fn client_params() -> CertificateParams {
     params
 }
 
-fn server_pair(certificate: Certificate, ip: Option<IpAddr>, ca: &CertifiedIssuer<'_, KeyPair>) -> Pair {
+fn server_pair(
+    certificate: Certificate,
+    ip: Option<IpAddr>,
+    ca: &CertifiedIssuer<'_, KeyPair>,
+) -> Pair {
     let mut params = server_params(&["localhost", "127.0.0.1", "::1"]);
     params.subject_alt_names.extend(ip.map(SanType::IpAddress));
-    if matches!(certificate, Certificate::Expired | Certificate::SelfSignedExpired | Certificate::SelfSignedCaExpired) {
+    if matches!(
+        certificate,
+        Certificate::Expired | Certificate::SelfSignedExpired | Certificate::SelfSignedCaExpired
+    ) {
         params.not_after = date_time_ymd(2020, 2, 1);
     }
     match certificate {
@@ -212,16 +219,22 @@ fn config(settings: Settings, server: &Pair, ca: &CertificateDer<'static>) -> Se
     let builder = if settings.client_certificate {
         let mut roots = RootCertStore::empty();
         roots.add(ca.clone()).expect("a CA of our own");
-        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
+        let verifier =
+            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
         builder.with_client_cert_verifier(verifier.expect("a verifier"))
     } else {
         builder.with_client_cert_verifier(Arc::new(AnyClient(provider)))
     };
-    let chain = vec![CertificateDer::from_pem_slice(server.certificate.as_bytes()).expect("PEM of our own")];
+    let chain = vec![
+        CertificateDer::from_pem_slice(server.certificate.as_bytes()).expect("PEM of our own"),
+    ];
     let key = PrivateKeyDer::from_pem_slice(server.key.as_bytes()).expect("PEM of our own");
     let mut config = builder.with_single_cert(chain, key).expect("a key that fits");
-    config.alpn_protocols =
-        if settings.http1_only { vec![b"http/1.1".into()] } else { vec![b"h2".into(), b"http/1.1".into()] };
+    config.alpn_protocols = if settings.http1_only {
+        vec![b"http/1.1".into()]
+    } else {
+        vec![b"h2".into(), b"http/1.1".into()]
+    };
     config
 }
 
@@ -253,7 +266,12 @@ impl ClientCertVerifier for AnyClient {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+        verify_tls12_signature(
+            message,
+            certificate,
+            signature,
+            &self.0.signature_verification_algorithms,
+        )
     }
 
     fn verify_tls13_signature(
@@ -262,7 +280,12 @@ impl ClientCertVerifier for AnyClient {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+        verify_tls13_signature(
+            message,
+            certificate,
+            signature,
+            &self.0.signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
