@@ -1,3 +1,4 @@
 //! The documentation says what is true.
 
+pub(crate) mod pages;
 mod readme;

@@ -1,4 +1,4 @@
-//! The README says what is true: its examples are run, its tables are compared with the source.
+//! The documentation says what is true: its examples are run, its tables are compared with the source.
 
 mod methods;
 
@@ -13,18 +13,18 @@ use test_vault::{
     Operator, Postgres, Target, Value, json, on_every_vault, on_every_vault_with_database,
 };
 
+use crate::docs::pages::TEXT;
 use crate::support::{Ended, binary, directory, run, run_at};
 
-const README: &str = include_str!("../../../README.md");
 const DOCKERFILE: &str = include_str!("../../../Dockerfile.example");
 const SETTINGS: &str = include_str!("../../../src/settings.rs");
 const CREDENTIALS: &str = include_str!("../../../src/settings/credentials.rs");
 const PLAN: &str = include_str!("../../../src/plan.rs");
 const ERROR: &str = include_str!("../../../src/error.rs");
 
-/// The address that the README writes in examples that print one.
+/// The address that the documentation writes in examples that print one.
 const SHOWN_ADDRESS: &str = "http://127.0.0.1:8200";
-/// What the ids of leases begin with, and the rest of the one that the README shows.
+/// What the ids of leases begin with, and the rest of the one that the documentation shows.
 const SHOWN_LEASE: (&str, &str) = ("lease database/creds/app/", "Zp0Hk1aWqT");
 
 /// A fenced block: the words behind the fence, and the text.
@@ -39,7 +39,7 @@ struct Block {
 fn blocks() -> Vec<Block> {
     let mut blocks: Vec<Block> = Vec::new();
     let mut is_open = false;
-    for line in README.lines() {
+    for line in TEXT.lines() {
         match (line.strip_prefix("```"), is_open) {
             (Some(info), false) => {
                 let mut words = info.split_whitespace();
@@ -66,7 +66,7 @@ fn blocks_in(language: &str) -> Vec<Block> {
 /// The rows of the table with this header, each cut into its cells. A bar in a cell is `\|`.
 fn table(header: &str) -> Vec<Vec<String>> {
     let cell = |cell: &str| cell.trim().replace('\0', "|");
-    let rows: Vec<Vec<String>> = README
+    let rows: Vec<Vec<String>> = TEXT
         .lines()
         .skip_while(|line| *line != header)
         .skip(2)
@@ -87,7 +87,7 @@ fn between<'a>(text: &'a str, before: &str, after: char) -> Vec<&'a str> {
     text.split(before).skip(1).filter_map(|rest| rest.split(after).next()).collect()
 }
 
-/// A directory with the README's files in it, and a Vault with what the README's operator sets up.
+/// A directory with its files in it, and a Vault with what the documentation's operator sets up.
 struct Scene<'a> {
     target: &'a Target,
     directory: tempfile::TempDir,
@@ -134,7 +134,7 @@ impl Scene<'_> {
             (_, Some("after")) => self.start(block),
             (_, Some(method)) if method.starts_with("for-") => {}
             (_, Some(file)) => {
-                fs::write(self.path(file), &block.text).expect("a file of the README");
+                fs::write(self.path(file), &block.text).expect("a file of the documentation");
             }
             ("sh", None) if self.has_cli => {
                 let ended = self.shell(&format!("set -e\n{}", block.text));
@@ -228,7 +228,7 @@ impl Scene<'_> {
             words.into_iter().partition(|word| word.starts_with('-'));
         let operator = self.target.operator();
         let content =
-            |name: &str| fs::read_to_string(self.path(name)).expect("a file of the README");
+            |name: &str| fs::read_to_string(self.path(name)).expect("a file of the documentation");
         let answer = match words.as_slice() {
             ["vault", "kv", "put", path, file] => {
                 let (mount, path) = path.split_once('/').expect("a mount");
@@ -279,7 +279,7 @@ impl Scene<'_> {
     }
 }
 
-/// The text with the lease of the README in place of each.
+/// The text with the lease of the documentation in place of each.
 fn with_shown_leases(text: &str) -> String {
     let (start, id) = SHOWN_LEASE;
     let mut parts = text.split(start);
@@ -322,7 +322,7 @@ fn wrapped_secret_id(operator: &Operator, path: &str, flags: &[&str]) -> Value {
     json!({ "wrap_info": { "token": operator.wrapped_secret_id(mount, role, value(flags, "-wrap-ttl=")) } })
 }
 
-/// What stands behind a flag of a command of the README.
+/// What stands behind a flag of a command of the TEXT.
 fn value<'a>(flags: &[&'a str], name: &str) -> &'a str {
     flags.iter().find_map(|flag| flag.strip_prefix(name)).expect("the flag")
 }
@@ -510,10 +510,7 @@ fn every_variable_is_named_and_none_that_there_is_not() {
     assert!(known.len() > 30, "{known:?}");
     for name in known.iter().cloned().chain(credentials.iter().map(|name| format!("VAULT_{name}")))
     {
-        assert!(
-            README.contains(&format!("{name}`")) || README.contains(&format!("{name}=")),
-            "{name}"
-        );
+        assert!(TEXT.contains(&format!("{name}`")) || TEXT.contains(&format!("{name}=")), "{name}");
     }
     let rows = table("| option | variable | default | meaning |");
     for name in rows.iter().flat_map(|row| quoted(&row[1])) {
@@ -529,7 +526,7 @@ fn every_variable_is_named_and_none_that_there_is_not() {
 fn names_that_are_never_imported_are_those_of_the_source() {
     let names = between(PLAN, "names.add(\"", '"');
     for name in names.first().expect("the list").split(',') {
-        assert!(README.contains(&format!("`{name}`")), "{name}");
+        assert!(TEXT.contains(&format!("`{name}`")), "{name}");
     }
 }
 
@@ -600,7 +597,7 @@ fn the_quick_start_ends_with_the_exit_code_of_the_application() {
         line.contains("quickstart")
             .then(|| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
     }) else {
-        panic!("the README does not name the quick start")
+        panic!("the documentation does not name the quick start")
     };
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| words[0].clone().into());
     let mut command = Command::new(cargo);

@@ -13,14 +13,13 @@ use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 use test_vault::{Fault, RealVault, Target, TestVault, json};
 
+use crate::docs::pages::TEXT;
 use crate::proof::memory::assert_clean;
 use crate::support::application::{AppRole, as_role, reading, reading_one, role, with_app};
 use crate::support::launch::{
     FETCHED, Ordinary, Served, as_root, before_exec, eventually, not_run, works,
 };
 use crate::support::{Ended, Run, directory, run};
-
-const README: &str = include_str!("../../../README.md");
 
 /// A Vault on the socket `name` of a directory.
 fn on_socket(directory: &Path, name: &str) -> Served {
@@ -544,9 +543,9 @@ impl Sidecar {
     }
 }
 
-/// The README's, with what is different here.
+/// The documentation's, with what is different here.
 fn config(target: &Target, role: &AppRole, file: impl Fn(&str) -> String) -> String {
-    let text = README
+    let text = TEXT
         .split("```hcl agent.hcl\n")
         .nth(1)
         .and_then(|rest| rest.split("```").next())
