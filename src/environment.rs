@@ -315,8 +315,9 @@ impl Builder<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::grammar::reference::{Ask, Selector};
-    use crate::grammar::selector::Template;
+    use crate::grammar::reference::Ask;
+    use crate::grammar::selector::Selector;
+    use crate::grammar::template::Template;
 
     const RULES: Rules = Rules {
         ignore_missing: false,

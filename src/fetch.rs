@@ -7,16 +7,17 @@ use reqwest::Method;
 
 use crate::environment::Outcomes;
 use crate::error::Error;
+use crate::grammar::mount::{KvVersion, Question};
 use crate::grammar::path::Path;
 use crate::grammar::reference::{Ask, Body};
 use crate::login::Session;
 use crate::plan::{self, Plan};
 use crate::secret::Secret;
-use crate::settings::{KvVersion, Settings};
+use crate::settings::Settings;
 use crate::vault::client::{Client, Repeat, Request, WITHHELD};
 use crate::vault::document::{Found, Lease};
 use crate::vault::kv;
-use crate::vault::mounts::{self, Engine, Question, Target};
+use crate::vault::mounts::{self, Engine, Target};
 use crate::vault::parallel::{in_parallel, in_turn};
 use crate::vault::transit;
 

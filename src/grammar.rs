@@ -4,9 +4,11 @@
 pub mod address;
 pub mod env_file;
 pub mod import;
+pub mod mount;
 pub mod namespace;
 pub mod path;
 pub mod reference;
 pub mod secrets_file;
 pub mod selector;
+pub mod template;
 pub mod units;

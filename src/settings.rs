@@ -12,6 +12,7 @@ use std::time::Duration;
 use crate::error::{Error, Errors};
 use crate::grammar::address::Address;
 use crate::grammar::import::{self, Import};
+use crate::grammar::mount::KvVersion;
 use crate::grammar::namespace;
 use crate::grammar::path::Path;
 use crate::grammar::reference;
@@ -183,15 +184,6 @@ pub struct TlsSettings {
     pub server_name: Option<String>,
     /// `VAULT_SKIP_VERIFY`.
     pub skip_verify: bool,
-}
-
-/// The version of a KV mount.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KvVersion {
-    /// Without versions.
-    V1,
-    /// With versions, and `data` in the path.
-    V2,
 }
 
 /// How imported names are made, and what happens when a name exists already.
@@ -558,7 +550,7 @@ fn own_references(layers: &Layers<'_>) -> Result<(), Errors> {
     let files = layers.files.iter().flat_map(|file| &file.variables);
     for variable in layers.environment.iter().chain(files) {
         let asks_for_token =
-            login_token::is_token(&variable.name) && login_token::is_login(&variable.value);
+            login_token::is_token(&variable.name) && reference::is_login(variable.value.expose());
         if is_own(&variable.name)
             && !asks_for_token
             && reference::has_reference(variable.value.expose())

@@ -20,7 +20,8 @@ use serde_json::{Map, Value as Json};
 
 use crate::error::Error;
 use crate::grammar::path::Path;
-use crate::grammar::selector::Template;
+use crate::grammar::selector::Selector;
+use crate::grammar::template::Template;
 use crate::secret::Secret;
 
 /// What a variable's value is.
@@ -73,15 +74,6 @@ pub enum Ask {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Body(Map<String, Json>);
 
-/// What of a secret is taken.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Selector {
-    /// An exact name or, beginning with `/`, a JSON pointer.
-    Key(String),
-    /// What a template makes of it.
-    Template(Template),
-}
-
 /// Reads a variable's value.
 ///
 /// # Errors
@@ -106,6 +98,11 @@ pub fn has_reference(value: &[u8]) -> bool {
     is_reference(value) || next_inline(value).is_some()
 }
 
+/// Returns whether a value asks for the token of the login: `vault:login`.
+pub fn is_login(value: &[u8]) -> bool {
+    matches!(value.trim_ascii(), b"vault:login" | b"bao:login")
+}
+
 impl Body {
     /// The body that has this content.
     pub fn new(object: Map<String, Json>) -> Body {
@@ -121,15 +118,6 @@ impl Body {
 impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[redacted]")
-    }
-}
-
-impl fmt::Display for Selector {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Selector::Key(key) => f.write_str(key),
-            Selector::Template(template) => template.fmt(f),
-        }
     }
 }
 

@@ -8,7 +8,6 @@ use crate::error::Error;
 use crate::grammar::reference;
 use crate::grammar::units;
 use crate::secret::{Secret, Variable};
-use crate::settings::login_token;
 
 /// The prefixes of our variables, in the order in which they are looked for.
 pub const PREFIXES: [&str; 2] = ["BAO_", "VAULT_"];
@@ -185,7 +184,7 @@ fn in_layer(
 ) -> Result<Option<Found>, Error> {
     let value = get(variables, &format!("{prefix}{}", wanted.variable), place);
     // It asks for a token and is none.
-    let value = value.filter(|found| !login_token::is_login(&found.value));
+    let value = value.filter(|found| !reference::is_login(found.value.expose()));
     let file = get(variables, &format!("{prefix}{}_FILE", wanted.variable), place);
     let alias = || get(variables, &format!("{prefix}{}", wanted.file_alias?), place);
     match (value, file.or_else(alias)) {

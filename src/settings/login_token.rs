@@ -3,8 +3,9 @@
 
 use std::ffi::OsStr;
 
+use crate::grammar::reference::is_login;
 use crate::plan::{Origin, Source};
-use crate::secret::{Secret, Variable};
+use crate::secret::Variable;
 use crate::settings;
 use crate::settings::layers::{Layers, PREFIXES};
 
@@ -21,11 +22,6 @@ pub struct HandOn {
 /// Settings of a Vault client that vault-exec has no use for, or another one.
 const OF_CLIENTS: [&str; 5] = ["CLIENT_TIMEOUT", "MAX_RETRIES", "SRV_LOOKUP", "WRAP_TTL", "MFA"];
 
-/// Whether a value asks for the token of the login.
-pub fn is_login(value: &Secret) -> bool {
-    matches!(value.expose().trim_ascii(), b"vault:login" | b"bao:login")
-}
-
 /// Whether a variable is the one that may ask for the token of the login.
 pub fn is_token(name: &OsStr) -> bool {
     PREFIXES.iter().any(|prefix| name == OsStr::new(&format!("{prefix}TOKEN")))
@@ -33,7 +29,9 @@ pub fn is_token(name: &OsStr) -> bool {
 
 /// What is handed on, where it is asked for. The prefix of the variable that asks is that of all.
 pub fn wanted(layers: &Layers<'_>) -> Option<HandOn> {
-    let asks = |prefix: &&str| layers.raw(&format!("{prefix}TOKEN")).is_some_and(is_login);
+    let asks = |prefix: &&str| {
+        layers.raw(&format!("{prefix}TOKEN")).is_some_and(|value| is_login(value.expose()))
+    };
     let prefix = PREFIXES.into_iter().find(|prefix| asks(prefix))?;
     let in_effect = settings::OF_CONNECTION.iter().filter_map(|(setting, name)| {
         let value = layers.one(setting)?.value.trimmed();

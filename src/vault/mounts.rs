@@ -7,9 +7,9 @@ use reqwest::Method;
 use serde_json::Value;
 
 use crate::error::{Code, Error};
+use crate::grammar::mount::{KvVersion, Question};
 use crate::grammar::path::Path;
 use crate::secret::Secret;
-use crate::settings::KvVersion;
 use crate::vault::answer::Answer;
 use crate::vault::client::{Client, Repeat, Request, Space};
 use crate::vault::parallel::in_parallel;
@@ -35,22 +35,6 @@ pub struct Target {
     pub path: Path,
     /// What answers there.
     pub engine: Engine,
-}
-
-/// A path to find out about.
-#[derive(Clone, Copy, Debug)]
-pub struct Question<'a> {
-    /// As the user wrote it.
-    pub path: &'a Path,
-    /// The length of the mount in front of it, where the user has told the mount.
-    pub mount: Option<usize>,
-}
-
-impl Question<'_> {
-    /// Whether `data` may stand in the path already: a mount that was told comes without.
-    fn is_as_written(self) -> bool {
-        self.mount.is_none() && self.path.has_data_segment()
-    }
 }
 
 /// A mount that the token can see.

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::error::{Code, Error};
 use crate::grammar::path::Path;
-use crate::grammar::selector;
+use crate::grammar::template;
 use crate::http::redact::Redactor;
 use crate::login::Session;
 use crate::secret::Secret;
@@ -81,7 +81,7 @@ pub fn plaintext(redactor: &Redactor, path: &Path, result: &Value) -> Result<Sec
             .hint("was it made with this key (VAULT_TRANSIT_KEY_ID), and is it whole?"));
     }
     let plaintext =
-        text("plaintext").map(Secret::from).and_then(|encoded| selector::decoded(&encoded).ok());
+        text("plaintext").map(Secret::from).and_then(|encoded| template::decoded(&encoded).ok());
     plaintext
         .ok_or_else(|| Error::new(Code::Protocol, format!("{path}: an answer without a plaintext")))
 }

@@ -11,9 +11,10 @@ use serde_json::{Map, Number, Value as Json};
 use vault_exec::grammar::import::Keys;
 use vault_exec::grammar::path::Path;
 use vault_exec::grammar::reference::{
-    Ask, Body, Piece, Reference, Selector, Value, has_reference, is_reference, parse,
+    Ask, Body, Piece, Reference, Value, has_reference, is_reference, parse,
 };
-use vault_exec::grammar::selector::{Filter, Template};
+use vault_exec::grammar::selector::Selector;
+use vault_exec::grammar::template::{Filter, Template};
 use vault_exec::secret::Secret;
 
 use crate::references::fuzzed::reference::{self, Place, balanced};

@@ -14,12 +14,12 @@ use vault_exec::cli::{self, Invocation, Options};
 use vault_exec::environment::{Built, Outcomes, Rules, build};
 use vault_exec::error::{Code, Error, Errors};
 use vault_exec::grammar::env_file;
+use vault_exec::grammar::reference::is_login;
 use vault_exec::plan::{self, Plan, Source};
 use vault_exec::policy;
 use vault_exec::secret::Variable;
 use vault_exec::settings::credentials;
 use vault_exec::settings::layers::{EnvFile, Layers, PREFIXES};
-use vault_exec::settings::login_token;
 use vault_exec::settings::{self, Settings};
 use vault_exec::vault::document::{Document, Found};
 
@@ -77,7 +77,7 @@ fn marked(variable: Variable) -> Variable {
             variable.name == OsStr::new(&format!("{prefix}{}", credential.variable))
         })
     });
-    if !is_credential || login_token::is_login(&variable.value) || variable.value.is_empty() {
+    if !is_credential || is_login(variable.value.expose()) || variable.value.is_empty() {
         return variable;
     }
     Variable::new(variable.name, [MARK.as_bytes(), variable.value.expose()].concat())
