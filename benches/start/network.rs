@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use test_vault::{Far, RealVault, Side, Target, TestVault};
+use test_vault::{DelayedNetwork, RealVault, Side, Target, TestVault};
 
 use crate::job::Job;
 use crate::table::{ms, table};
@@ -15,14 +15,14 @@ const RUNS: usize = 20;
 const SECRETS: usize = 50;
 
 pub(crate) fn run() -> String {
-    let far = match Far::new(ROUND_TRIP) {
-        Ok(far) => far,
+    let network = match DelayedNetwork::new(ROUND_TRIP) {
+        Ok(network) => network,
         Err(error) => return format!("not run: no network of its own: {error}\n"),
     };
-    far.calibrate(ROUND_TRIP);
-    let network = Network { round_trip: far.round_trip().as_secs_f64() * 1000.0, far };
-    let mut rows = network.rows("test server", &own(&network.far), None);
-    match real(&network.far) {
+    network.calibrate(ROUND_TRIP);
+    let network = Network { round_trip: network.round_trip().as_secs_f64() * 1000.0, network };
+    let mut rows = network.rows("test server", &own(&network.network), None);
+    match real(&network.network) {
         Some((real, job)) => {
             let name = format!("real server {}", real.version());
             rows.extend(network.rows(&name, &job, Some(real)));
@@ -44,26 +44,28 @@ pub(crate) fn run() -> String {
     table(&title, &columns, &rows)
 }
 
-fn own(far: &Far) -> Job {
-    let vault =
-        far.on(Side::Far, || TestVault::builder().https().ip(Far::address(Side::Far)).start());
+fn own(network: &DelayedNetwork) -> Job {
+    let vault = network.on(Side::Far, || {
+        TestVault::builder().https().ip(DelayedNetwork::address(Side::Far)).start()
+    });
     // It lives as long as the bench.
     Job::new(Box::leak(Box::new(Target::from(vault))), SECRETS, 1)
 }
 
 /// A real server on the other host. Its certificate is for `localhost`.
-fn real(far: &Far) -> Option<(&'static RealVault, Job)> {
-    far.on(Side::Far, || {
+fn real(network: &DelayedNetwork) -> Option<(&'static RealVault, Job)> {
+    network.on(Side::Far, || {
         let real: &'static RealVault = Box::leak(Box::new(RealVault::on_every_address()?));
         let mut job = Job::new(&Target::from(real), SECRETS, 1);
-        job.addr = real.addr().replace("127.0.0.1", &Far::address(Side::Far).to_string());
+        job.addr =
+            real.addr().replace("127.0.0.1", &DelayedNetwork::address(Side::Far).to_string());
         job.server_name = Some("localhost".to_owned());
         Some((real, job))
     })
 }
 
 struct Network {
-    far: Far,
+    network: DelayedNetwork,
     /// In milliseconds, as a client sees it.
     round_trip: f64,
 }
@@ -103,11 +105,11 @@ impl Network {
 
     /// The round trips of a start, and its time in milliseconds.
     fn once(&self, start: &Rival) -> (u32, f64) {
-        self.far.reset();
-        let took = self.far.on(Side::Near, || start.time());
+        self.network.reset();
+        let took = self.network.on(Side::Near, || start.time());
         let began = Instant::now();
         let trips = loop {
-            match self.far.round_trips() {
+            match self.network.round_trips() {
                 Some(trips) => break trips,
                 None => {
                     assert!(began.elapsed() < Duration::from_secs(5), "no connection was closed");
@@ -122,7 +124,7 @@ impl Network {
     /// is over.
     fn work(&self, real: &RealVault, start: &Rival) -> String {
         let before = real.processor_time();
-        self.far.on(Side::Near, || {
+        self.network.on(Side::Near, || {
             for _ in 0..RUNS {
                 start.time();
             }

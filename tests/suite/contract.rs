@@ -7,11 +7,15 @@ mod jwt;
 mod kubernetes;
 mod leases;
 mod namespaces;
-mod passwords;
+
 mod pki;
 mod transit;
+mod userpass_and_ldap;
 
 use test_vault::{Operator, Target, TestVault, Value, json, on_every_https_vault, on_every_vault};
+
+use crate::support::application::AppRole;
+use crate::support::launch::eventually;
 
 /// What went wrong, as Vault says it; empty where it says nothing.
 fn errors((_, answer): &(u16, Value)) -> Vec<&str> {
@@ -21,6 +25,12 @@ fn errors((_, answer): &(u16, Value)) -> Vec<&str> {
 #[track_caller]
 pub(crate) fn assert_refused(reply: &(u16, Value), status: u16, text: &str) {
     assert_eq!((reply.0, errors(reply)), (status, vec![text]), "{reply:?}");
+}
+
+/// The first reply that is a refusal: what is asked about ends soon.
+#[track_caller]
+fn once_refused(ask: impl Fn() -> (u16, Value)) -> (u16, Value) {
+    eventually("the end of its time", || Some(ask()).filter(|reply| reply.0 >= 400))
 }
 
 /// Nothing there: no word about it either.
@@ -33,43 +43,6 @@ pub(crate) const TOKEN_REFUSED: &str = "permission denied";
 pub(crate) const POLICY_REFUSED: &str = "1 error occurred:\n\t* permission denied\n\n";
 const LOGIN_REFUSED: &str = "invalid role or secret ID";
 const NOT_WRAPPED: &str = "wrapping token is not valid or does not exist";
-
-/// An AppRole mount with the role `web`.
-struct AppRole {
-    operator: Operator,
-    http: Operator,
-    mount: String,
-    role_id: String,
-}
-
-impl AppRole {
-    fn new(target: &Target, settings: Value) -> Self {
-        let (operator, mount) = (target.operator(), target.unique("approle"));
-        operator.enable_approle(&mount);
-        operator.approle_role(&mount, "web", settings);
-        let role_id = operator.role_id(&mount, "web");
-        Self { operator, http: target.http(), mount, role_id }
-    }
-
-    fn secret_id(&self) -> String {
-        self.operator.secret_id(&self.mount, "web", json!({}))
-    }
-
-    fn login_with(&self, body: Value) -> (u16, Value) {
-        self.http.request("POST", &format!("auth/{}/login", self.mount), None, Some(body))
-    }
-
-    fn login(&self, secret_id: &str) -> (u16, Value) {
-        self.login_with(json!({ "role_id": self.role_id, "secret_id": secret_id }))
-    }
-
-    fn token(&self) -> String {
-        self.login(&self.secret_id()).1["auth"]["client_token"]
-            .as_str()
-            .expect("a token")
-            .to_owned()
-    }
-}
 
 /// A KV mount, and a token that may read `app/…` in it.
 struct Kv {
@@ -102,7 +75,7 @@ fn approle_login_gives_a_token_with_the_roles_settings() {
             target,
             json!({ "token_policies": ["web"], "token_ttl": "20m", "token_num_uses": 3 }),
         );
-        let (status, answer) = role.login(&format!(" {}\n", role.secret_id()));
+        let (status, answer) = role.login(&format!(" {}\n", role.secret_id));
         assert_eq!(status, 200);
         assert_eq!((&answer["data"], &answer["lease_duration"]), (&Value::Null, &json!(0)));
         let auth = &answer["auth"];
@@ -111,7 +84,7 @@ fn approle_login_gives_a_token_with_the_roles_settings() {
             (&json!(1200), &json!(3), &json!(true))
         );
         assert_eq!(auth["policies"], json!(["default", "web"]));
-        assert_eq!(auth["metadata"], json!({ "role_name": "web" }));
+        assert_eq!(auth["metadata"], json!({ "role_name": "app" }));
         assert_eq!((&auth["token_type"], &auth["orphan"]), (&json!("service"), &json!(true)));
     });
 }
@@ -162,10 +135,10 @@ fn approle_login_refuses_what_is_wrong_or_missing() {
 fn a_secret_id_logs_in_as_often_as_its_role_says() {
     on_every_vault(|target| {
         let role = AppRole::new(target, json!({ "secret_id_num_uses": 2 }));
-        let secret_id = role.secret_id();
-        assert_eq!(role.login(&secret_id).0, 200);
-        assert_eq!(role.login(&secret_id).0, 200);
-        assert_refused(&role.login(&secret_id), 400, LOGIN_REFUSED);
+        let secret_id = &role.secret_id;
+        assert_eq!(role.login(secret_id).0, 200);
+        assert_eq!(role.login(secret_id).0, 200);
+        assert_refused(&role.login(secret_id), 400, LOGIN_REFUSED);
     });
 }
 
@@ -173,9 +146,9 @@ fn a_secret_id_logs_in_as_often_as_its_role_says() {
 fn a_single_use_secret_id_logs_in_once_however_many_try() {
     on_every_vault(|target| {
         let role = AppRole::new(target, json!({ "secret_id_num_uses": 1 }));
-        let secret_id = role.secret_id();
+        let secret_id = &role.secret_id;
         let statuses: Vec<u16> = std::thread::scope(|scope| {
-            let tries: Vec<_> = (0..4).map(|_| scope.spawn(|| role.login(&secret_id).0)).collect();
+            let tries: Vec<_> = (0..4).map(|_| scope.spawn(|| role.login(secret_id).0)).collect();
             tries.into_iter().map(|login| login.join().expect("a login")).collect()
         });
         assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 1, "{statuses:?}");
@@ -186,10 +159,10 @@ fn a_single_use_secret_id_logs_in_once_however_many_try() {
 fn a_destroyed_secret_id_is_a_wrong_one() {
     on_every_vault(|target| {
         let role = AppRole::new(target, json!({}));
-        let secret_id = role.secret_id();
-        let path = format!("auth/{}/role/web/secret-id/destroy", role.mount);
+        let secret_id = &role.secret_id;
+        let path = role.path("secret-id/destroy");
         role.operator.write(&path, json!({ "secret_id": secret_id }));
-        assert_refused(&role.login(&secret_id), 400, LOGIN_REFUSED);
+        assert_refused(&role.login(secret_id), 400, LOGIN_REFUSED);
     });
 }
 
@@ -197,7 +170,7 @@ fn a_destroyed_secret_id_is_a_wrong_one() {
 fn a_custom_secret_id_is_what_the_operator_says() {
     on_every_vault(|target| {
         let role = AppRole::new(target, json!({}));
-        let path = format!("auth/{}/role/web/custom-secret-id", role.mount);
+        let path = role.path("custom-secret-id");
         role.operator.write(&path, json!({ "secret_id": "chosen" }));
         assert_eq!(role.login("chosen").0, 200);
     });
@@ -230,7 +203,7 @@ fn five_wrong_secret_ids_lock_the_role_for_the_right_one_too() {
         for _ in 0..5 {
             assert_refused(&role.login("wrong"), 400, LOGIN_REFUSED);
         }
-        assert_refused(&role.login(&role.secret_id()), 403, TOKEN_REFUSED);
+        assert_refused(&role.login(&role.secret_id), 403, TOKEN_REFUSED);
     });
 }
 
@@ -242,7 +215,7 @@ fn a_good_login_forgives_the_bad_ones_before_it() {
             for _ in 0..4 {
                 assert_refused(&role.login("wrong"), 400, LOGIN_REFUSED);
             }
-            assert_eq!(role.login(&role.secret_id()).0, 200);
+            assert_eq!(role.login(&role.secret_id).0, 200);
         }
     });
 }
@@ -285,7 +258,7 @@ fn a_login_where_nothing_is_mounted_is_refused_like_a_missing_token() {
 fn a_batch_token_can_neither_be_renewed_nor_revoked() {
     on_every_vault(|target| {
         let role = AppRole::new(target, json!({ "token_type": "batch" }));
-        let (_, answer) = role.login(&role.secret_id());
+        let (_, answer) = role.login(&role.secret_id);
         let auth = &answer["auth"];
         assert_eq!(
             (&auth["token_type"], &auth["accessor"], &auth["renewable"]),
@@ -386,8 +359,7 @@ fn a_token_ends_with_its_time() {
         let token = target.operator().create_token(json!({ "policies": ["default"], "ttl": "1s" }));
         let lookup = || http.request("GET", "auth/token/lookup-self", Some(&token), None);
         assert_eq!(lookup().0, 200);
-        std::thread::sleep(std::time::Duration::from_millis(1200));
-        assert_refused(&lookup(), 403, TOKEN_REFUSED);
+        assert_refused(&once_refused(lookup), 403, TOKEN_REFUSED);
     });
 }
 
@@ -860,12 +832,12 @@ fn a_mount_may_have_slashes_and_no_other_below_it() {
 fn a_wrapped_secret_id_is_looked_at_freely_and_unwrapped_once() {
     on_every_vault(|target| {
         let role = AppRole::new(target, json!({}));
-        let wrapping = role.operator.wrapped_secret_id(&role.mount, "web", "5m");
+        let wrapping = role.wrapped_secret_id("5m");
         let lookup = || role.http.request("GET", "sys/wrapping/lookup", Some(&wrapping), None);
         for _ in 0..2 {
             let (status, answer) = lookup();
             let data = &answer["data"];
-            let path = format!("auth/{}/role/web/secret-id", role.mount);
+            let path = role.path("secret-id");
             assert_eq!(
                 (status, &data["creation_path"], &data["creation_ttl"]),
                 (200, &json!(path), &json!(300))
@@ -884,7 +856,7 @@ fn a_wrapped_secret_id_is_looked_at_freely_and_unwrapped_once() {
 fn a_wrapped_answer_names_where_it_came_from_and_holds_no_data() {
     on_every_vault(|target| {
         let role = AppRole::new(target, json!({}));
-        let (path, root) = (format!("auth/{}/role/web/secret-id", role.mount), target.root_token());
+        let (path, root) = (role.path("secret-id"), target.root_token());
         let headers = [("x-vault-token", root.as_str()), ("x-vault-wrap-ttl", "60s")];
         let (_, answer) = role.http.request_with("POST", &path, &headers, None);
         let info = &answer["wrap_info"];
@@ -901,7 +873,7 @@ fn a_wrapped_answer_names_where_it_came_from_and_holds_no_data() {
 fn a_wrapping_token_in_the_body_wants_a_token_of_ones_own() {
     on_every_vault(|target| {
         let role = AppRole::new(target, json!({}));
-        let wrapping = role.operator.wrapped_secret_id(&role.mount, "web", "60");
+        let wrapping = role.wrapped_secret_id("60");
         let ask = |action: &str, token: Option<&str>| {
             let body = Some(json!({ "token": wrapping }));
             role.http.request("POST", &format!("sys/wrapping/{action}"), token, body)
@@ -934,7 +906,7 @@ fn what_is_no_wrapping_token_cannot_be_unwrapped() {
 fn a_wrapping_token_used_for_something_else_is_used_up() {
     on_every_vault(|target| {
         let role = AppRole::new(target, json!({}));
-        let wrapping = role.operator.wrapped_secret_id(&role.mount, "web", "60");
+        let wrapping = role.wrapped_secret_id("60");
         let read = || role.http.request("GET", "secret/data/app", Some(&wrapping), None);
         assert_refused(&read(), 403, POLICY_REFUSED);
         assert_refused(
@@ -970,8 +942,9 @@ fn anything_can_be_wrapped_at_a_path_that_tells() {
 fn a_wrapping_token_ends_with_its_time() {
     on_every_vault(|target| {
         let role = AppRole::new(target, json!({}));
-        let wrapping = role.operator.wrapped_secret_id(&role.mount, "web", "1s");
-        std::thread::sleep(std::time::Duration::from_millis(1200));
+        let wrapping = role.wrapped_secret_id("1s");
+        let body = json!({ "token": wrapping });
+        once_refused(|| role.http.request("POST", "sys/wrapping/lookup", None, Some(body.clone())));
         assert_refused(
             &role.http.request("POST", "sys/wrapping/unwrap", Some(&wrapping), None),
             400,
@@ -1004,14 +977,14 @@ fn anyone_can_wrap_what_they_like_and_the_path_tells() {
 fn what_is_wrapped_again_keeps_its_path_and_its_time() {
     on_every_vault(|target| {
         let role = AppRole::new(target, json!({}));
-        let first = role.operator.wrapped_secret_id(&role.mount, "web", "60");
+        let first = role.wrapped_secret_id("60");
         let rewrap = || {
             let body = Some(json!({ "token": first }));
             role.http.request("POST", "sys/wrapping/rewrap", Some(&target.root_token()), body)
         };
         let (_, answer) = rewrap();
         let info = &answer["wrap_info"];
-        let path = format!("auth/{}/role/web/secret-id", role.mount);
+        let path = role.path("secret-id");
         assert_eq!((&info["creation_path"], &info["ttl"]), (&json!(path), &json!(60)));
         assert_refused(&rewrap(), 400, NOT_WRAPPED);
         let (_, answer) =
@@ -1061,7 +1034,7 @@ fn a_renewed_token_lasts_as_long_as_is_asked_within_its_limit() {
 fn a_ttl_beyond_the_limit_is_capped_with_a_warning() {
     on_every_vault(|target| {
         let role = AppRole::new(target, json!({ "token_ttl": "800h" }));
-        let (status, answer) = role.login(&role.secret_id());
+        let (status, answer) = role.login(&role.secret_id);
         assert_eq!((status, &answer["auth"]["lease_duration"]), (200, &json!(2_764_800)));
         let text = "TTL of \"800h\" exceeded the effective max_ttl of \"768h\"; TTL value is \
                     capped accordingly";
@@ -1118,10 +1091,9 @@ fn a_path_with_an_empty_segment_is_redirected_to_one_without() {
 fn a_secret_id_ends_with_its_time() {
     let target = Target::from(TestVault::start());
     let role = AppRole::new(&target, json!({ "secret_id_ttl": "1s" }));
-    let secret_id = role.secret_id();
-    assert_eq!(role.login(&secret_id).0, 200);
-    std::thread::sleep(std::time::Duration::from_millis(1100));
-    assert_refused(&role.login(&secret_id), 400, LOGIN_REFUSED);
+    let secret_id = &role.secret_id;
+    assert_eq!(role.login(secret_id).0, 200);
+    assert_refused(&once_refused(|| role.login(secret_id)), 400, LOGIN_REFUSED);
 }
 
 #[test]
@@ -1141,7 +1113,7 @@ fn https_is_the_same() {
     on_every_https_vault(|target| {
         assert!(target.addr().starts_with("https://"));
         let role = AppRole::new(target, json!({}));
-        assert_eq!(role.login(&role.secret_id()).0, 200);
+        assert_eq!(role.login(&role.secret_id).0, 200);
     });
 }
 

@@ -5,7 +5,7 @@ use test_vault::{
 };
 
 use crate::contract::assert_refused;
-use crate::contract::passwords::Method;
+use crate::contract::userpass_and_ldap::Method;
 
 /// Logs in with a client certificate, or without.
 fn login(

@@ -2,7 +2,7 @@
 
 use test_vault::{JwtSigner, Target, Value, json, on_every_vault};
 
-use crate::contract::passwords::Method;
+use crate::contract::userpass_and_ldap::Method;
 use crate::contract::{assert_missing, assert_refused};
 
 /// JWT with the role `web`, for the audience `vault`.

@@ -3,7 +3,7 @@
 
 use test_vault::{JwtSigner, KubernetesApi, Target, Value, json, on_every_vault};
 
-use crate::contract::passwords::Method;
+use crate::contract::userpass_and_ldap::Method;
 use crate::contract::{TOKEN_REFUSED, assert_missing, assert_refused};
 
 /// Kubernetes with the role `web`, for the account `app` in `default`.

@@ -50,7 +50,7 @@ fn a_refused_login_names_mount_remedy_and_is_sent_once() {
     on_every_vault(|target| {
         let (_, role, run) = ready(target, json!({"secret_id_num_uses": 1}));
         run.environment();
-        let destroyed = role.new_secret_id(target, json!({}));
+        let destroyed = role.new_secret_id(json!({}));
         target.operator().write(
             &format!("auth/{}/role/app/secret-id/destroy", role.mount),
             json!({ "secret_id": destroyed }),
@@ -89,7 +89,7 @@ fn an_expired_secret_id_is_refused() {
     // A real server removes an expired one within a minute only.
     let target = own();
     let (_, role, run) = ready(&target, json!({}));
-    let secret_id = role.new_secret_id(&target, json!({"ttl": "1ms"}));
+    let secret_id = role.new_secret_id(json!({"ttl": "1ms"}));
     // The binary can be faster than the millisecond.
     let made = Instant::now();
     while made.elapsed() < Duration::from_millis(1) {
@@ -338,9 +338,9 @@ fn an_answer_to_a_login_without_a_token_is_understood() {
 }
 
 /// A run that takes its credentials from files in a directory.
-fn from_files(target: &Target, role: &AppRole, directory: &std::path::Path, run: Run) -> Run {
+fn from_files(role: &AppRole, directory: &std::path::Path, run: Run) -> Run {
     fs::write(directory.join("role"), format!("{}\n", role.role_id)).expect("written");
-    fs::write(directory.join("secret"), format!("\t{}\r\n", role.new_secret_id(target, json!({}))))
+    fs::write(directory.join("secret"), format!("\t{}\r\n", role.new_secret_id(json!({}))))
         .expect("written");
     run.without("VAULT_ROLE_ID")
         .without("VAULT_SECRET_ID")
@@ -353,7 +353,7 @@ fn credential_files_are_read_trimmed_and_left_alone() {
     on_every_vault(|target| {
         let (_, role, run) = ready(target, json!({}));
         let directory = directory();
-        let run = from_files(target, &role, directory.path(), run);
+        let run = from_files(&role, directory.path(), run);
         assert_eq!(run.value("A").as_deref(), Some("ada"));
         assert!(directory.path().join("secret").exists());
     });
@@ -364,8 +364,7 @@ fn credential_files_are_removed_after_a_login_where_that_is_wanted() {
     on_every_vault(|target| {
         let (mount, role, run) = ready(target, json!({}));
         let directory = directory();
-        let run =
-            from_files(target, &role, directory.path(), run).option("--remove-credential-files");
+        let run = from_files(&role, directory.path(), run).option("--remove-credential-files");
         let refused = run.clone().env("VAULT_AUTH_MOUNT", "nowhere");
         refused.fails(77, &["login at auth/nowhere"]);
         assert!(directory.path().join("secret").exists(), "a refused login removes nothing");
@@ -389,7 +388,7 @@ fn credential_files_are_gone_before_anything_is_waited_for_behind_the_login() {
     let target = own();
     let (_, role, run) = ready(&target, json!({}));
     let directory = directory();
-    let run = from_files(&target, &role, directory.path(), run).option("--remove-credential-files");
+    let run = from_files(&role, directory.path(), run).option("--remove-credential-files");
     let vault = target.own().expect("own");
     vault.fault("GET /v1/kv-", Fault::Hang);
     let mut child = run.spawn();
@@ -407,7 +406,7 @@ fn a_credential_file_that_cannot_be_removed_is_a_warning() {
     let target = own();
     let (_, role, run) = ready(&target, json!({}));
     let directory = directory();
-    let run = from_files(&target, &role, directory.path(), run).option("--remove-credential-files");
+    let run = from_files(&role, directory.path(), run).option("--remove-credential-files");
     // The file is read through a link of /proc, which can be followed and not be removed, by root
     // either.
     let open = fs::File::open(directory.path().join("secret")).expect("opened");

@@ -3,12 +3,11 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::thread;
-use std::time::Duration;
 
 use test_vault::{Fault, Target, TestVault, Value, json, on_every_https_vault, on_every_vault};
 
 use crate::support::application::{AppRole, policy, reading, role, with_app};
+use crate::support::launch::eventually;
 use crate::support::{Ended, Run, directory, run, run_at};
 
 /// What is said of a token that was used: both explanations.
@@ -215,7 +214,7 @@ fn a_token_made_at_another_path_is_an_alarm_and_is_not_unwrapped() {
         let kv = with_app(target);
         let other = role(target, &reading(&kv), json!({}));
         operator.approle_role(mount, "other", json!({}));
-        let secret = scene.role.new_secret_id(target, json!({}));
+        let secret = scene.role.new_secret_id(json!({}));
         let inside = || Some(json!({ "secret_id": secret }));
         for (method, path, body) in [
             ("POST", "sys/wrapping/wrap".to_owned(), inside()),
@@ -304,14 +303,12 @@ fn a_token_that_was_used_means_an_interception_or_an_earlier_start() {
 fn what_is_no_wrapping_token_any_more_or_never_was_is_an_alarm_too() {
     on_every_vault(|target| {
         let scene = Scene::new(target);
-        let expired = target.operator().wrapped_secret_id(&scene.role.mount, "app", "1s");
-        let looks_up = || {
+        let expired = scene.role.wrapped_secret_id("1s");
+        eventually("the end of the wrapping token", || {
             let body = json!({ "token": expired });
-            target.operator().request("POST", "sys/wrapping/lookup", None, Some(body)).0 == 200
-        };
-        while looks_up() {
-            thread::sleep(Duration::from_millis(20));
-        }
+            let reply = target.operator().request("POST", "sys/wrapping/lookup", None, Some(body));
+            (reply.0 != 200).then_some(())
+        });
         for token in [
             &expired,
             "garbage",

@@ -301,8 +301,8 @@ fn no_credential_and_no_value_is_ever_shown() {
             json!({ "nul": format!("{FETCHED}\u{0}"), "a=b": FETCHED, "nested": { "x": FETCHED } }),
         );
         let secrets: Vec<String> = vec![
-            served.role_id.clone(),
-            served.secret_id.clone(),
+            served.role.role_id.clone(),
+            served.role.secret_id.clone(),
             served.token.clone(),
             FETCHED.to_owned(),
         ];
@@ -330,7 +330,7 @@ fn no_credential_and_no_value_is_ever_shown() {
             check(
                 &run.clone()
                     .env("VAULT_TOKEN", &served.token)
-                    .env("VAULT_ROLE_ID", &served.role_id),
+                    .env("VAULT_ROLE_ID", &served.role.role_id),
                 78,
             );
             check(
@@ -346,14 +346,14 @@ fn no_credential_and_no_value_is_ever_shown() {
                 "VAULT_ENABLED",
                 "VAULT_REVOKE_TOKEN",
             ] {
-                check(&run.clone().env(name, &served.secret_id), 78);
+                check(&run.clone().env(name, &served.role.secret_id), 78);
             }
-            check(&run.clone().env("X", format!("vault:{}", served.secret_id)), 78);
+            check(&run.clone().env("X", format!("vault:{}", served.role.secret_id)), 78);
         }
         // What a server says is quoted, and one of Vault's own messages quotes the secret id.
         let echo = Fault::error(
             400,
-            &format!("invalid secret_id \"{}\" of {}", served.secret_id, served.role_id),
+            &format!("invalid secret_id \"{}\" of {}", served.role.secret_id, served.role.role_id),
         );
         served.vault.fault_times(1, "/v1/auth/", echo);
         check(&approle, 77);

@@ -31,8 +31,8 @@ pub(crate) type Credential = (&'static str, Vec<u8>);
 pub(crate) fn credentials(served: &Served) -> Vec<Credential> {
     let text = |name, text: &str| (name, text.as_bytes().to_vec());
     let mut credentials = vec![
-        text("role id", &served.role_id),
-        text("secret id", &served.secret_id),
+        text("role id", &served.role.role_id),
+        text("secret id", &served.role.secret_id),
         text("token", &served.token),
     ];
     for request in served.vault.requests() {
@@ -42,7 +42,7 @@ pub(crate) fn credentials(served: &Served) -> Vec<Credential> {
         credentials.extend(token.map(|token| text(name, token)));
         let body = request.json();
         let field = |name: &str| {
-            body[name].as_str().filter(|value| *value != served.secret_id).map(str::to_owned)
+            body[name].as_str().filter(|value| *value != served.role.secret_id).map(str::to_owned)
         };
         for (field, name) in [
             (field("secret_id"), "unwrapped secret id"),
@@ -183,8 +183,8 @@ fn a_token_that_the_application_asks_for_is_left_in_its_environment_only() {
                 let (first, second) = token.split_at(token.len() / 2);
                 assert_eq!([first, second].map(|half| places(&frozen, half)), [(1, 0); 2]);
                 let others = [
-                    ("role id", served.role_id.clone().into()),
-                    ("secret id", served.secret_id.clone().into()),
+                    ("role id", served.role.role_id.clone().into()),
+                    ("secret id", served.role.secret_id.clone().into()),
                 ];
                 let left = left(&frozen, &others);
                 assert!(left.is_empty(), "{left:#?}");
@@ -215,9 +215,9 @@ fn nothing_of_an_approle_login_with_files_is_left() {
     as_root("proof::memory::nothing_of_an_approle_login_with_files_is_left", || {
         let directory = directory();
         for served in [Served::http(), Served::https()] {
-            let role_id = write(directory.path(), "role-id", &served.role_id);
+            let role_id = write(directory.path(), "role-id", &served.role.role_id);
             let secret_id =
-                write(directory.path(), "secret-id", &format!("{}\n", served.secret_id));
+                write(directory.path(), "secret-id", &format!("{}\n", served.role.secret_id));
             let run = served
                 .at()
                 .env("VAULT_ROLE_ID_FILE", role_id)
@@ -301,7 +301,7 @@ fn nothing_of_credentials_in_an_env_file_is_left() {
     as_root("proof::memory::nothing_of_credentials_in_an_env_file_is_left", || {
         let directory = directory();
         for served in [Served::http(), Served::https()] {
-            let (role_id, secret_id) = (&served.role_id, &served.secret_id);
+            let (role_id, secret_id) = (&served.role.role_id, &served.role.secret_id);
             let text =
                 format!("VAULT_ROLE_ID={role_id}\nOTHER=x\nVAULT_SECRET_ID=\"{secret_id}\"\n");
             let file = write(directory.path(), "approle.env", &text);
@@ -374,9 +374,11 @@ fn the_search_finds_what_an_allocator_that_does_not_wipe_leaves() {
     as_root("proof::memory::the_search_finds_what_an_allocator_that_does_not_wipe_leaves", || {
         for served in [Served::http(), Served::https()] {
             let directory = directory();
-            let file = write(directory.path(), "secret-id", &served.secret_id);
-            let run =
-                served.at().env("VAULT_ROLE_ID", &served.role_id).env("VAULT_SECRET_ID_FILE", file);
+            let file = write(directory.path(), "secret-id", &served.role.secret_id);
+            let run = served
+                .at()
+                .env("VAULT_ROLE_ID", &served.role.role_id)
+                .env("VAULT_SECRET_ID_FILE", file);
             let frozen = Frozen::start(&control("control_unwiped_heap"), &run);
             assert!(!left(&frozen, &credentials(&served)).is_empty(), "nothing was found");
         }
@@ -441,8 +443,8 @@ fn while_it_waits_the_initial_environment_shows_root_no_credential() {
                 assert!(!has(&value) && !has(&value[value.len() / 2..]), "{name} is there");
             }
             for (name, value) in [
-                ("VAULT_ROLE_ID", &served.role_id),
-                ("VAULT_SECRET_ID", &served.secret_id),
+                ("VAULT_ROLE_ID", &served.role.role_id),
+                ("VAULT_SECRET_ID", &served.role.secret_id),
                 ("BAO_TOKEN", &served.token),
             ] {
                 assert!(

@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SigHandler, Signal, signal};
 use nix::unistd::geteuid;
-use test_vault::{Builder, TestVault, json};
+use test_vault::{Builder, Operator, TestVault, json};
 
+use crate::support::application::AppRole;
 use crate::support::{Run, binary, run};
 
 /// How long an event is awaited that comes at once on an idle machine.
@@ -25,8 +26,7 @@ pub(crate) const FETCHED: &str = "fetched-a1d0c6e97b3f42-of-the-application";
 /// A Vault with a secret, `secret/app`, and a role and a token that may read it.
 pub(crate) struct Served {
     pub(crate) vault: TestVault,
-    pub(crate) role_id: String,
-    pub(crate) secret_id: String,
+    pub(crate) role: AppRole,
     pub(crate) token: String,
 }
 
@@ -44,12 +44,12 @@ impl Served {
         let operator = vault.operator();
         operator.kv_put("secret", 2, "app", json!({ "user": "ada", "password": FETCHED }));
         operator.policy("app", "path \"secret/data/*\" { capabilities = [\"read\"] }");
-        operator.enable_approle("approle");
-        operator.approle_role("approle", "app", json!({ "token_policies": ["app"] }));
-        let role_id = operator.role_id("approle", "app");
-        let secret_id = operator.secret_id("approle", "app", json!({}));
         let token = operator.create_token(json!({ "policies": ["app"] }));
-        Served { vault, role_id, secret_id, token }
+        let ca = vault.tls().map(test_vault::TlsFiles::ca);
+        let http = Operator::http(&vault.addr(), &vault.root_token(), ca.as_deref());
+        let settings = json!({ "token_policies": ["app"] });
+        let role = AppRole::at(operator, http, "approle".to_owned(), settings);
+        Served { vault, role, token }
     }
 
     /// A run that knows the address and has a reference, but no credentials.
@@ -64,7 +64,9 @@ impl Served {
 
     /// A run that logs in with AppRole.
     pub(crate) fn with_approle(&self) -> Run {
-        self.at().env("VAULT_ROLE_ID", &self.role_id).env("VAULT_SECRET_ID", &self.secret_id)
+        self.at()
+            .env("VAULT_ROLE_ID", &self.role.role_id)
+            .env("VAULT_SECRET_ID", &self.role.secret_id)
     }
 
     /// The run with so many secrets more, each at a path of its own.
@@ -78,9 +80,11 @@ impl Served {
 
     /// A run that logs in with AppRole, whose secret id comes wrapped, and the wrapping token.
     pub(crate) fn with_wrapped(&self) -> (Run, String) {
-        let token = self.vault.operator().wrapped_secret_id("approle", "app", "5m");
+        let token = self.role.wrapped_secret_id("5m");
         (
-            self.at().env("VAULT_ROLE_ID", &self.role_id).env("VAULT_WRAPPED_SECRET_ID", &token),
+            self.at()
+                .env("VAULT_ROLE_ID", &self.role.role_id)
+                .env("VAULT_WRAPPED_SECRET_ID", &token),
             token,
         )
     }

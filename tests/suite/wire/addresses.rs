@@ -422,7 +422,7 @@ fn behind_a_proxy_with_a_token_of_its_own_no_login_is_needed() {
 fn a_token_that_is_not_needed_is_not_sent() {
     let directory = directory();
     let (served, run) = behind_proxy(directory.path());
-    fetches(&run.env("VAULT_TOKEN", &served.token).env("VAULT_SECRET_ID", &served.secret_id));
+    fetches(&run.env("VAULT_TOKEN", &served.token).env("VAULT_SECRET_ID", &served.role.secret_id));
     assert!(served.vault.requests().iter().all(|request| request.token().is_none()));
 }
 
@@ -504,7 +504,7 @@ impl Sidecar {
         let directory = directory();
         let file = |name: &str| directory.path().join(name).display().to_string();
         fs::write(file("role-id"), &role.role_id).expect("a file");
-        fs::write(file("secret-id"), role.new_secret_id(target, json!({}))).expect("a file");
+        fs::write(file("secret-id"), role.new_secret_id(json!({}))).expect("a file");
         fs::write(file("config.hcl"), config(target, role, file)).expect("a file");
         let mut command = Command::new("bao");
         command

@@ -28,7 +28,7 @@ impl Fleet {
         let mount = kv(target, 2);
         target.operator().kv_put(&mount, 2, "app", json!({ "user": "ada" }));
         let role = role(target, &reading(&mount), json!({}));
-        let once = || role.new_secret_id(target, json!({ "num_uses": 1 }));
+        let once = || role.new_secret_id(json!({ "num_uses": 1 }));
         let secret_ids = (0..STARTS).map(|_| once()).collect();
         Fleet { role, secret_ids, mount }
     }

@@ -35,7 +35,7 @@ pub use platforms::local::{LocalAnswer, LocalServer};
 pub use platforms::signer::JwtSigner;
 pub use platforms::sts::{WebIdentity, sts, sts_error};
 pub use serde_json::{Value, json};
-pub use wire::far::{Far, Side};
+pub use wire::delayed_network::{DelayedNetwork, Side};
 pub use wire::fault::{Fault, Matcher};
 pub use wire::gate::{Gate, Shut};
 pub use wire::late::LatePort;

@@ -1,7 +1,7 @@
 //! Connections: what listens, speaks and misbehaves on them, and the network below.
 
 pub(crate) mod connection;
-pub(crate) mod far;
+pub(crate) mod delayed_network;
 pub(crate) mod fault;
 pub(crate) mod gate;
 pub(crate) mod late;

@@ -38,7 +38,7 @@ const MEASURED: usize = 21;
 const LOOK: Duration = Duration::from_millis(50);
 
 /// Two hosts that are a round trip apart.
-pub struct Far {
+pub struct DelayedNetwork {
     hosts: [Host; 2],
     count: Arc<Mutex<Count>>,
     /// Of a packet, in nanoseconds.
@@ -81,7 +81,7 @@ struct Packet {
     bytes: Vec<u8>,
 }
 
-impl Far {
+impl DelayedNetwork {
     /// Two hosts with this time for the way there and back.
     ///
     /// # Errors
@@ -169,7 +169,7 @@ impl Far {
     }
 }
 
-impl Drop for Far {
+impl Drop for DelayedNetwork {
     fn drop(&mut self) {
         self.wanted.store(false, Ordering::Relaxed);
         // A panic over there has been printed.
