@@ -5,6 +5,7 @@ pub mod connections;
 pub mod deadline;
 pub mod dns;
 pub mod failure;
+pub(crate) mod no_proxy;
 pub mod proxy;
 pub mod redact;
 pub mod retry;

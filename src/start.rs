@@ -16,7 +16,7 @@ use crate::grammar::address::Address;
 use crate::grammar::env_file;
 use crate::grammar::secrets_file;
 use crate::http::deadline::Deadline;
-use crate::http::proxy;
+use crate::http::proxy::Proxies;
 use crate::http::tls;
 use crate::log as records;
 use crate::login::{self, Way};
@@ -291,7 +291,7 @@ fn connection(
             .hint("set VAULT_ADDR, such as https://vault.example.com:8200"));
     };
     warn_of(&address, settings);
-    let proxy = proxy::choose(&address, settings.proxy.as_ref(), environment)?;
+    let proxies = Proxies::choose(&address, settings.proxy.as_ref(), environment)?;
     Ok(Connection {
         tls: tls::configure(&settings.tls, address.is_https(), environment)?,
         server_name: settings.tls.server_name.clone(),
@@ -300,7 +300,7 @@ fn connection(
         max_retries: settings.max_retries,
         adds_token,
         address,
-        proxy,
+        proxies,
         deadline,
     })
 }

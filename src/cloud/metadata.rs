@@ -11,7 +11,7 @@ use crate::error::{Code, Error};
 use crate::grammar::address::Address;
 use crate::grammar::path::percent_encoded;
 use crate::http::dns::Resolver;
-use crate::http::proxy::{self, Chosen};
+use crate::http::proxy::Proxies;
 use crate::http::retry::{Patience, Tried};
 use crate::http::tls;
 use crate::http::transport::Transport;
@@ -182,14 +182,14 @@ fn transport(route: &Route<'_>, url: &Url) -> Result<Transport, Error> {
     let environment: &[Variable] =
         if let Route::Internet(environment) = route { environment } else { &[] };
     let is_https = url.scheme() == "https";
-    let proxy = match route {
-        Route::Direct => None,
+    let proxies = match route {
+        Route::Direct => Proxies::default(),
         Route::Internet(environment) => {
-            proxy::choose(&Address::parse(url.as_str())?, None, environment)?
+            Proxies::choose(&Address::parse(url.as_str())?, None, environment)?
         }
     };
     let tls = tls::configure(&TlsSettings::default(), is_https, environment)?;
-    Transport::new(tls, Resolver::default(), proxy.map(|Chosen { proxy, .. }| proxy), None)
+    Transport::new(tls, Resolver::default(), proxies.for_library(), None)
 }
 
 async fn attempt(transport: &Transport, ask: &Ask<'_>, left: Duration) -> Tried<Page> {

@@ -59,6 +59,11 @@ impl Address {
         url
     }
 
+    /// What requests are sent to, with the path that is in front of the API.
+    pub(crate) fn url(&self) -> &Url {
+        &self.url
+    }
+
     /// The same address with another host; `None` where that is no name of a host, or an IP
     /// address.
     pub fn with_host(&self, host: &str) -> Option<Address> {
@@ -87,13 +92,29 @@ impl Address {
         self.url.scheme() == "https"
     }
 
-    /// Whether the server is on this machine: a loopback address, `localhost` or a name below it
-    /// (RFC 6761, 6.3).
+    /// Whether the server is on this machine.
     pub fn is_loopback(&self) -> bool {
-        let host = self.host().trim_end_matches('.');
-        let ip: Option<IpAddr> = host.trim_start_matches('[').trim_end_matches(']').parse().ok();
-        ip.map_or(host == "localhost" || host.ends_with(".localhost"), |ip| ip.is_loopback())
+        is_loopback(self.host())
     }
+}
+
+/// Whether a host, as a URL has it, is this machine: a loopback address, also in the form that IPv6
+/// has for it; the address that stands for all of this machine's own, which leads to it; `localhost`
+/// or a name below it (RFC 6761, 6.3).
+pub(crate) fn is_loopback(host: &str) -> bool {
+    let host = host.trim_end_matches('.');
+    let ip: Option<IpAddr> = host.trim_start_matches('[').trim_end_matches(']').parse().ok();
+    match ip.map(|ip| ip.to_canonical()) {
+        Some(ip) => ip.is_loopback() || ip.is_unspecified(),
+        None => is_at_or_below_localhost(host),
+    }
+}
+
+fn is_at_or_below_localhost(name: &str) -> bool {
+    const LOCALHOST: &str = "localhost";
+    let Some(start) = name.len().checked_sub(LOCALHOST.len()) else { return false };
+    name.get(start..).is_some_and(|end| end.eq_ignore_ascii_case(LOCALHOST))
+        && name.get(..start).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
 
 /// As the user knows it: without the slash that the URL parser adds.
@@ -257,6 +278,13 @@ mod tests {
             "http://LOCALHOST:1",
             "http://a.localhost.",
             "http://127.1",
+            "http://0.0.0.0:8200",
+            "http://0",
+            "http://[::]:8200",
+            "http://[::ffff:127.0.0.1]",
+            "http://[::ffff:0.0.0.0]",
+            "http://localhost.",
+            "http://a.b.LOCALHOST:1",
         ] {
             assert!(address(text).is_loopback(), "{text}");
         }
@@ -266,6 +294,10 @@ mod tests {
             "http://localhost.example",
             "http://[::2]",
             "http://127.0.0.1.example",
+            "http://[::ffff:10.0.0.1]",
+            "http://0.0.0.1",
+            "http://mylocalhost",
+            "http://local",
         ] {
             assert!(!address(text).is_loopback(), "{text}");
         }

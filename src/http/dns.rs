@@ -4,14 +4,22 @@
 //! neither the end of the process nor the client's drop before exec.
 
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokio::sync::watch;
 
+use crate::grammar::address::is_loopback;
 use crate::process::signals;
+
+/// What `localhost` and the names below it are, without asking anybody (RFC 6761, 6.3): a name
+/// server could send the token elsewhere. The port is the URL's.
+const LOOPBACK: [SocketAddr; 2] = [
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
+    SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), 0),
+];
 
 /// What the C library says of a name, once it has said something.
 type Said = Option<Result<Vec<SocketAddr>, String>>;
@@ -85,6 +93,9 @@ impl Resolve for Resolver {
             Some((alias, real)) if alias.eq_ignore_ascii_case(name.as_str()) => real.clone(),
             _ => name.as_str().to_owned(),
         };
+        if is_loopback(&name) {
+            return Box::pin(std::future::ready(Ok(Box::new(LOOPBACK.into_iter()) as Addrs)));
+        }
         let resolver = self.clone();
         Box::pin(async move {
             let mut said = resolver.look_up(name)?;

@@ -1,60 +1,119 @@
-//! Which proxy a server is reached through.
+//! The proxy that a server is reached through, if any.
 
-use reqwest::{NoProxy, Proxy};
+use reqwest::{Proxy, Url};
 
 use crate::error::Error;
-use crate::grammar::address::Address;
+use crate::grammar::address::{Address, is_loopback};
+use crate::http::no_proxy::NoProxy;
 use crate::secret::Variable;
 use crate::settings::layers::Sourced;
 
+/// The proxies for all servers that a client may be sent to.
+#[derive(Default)]
+pub(crate) struct Proxies {
+    http: Option<Named>,
+    https: Option<Named>,
+    except: NoProxy,
+}
+
 /// A proxy, and the variable that names it.
-pub struct Chosen {
-    /// The proxy.
-    pub proxy: Proxy,
+#[derive(Clone)]
+pub(crate) struct Named {
+    /// May hold a password.
+    url: Url,
     /// For messages.
-    pub origin: String,
+    pub(crate) origin: String,
 }
 
-/// The proxy for a server: the one set for Vault alone, else that of `HTTPS_PROXY` or `HTTP_PROXY`
-/// unless `NO_PROXY` names the server. Never one for a server on this machine: it would be sent the
-/// token.
-///
-/// # Errors
-/// 78 for a proxy that is no URL; the message does not repeat it, for it may hold a password.
-pub fn choose(
-    address: &Address,
-    own: Option<&Sourced>,
-    environment: &[Variable],
-) -> Result<Option<Chosen>, Error> {
-    if address.is_loopback() {
-        return Ok(None);
+impl Proxies {
+    /// The one that is set for Vault alone, else those of `HTTPS_PROXY` and `HTTP_PROXY`, with
+    /// `NO_PROXY`. `ALL_PROXY` is curl's: Vault's own client does not know it.
+    ///
+    /// # Errors
+    /// 78 for a proxy for this address that cannot be used; the message does not repeat it, since
+    /// it may hold a password.
+    pub(crate) fn choose(
+        address: &Address,
+        own: Option<&Sourced>,
+        environment: &[Variable],
+    ) -> Result<Proxies, Error> {
+        if let Some(own) = own {
+            if address.is_loopback() {
+                return Ok(Proxies::default());
+            }
+            let named =
+                Named { url: parsed(own.text()?, &own.origin)?, origin: own.origin.clone() };
+            return Ok(Proxies {
+                http: Some(named.clone()),
+                https: Some(named),
+                ..Proxies::default()
+            });
+        }
+        let except = first(environment, &["NO_PROXY", "no_proxy"]).map(|(_, text)| text);
+        let except = NoProxy::parse(except.unwrap_or_default());
+        let is_direct = address.is_loopback() || except.has(address.host(), address.port());
+        // What is wrong with a proxy that this address does not need is no reason not to start.
+        let needed = |is_needed: bool, found: Result<Option<Named>, Error>| match found {
+            Err(error) if is_needed && !is_direct => Err(error),
+            found => Ok(found.ok().flatten()),
+        };
+        Ok(Proxies {
+            http: needed(!address.is_https(), for_http(environment))?,
+            https: needed(address.is_https(), named(environment, &["HTTPS_PROXY", "https_proxy"]))?,
+            except,
+        })
     }
-    if let Some(own) = own {
-        let proxy = proxy(own.text()?, &own.origin)?;
-        return Ok(Some(Chosen { proxy, origin: own.origin.clone() }));
+
+    /// The proxy for a URL. Never one for a server on this machine: it would be sent the token.
+    pub(crate) fn of(&self, url: &Url) -> Option<&Named> {
+        let named = if url.scheme() == "https" { &self.https } else { &self.http };
+        let host = url.host_str().unwrap_or_default();
+        let port = url.port_or_known_default().unwrap_or_default();
+        named.as_ref().filter(|_| !is_loopback(host) && !self.except.has(host, port))
     }
-    let names = if address.is_https() {
-        ["HTTPS_PROXY", "https_proxy"]
-    } else {
-        ["HTTP_PROXY", "http_proxy"]
-    };
-    let Some((name, text)) = first(environment, &names) else { return Ok(None) };
-    let except = first(environment, &["NO_PROXY", "no_proxy"])
-        .and_then(|(_, text)| NoProxy::from_string(text));
-    Ok(Some(Chosen {
-        proxy: proxy(text, name)?.no_proxy(except),
-        origin: format!("{name} (and NO_PROXY)"),
-    }))
+
+    /// For the HTTP library, which asks for each request; `None` if there is none for any.
+    pub(crate) fn for_library(self) -> Option<Proxy> {
+        let is_any = self.http.is_some() || self.https.is_some();
+        is_any.then(|| Proxy::custom(move |url| self.of(url).map(|named| named.url.clone())))
+    }
 }
 
-fn proxy(text: &str, origin: &str) -> Result<Proxy, Error> {
-    let wrong = || {
-        Error::config(format!("{origin}: not the URL of a proxy"))
-            .hint("a proxy is like http://proxy.example.com:3128")
-    };
-    let is_http =
-        text.starts_with("http://") || text.starts_with("https://") || !text.contains("://");
-    if is_http { Proxy::all(text).map_err(|_| wrong()) } else { Err(wrong()) }
+/// A web server hands a program each header of a request as a variable, so `HTTP_PROXY` may be the
+/// header `Proxy` of whoever sent it (CVE-2016-5385). No header becomes a variable in lower case.
+fn for_http(environment: &[Variable]) -> Result<Option<Named>, Error> {
+    let is_cgi = first(environment, &["REQUEST_METHOD"]).is_some();
+    if !is_cgi {
+        return named(environment, &["HTTP_PROXY", "http_proxy"]);
+    }
+    let found = named(environment, &["http_proxy"])?;
+    if found.is_none() && first(environment, &["HTTP_PROXY"]).is_some() {
+        return Err(Error::config(
+            "HTTP_PROXY is not used beside REQUEST_METHOD: it may come from whoever sent the request",
+        )
+        .hint("set http_proxy, in lower case, or VAULT_PROXY_ADDR"));
+    }
+    Ok(found)
+}
+
+fn named(environment: &[Variable], names: &[&str]) -> Result<Option<Named>, Error> {
+    let Some((name, text)) = first(environment, names) else { return Ok(None) };
+    Ok(Some(Named { url: parsed(text, name)?, origin: format!("{name} (and NO_PROXY)") }))
+}
+
+/// Parses a proxy's URL, of which the scheme may be left out.
+fn parsed(text: &str, origin: &str) -> Result<Url, Error> {
+    const FORM: &str = "a proxy is like http://proxy.example.com:3128";
+    let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
+    let scheme = scheme.to_ascii_lowercase();
+    if scheme.starts_with("socks") {
+        return Err(Error::config(format!("{origin}: a SOCKS proxy, which is not supported"))
+            .hint("an HTTP proxy is: http://proxy.example.com:3128"));
+    }
+    let url = matches!(scheme.as_str(), "http" | "https")
+        .then(|| Url::parse(&format!("{scheme}://{rest}")).ok())
+        .flatten();
+    url.ok_or_else(|| Error::config(format!("{origin}: not the URL of a proxy")).hint(FORM))
 }
 
 fn first<'a>(environment: &'a [Variable], names: &[&'a str]) -> Option<(&'a str, &'a str)> {
@@ -73,38 +132,135 @@ fn first<'a>(environment: &'a [Variable], names: &[&'a str]) -> Option<(&'a str,
 mod tests {
     use super::*;
 
+    const BOTH: &[(&str, &str)] = &[("HTTP_PROXY", "http://plain:1"), ("https_proxy", "secure:1")];
+
     fn chosen(
         address: &str,
         own: Option<&str>,
         environment: &[(&str, &str)],
-    ) -> Result<bool, Error> {
+    ) -> Result<Proxies, Error> {
         let address = Address::parse(address).expect("an address");
         let own = own.map(|text| Sourced { value: text.into(), origin: "VAULT_PROXY_ADDR".into() });
         let environment: Vec<Variable> =
             environment.iter().map(|(name, value)| Variable::new(*name, *value)).collect();
-        choose(&address, own.as_ref(), &environment).map(|proxy| proxy.is_some())
+        Proxies::choose(&address, own.as_ref(), &environment)
+    }
+
+    /// The proxy for a URL, and the variable.
+    fn of(proxies: &Proxies, url: &str) -> Option<(String, String)> {
+        let named = proxies.of(&Url::parse(url).expect("a URL"))?;
+        Some((named.url.as_str().to_owned(), named.origin.clone()))
+    }
+
+    /// The proxy for an address.
+    fn at(address: &str, own: Option<&str>, environment: &[(&str, &str)]) -> Option<String> {
+        of(&chosen(address, own, environment).expect("proxies"), address).map(|(url, _)| url)
     }
 
     #[test]
     fn a_proxy_is_used_for_other_machines_only() {
-        let both = [("HTTP_PROXY", "http://p:1"), ("https_proxy", "p:1")];
-        assert_eq!(chosen("http://vault", None, &both), Ok(true));
-        assert_eq!(chosen("https://vault", None, &both), Ok(true));
-        assert_eq!(chosen("http://vault", None, &both[1..]), Ok(false));
-        assert_eq!(chosen("http://vault", Some("http://p:1"), &[]), Ok(true));
-        for address in ["http://127.0.0.1:1", "https://localhost", "http://[::1]"] {
-            assert_eq!(chosen(address, Some("http://p:1"), &both), Ok(false), "{address}");
+        let plain = Some("http://plain:1/".to_owned());
+        assert_eq!(at("http://vault", None, BOTH), plain);
+        assert_eq!(at("https://vault", None, BOTH), Some("http://secure:1/".to_owned()));
+        assert_eq!(at("http://vault", None, &BOTH[1..]), None);
+        assert_eq!(at("http://vault", Some("http://p:1"), BOTH), Some("http://p:1/".to_owned()));
+        for host in
+            ["127.0.0.1:1", "localhost", "[::1]", "0.0.0.0:1", "[::ffff:127.0.0.1]", "a.localhost."]
+        {
+            for scheme in ["http", "https"] {
+                let address = format!("{scheme}://{host}");
+                assert_eq!(at(&address, Some("http://p:1"), BOTH), None, "{address}");
+                assert_eq!(at(&address, None, BOTH), None, "{address}");
+            }
+        }
+    }
+
+    /// A redirect may lead to a server that another rule holds for.
+    #[test]
+    fn each_url_has_the_proxy_that_is_meant_for_it() {
+        let environment = [BOTH, &[("NO_PROXY", "a.test,10.0.0.0/8")]].concat();
+        for address in ["http://a.test", "http://b.test", "https://a.test", "http://127.0.0.1"] {
+            let proxies = chosen(address, None, &environment).expect("proxies");
+            let origins = [
+                "http://b.test",
+                "https://b.test",
+                "http://a.test",
+                "https://10.1.2.3",
+                "http://[::1]",
+            ]
+            .map(|url| of(&proxies, url).map(|(_, origin)| origin));
+            let named = |name: &str| Some(format!("{name} (and NO_PROXY)"));
+            let expected = [named("HTTP_PROXY"), named("https_proxy"), None, None, None];
+            assert_eq!(origins, expected, "{address}");
         }
     }
 
     #[test]
+    fn a_proxy_for_vault_alone_knows_no_exceptions() {
+        let proxy = at("http://vault", Some("p:1"), &[("NO_PROXY", "*")]);
+        assert_eq!(proxy, Some("http://p:1/".to_owned()));
+    }
+
+    #[test]
+    fn capitals_go_before_lower_case_and_blanks_around_it_are_dropped() {
+        let environment =
+            [("http_proxy", "low:1"), ("HTTP_PROXY", " HTTP://UP:1 "), ("no_proxy", "vault")];
+        assert_eq!(at("http://vault.test", None, &environment), Some("http://up:1/".to_owned()));
+        assert_eq!(at("http://vault", None, &environment), None);
+        let environment = [&environment[..], &[("NO_PROXY", "other")]].concat();
+        assert_eq!(at("http://vault", None, &environment), Some("http://up:1/".to_owned()));
+        assert_eq!(
+            at("http://vault", None, &[("HTTP_PROXY", " "), ("http_proxy", "low:1")]),
+            Some("http://low:1/".to_owned())
+        );
+        assert_eq!(
+            at("https://vault", None, &[("HTTP_PROXY", "up:1"), ("ALL_PROXY", "all:1")]),
+            None
+        );
+    }
+
+    #[test]
+    fn a_program_of_a_web_server_takes_no_proxy_from_a_header() {
+        let mut environment =
+            vec![("REQUEST_METHOD", "GET"), ("HTTP_PROXY", "evil:1"), ("HTTPS_PROXY", "p:1")];
+        let error = chosen("http://vault", None, &environment).err().expect("an error");
+        assert!(error.code.status() == 78 && error.message.contains("REQUEST_METHOD"), "{error:?}");
+        assert_eq!(at("https://vault", None, &environment), Some("http://p:1/".to_owned()));
+        assert_eq!(
+            at("http://vault", Some("own:1"), &environment),
+            Some("http://own:1/".to_owned())
+        );
+        assert_eq!(at("http://localhost", None, &environment), None);
+        environment.push(("http_proxy", "low:1"));
+        assert_eq!(at("http://vault", None, &environment), Some("http://low:1/".to_owned()));
+        environment.push(("NO_PROXY", "vault"));
+        assert_eq!(at("http://vault", None, &environment), None);
+    }
+
+    #[test]
     fn what_is_no_proxy_is_an_error_that_does_not_repeat_it() {
-        for text in ["socks5://s3cret@p", "http://", "http://s3cret:s3cret@"] {
-            let error = chosen("http://vault", Some(text), &[]).expect_err(text);
+        for text in [
+            "socks5://s3cret@p",
+            "SOCKS5h://s3cret@p:1080",
+            "ftp://s3cret@p",
+            "http://",
+            "http://s3cret:s3cret@",
+        ] {
+            let error = chosen("http://vault", Some(text), &[]).err().expect(text);
             assert!(
                 error.code.status() == 78 && !format!("{error:?}").contains("s3cret"),
                 "{error:?}"
             );
+            assert_eq!(error.message.contains("SOCKS"), text.to_lowercase().starts_with("socks"));
         }
+    }
+
+    #[test]
+    fn a_wrong_proxy_that_is_not_needed_stops_no_start() {
+        let wrong = [("HTTP_PROXY", "socks5://p"), ("NO_PROXY", "a.test")];
+        for address in ["https://vault", "http://a.test", "http://localhost"] {
+            assert_eq!(at(address, None, &wrong), None, "{address}");
+        }
+        assert!(chosen("http://vault", None, &wrong).is_err());
     }
 }

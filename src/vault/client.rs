@@ -15,7 +15,7 @@ use crate::grammar::namespace;
 use crate::http::deadline::Deadline;
 use crate::http::dns::Resolver;
 use crate::http::failure::Failure;
-use crate::http::proxy::Chosen;
+use crate::http::proxy::Proxies;
 use crate::http::redact::Redactor;
 use crate::http::retry::{Patience, Tried};
 use crate::http::transport::Transport;
@@ -61,8 +61,8 @@ pub struct Connection {
     pub tls: ClientConfig,
     /// The name in the handshake, where it is not the address's.
     pub server_name: Option<String>,
-    /// The proxy, if any.
-    pub proxy: Option<Chosen>,
+    /// The proxies.
+    pub(crate) proxies: Proxies,
     /// By when all must be done.
     pub deadline: Deadline,
     /// Tries after the first one; `None` is until the deadline.
@@ -165,11 +165,12 @@ impl Client {
             namespace,
             tls,
             server_name,
-            proxy,
+            proxies,
             deadline,
             max_retries,
         } = connection;
         // Through a proxy the name in the URL is what the proxy connects to.
+        let proxy = proxies.of(address.url()).map(|named| named.origin.clone());
         let alias = server_name.filter(|_| proxy.is_none() && address.is_https());
         let namespace =
             namespace.map(|name| namespace_header(name, "VAULT_NAMESPACE")).transpose()?;
@@ -177,12 +178,11 @@ impl Client {
             .map(|name| namespace_header(name, "VAULT_AUTH_NAMESPACE"))
             .transpose()?;
         let (target, resolver) = target(&address, alias);
-        let (proxy, origin) = proxy.map(|Chosen { proxy, origin }| (proxy, origin)).unzip();
-        let transport = Transport::new(tls, resolver, proxy, address.socket())?;
+        let transport = Transport::new(tls, resolver, proxies.for_library(), address.socket())?;
         Ok(Client {
             transport,
             target,
-            proxy: origin,
+            proxy,
             auth_namespace,
             namespace,
             is_connected: Cell::new(false),

@@ -4,6 +4,7 @@ pub(crate) mod addresses;
 pub(crate) mod faults;
 pub(crate) mod load;
 pub(crate) mod network;
+pub(crate) mod proxies;
 pub(crate) mod requests;
 pub(crate) mod retries;
 pub(crate) mod round_trips;

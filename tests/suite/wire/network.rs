@@ -406,7 +406,7 @@ fn a_redirect_from_https_to_http_is_refused() {
 }
 
 /// A proxy that answers every request with this and hands on what it was asked.
-fn proxy(answer: &'static str) -> (String, mpsc::Receiver<String>) {
+pub(super) fn proxy(answer: &'static str) -> (String, mpsc::Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
     let addr = listener.local_addr().expect("bound").to_string();
     let (sender, receiver) = mpsc::channel();
@@ -437,7 +437,7 @@ fn head(stream: &TcpStream) -> std::io::Result<String> {
     Ok(head)
 }
 
-const SECRET: &str = "HTTP/1.1 200 OK\r\ncontent-length: 24\r\nconnection: \
+pub(super) const SECRET: &str = "HTTP/1.1 200 OK\r\ncontent-length: 24\r\nconnection: \
                       close\r\n\r\n{\"data\":{\"k\":\"proxied\"}}";
 
 #[test]
@@ -561,8 +561,11 @@ fn a_proxy_that_is_none_is_named_and_not_shown() {
     let (_vault, run) = ready();
     let run = run.env("VAULT_ADDR", "http://vault.test");
     for name in ["HTTP_PROXY", "VAULT_PROXY_ADDR", "BAO_HTTP_PROXY"] {
-        for wrong in ["socks5://user:p4ssw0rd@proxy:1080", "http://user:p4ssw0rd@:x"] {
-            let ended = run.clone().env(name, wrong).fails(78, &[name, "not the URL of a proxy"]);
+        for (wrong, words) in [
+            ("socks5://user:p4ssw0rd@proxy:1080", "a SOCKS proxy, which is not supported"),
+            ("http://user:p4ssw0rd@:x", "not the URL of a proxy"),
+        ] {
+            let ended = run.clone().env(name, wrong).fails(78, &[name, words]);
             assert!(!ended.stderr.contains("p4ssw0rd"), "{}", ended.stderr);
         }
     }
