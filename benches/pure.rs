@@ -1,7 +1,7 @@
 //! The parts that do no I/O: what a reference is, what is to be fetched, what an answer means, and
 //! the new environment.
 //!
-//! `cargo bench --bench pure`, with criterion's options behind `--`.
+//! `cargo bench --package vault-exec-benches --bench pure`, with criterion's options behind `--`.
 
 #![allow(missing_docs, reason = "criterion's macros make public functions")]
 

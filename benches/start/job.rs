@@ -9,9 +9,11 @@ use crate::timing::Rival;
 /// The application.
 pub(crate) const NOTHING: &str = "/bin/true";
 
+/// The binary that is measured: the static one, which is the one that ships.
 pub(crate) fn binary() -> PathBuf {
-    std::env::var_os("VAULT_EXEC_BINARY")
-        .unwrap_or_else(|| env!("CARGO_BIN_EXE_vault-exec").into())
+    let named = std::env::var_os("VAULT_EXEC_BINARY");
+    named
+        .expect("VAULT_EXEC_BINARY names the binary to measure: build one with `cargo static`")
         .into()
 }
 

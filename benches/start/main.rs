@@ -1,4 +1,4 @@
-//! `cargo bench --bench start`: whole starts, from the first process to the application.
+//! `cargo bench --package vault-exec-benches --bench start`: whole starts, from the first process to the application.
 //!
 //! `VAULT_EXEC_BINARY` names another binary than the one that cargo builds. `-- --save` writes the
 //! tables and the plot into `benches/results`. What the machine has not (curl, other tools, a real
@@ -20,7 +20,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-const RESULTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/results");
+const RESULTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/results");
 
 fn main() {
     let (beside, points) = side_by_side::run();
