@@ -45,11 +45,29 @@ impl Code {
     }
 }
 
+/// What a failure is about, where something is decided by it: texts are for people.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Cause {
+    /// Nothing is decided by it.
+    #[default]
+    Other,
+    /// The namespace of the request does not exist.
+    NoNamespace,
+    /// Vault made a lease with the last use of a token, and withheld it.
+    Withheld,
+    /// The path, or the address, has a `v1/` too many.
+    SecondV1,
+    /// A status of 500 with words that are not known here: it may be a refusal.
+    Unexplained,
+}
+
 /// One failure: what failed and why, and what to do about it. Neither text ever holds a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
     /// Decides the exit status.
     pub code: Code,
+    /// Decides what else is done about it.
+    pub cause: Cause,
     /// What failed: variable, path, address, status.
     pub message: String,
     /// What to do about it.
@@ -59,7 +77,7 @@ pub struct Error {
 impl Error {
     /// A failure without a remedy to name.
     pub fn new(code: Code, message: impl Into<String>) -> Error {
-        Error { code, message: message.into(), hint: None }
+        Error { code, cause: Cause::Other, message: message.into(), hint: None }
     }
 
     /// A wrong command line (64).
@@ -75,6 +93,13 @@ impl Error {
     /// Whether it speaks of the server's state and not of what was asked for.
     pub fn status_is_transient(&self) -> bool {
         matches!(self.code, Code::Unavailable | Code::Protocol)
+    }
+
+    /// Says what it is about.
+    #[must_use]
+    pub fn because(mut self, cause: Cause) -> Error {
+        self.cause = cause;
+        self
     }
 
     /// Adds what to do about it.

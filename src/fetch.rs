@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use reqwest::Method;
 
 use crate::environment::Outcomes;
-use crate::error::Error;
+use crate::error::{Cause, Error};
 use crate::grammar::mount::{KvVersion, Question};
 use crate::grammar::path::Path;
 use crate::grammar::reference::{Ask, Body};
@@ -14,7 +14,8 @@ use crate::login::Session;
 use crate::plan::{self, Plan};
 use crate::secret::Secret;
 use crate::settings::Settings;
-use crate::vault::client::{Client, Repeat, Request, WITHHELD};
+use crate::vault::answer::Meaning;
+use crate::vault::client::{Client, Repeat, Request};
 use crate::vault::document::{Found, Lease};
 use crate::vault::kv;
 use crate::vault::mounts::{self, Engine, Target};
@@ -153,7 +154,7 @@ fn check_spent(
     leases: &[Lease],
     answers: &[Result<Found, Error>],
 ) -> Result<(), Error> {
-    let is_withheld = |answer: &Result<Found, Error>| matches!(answer, Err(error) if error.message.contains(WITHHELD));
+    let is_withheld = |answer: &Result<Found, Error>| matches!(answer, Err(error) if error.cause == Cause::Withheld);
     let has_lost = !leases.is_empty() || answers.iter().any(is_withheld);
     match session.uses {
         Some(uses) if uses <= requests as u64 && has_lost => Err(Error::config(format!(
@@ -202,7 +203,7 @@ async fn read(
     let query = version.map(|version| format!("version={version}"));
     let request = Request { query, repeat, ..request(Method::GET, session, path) };
     let answer = client.answer(&request).await?;
-    let (status, refuses_token) = (answer.status, answer.refuses_token());
+    let (status, refuses_token) = (answer.status, answer.meaning == Meaning::BadToken);
     let found = match answer.status {
         200..300 | 404 => kv::understand(answer, version)
             .map_err(|error| client.placed(error, path.as_str(), status)),
@@ -242,10 +243,7 @@ fn request<'a>(method: Method, session: &'a Session, path: &Path) -> Request<'a>
 
 /// Where the mount could not be found out, the path may lack its `data`.
 fn with_detection_hint(error: Error, path: &Path) -> Error {
-    if path.has_data_segment()
-        || error.status_is_transient()
-        || error.message.contains(kv::ROUTE_WITH_V1)
-    {
+    if path.has_data_segment() || error.status_is_transient() || error.cause == Cause::SecondV1 {
         return error;
     }
     error.hint(

@@ -20,13 +20,13 @@ use std::time::Duration;
 use reqwest::Method as Http;
 use serde_json::Value;
 
-use crate::error::{Code, Error, Errors};
+use crate::error::{Cause, Code, Error, Errors};
 use crate::grammar::path::Path;
 use crate::secret::Secret;
 use crate::settings::Settings;
 use crate::settings::credentials::{self, Loaded, Located};
 use crate::settings::layers::Layers;
-use crate::vault::answer::{Answer, UNCLEAR};
+use crate::vault::answer::Answer;
 use crate::vault::client::{Client, Request, Space};
 
 const NO_LOGIN: &str =
@@ -261,7 +261,7 @@ fn send(client: &Client, login: &Login, body: &Secret) -> Result<Session, Error>
     });
     // Some methods answer a refusal with a status of 500.
     let answer = answer.map_err(|error| {
-        if error.hint.as_deref() == Some(UNCLEAR) { error.also(login.hint) } else { error }
+        if error.cause == Cause::Unexplained { error.also(login.hint) } else { error }
     })?;
     if !answer.is_success() {
         let refused = client.refused(&answer, &what);
@@ -399,10 +399,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::vault::answer::Body;
-
     fn understood(body: Value) -> Result<Session, Error> {
-        session(&Answer { status: 200, body: Body(body) }, Vec::new())
+        session(&Answer::new(200, body), Vec::new())
     }
 
     #[test]

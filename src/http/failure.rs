@@ -3,16 +3,12 @@
 use std::error::Error as StdError;
 use std::io::{self, ErrorKind};
 
+use h2::Reason;
 use nix::libc;
 use rustls::{AlertDescription, CertificateError, InvalidMessage};
 
 use crate::error::{Code, Error};
 use crate::vault::answer::not_through_proxy;
-
-/// How the HTTP library begins what it says of a proxy that it asked for a tunnel.
-const TUNNEL: &str = "tunnel error: ";
-/// What it says of the status 407.
-const PROXY_WANTS_CREDENTIALS: &str = "tunnel error: proxy authorization required";
 
 /// Why a try got no answer.
 #[derive(Debug)]
@@ -43,7 +39,6 @@ pub enum Awaited {
 /// Understands the failure of a try, over a socket or the network; where it ran out of time, it was
 /// while that was awaited. The URL is never part of it.
 pub fn understand(failure: &reqwest::Error, awaited: Awaited, is_socket: bool) -> Failure {
-    let cause = root(failure).to_string();
     if failure.is_timeout() {
         return Failure {
             error: late(awaited),
@@ -51,40 +46,75 @@ pub fn understand(failure: &reqwest::Error, awaited: Awaited, is_socket: bool) -
             was_sent: awaited == Awaited::Answer,
         };
     }
-    let was_sent = !(failure.is_connect() || was_not_looked_at(failure, &cause));
-    if let Some(tls) = find::<rustls::Error>(failure) {
-        let (error, may_pass) = tls_failure(tls);
+    let was_sent = !(failure.is_connect() || was_not_looked_at(failure));
+    if let Some(tls) = tls_error(failure) {
+        let (error, may_pass) = tls_failure(&tls);
         return Failure { error, may_pass, was_sent };
     }
-    // HTTP/2 hands on the text of a failure only.
-    if cause.contains("received fatal alert") {
-        return Failure { error: alerted(&cause), may_pass: false, was_sent };
+    if is_not_http(failure) {
+        return Failure { error: not_http(failure), may_pass: false, was_sent };
     }
-    if is_not_http(failure, &cause) {
-        return Failure { error: not_http(failure, &cause), may_pass: false, was_sent };
-    }
-    if cause == PROXY_WANTS_CREDENTIALS {
+    let tunnel = tunnel(failure);
+    if tunnel == Some(Tunnel::WantsCredentials) {
         return Failure { error: not_through_proxy(), may_pass: false, was_sent };
     }
-    let error = Error::new(Code::Unavailable, words(failure, &cause));
+    let error = Error::new(Code::Unavailable, words(failure, tunnel));
     let error = if is_limited(failure) {
         error.hint(LIMITED)
     } else if is_socket {
         with_socket_hint(error, failure)
     } else {
-        with_hint(error, failure)
+        with_hint(error, failure, tunnel)
     };
     Failure { error, may_pass: true, was_sent }
 }
 
-/// HTTP/2 says of what it cannot read that it has detected an error.
-fn is_not_http(failure: &reqwest::Error, cause: &str) -> bool {
-    find::<hyper::Error>(failure).is_some_and(hyper::Error::is_parse)
-        || cause.starts_with("connection error detected: ")
+/// The failure of TLS, if it is one.
+fn tls_error(failure: &reqwest::Error) -> Option<rustls::Error> {
+    find::<rustls::Error>(failure).cloned().or_else(|| {
+        let io = find::<h2::Error>(failure)?.get_io()?;
+        (io.kind() == ErrorKind::InvalidData).then(|| of_text(&io.to_string()))
+    })
 }
 
-fn not_http(failure: &reqwest::Error, cause: &str) -> Error {
+/// The failure of TLS with this text: h2 keeps of an error of its connection the text alone
+/// (`h2::proto::Error::Io`), so the alert is the one that rustls writes so.
+fn of_text(text: &str) -> rustls::Error {
+    let alerts = (0..=u8::MAX).map(|code| rustls::Error::AlertReceived(code.into()));
+    let mut alerts = alerts.filter(|alert| alert.to_string() == text);
+    alerts.next().unwrap_or_else(|| rustls::Error::General(text.to_owned()))
+}
+
+/// What became of a tunnel through a proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tunnel {
+    /// The proxy wants credentials (407).
+    WantsCredentials,
+    /// The proxy was not reached.
+    NoProxy,
+    /// The proxy has refused, or answered something else.
+    Refused,
+}
+
+/// What became of a tunnel, if the failure is one of it. hyper-util does not export its
+/// `TunnelError`: its texts are all that there is to tell it by.
+fn tunnel(failure: &reqwest::Error) -> Option<Tunnel> {
+    chain(failure).find_map(|error| match error.to_string().strip_prefix("tunnel error: ")? {
+        "proxy authorization required" => Some(Tunnel::WantsCredentials),
+        "failed to create underlying connection" => Some(Tunnel::NoProxy),
+        _ => Some(Tunnel::Refused),
+    })
+}
+
+/// HTTP/2 ends a connection itself that has what it cannot read on it.
+fn is_not_http(failure: &reqwest::Error) -> bool {
+    find::<hyper::Error>(failure).is_some_and(hyper::Error::is_parse)
+        || find::<h2::Error>(failure).is_some_and(|error| error.is_go_away() && error.is_library())
+}
+
+fn not_http(failure: &reqwest::Error) -> Error {
     let is_https = failure.url().is_some_and(|url| url.scheme() == "https");
+    let cause = root(failure);
     Error::new(Code::Protocol, format!("the answer is not HTTP ({cause})")).hint(if is_https {
         "is it Vault that listens there?"
     } else {
@@ -115,19 +145,21 @@ fn late(awaited: Awaited) -> Error {
 /// The connection ended before the request was written, or HTTP/2 says that it was not looked at
 /// (RFC 9113, 8.7): with the stream's refusal, or with a farewell (GOAWAY) to streams up to an
 /// earlier one.
-fn was_not_looked_at(failure: &reqwest::Error, cause: &str) -> bool {
+fn was_not_looked_at(failure: &reqwest::Error) -> bool {
+    let is_refused = |error: &h2::Error| {
+        let is_refused_stream = error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM);
+        error.is_remote() && (is_refused_stream || error.is_go_away())
+    };
     find::<hyper::Error>(failure).is_some_and(hyper::Error::is_canceled)
-        || cause.starts_with("stream error received: refused stream")
-        || cause.starts_with("connection error received: ")
+        || find::<h2::Error>(failure).is_some_and(is_refused)
 }
 
-fn words(failure: &reqwest::Error, cause: &str) -> String {
+fn words(failure: &reqwest::Error, tunnel: Option<Tunnel>) -> String {
+    let cause = root(failure).to_string();
     // rustls explains itself with a link.
     let cause = cause.split(": https://").next().unwrap_or_default();
     match failure {
-        _ if cause.starts_with(TUNNEL) => {
-            format!("the proxy makes no tunnel to the server ({cause})")
-        }
+        _ if tunnel.is_some() => format!("the proxy makes no tunnel to the server ({cause})"),
         _ if failure.is_connect() => cause.to_owned(),
         // The library speaks of its tasks. The request may have been written in the last instant,
         // so it counts as sent.
@@ -138,11 +170,11 @@ fn words(failure: &reqwest::Error, cause: &str) -> String {
     }
 }
 
-fn with_hint(error: Error, failure: &reqwest::Error) -> Error {
+fn with_hint(error: Error, failure: &reqwest::Error, tunnel: Option<Tunnel>) -> Error {
     if failure.is_dns() {
         return error.hint("the name of the server in VAULT_ADDR has no address here");
     }
-    if error.message.contains(TUNNEL) {
+    if tunnel.is_some() {
         return error
             .hint("does it let CONNECT through to this server and port, and reach it itself?");
     }
@@ -190,12 +222,19 @@ fn with_socket_hint(error: Error, failure: &reqwest::Error) -> Error {
 
 /// The innermost error.
 pub fn root<'a>(error: &'a (dyn StdError + 'static)) -> &'a (dyn StdError + 'static) {
-    std::iter::successors(Some(error), |error| below(*error)).last().unwrap_or(error)
+    chain(error).last().unwrap_or(error)
 }
 
 /// The error of a kind below an error.
 pub fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
-    std::iter::successors(Some(error), |error| below(*error)).find_map(|error| error.downcast_ref())
+    chain(error).find_map(|error| error.downcast_ref())
+}
+
+/// An error, and what it comes from, down to the root.
+fn chain<'a>(
+    error: &'a (dyn StdError + 'static),
+) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |error| below(*error))
 }
 
 /// What an error comes from. The `source` of an `io::Error` leaves out the error that it was made
@@ -225,7 +264,7 @@ fn tls_failure(error: &rustls::Error) -> (Error, bool) {
             "TLS 1.2 with ECDHE and AES-GCM or ChaCha20 is the least that is spoken; a server may \
              also say so where it wants a client certificate",
         ),
-        rustls::Error::AlertReceived(_) => return (alerted(&error.to_string()), false),
+        rustls::Error::AlertReceived(_) => return (alerted(error), false),
         _ => return (Error::new(Code::Unavailable, format!("TLS failed ({error})")), true),
     };
     (Error::new(Code::Unavailable, words).hint(hint), false)
@@ -233,7 +272,7 @@ fn tls_failure(error: &rustls::Error) -> (Error, bool) {
 
 /// The server has ended a handshake, or what the client takes for the time after it: in TLS 1.3 it
 /// looks at the client's certificate then.
-fn alerted(cause: &str) -> Error {
+fn alerted(cause: &rustls::Error) -> Error {
     Error::new(
         Code::Unavailable,
         format!("the server wants a client certificate, or another one ({cause})"),
@@ -280,5 +319,23 @@ fn certificate_failure(error: &CertificateError) -> (String, &'static str) {
             format!("the server's certificate does not verify ({error})"),
             "VAULT_CACERT names the authority that signs it",
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_alert_is_known_again_by_the_text_that_http2_keeps_of_it() {
+        for alert in [
+            AlertDescription::CertificateRequired,
+            AlertDescription::UnrecognisedName,
+            AlertDescription::Unknown(99),
+        ] {
+            let error = rustls::Error::AlertReceived(alert);
+            assert_eq!(of_text(&error.to_string()), error);
+        }
+        assert_eq!(of_text("x"), rustls::Error::General("x".to_owned()));
     }
 }

@@ -167,7 +167,7 @@ impl Patience {
 /// A try that the deadline has cut short says less than the one before: that says what is wrong.
 fn cut(error: Error, before: Option<Error>) -> Error {
     match before {
-        Some(before) if before.message != error.message => Error {
+        Some(before) if before != error => Error {
             message: format!("{}; the try before: {}", error.message, before.message),
             ..before
         },

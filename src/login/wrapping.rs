@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::error::{Code, Error};
 use crate::secret::Secret;
-use crate::vault::answer::Answer;
+use crate::vault::answer::{Answer, Meaning};
 use crate::vault::client::{Client, Repeat, Request, Space};
 
 const USED: &str = "it was used already, has expired or never was a wrapping token. SECURITY: \
@@ -92,7 +92,7 @@ impl Wrapped {
     /// A lookup that was refused: Vault's own words tell whether it is because of the wrapping
     /// token.
     fn refused(&self, client: &Client, answer: &Answer, what: &str) -> Error {
-        if answer.words().contains("wrapping token") {
+        if answer.meaning == Meaning::BadWrappingToken {
             return self.used(client, answer, what);
         }
         let refused = client.refused(answer, what);

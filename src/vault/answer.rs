@@ -4,28 +4,86 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::error::{Code, Error};
+use crate::error::{Cause, Code, Error};
 use crate::http::deadline::shown;
 
-/// What a node says that is not the one to be asked.
-const NOT_READY: [&str; 5] = [
-    "Vault is sealed",
-    NO_LEADER,
-    NO_ACTIVE_NODE,
-    "node is not active",
-    "Vault is in standby mode",
-];
-const NO_LEADER: &str = "no active Vault instance found";
-const NO_ACTIVE_NODE: &str = "local node not active but active cluster node not found";
+/// What Vault says in words alone, where something is decided by it. The words are read once, when
+/// an answer comes in: nothing that follows looks at a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Meaning {
+    /// The node is sealed, and has done nothing.
+    Sealed,
+    /// The node is not the active one, and has done nothing.
+    Standby,
+    /// A KV mount is being upgraded to version 2, and has done nothing.
+    Upgrading,
+    /// The namespace does not exist.
+    NoNamespace,
+    /// It is the token that is refused, not what it asked for.
+    BadToken,
+    /// The wrapping token is used up, or never was one.
+    BadWrappingToken,
+    /// The lease of a token's last use was revoked at once.
+    Withheld,
+    /// Nothing is mounted there, for the path has a second `v1/`.
+    SecondV1,
+    /// The mount is KV v2, and the path has no `data/`.
+    WithoutData,
+    /// Other words, or none.
+    Other,
+}
 
-/// The remedy for what Vault's own words do not tell.
-pub const UNCLEAR: &str = "Vault's own log says more";
+impl Meaning {
+    /// Reads the words of an answer. `permission denied` alone is said of a token; a policy's
+    /// refusal is a list (`1 error occurred: …`) with the same words in it.
+    fn of(status: u16, body: &Value) -> Meaning {
+        let errors = texts(body, "errors");
+        let of_errors = errors.iter().map(|text| Meaning::of_error(status, text));
+        let of_warnings = texts(body, "warnings").into_iter().map(Meaning::of_warning);
+        of_errors
+            .chain(of_warnings)
+            .find(|found| *found != Meaning::Other)
+            .unwrap_or(Meaning::Other)
+    }
+
+    /// The states of a node are compared to the letter: a method's own words that are like them are
+    /// a refusal.
+    fn of_error(status: u16, text: &str) -> Meaning {
+        match text {
+            "Vault is sealed" => Meaning::Sealed,
+            "no active Vault instance found"
+            | "local node not active but active cluster node not found"
+            | "node is not active"
+            | "Vault is in standby mode" => Meaning::Standby,
+            "namespace not found" if status == 404 => Meaning::NoNamespace,
+            "permission denied" | "bad token" if status == 403 => Meaning::BadToken,
+            _ if status == 403 && text.contains("invalid token") => Meaning::BadToken,
+            _ if text.contains("wrapping token") => Meaning::BadWrappingToken,
+            _ if text.contains(WITHHELD) => Meaning::Withheld,
+            _ if status == 404 && text.contains("route \"v1/") => Meaning::SecondV1,
+            _ if text.starts_with(UPGRADING) => Meaning::Upgrading,
+            _ => Meaning::Other,
+        }
+    }
+
+    fn of_warning(text: &str) -> Meaning {
+        let is_without_data = text.starts_with("Invalid path for a versioned K/V");
+        if is_without_data { Meaning::WithoutData } else { Meaning::Other }
+    }
+}
+
+/// What Vault says just after a KV mount was upgraded to version 2, for a moment.
+const UPGRADING: &str = "Upgrading from non-versioned to versioned data";
+/// How Vault says that it has no lease for the last use of a token.
+const WITHHELD: &str = "token had one use left, so leased credentials were immediately revoked";
 
 /// An answer that is Vault's: JSON, or nothing, with a status that speaks of the request itself.
 #[derive(Debug)]
 pub struct Answer {
     /// The HTTP status: 2xx or 4xx.
     pub status: u16,
+    /// What its words mean.
+    pub meaning: Meaning,
     /// The body; null where there was none.
     pub body: Body,
 }
@@ -70,37 +128,44 @@ pub struct Raw<'a> {
 /// Judges an answer.
 pub fn judge(raw: &Raw<'_>) -> Verdict {
     let body = body(raw.bytes);
+    let meaning = body.as_ref().map_or(Meaning::Other, |body| Meaning::of(raw.status, body));
+    let unavailable = |body: Option<&Value>| unavailable(raw, meaning, body);
     match (raw.status, body) {
-        (200..300, Some(body)) => {
-            Verdict::Answered(Answer { status: raw.status, body: Body(body) })
-        }
+        (200..300, Some(body)) => Verdict::Answered(Answer::new(raw.status, body)),
         (200..300, None) => Verdict::Final(not_vaults(raw, "is not JSON")),
         (412 | 429 | 472 | 473 | 503, body) => {
-            Verdict::NotDone { error: unavailable(raw, body.as_ref()), wait: wait(raw) }
+            Verdict::NotDone { error: unavailable(body.as_ref()), wait: wait(raw) }
         }
-        (400, Some(body)) if is_upgrading(&body) => {
-            Verdict::NotDone { error: unavailable(raw, Some(&body)), wait: None }
+        (400, Some(body)) if meaning == Meaning::Upgrading => {
+            Verdict::NotDone { error: unavailable(Some(&body)), wait: None }
         }
         (407, _) => Verdict::Final(not_through_proxy()),
-        (404, Some(body)) if texts(&body, "errors").contains(&"namespace not found") => {
-            Verdict::Final(Error::config(words(404, Some(&body))))
+        (404, Some(body)) if meaning == Meaning::NoNamespace => {
+            let words = words(404, Some(&body));
+            Verdict::Final(Error::config(words).because(Cause::NoNamespace))
         }
         (400..500, Some(body)) if has_errors(&body) => {
-            Verdict::Answered(Answer { status: raw.status, body: Body(body) })
+            Verdict::Answered(Answer::new(raw.status, body))
         }
         (400..500, _) => {
             Verdict::Final(not_vaults(raw, "does not have the form of Vault's errors"))
         }
-        (500..600, Some(body)) if is_not_ready(&body) => {
-            Verdict::NotDone { error: unavailable(raw, Some(&body)), wait: wait(raw) }
+        // A node says so with any of these statuses.
+        (500..600, Some(body)) if matches!(meaning, Meaning::Sealed | Meaning::Standby) => {
+            Verdict::NotDone { error: unavailable(Some(&body)), wait: wait(raw) }
         }
-        (501, body) => Verdict::Final(unavailable(raw, body.as_ref())),
-        (500..600, body) => Verdict::Unknown(unavailable(raw, body.as_ref())),
+        (501, body) => Verdict::Final(unavailable(body.as_ref())),
+        (500..600, body) => Verdict::Unknown(unavailable(body.as_ref())),
         (_, _) => Verdict::Final(not_vaults(raw, "has a status that Vault does not use")),
     }
 }
 
 impl Answer {
+    /// An answer with this status and body, whose words are read.
+    pub fn new(status: u16, body: Value) -> Answer {
+        Answer { status, meaning: Meaning::of(status, &body), body: Body(body) }
+    }
+
     /// Whether the request was done.
     pub fn is_success(&self) -> bool {
         self.status < 300
@@ -109,15 +174,6 @@ impl Answer {
     /// The status and Vault's own words, for a message. They are not redacted yet.
     pub fn refusal(&self) -> String {
         words(self.status, Some(&self.body.0))
-    }
-
-    /// Whether it is the token that is refused and not what it asked for: a policy's refusal comes
-    /// as a list of errors, one of the token without, or with `invalid token` in it.
-    pub fn refuses_token(&self) -> bool {
-        let of_token = |text: &&str| {
-            *text == "permission denied" || text.contains("invalid token") || *text == "bad token"
-        };
-        self.status == 403 && self.errors().iter().any(of_token)
     }
 
     /// Vault's own words, in one line; not redacted yet.
@@ -149,45 +205,29 @@ fn has_errors(body: &Value) -> bool {
     body.get("errors").is_some_and(Value::is_array) || body.get("data").is_some()
 }
 
-/// A node that is sealed or on standby has done nothing, whatever status it says so with; 500 is
-/// one of them. The texts are compared to the letter, for one of a method's own is a refusal.
-fn is_not_ready(body: &Value) -> bool {
-    texts(body, "errors").iter().any(|text| NOT_READY.contains(text))
-}
-
-/// Just after a KV mount was upgraded to version 2 it answers so for a moment.
-fn is_upgrading(body: &Value) -> bool {
-    texts(body, "errors")
-        .iter()
-        .any(|text| text.starts_with("Upgrading from non-versioned to versioned data"))
-}
-
-fn unavailable(raw: &Raw<'_>, body: Option<&Value>) -> Error {
+fn unavailable(raw: &Raw<'_>, meaning: Meaning, body: Option<&Value>) -> Error {
     let patience = wait(raw)
         .map(|wait| format!("; it is to be asked again in {}", shown(wait)))
         .unwrap_or_default();
-    let errors = body.map(|body| texts(body, "errors")).unwrap_or_default();
+    let is_silent = body.is_none_or(|body| texts(body, "errors").is_empty());
+    let (hint, cause) = remedy(raw.status, meaning, is_silent);
     Error::new(Code::Unavailable, format!("{}{patience}", words(raw.status, body)))
-        .hint(remedy(raw.status, &errors))
+        .because(cause)
+        .hint(hint)
 }
 
-/// What to do about a server that is not ready.
-fn remedy(status: u16, errors: &[&str]) -> &'static str {
-    match status {
-        412 => "the node has not got yet what another one has: it catches up, or is cut off",
-        429 => "it takes fewer starts at once, a higher quota, or a longer --timeout",
-        501 => "has Vault been initialized, and is it Vault that answers there?",
-        _ if errors.iter().any(|text| text.contains("sealed")) => {
-            "unseal it, or wait for it with a longer --timeout"
-        }
-        _ if errors.iter().any(|text| NOT_READY.contains(text)) => {
-            "the cluster elects a leader, or too few of its nodes are up"
-        }
-        _ if errors.is_empty() => {
-            "a load balancer answers like this where no Vault behind it is ready"
-        }
-        _ => UNCLEAR,
-    }
+/// What to do about a server that is not ready, which may have said nothing of itself.
+fn remedy(status: u16, meaning: Meaning, is_silent: bool) -> (&'static str, Cause) {
+    let hint = match (status, meaning) {
+        (412, _) => "the node does not have yet what another one has: it catches up, or is cut off",
+        (429, _) => "it takes fewer starts at once, a higher quota, or a longer --timeout",
+        (501, _) => "has Vault been initialized, and is it Vault that answers there?",
+        (_, Meaning::Sealed) => "unseal it, or wait for it with a longer --timeout",
+        (_, Meaning::Standby) => "the cluster elects a leader, or too few of its nodes are up",
+        _ if is_silent => "a load balancer answers like this if no Vault behind it is ready",
+        _ => return ("Vault's own log says more", Cause::Unexplained),
+    };
+    (hint, Cause::Other)
 }
 
 fn not_vaults(raw: &Raw<'_>, what: &str) -> Error {
@@ -322,11 +362,52 @@ mod tests {
             (502, &[], "load balancer"),
             (503, &[], "load balancer"),
             (503, &["Vault is sealed"], "unseal"),
-            (503, &[NO_LEADER], "leader"),
-            (500, &[NO_ACTIVE_NODE], "leader"),
+            (503, &["no active Vault instance found"], "leader"),
+            (500, &["local node not active but active cluster node not found"], "leader"),
         ] {
-            assert!(remedy(status, errors).contains(part), "{status} {errors:?}");
+            let meaning = Meaning::of(status, &serde_json::json!({ "errors": errors }));
+            let (hint, _) = remedy(status, meaning, errors.is_empty());
+            assert!(hint.contains(part), "{status} {errors:?}: {hint}");
         }
+    }
+
+    #[test]
+    fn words_have_a_meaning_where_something_is_decided_by_them() {
+        for (status, text, meaning) in [
+            (403, "permission denied", Meaning::BadToken),
+            (
+                403,
+                "2 errors occurred:\n\t* permission denied\n\t* invalid token\n\n",
+                Meaning::BadToken,
+            ),
+            (403, "bad token", Meaning::BadToken),
+            (403, "1 error occurred:\n\t* permission denied\n\n", Meaning::Other),
+            (400, "permission denied", Meaning::Other),
+            (400, "wrapping token is not valid or does not exist", Meaning::BadWrappingToken),
+            (404, "namespace not found", Meaning::NoNamespace),
+            (400, "namespace not found", Meaning::Other),
+            (503, "Vault is sealed", Meaning::Sealed),
+            (500, "the user's vault is sealed", Meaning::Other),
+            (500, "node is not active", Meaning::Standby),
+            (500, "the user's node is not active", Meaning::Other),
+            (400, "Upgrading from non-versioned to versioned data. This", Meaning::Upgrading),
+            (
+                404,
+                "no handler for route \"v1/secret/x\". route entry not found.",
+                Meaning::SecondV1,
+            ),
+            (404, "no handler for route \"secret/x\". route entry not found.", Meaning::Other),
+            (
+                400,
+                "1 error occurred:\n\t* token had one use left, so leased credentials were immediately revoked\n\n",
+                Meaning::Withheld,
+            ),
+        ] {
+            let answer = Answer::new(status, serde_json::json!({ "errors": ["x", text] }));
+            assert_eq!(answer.meaning, meaning, "{status} {text}");
+        }
+        let warned = serde_json::json!({"warnings": ["Invalid path for a versioned K/V secrets engine. See"]});
+        assert_eq!(Answer::new(404, warned).meaning, Meaning::WithoutData);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use reqwest::{Method, RequestBuilder, Response, Url, Version};
 use rustls::ClientConfig;
 use zeroize::Zeroizing;
 
-use crate::error::{Code, Error};
+use crate::error::{Cause, Code, Error};
 use crate::grammar::address::Address;
 use crate::grammar::namespace;
 use crate::http::deadline::Deadline;
@@ -20,7 +20,7 @@ use crate::http::redact::Redactor;
 use crate::http::retry::{Patience, Tried};
 use crate::http::transport::Transport;
 use crate::secret::Secret;
-use crate::vault::answer::{Answer, Raw, Verdict, judge};
+use crate::vault::answer::{Answer, Meaning, Raw, Verdict, judge};
 
 /// The largest answer.
 const LIMIT: usize = 4 << 20;
@@ -43,9 +43,6 @@ const NO_TOKEN: &str = "does the Agent or Proxy at the address add its own token
 const NO_DETOUR: &str = "put the address of Vault itself into VAULT_ADDR";
 const REDIRECTED: &str = "a standby redirects to the api_addr of the active node: is it right, \
                           and reachable from this container?";
-
-/// How Vault says that it has no lease for the last use of a token.
-pub const WITHHELD: &str = "token had one use left, so leased credentials were immediately revoked";
 
 /// How Vault is reached.
 pub struct Connection {
@@ -225,12 +222,12 @@ impl Client {
             code,
             self.redactor().clean(&format!("{what}: {} ({})", answer.refusal(), self.address)),
         );
-        match answer.status {
-            403 if self.adds_token => error.hint(NO_TOKEN),
-            403 if answer.refuses_token() => error.hint(BAD_TOKEN),
-            403 if self.is_elsewhere(what) => error.hint(ELSEWHERE),
-            403 => error.hint("no policy of the token allows it"),
-            400 if error.message.contains(WITHHELD) => error.hint(
+        match (answer.status, answer.meaning) {
+            (403, _) if self.adds_token => error.hint(NO_TOKEN),
+            (403, Meaning::BadToken) => error.hint(BAD_TOKEN),
+            (403, _) if self.is_elsewhere(what) => error.hint(ELSEWHERE),
+            (403, _) => error.hint("no policy of the token allows it"),
+            (_, Meaning::Withheld) => error.because(Cause::Withheld).hint(
                 "give the token more uses, or any number: num_uses of a token, token_num_uses of \
                  a role",
             ),
@@ -319,7 +316,7 @@ impl Client {
 
     async fn judged(&self, request: &Request<'_>, response: Response) -> Outcome {
         match judged(request, response).await {
-            Outcome::Final(error) if error.code == Code::Config => {
+            Outcome::Final(error) if error.cause == Cause::NoNamespace => {
                 let is_logins =
                     request.space == Space::Login && self.auth_namespace != self.namespace;
                 let setting = if is_logins { "VAULT_AUTH_NAMESPACE" } else { "VAULT_NAMESPACE" };

@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use crate::error::{Code, Error};
-use crate::vault::answer::Answer;
+use crate::error::{Cause, Code, Error};
+use crate::vault::answer::{Answer, Meaning};
 use crate::vault::document::{Document, Found, Lease};
 
 /// Understands the answer to a read of `version`, 2xx or 404.
@@ -67,15 +67,12 @@ fn kv2(
     }
 }
 
-/// How Vault names a route that the client's own `/v1/` came before.
-pub const ROUTE_WITH_V1: &str = "route \"v1/";
-
 fn missing(answer: &Answer, version: Option<u64>) -> Error {
     let metadata = answer.body.0.pointer("/data/metadata");
     if let Some(metadata) = metadata.filter(|metadata| metadata.is_object()) {
         return gone(metadata);
     }
-    if answer.warnings().iter().any(|text| text.starts_with("Invalid path for a versioned K/V")) {
+    if answer.meaning == Meaning::WithoutData {
         return Error::new(
             Code::Missing,
             "no secret there: the mount is KV v2, whose paths have data/ after the mount",
@@ -83,8 +80,9 @@ fn missing(answer: &Answer, version: Option<u64>) -> Error {
         .hint("write vault:MOUNT/data/PATH#KEY, or set --kv-version 2");
     }
     let words = answer.words();
-    if words.contains(ROUTE_WITH_V1) {
+    if answer.meaning == Meaning::SecondV1 {
         return Error::new(Code::Missing, words)
+            .because(Cause::SecondV1)
             .hint("leave v1/ out of the path, and out of VAULT_ADDR");
     }
     if !words.is_empty() {
@@ -133,10 +131,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::vault::answer::Body;
-
     fn read(status: u16, body: Value, version: Option<u64>) -> Result<Found, Error> {
-        understand(Answer { status, body: Body(body) }, version)
+        understand(Answer::new(status, body), version)
     }
 
     fn value(body: Value, key: &str) -> Option<String> {

@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::error::{Code, Error};
+use crate::error::{Cause, Code, Error};
 use crate::grammar::path::Path;
 use crate::grammar::template;
 use crate::http::redact::Redactor;
@@ -35,8 +35,8 @@ pub async fn decrypt(
             )),
             None => {
                 let refused = client.refused(&answer, path.as_str());
-                let is_bare = refused.hint.is_none();
-                Err(if is_bare { refused.hint(SETTINGS) } else { refused })
+                let is_about_token = answer.status == 403 || refused.cause == Cause::Withheld;
+                Err(if is_about_token { refused } else { refused.hint(SETTINGS) })
             }
         }
     });

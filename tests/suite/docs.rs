@@ -2,3 +2,4 @@
 
 pub(crate) mod pages;
 mod readme;
+mod typed_causes;
