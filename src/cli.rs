@@ -1,138 +1,16 @@
 //! The command line: options, and where the application's own command begins.
 //!
-//! argh reads text only and knows `--name value` only, so the arguments are divided and
-//! `--name=value` is taken apart before it sees them; the command reaches the application byte for
-//! byte.
+//! The options are those of the table of names. The command reaches the application byte for byte.
+
+mod help;
 
 use std::ffi::{OsStr, OsString};
 
-use argh::{ArgsInfo, FlagInfoKind, FromArgs, Optionality};
-
 use crate::error::Error;
+use crate::grammar::nearest::nearest;
 use crate::grammar::units;
-
-const NAME: &str = "vault-exec";
-
-/// Log in to Vault or OpenBao, put secrets into the environment, and become the application.
-#[derive(ArgsInfo, FromArgs, Debug, Default)]
-#[argh(
-    usage = "[options] [--] command [argument ...]",
-    note = "Every option has a variable, in parentheses; BAO_X goes before VAULT_X.",
-    note = "Credentials are variables or files, never options: VAULT_TOKEN[_FILE], \
-            VAULT_ROLE_ID[_FILE], VAULT_SECRET_ID[_FILE].",
-    note = "References: NAME=vault:PATH#KEY[#VERSION][:-DEFAULT], vault?: where it may be \
-            missing, >>vault:PATH#KEY[#JSON] writes.",
-    note = "In a text: NAME=https://${{vault:PATH#USER}}:${{vault:PATH#PASSWORD}}@host. \
-            Ciphertexts: NAME=vault:v1:… with VAULT_TRANSIT_KEY_ID.",
-    example = "VAULT_ADDR=https://vault:8200 VAULT_ROLE_ID=… VAULT_SECRET_ID_FILE=/run/secret-id \
-               DB_PASSWORD=vault:secret/app#password {command_name} -- python app.py"
-)]
-struct Parsed {
-    /// server: http(s)://host[:port][/prefix] or unix:///path (VAULT_ADDR)
-    #[argh(option)]
-    addr: Option<String>,
-    /// namespace for login and secrets (VAULT_NAMESPACE)
-    #[argh(option)]
-    namespace: Option<String>,
-    /// token, approle, kubernetes, …; inferred where that is safe (VAULT_AUTH_METHOD)
-    #[argh(option)]
-    auth_method: Option<String>,
-    /// where the method is mounted; its own name (VAULT_AUTH_MOUNT)
-    #[argh(option)]
-    auth_mount: Option<String>,
-    /// role, for the methods that have one (VAULT_ROLE)
-    #[argh(option)]
-    role: Option<String>,
-    /// import [NAME=]path[#key[#version]], path##version or 'PREFIX_*=path'; repeatable
-    /// (VAULT_EXEC_SECRETS, a comma list)
-    #[argh(option)]
-    secret: Vec<String>,
-    /// import what a vaultenv secrets file lists (VAULT_EXEC_SECRETS_FILE)
-    #[argh(option)]
-    secrets_file: Option<String>,
-    /// settings and variables for one environment; repeatable, a later file wins
-    /// (VAULT_EXEC_ENV_FILE, a comma list)
-    #[argh(option)]
-    env_file: Vec<String>,
-    /// no detection: all KV mounts have this version, 1 or 2 (VAULT_EXEC_KV_VERSION)
-    #[argh(option)]
-    kv_version: Option<String>,
-    /// an imported name that exists already: error, keep or overwrite (VAULT_EXEC_ON_CONFLICT)
-    #[argh(option)]
-    on_conflict: Option<String>,
-    /// imported names in upper case (VAULT_EXEC_UPCASE)
-    #[argh(switch)]
-    upcase: bool,
-    /// imported names with _ for every character outside [A-Za-z0-9_] (VAULT_EXEC_SANITIZE)
-    #[argh(switch)]
-    sanitize: bool,
-    /// leave a variable out, with a warning, where its path, version or key is missing
-    /// (VAULT_IGNORE_MISSING_SECRETS)
-    #[argh(switch)]
-    ignore_missing: bool,
-    /// names, or PREFIX_*, whose values are never interpreted; repeatable (VAULT_EXEC_LITERAL)
-    #[argh(option)]
-    literal: Vec<String>,
-    /// pass on fetched variables, those of env files, PATH and --keep ones only
-    /// (VAULT_EXEC_CLEAN_ENV)
-    #[argh(switch)]
-    clean_env: bool,
-    /// VAULT_* and BAO_* names, or PREFIX_*, not to strip; repeatable (VAULT_EXEC_KEEP)
-    #[argh(option)]
-    keep: Vec<String>,
-    /// revoke the token before the start: auto, true or false (VAULT_REVOKE_TOKEN)
-    #[argh(option)]
-    revoke: Option<String>,
-    /// one deadline over everything until the start; 60s (VAULT_EXEC_TIMEOUT)
-    #[argh(option)]
-    timeout: Option<String>,
-    /// tries after the first one of a request; until the deadline (VAULT_MAX_RETRIES)
-    #[argh(option)]
-    max_retries: Option<String>,
-    /// unlink credential files after a successful login (VAULT_EXEC_REMOVE_CREDENTIAL_FILES)
-    #[argh(switch)]
-    remove_credential_files: bool,
-    /// fetch everything and start nothing: a line for each variable with its source, version,
-    /// lease and TTL, no value
-    #[argh(switch)]
-    check: bool,
-    /// print the least-privilege policy for these settings, without asking Vault
-    #[argh(switch)]
-    print_policy: bool,
-    /// off, error, warn, info, debug or trace; warn (VAULT_EXEC_LOG)
-    #[argh(option)]
-    log_level: Option<String>,
-    /// text or json; text (VAULT_EXEC_LOG_FORMAT)
-    #[argh(option)]
-    log_format: Option<String>,
-    /// print the version
-    #[argh(switch)]
-    version: bool,
-    /// the application and its arguments, after `--` or from the first word that is no option
-    #[argh(positional, greedy)]
-    #[allow(
-        dead_code,
-        reason = "stands in the usage line; the command itself is never given to argh"
-    )]
-    command: Vec<String>,
-}
-
-/// What the options say, by their names without the dashes.
-#[derive(Debug, Default)]
-pub struct Options(Vec<(&'static str, String)>);
-
-impl Options {
-    /// Every value given to the option `name`, in order.
-    pub fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.0.iter().filter(move |(option, _)| *option == name).map(|(_, value)| value.as_str())
-    }
-
-    /// Sets options as a command line would.
-    #[cfg(test)]
-    pub fn of(values: &[(&'static str, &str)]) -> Options {
-        Options(values.iter().map(|(name, value)| (*name, (*value).to_owned())).collect())
-    }
-}
+use crate::settings::layers::Options;
+use crate::settings::names::{self, Setting, Takes};
 
 /// How far a start goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,159 +40,103 @@ pub enum Invocation {
     },
 }
 
-/// Reads a command line, without the program's own name.
+/// Reads a command line, without the program's own name. Of an option that is given twice the last
+/// counts.
 ///
 /// # Errors
-/// 64 for an option that is unknown, repeated, lacks its value or does not go with another one.
+/// 64 for an option that is unknown, lacks its value or does not go with another one.
 pub fn parse(arguments: Vec<OsString>) -> Result<Invocation, Error> {
-    let (words, mut options, command) = divide(arguments)?;
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let parsed = match Parsed::from_args(&[NAME], &words) {
-        Ok(parsed) => parsed,
-        Err(exit) if exit.status.is_ok() => return Ok(Invocation::Print(exit.output)),
-        Err(exit) => return Err(with_help(Error::usage(exit.output.trim().replace('\n', " ")))),
-    };
-    if parsed.version {
-        return Ok(Invocation::Print(
-            concat!("vault-exec ", env!("CARGO_PKG_VERSION"), "\n").to_owned(),
-        ));
-    }
-    let task = parsed.task()?;
-    options.0.extend(parsed.into_pairs());
-    Ok(Invocation::Run { task, options, command })
-}
-
-impl Parsed {
-    fn task(&self) -> Result<Task, Error> {
-        match (self.check, self.print_policy) {
-            (false, false) => Ok(Task::Start),
-            (true, false) => Ok(Task::Check),
-            (false, true) => Ok(Task::PrintPolicy),
-            (true, true) => {
-                Err(with_help(Error::usage("--check and --print-policy do not go together")))
-            }
-        }
-    }
-
-    fn into_pairs(self) -> impl Iterator<Item = (&'static str, String)> {
-        let single = [
-            ("addr", self.addr),
-            ("namespace", self.namespace),
-            ("auth-method", self.auth_method),
-            ("auth-mount", self.auth_mount),
-            ("role", self.role),
-            ("secrets-file", self.secrets_file),
-            ("kv-version", self.kv_version),
-            ("on-conflict", self.on_conflict),
-            ("revoke", self.revoke),
-            ("timeout", self.timeout),
-            ("max-retries", self.max_retries),
-            ("log-level", self.log_level),
-            ("log-format", self.log_format),
-        ];
-        let switches = [
-            ("upcase", self.upcase),
-            ("sanitize", self.sanitize),
-            ("ignore-missing", self.ignore_missing),
-            ("clean-env", self.clean_env),
-            ("remove-credential-files", self.remove_credential_files),
-        ];
-        let repeated = [
-            ("secret", self.secret),
-            ("env-file", self.env_file),
-            ("literal", self.literal),
-            ("keep", self.keep),
-        ];
-        let single = single.into_iter().filter_map(|(name, value)| Some((name, value?)));
-        let switches =
-            switches.into_iter().filter(|(_, on)| *on).map(|(name, _)| (name, "true".to_owned()));
-        single.chain(switches).chain(
-            repeated
-                .into_iter()
-                .flat_map(|(name, values)| values.into_iter().map(move |value| (name, value))),
-        )
-    }
-}
-
-/// Our own words for argh, the switches that were turned off, and the application's command.
-fn divide(arguments: Vec<OsString>) -> Result<(Vec<String>, Options, Vec<OsString>), Error> {
-    let mut words = Vec::new();
-    let mut off = Options::default();
-    let mut given = Vec::new();
+    let mut options = Options::default();
     let mut arguments = arguments.into_iter();
+    let mut command = Vec::new();
     while let Some(argument) = arguments.next() {
         if argument == "--" {
             break;
         }
         if !is_option(&argument) {
-            return Ok((words, off, std::iter::once(argument).chain(arguments).collect()));
+            command.push(argument);
+            break;
         }
-        let (flag, value) = take_apart(&argument)?;
-        match (flag.is_switch, value) {
-            (true, None | Some("true")) => words.push(flag.dashed()),
-            (true, Some(_)) => off.0.push((flag.name, "false".to_owned())),
-            (false, Some(value)) => words.extend([flag.once(&mut given)?, value.to_owned()]),
-            (false, None) => {
-                let value = arguments.next().ok_or_else(|| flag.wrong("lacks its value"))?;
-                words.extend([flag.once(&mut given)?, text(flag.name, &value)?.to_owned()]);
+        let (setting, name, value) = take_apart(&argument)?;
+        let value = match (setting.takes, value) {
+            (Takes::Switch, None) => {
+                no_word_of_a_switch(name, arguments.as_slice().first())?;
+                "true".to_owned()
             }
+            (Takes::Switch, Some(value)) => switched(name, value)?,
+            (_, Some(value)) => value.to_owned(),
+            (_, None) => next_value(name, arguments.next())?,
+        };
+        options.add(name, &value);
+    }
+    command.extend(arguments);
+    invocation(options, command)
+}
+
+fn invocation(options: Options, command: Vec<OsString>) -> Result<Invocation, Error> {
+    let is_on = |setting: &Setting| {
+        let last = setting.option.and_then(|name| options.values(name).last());
+        last == Some("true")
+    };
+    if is_on(&names::HELP) {
+        return Ok(Invocation::Print(help::text()));
+    }
+    if is_on(&names::VERSION) {
+        return Ok(Invocation::Print(
+            concat!("vault-exec ", env!("CARGO_PKG_VERSION"), "\n").to_owned(),
+        ));
+    }
+    let task = match (is_on(&names::CHECK), is_on(&names::PRINT_POLICY)) {
+        (false, false) => Task::Start,
+        (true, false) => Task::Check,
+        (false, true) => Task::PrintPolicy,
+        (true, true) => {
+            return Err(with_help(Error::usage("--check and --print-policy do not go together")));
         }
-    }
-    Ok((words, off, arguments.collect()))
+    };
+    Ok(Invocation::Run { task, options, command })
 }
 
-/// One of our options.
-struct Flag {
-    /// Without its dashes.
-    name: &'static str,
-    is_switch: bool,
-    is_repeatable: bool,
-}
-
-impl Flag {
-    fn dashed(&self) -> String {
-        format!("--{}", self.name)
-    }
-
-    /// The option as a word, where it has not been given before or may be again. argh would repeat
-    /// its value.
-    fn once(&self, given: &mut Vec<&'static str>) -> Result<String, Error> {
-        if given.contains(&self.name) && !self.is_repeatable {
-            return Err(self.wrong("is given more than once"));
-        }
-        given.push(self.name);
-        Ok(self.dashed())
-    }
-
-    fn wrong(&self, what: &str) -> Error {
-        with_help(Error::usage(format!("--{} {what}", self.name)))
-    }
-}
-
-/// The option that `argument` names, and the value after its `=`; a switch's value comes as `true`
-/// or `false`.
-fn take_apart(argument: &OsStr) -> Result<(Flag, Option<&str>), Error> {
+/// The option that `argument` names, its name, and the value after its `=`.
+fn take_apart(argument: &OsStr) -> Result<(&'static Setting, &'static str, Option<&str>), Error> {
     let shown = String::from_utf8_lossy(argument.as_encoded_bytes()).into_owned();
-    let name = shown.split('=').next().unwrap_or_default();
-    let flag = find(name).ok_or_else(|| unknown(name))?;
-    let value = text(flag.name, argument)?.split_once('=').map(|(_, value)| value);
-    match value.filter(|_| flag.is_switch).map(units::boolean) {
-        Some(Ok(on)) => Ok((flag, Some(if on { "true" } else { "false" }))),
-        Some(Err(expected)) => Err(flag.wrong(&format!("takes no value, or {expected}"))),
-        None => Ok((flag, value)),
+    let word = shown.split('=').next().unwrap_or(&shown);
+    let name = if word == "-h" { Some("help") } else { word.strip_prefix("--") };
+    let found = name.and_then(names::option).and_then(|setting| Some((setting, setting.option?)));
+    let (setting, name) = found.ok_or_else(|| unknown(word))?;
+    let value = text(name, argument)?.split_once('=').map(|(_, value)| value);
+    Ok((setting, name, value))
+}
+
+/// A switch's value: `true` or `false`.
+fn switched(name: &str, value: &str) -> Result<String, Error> {
+    let on = units::boolean(value)
+        .map_err(|expected| wrong(name, &format!("takes no value, or ={expected}")))?;
+    Ok(on.to_string())
+}
+
+/// `--upcase true -- app` would run `true`.
+fn no_word_of_a_switch(name: &str, next: Option<&OsString>) -> Result<(), Error> {
+    let word = next
+        .and_then(|word| word.to_str())
+        .filter(|word| ["true", "false"].iter().any(|boolean| word.eq_ignore_ascii_case(boolean)));
+    match word {
+        Some(word) => {
+            Err(wrong(name, &format!("and {word} behind it, which would be the command"))
+                .hint(format!("write --{name}={word}, or -- before the command")))
+        }
+        None => Ok(()),
     }
 }
 
-fn find(name: &str) -> Option<Flag> {
-    if name == "--help" || name == "-h" {
-        return Some(Flag { name: "help", is_switch: true, is_repeatable: true });
+/// The word behind an option. An empty one is a value, too.
+fn next_value(name: &str, word: Option<OsString>) -> Result<String, Error> {
+    match word {
+        Some(word) if word == "--" => Err(wrong(name, "lacks its value: -- comes behind it")
+            .hint(format!("write --{name}=VALUE before the --; --{name}=-- if that is the value"))),
+        Some(word) => text(name, &word).map(str::to_owned),
+        None => Err(wrong(name, "lacks its value")),
     }
-    let flag = Parsed::get_args_info().flags.iter().find(|flag| flag.long == name)?;
-    Some(Flag {
-        name: flag.long.trim_start_matches('-'),
-        is_switch: flag.kind == FlagInfoKind::Switch,
-        is_repeatable: flag.optionality == Optionality::Repeating,
-    })
 }
 
 fn is_option(argument: &OsStr) -> bool {
@@ -327,16 +149,33 @@ fn text<'a>(name: &str, value: &'a OsStr) -> Result<&'a str, Error> {
 }
 
 /// The value of an unknown option is not repeated: `--token=…` may well hold one.
-fn unknown(name: &str) -> Error {
-    let error = Error::usage(format!("unknown option {name}"));
-    let credential = ["token", "secret-id", "role-id", "password", "jwt", "wrapped-secret-id"];
-    if credential.contains(&name.trim_start_matches('-')) {
-        return error.hint(
-            "a command line is public: credentials are variables or files, such as VAULT_TOKEN or \
-             VAULT_TOKEN_FILE",
-        );
+fn unknown(word: &str) -> Error {
+    let error = Error::usage(format!("unknown option {word}"));
+    let name = word.trim_start_matches('-').to_ascii_lowercase();
+    if let Some(variable) = credential_called(&name) {
+        return error.hint(format!(
+            "a command line is public: credentials are variables or files, {variable} or \
+             {variable}_FILE"
+        ));
     }
-    with_help(error)
+    match nearest(&name, names::ALL.iter().filter_map(|setting| setting.option)) {
+        Some(meant) => error.hint(format!("did you mean --{meant}?")),
+        None => with_help(error),
+    }
+}
+
+/// The variable of a credential that somebody would give as an option.
+fn credential_called(name: &str) -> Option<String> {
+    let variable = name.replace('-', "_").to_ascii_uppercase();
+    let found = names::credentials().find(|setting| {
+        let base = variable.strip_suffix("_FILE").unwrap_or(&variable);
+        setting.variables.contains(&base)
+    })?;
+    Some(format!("VAULT_{}", found.variables.first()?))
+}
+
+fn wrong(name: &str, what: &str) -> Error {
+    with_help(Error::usage(format!("--{name} {what}")))
 }
 
 fn with_help(error: Error) -> Error {
@@ -431,13 +270,65 @@ mod tests {
     }
 
     #[test]
+    fn the_last_of_two_occurrences_counts() {
+        let (options, _) = run(&["--role", "a", "--role=b", "--upcase", "--upcase=false"]);
+        assert_eq!(options.values("role").last(), Some("b"));
+        assert_eq!(options.values("upcase").last(), Some("false"));
+        for (line, expected) in [
+            (&["--check", "--check=false", "app"][..], Task::Start),
+            (&["--check=no", "--check", "app"], Task::Check),
+            (&["--help", "--help=false", "app"], Task::Start),
+        ] {
+            let Ok(Invocation::Run { task, .. }) = parse(words(line)) else {
+                panic!("{line:?} does not run")
+            };
+            assert_eq!(task, expected, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_word_that_would_become_the_command_or_eat_it_is_an_error() {
+        for (line, part) in [
+            (&["--upcase", "true", "--", "app"][..], "--upcase=true"),
+            (&["--check", "FALSE"], "--check=FALSE"),
+            (&["--secret", "--", "app"], "--secret=VALUE"),
+            (&["--addr", "--"], "--addr=VALUE"),
+        ] {
+            let error = error(line);
+            assert_eq!(error.code.status(), 64, "{line:?}");
+            assert!(error.hint.as_deref().is_some_and(|hint| hint.contains(part)), "{error:?}");
+        }
+        assert_eq!(run(&["--upcase", "--", "true"]).1, words(&["true"]));
+        assert_eq!(values(&run(&["--role=--", "app"]).0, "role"), ["--"]);
+    }
+
+    #[test]
+    fn an_unknown_option_names_the_one_that_was_probably_meant() {
+        for (option, meant) in [
+            ("--adress", "--addr?"),
+            ("--address", "--addr?"),
+            ("--secrets", "--secret?"),
+            ("--Timeout=s3cret", "--timeout?"),
+            ("-timeout", "--timeout?"),
+            ("--auth-methd", "--auth-method?"),
+            ("--retries", "--max-retries?"),
+            ("--loglevel", "--log-level?"),
+            ("--nonsense", "--help"),
+            ("-x", "--help"),
+            ("--passwd-is-this", "--help"),
+        ] {
+            let error = error(&[option]);
+            assert!(error.hint.as_deref().is_some_and(|hint| hint.contains(meant)), "{error:?}");
+        }
+    }
+
+    #[test]
     fn a_wrong_option_is_a_usage_error_that_names_it_and_repeats_no_value() {
         for (line, part) in [
             (&["--nope=s3cret"][..], "--nope"),
             (&["--token=s3cret"], "--token"),
             (&["-x"], "-x"),
             (&["--addr"], "--addr"),
-            (&["--addr=a", "--addr=s3cret"], "--addr"),
             (&["--upcase=s3cret"], "--upcase"),
             (&["--add=s3cret"], "--add"),
         ] {

@@ -7,8 +7,9 @@ use zeroize::Zeroizing;
 
 use crate::error::{Code, Error, Errors};
 use crate::grammar::import::Keys;
-use crate::plan::{self, Entry, Imported, Origin, Piece, Plan, Request, Source, Wanted};
+use crate::plan::{Entry, Imported, Origin, Piece, Plan, Request, Source, Wanted};
 use crate::secret::{Secret, Variable};
+use crate::settings::names;
 use crate::settings::{Naming, OnConflict};
 use crate::vault::document::{Document, Found};
 
@@ -225,9 +226,9 @@ impl Builder<'_> {
     }
 
     fn imported(&mut self, place: &str, name: String, value: Secret, from: Provenance) {
-        if plan::steers(&name) {
+        if names::controls_a_process(&name) {
             self.built.warnings.push(format!(
-                "{place}: {name} is not imported, for it steers a process or vault-exec itself"
+                "{place}: {name} is not imported, for it controls a process or vault-exec itself"
             ));
             return;
         }

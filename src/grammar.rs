@@ -6,6 +6,7 @@ pub mod env_file;
 pub mod import;
 pub mod mount;
 pub mod namespace;
+pub mod nearest;
 pub mod path;
 pub mod reference;
 pub mod secrets_file;

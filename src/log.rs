@@ -13,7 +13,6 @@ use log::{LevelFilter, Record};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::error::{Error, Errors};
-use crate::settings::LogSettings;
 
 /// How much of the log is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +80,21 @@ impl Format {
             "json" => Ok(Format::Json),
             _ => Err("text or json"),
         }
+    }
+}
+
+/// How our own records are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogSettings {
+    /// From which level on.
+    pub level: Level,
+    /// In which form.
+    pub format: Format,
+}
+
+impl Default for LogSettings {
+    fn default() -> LogSettings {
+        LogSettings { level: Level::Warn, format: Format::Text }
     }
 }
 

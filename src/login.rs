@@ -24,8 +24,9 @@ use crate::error::{Cause, Code, Error, Errors};
 use crate::grammar::path::Path;
 use crate::secret::Secret;
 use crate::settings::Settings;
-use crate::settings::credentials::{self, Loaded, Located};
+use crate::settings::credentials::{Loaded, Located};
 use crate::settings::layers::Layers;
+use crate::settings::names;
 use crate::vault::answer::Answer;
 use crate::vault::client::{Client, Request, Space};
 
@@ -168,14 +169,11 @@ pub fn by_name(name: &str) -> Result<&'static Method, Error> {
 /// The method whose credentials are there, if they are those of one.
 fn inferred(layers: &Layers<'_>, settings: &Settings) -> Result<&'static Method, Error> {
     let found = |credential| {
-        Ok::<_, Error>(Located::find(layers, credential)?.map(|found| found.origin().to_owned()))
+        Ok::<_, Error>(Located::find(layers, credential)?.map(|found| found.origin().to_string()))
     };
-    let token = found(&credentials::TOKEN)?;
-    let approle = [
-        found(&credentials::ROLE_ID)?,
-        found(&credentials::SECRET_ID)?,
-        found(&credentials::WRAPPED_SECRET_ID)?,
-    ];
+    let token = found(&names::TOKEN)?;
+    let approle =
+        [found(&names::ROLE_ID)?, found(&names::SECRET_ID)?, found(&names::WRAPPED_SECRET_ID)?];
     let approle: Vec<String> = approle.into_iter().flatten().collect();
     match (token, approle.is_empty()) {
         (Some(_), true) => Ok(&token::METHOD),
@@ -196,8 +194,8 @@ fn inferred(layers: &Layers<'_>, settings: &Settings) -> Result<&'static Method,
 /// Nothing tells the method; what there is may be for one that has to be named.
 fn nothing_found(layers: &Layers<'_>, settings: &Settings) -> Result<Error, Error> {
     let mut found = Vec::new();
-    for credential in credentials::ALL {
-        found.extend(Located::find(layers, credential)?.map(|found| found.origin().to_owned()));
+    for credential in names::credentials() {
+        found.extend(Located::find(layers, credential)?.map(|found| found.origin().to_string()));
     }
     found.extend(settings.username.is_some().then(|| "VAULT_USERNAME".to_owned()));
     found.extend(settings.tls.client.is_some().then(|| "VAULT_CLIENT_CERT".to_owned()));

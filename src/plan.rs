@@ -8,9 +8,10 @@ use crate::grammar::import::{Import, Keys};
 use crate::grammar::path::Path;
 use crate::grammar::reference::{self, Ask, Reference, Value};
 use crate::grammar::selector::Selector;
-use crate::grammar::units::Names;
 use crate::secret::{Secret, Variable};
-use crate::settings::layers::{EnvFile, PREFIXES};
+use crate::settings::layers::EnvFile;
+use crate::settings::login_token::HandOn;
+use crate::settings::names;
 use crate::settings::{Imports, Settings};
 
 /// A request that is made once, however many variables come from it.
@@ -161,7 +162,7 @@ impl Plan {
 
     fn variable(&mut self, settings: &Settings, placed: Placed) -> Result<(), Error> {
         let Placed { variable: Variable { name, value }, origin } = placed;
-        let source = match settings.hand_on.as_ref().and_then(|hand_on| hand_on.source(&name)) {
+        let source = match settings.hand_on.as_ref().and_then(|hand_on| handed_on(hand_on, &name)) {
             Some(Source::Token) if !settings.enabled => {
                 return Err(without_vault("a token of a login"));
             }
@@ -264,6 +265,15 @@ pub fn place<T: PartialEq>(items: &mut Vec<T>, item: T) -> usize {
     })
 }
 
+/// Where the value of a variable comes from, if it is one of those that are handed on.
+fn handed_on(hand_on: &HandOn, name: &OsStr) -> Option<Source> {
+    if name == OsStr::new(&hand_on.token) {
+        return Some(Source::Token);
+    }
+    let found = hand_on.variables.iter().find(|variable| variable.name == name)?;
+    Some(Source::Value(found.value.clone(), Origin::Setting))
+}
+
 /// Each name once: the first of an environment that has it twice (as getenv(3) finds it), the
 /// environment's before an env file's, a later file's before an earlier one's.
 fn merged(environment: &[Variable], files: &[EnvFile]) -> Vec<Placed> {
@@ -286,19 +296,7 @@ fn merged(environment: &[Variable], files: &[EnvFile]) -> Vec<Placed> {
 fn passes(settings: &Settings, name: &OsStr, origin: &Origin) -> bool {
     let is_kept = settings.keep.contain(name);
     let is_wanted = !(settings.clean_env && *origin == Origin::Environment) || name == "PATH";
-    is_kept || (is_wanted && !is_ours(name.as_encoded_bytes()))
-}
-
-/// Whether a name is one of those that are stripped.
-pub fn is_ours(name: &[u8]) -> bool {
-    PREFIXES.iter().any(|prefix| name.starts_with(prefix.as_bytes()))
-}
-
-/// Names that steer a process: they never come out of an import.
-pub fn steers(name: &str) -> bool {
-    let mut names = Names::default();
-    names.add("PATH,IFS,ENV,BASH_ENV,LD_*,GLIBC_TUNABLES,VAULT_*,BAO_*");
-    names.contain(OsStr::new(name))
+    is_kept || (is_wanted && !names::is_stripped(name.as_encoded_bytes()))
 }
 
 /// A value whose references have nothing but their defaults.
@@ -324,9 +322,9 @@ fn without_vault(what: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::Options;
     use crate::settings;
     use crate::settings::layers::Layers;
+    use crate::settings::layers::Options;
 
     fn variables(pairs: &[(&str, &str)]) -> Vec<Variable> {
         pairs.iter().map(|(name, value)| Variable::new(*name, *value)).collect()
@@ -506,24 +504,5 @@ mod tests {
             assert_eq!(planned(&[], &environment, &[]).expect_err(value).0.len(), 1);
         }
         assert!(planned(&[], &[off, ("VAULT_TOKEN", "vault:login")], &[]).is_err());
-    }
-
-    #[test]
-    fn names_that_steer_a_process() {
-        for name in [
-            "PATH",
-            "IFS",
-            "ENV",
-            "BASH_ENV",
-            "LD_PRELOAD",
-            "GLIBC_TUNABLES",
-            "VAULT_TOKEN",
-            "BAO_ADDR",
-        ] {
-            assert!(steers(name), "{name}");
-        }
-        for name in ["PATHS", "path", "LDAP_URL", "ENVIRONMENT"] {
-            assert!(!steers(name), "{name}");
-        }
     }
 }

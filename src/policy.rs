@@ -157,11 +157,11 @@ fn block(text: &mut String, Rule { path, capabilities }: &Rule) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::Options;
     use crate::plan;
     use crate::secret::Variable;
     use crate::settings;
     use crate::settings::layers::Layers;
+    use crate::settings::layers::Options;
 
     fn policy(
         options: &[(&'static str, &str)],

@@ -2,9 +2,10 @@
 
 pub mod credentials;
 pub mod layers;
+pub mod load;
 pub mod login_token;
+pub mod names;
 
-use std::ffi::OsStr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,76 +18,18 @@ use crate::grammar::namespace;
 use crate::grammar::path::Path;
 use crate::grammar::reference;
 use crate::grammar::units::{self, Names};
-use crate::log::{Format, Level};
-use crate::secret::Secret;
-use crate::settings::layers::{Credential, Layers, PREFIXES, Setting, Sourced};
+use crate::log::{Format, Level, LogSettings};
+use crate::secret::{Origin, Secret, Sourced};
+use crate::settings::layers::Layers;
 use crate::settings::login_token::HandOn;
-
-macro_rules! settings {
-    ($($name:ident = $option:expr, [$($variable:literal),+];)+) => {
-        $(const $name: Setting = Setting { option: $option, variables: &[$($variable),+] };)+
-        /// Every setting that is no credential.
-        pub const ALL: &[Setting] = &[$($name),+];
-    };
-}
-
-settings! {
-    ENABLED = None, ["ENABLED"];
-    ADDR = Some("addr"), ["AGENT_ADDR", "ADDR"];
-    NAMESPACE = Some("namespace"), ["NAMESPACE"];
-    AUTH_NAMESPACE = None, ["AUTH_NAMESPACE"];
-    AUTH_METHOD = Some("auth-method"), ["AUTH_METHOD"];
-    AUTH_MOUNT = Some("auth-mount"), ["AUTH_MOUNT", "PATH"];
-    ROLE = Some("role"), ["ROLE"];
-    SECRETS = Some("secret"), ["EXEC_SECRETS"];
-    SECRETS_FILE = Some("secrets-file"), ["EXEC_SECRETS_FILE"];
-    ENV_FROM_PATH = None, ["ENV_FROM_PATH"];
-    TRANSIT_KEY = None, ["TRANSIT_KEY_ID"];
-    TRANSIT_MOUNT = None, ["TRANSIT_PATH"];
-    TRANSIT_BATCH = None, ["TRANSIT_BATCH_SIZE"];
-    ENV_FILE = Some("env-file"), ["EXEC_ENV_FILE"];
-    KV_VERSION = Some("kv-version"), ["EXEC_KV_VERSION"];
-    ON_CONFLICT = Some("on-conflict"), ["EXEC_ON_CONFLICT"];
-    UPCASE = Some("upcase"), ["EXEC_UPCASE"];
-    SANITIZE = Some("sanitize"), ["EXEC_SANITIZE"];
-    IGNORE_MISSING = Some("ignore-missing"), ["IGNORE_MISSING_SECRETS"];
-    LITERAL = Some("literal"), ["EXEC_LITERAL"];
-    CLEAN_ENV = Some("clean-env"), ["EXEC_CLEAN_ENV"];
-    KEEP = Some("keep"), ["EXEC_KEEP", "ENV_PASSTHROUGH"];
-    REVOKE = Some("revoke"), ["REVOKE_TOKEN"];
-    TIMEOUT = Some("timeout"), ["EXEC_TIMEOUT", "CLIENT_TIMEOUT"];
-    MAX_RETRIES = Some("max-retries"), ["MAX_RETRIES"];
-    REMOVE_FILES = Some("remove-credential-files"), ["EXEC_REMOVE_CREDENTIAL_FILES"];
-    LOG_LEVEL = Some("log-level"), ["EXEC_LOG", "LOG_LEVEL"];
-    LOG_FORMAT = Some("log-format"), ["EXEC_LOG_FORMAT"];
-    JSON_LOG = None, ["JSON_LOG"];
-    USERNAME = None, ["USERNAME"];
-    AWS_REGION = None, ["AWS_REGION"];
-    AWS_SERVER_ID = None, ["AWS_IAM_SERVER_ID"];
-    AZURE_RESOURCE = None, ["AZURE_RESOURCE"];
-    CACERT = None, ["CACERT"];
-    CACERT_BYTES = None, ["CACERT_BYTES"];
-    CAPATH = None, ["CAPATH"];
-    CLIENT_CERT = None, ["CLIENT_CERT"];
-    CLIENT_KEY = None, ["CLIENT_KEY"];
-    TLS_SERVER_NAME = None, ["TLS_SERVER_NAME"];
-    SKIP_VERIFY = None, ["SKIP_VERIFY"];
-    PROXY = None, ["PROXY_ADDR", "HTTP_PROXY"];
-}
-
-/// The settings that say how Vault is reached, and the name of each for a client of Vault's.
-pub const OF_CONNECTION: &[(&Setting, &str)] = &[
-    (&ADDR, "ADDR"),
-    (&NAMESPACE, "NAMESPACE"),
-    (&CACERT, "CACERT"),
-    (&CACERT_BYTES, "CACERT_BYTES"),
-    (&CAPATH, "CAPATH"),
-    (&CLIENT_CERT, "CLIENT_CERT"),
-    (&CLIENT_KEY, "CLIENT_KEY"),
-    (&TLS_SERVER_NAME, "TLS_SERVER_NAME"),
-    (&SKIP_VERIFY, "SKIP_VERIFY"),
-    (&PROXY, "PROXY_ADDR"),
-];
+use crate::settings::names::{
+    ADDR, AUTH_METHOD, AUTH_MOUNT, AUTH_NAMESPACE, AWS_REGION, AWS_SERVER_ID, AZURE_RESOURCE,
+    CACERT, CACERT_BYTES, CAPATH, CLEAN_ENV, CLIENT_CERT, CLIENT_KEY, ENABLED, ENV_FILE,
+    ENV_FROM_PATH, IGNORE_MISSING, JSON_LOG, KEEP, KV_VERSION, LITERAL, LOG_FORMAT, LOG_LEVEL,
+    MAX_RETRIES, NAMESPACE, OF_VAULT_ENV, ON_CONFLICT, PROXY, REMOVE_FILES, REVOKE, ROLE, SANITIZE,
+    SECRETS, SECRETS_FILE, SKIP_VERIFY, Setting, TIMEOUT, TLS_SERVER_NAME, TRANSIT_BATCH,
+    TRANSIT_KEY, TRANSIT_MOUNT, UPCASE, USERNAME,
+};
 
 /// Everything that the user can set, understood.
 #[derive(Debug)]
@@ -219,26 +162,11 @@ pub enum Revoke {
     Never,
 }
 
-/// How our own records are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LogSettings {
-    /// From which level on.
-    pub level: Level,
-    /// In which form.
-    pub format: Format,
-}
-
-impl Default for LogSettings {
-    fn default() -> LogSettings {
-        LogSettings { level: Level::Warn, format: Format::Text }
-    }
-}
-
 /// The env files that the options and the environment name.
 ///
 /// # Errors
 /// 78 for a variable that is not UTF-8.
-pub fn env_files(layers: &Layers<'_>) -> Result<Vec<(String, PathBuf)>, Error> {
+pub fn env_files(layers: &Layers<'_>) -> Result<Vec<(Origin, PathBuf)>, Error> {
     let items = layers.items(&ENV_FILE)?;
     Ok(items.into_iter().map(|(origin, name)| (origin, PathBuf::from(name))).collect())
 }
@@ -324,36 +252,6 @@ pub fn without_effect(layers: &Layers<'_>) -> Vec<String> {
         .collect()
 }
 
-const OF_VAULT_ENV: [(&str, &str); 3] = [
-    (
-        "VAULT_ENV_DAEMON",
-        "vault-exec becomes the application, and nobody renews leases while it runs",
-    ),
-    ("VAULT_ENV_DELAY", "the application starts at once, and its own start can wait"),
-    ("VAULT_ENV_LOG_SERVER", "records go to stderr"),
-];
-
-/// Whether a variable names env files.
-pub fn is_env_file(name: &OsStr) -> bool {
-    PREFIXES.iter().any(|prefix| {
-        ENV_FILE.variables.iter().any(|variable| name == OsStr::new(&format!("{prefix}{variable}")))
-    })
-}
-
-/// Whether a variable is one of our settings or credentials.
-pub fn is_own(name: &OsStr) -> bool {
-    let Some(rest) = PREFIXES.iter().find_map(|prefix| name.to_str()?.strip_prefix(prefix)) else {
-        return false;
-    };
-    let is_setting = ALL.iter().any(|setting| setting.variables.contains(&rest));
-    is_setting || credentials::ALL.iter().any(|credential| is_named(credential, rest))
-}
-
-fn is_named(credential: &Credential, rest: &str) -> bool {
-    let file = rest.strip_suffix("_FILE").unwrap_or(rest);
-    file == credential.variable || credential.file_alias == Some(rest)
-}
-
 const DEFAULT_TIMEOUT: Duration = Duration::from_mins(1);
 const DEFAULT_NAMING: Naming =
     Naming { upcase: false, sanitize: false, on_conflict: OnConflict::Error };
@@ -382,7 +280,7 @@ fn one_of<T>(
 
 /// A setting's text and where it was; apart from those above, which are compiled once for each
 /// type.
-fn found(layers: &Layers<'_>, setting: &Setting) -> Result<Option<(String, String)>, Error> {
+fn found(layers: &Layers<'_>, setting: &Setting) -> Result<Option<(Origin, String)>, Error> {
     let Some(found) = layers.one(setting) else { return Ok(None) };
     let text = found.text()?.to_owned();
     Ok(Some((found.origin, text)))
@@ -550,8 +448,8 @@ fn own_references(layers: &Layers<'_>) -> Result<(), Errors> {
     let files = layers.files.iter().flat_map(|file| &file.variables);
     for variable in layers.environment.iter().chain(files) {
         let asks_for_token =
-            login_token::is_token(&variable.name) && reference::is_login(variable.value.expose());
-        if is_own(&variable.name)
+            names::is_token(&variable.name) && reference::is_login(variable.value.expose());
+        if names::is_own(&variable.name)
             && !asks_for_token
             && reference::has_reference(variable.value.expose())
         {
@@ -571,8 +469,8 @@ fn reference_in(name: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::Options;
     use crate::secret::Variable;
+    use crate::settings::layers::Options;
 
     fn understood(
         options: &[(&'static str, &str)],
@@ -645,26 +543,6 @@ mod tests {
             ("no", Revoke::Never),
         ] {
             assert_eq!(understood(&[("revoke", text)], &[]).expect(text).revoke, expected);
-        }
-    }
-
-    #[test]
-    fn our_names_are_known_with_both_prefixes_and_others_are_not() {
-        for name in [
-            "VAULT_ADDR",
-            "BAO_ADDR",
-            "VAULT_TOKEN",
-            "BAO_TOKEN_FILE",
-            "VAULT_TOKEN_PATH",
-            "VAULT_SECRET_ID_FILE",
-            "VAULT_PATH",
-        ] {
-            assert!(is_own(OsStr::new(name)), "{name}");
-        }
-        for name in
-            ["VAULT_PORT", "VAULT_DB_PASSWORD", "ADDR", "VAULT_", "BAO_ADDR_FILE", "VAULT_addr"]
-        {
-            assert!(!is_own(OsStr::new(name)), "{name}");
         }
     }
 

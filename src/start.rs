@@ -3,22 +3,19 @@
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use crate::check;
-use crate::cli::{self, Invocation, Options, Task};
-use crate::cloud::aws;
+use crate::cli::{self, Invocation, Task};
 use crate::environment::{self, Built, Outcomes, Rules};
 use crate::error::{Code, Error, Errors};
 use crate::fetch::{self, Fetched};
 use crate::grammar::address::Address;
-use crate::grammar::env_file;
-use crate::grammar::secrets_file;
 use crate::http::deadline::Deadline;
 use crate::http::proxy::Proxies;
 use crate::http::tls;
-use crate::log as records;
+use crate::log::{self as records, LogSettings};
 use crate::login::{self, Way};
 use crate::plan::{self, Plan};
 use crate::policy;
@@ -28,9 +25,9 @@ use crate::process::harden;
 use crate::process::signals;
 use crate::revoke;
 use crate::secret::{Secret, Variable};
-use crate::settings::credentials::{self, read_file};
-use crate::settings::layers::{EnvFile, Layers, Sourced};
-use crate::settings::{self, Imports, LogSettings, Settings};
+use crate::settings::credentials;
+use crate::settings::layers::{EnvFile, Layers, Options};
+use crate::settings::{self, Settings, load, names};
 use crate::vault::client::{Client, Connection};
 use crate::vault::lookup;
 
@@ -74,7 +71,7 @@ fn image(initial_block: Block) -> Result<Option<Image>, Errors> {
     let began = Instant::now();
     let environment = block::read();
     if initial_block == Block::Wiped {
-        block::wipe(|name| plan::is_ours(name) || aws::is_key(name));
+        block::wipe(|name| names::is_stripped(name) || names::is_key_of_platform(name));
     }
     let invocation = cli::parse(std::env::args_os().skip(1).collect());
     let (task, options, command) = match invocation {
@@ -89,7 +86,7 @@ fn image(initial_block: Block) -> Result<Option<Image>, Errors> {
             return Err(error.into());
         }
     };
-    let files = env_files(&options, &environment);
+    let files = load::env_files(&options, &environment);
     start_log(&options, &environment, files.as_deref().unwrap_or_default());
     let files = files?;
     let layers = Layers { options: &options, environment: &environment, files: &files };
@@ -143,7 +140,7 @@ fn understood(layers: &Layers<'_>) -> Result<Settings, Errors> {
         login::by_name(method)?;
     }
     if let Some(file) = &settings.secrets_file {
-        settings.imports.extend(secrets_file(file)?);
+        settings.imports.extend(load::secrets_file(file)?);
     }
     if !settings.enabled && !settings.imports.is_empty() {
         log::warn!("VAULT_ENABLED is false: nothing is imported");
@@ -152,20 +149,6 @@ fn understood(layers: &Layers<'_>) -> Result<Settings, Errors> {
         log::warn!("{warning}");
     }
     Ok(settings)
-}
-
-fn secrets_file(named: &Sourced) -> Result<Vec<Imports>, Errors> {
-    let name = named.text()?;
-    let text = read_file(Path::new(name))
-        .map_err(|error| error.at(format!("{name} ({})", named.origin)))?;
-    let lines = secrets_file::parse(&text)
-        .map_err(|errors| Errors(errors.0.into_iter().map(|error| error.at(name)).collect()))?;
-    let imports = lines.into_iter().map(|line| Imports {
-        place: format!("{name}, line {}", line.number),
-        mount: Some(line.mount),
-        import: line.import,
-    });
-    Ok(imports.collect())
 }
 
 /// The program of the command; none of it where there is no command, which only a check does
@@ -204,27 +187,6 @@ fn print(text: &str) -> Result<(), Error> {
 fn start_log(options: &Options, environment: &[Variable], files: &[EnvFile]) {
     let settings = settings::log_settings(&Layers { options, environment, files });
     records::start(settings.unwrap_or_else(|_| LogSettings::default()));
-}
-
-fn env_files(options: &Options, environment: &[Variable]) -> Result<Vec<EnvFile>, Errors> {
-    let named = settings::env_files(&Layers { options, environment, files: &[] })?;
-    let mut errors = Errors::default();
-    let files = named
-        .into_iter()
-        .filter_map(|(origin, path)| errors.keep(env_file(&origin, &path)))
-        .collect();
-    errors.or(files)
-}
-
-fn env_file(origin: &str, path: &Path) -> Result<EnvFile, Error> {
-    let name = path.display().to_string();
-    let text = read_file(path).map_err(|error| error.at(format!("{name} ({origin})")))?;
-    let variables = env_file::parse(&text).map_err(|error| error.at(&name))?;
-    match variables.iter().find(|variable| settings::is_env_file(&variable.name)) {
-        Some(_) => Err(Error::config(format!("{name}: an env file names another one"))
-            .hint("name all of them on the command line")),
-        None => Ok(EnvFile { name, variables }),
-    }
 }
 
 /// Logs in, reads, and revokes. The client is gone when it returns: its buffers hold the token.

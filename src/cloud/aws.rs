@@ -81,14 +81,6 @@ pub struct WebIdentity {
     environment: Vec<Variable>,
 }
 
-/// Whether a variable of the environment holds a key or a token.
-pub fn is_key(name: &[u8]) -> bool {
-    matches!(
-        name,
-        b"AWS_SECRET_ACCESS_KEY" | b"AWS_SESSION_TOKEN" | b"AWS_CONTAINER_AUTHORIZATION_TOKEN"
-    )
-}
-
 /// The first source that the environment speaks of; the instance where it speaks of none, unless it
 /// is not to be asked.
 ///
@@ -460,7 +452,7 @@ mod tests {
     use reqwest::header::HeaderMap;
 
     use super::*;
-    use crate::cli::Options;
+    use crate::settings::layers::Options;
 
     /// The address of the metadata that an environment speaks of, and the container's
     /// authorization.

@@ -5,8 +5,7 @@ use reqwest::{Proxy, Url};
 use crate::error::Error;
 use crate::grammar::address::{Address, is_loopback};
 use crate::http::no_proxy::NoProxy;
-use crate::secret::Variable;
-use crate::settings::layers::Sourced;
+use crate::secret::{Sourced, Variable};
 
 /// The proxies for all servers that a client may be sent to.
 #[derive(Default)]
@@ -41,8 +40,8 @@ impl Proxies {
             if address.is_loopback() {
                 return Ok(Proxies::default());
             }
-            let named =
-                Named { url: parsed(own.text()?, &own.origin)?, origin: own.origin.clone() };
+            let origin = own.origin.to_string();
+            let named = Named { url: parsed(own.text()?, &origin)?, origin };
             return Ok(Proxies {
                 http: Some(named.clone()),
                 https: Some(named),
@@ -131,6 +130,7 @@ fn first<'a>(environment: &'a [Variable], names: &[&'a str]) -> Option<(&'a str,
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::secret::Origin;
 
     const BOTH: &[(&str, &str)] = &[("HTTP_PROXY", "http://plain:1"), ("https_proxy", "secure:1")];
 
@@ -140,7 +140,10 @@ mod tests {
         environment: &[(&str, &str)],
     ) -> Result<Proxies, Error> {
         let address = Address::parse(address).expect("an address");
-        let own = own.map(|text| Sourced { value: text.into(), origin: "VAULT_PROXY_ADDR".into() });
+        let own = own.map(|text| Sourced {
+            value: text.into(),
+            origin: Origin::Variable("VAULT_PROXY_ADDR".into()),
+        });
         let environment: Vec<Variable> =
             environment.iter().map(|(name, value)| Variable::new(*name, *value)).collect();
         Proxies::choose(&address, own.as_ref(), &environment)

@@ -15,10 +15,9 @@ use rustls::{
 
 use crate::error::Error;
 use crate::http::roots::{Bundle, certificates_of, files_below};
-use crate::secret::Variable;
+use crate::secret::{Sourced, Variable};
 use crate::settings::TlsSettings;
 use crate::settings::credentials::read_file;
-use crate::settings::layers::Sourced;
 
 /// The configuration of every connection. The system's bundle is parsed at the first handshake, not
 /// before.
@@ -95,7 +94,7 @@ fn configured(settings: &TlsSettings) -> Result<Vec<CertificateDer<'static>>, Er
     match settings {
         TlsSettings { ca_file: Some(file), .. } => certificates_in(file),
         TlsSettings { ca_bytes: Some(bytes), .. } => {
-            certificates(bytes.value.expose(), &bytes.origin)
+            certificates(bytes.value.expose(), &bytes.origin.to_string())
         }
         TlsSettings { ca_path: Some(path), .. } => certificates_below(path),
         _ => Ok(Vec::new()),

@@ -8,8 +8,9 @@ use crate::error::{Error, Errors};
 use crate::login::wrapping::Wrapped;
 use crate::secret::Secret;
 use crate::settings::Settings;
-use crate::settings::credentials::{self, Loaded, Located};
+use crate::settings::credentials::{Loaded, Located};
 use crate::settings::layers::Layers;
+use crate::settings::names;
 use crate::vault::client::Client;
 
 pub(super) const METHOD: Method = Method {
@@ -53,12 +54,12 @@ fn prepare(layers: &Layers<'_>, settings: &Settings) -> Result<Way, Errors> {
 }
 
 fn role_id(layers: &Layers<'_>) -> Result<Option<Loaded>, Error> {
-    Located::find(layers, &credentials::ROLE_ID)?.map(|found| found.load()).transpose()
+    Located::find(layers, &names::ROLE_ID)?.map(|found| found.load()).transpose()
 }
 
 fn proof(layers: &Layers<'_>) -> Result<Option<Proof>, Error> {
-    let secret_id = Located::find(layers, &credentials::SECRET_ID)?;
-    let wrapped = Located::find(layers, &credentials::WRAPPED_SECRET_ID)?;
+    let secret_id = Located::find(layers, &names::SECRET_ID)?;
+    let wrapped = Located::find(layers, &names::WRAPPED_SECRET_ID)?;
     match (secret_id, wrapped) {
         (Some(secret_id), Some(wrapped)) => {
             let both = format!("{} and {} are both set", secret_id.origin(), wrapped.origin());

@@ -6,8 +6,9 @@ use super::{Body, Login, Method, Way, check_text, incomplete};
 use crate::error::{Error, Errors};
 use crate::secret::Secret;
 use crate::settings::Settings;
-use crate::settings::credentials::{self, Loaded, Located};
+use crate::settings::credentials::{Loaded, Located};
 use crate::settings::layers::Layers;
+use crate::settings::names;
 
 pub(super) const METHOD: Method = Method {
     name: "jwt",
@@ -28,9 +29,8 @@ pub(super) struct Presented {
 }
 
 fn prepare(layers: &Layers<'_>, settings: &Settings) -> Result<Way, Errors> {
-    let jwt = Located::find(layers, &credentials::JWT)?
-        .ok_or_else(|| incomplete(&METHOD, "JWT"))?
-        .load()?;
+    let jwt =
+        Located::find(layers, &names::JWT)?.ok_or_else(|| incomplete(&METHOD, "JWT"))?.load()?;
     let role = settings.role.clone();
     Ok(Way::Login(login(settings, Presented { method: &METHOD, role, jwt, hint: HINT })?))
 }

@@ -8,6 +8,7 @@ use crate::error::{Error, Errors};
 use crate::settings::Settings;
 use crate::settings::credentials::{self, Loaded, Located};
 use crate::settings::layers::Layers;
+use crate::settings::names;
 
 /// Where Kubernetes puts the token of a pod's service account.
 const TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
@@ -37,7 +38,7 @@ fn prepare(layers: &Layers<'_>, settings: &Settings) -> Result<Way, Errors> {
 
 /// Read at each start: the kubelet renews the file.
 fn jwt(layers: &Layers<'_>, settings: &Settings) -> Result<Loaded, Error> {
-    match Located::find(layers, &credentials::JWT)? {
+    match Located::find(layers, &names::JWT)? {
         Some(found) => found.load(),
         None => credentials::usual_file(Path::new(TOKEN))?.ok_or_else(|| no_token(settings)),
     }

@@ -7,6 +7,7 @@ use crate::error::{Error, Errors};
 use crate::settings::Settings;
 use crate::settings::credentials::{self, Loaded, Located};
 use crate::settings::layers::Layers;
+use crate::settings::names;
 
 pub(super) const METHOD: Method = Method {
     name: "token",
@@ -16,7 +17,7 @@ pub(super) const METHOD: Method = Method {
 };
 
 fn prepare(layers: &Layers<'_>, _settings: &Settings) -> Result<Way, Errors> {
-    let loaded = match Located::find(layers, &credentials::TOKEN)? {
+    let loaded = match Located::find(layers, &names::TOKEN)? {
         Some(found) => found.load()?,
         None => from_home(layers)?,
     };

@@ -7,8 +7,9 @@ use crate::error::{Error, Errors};
 use crate::grammar::path::percent_encoded;
 use crate::secret::Secret;
 use crate::settings::Settings;
-use crate::settings::credentials::{self, Loaded, Located};
+use crate::settings::credentials::{Loaded, Located};
 use crate::settings::layers::Layers;
+use crate::settings::names;
 
 pub(super) const METHOD: Method = Method {
     name: "userpass",
@@ -52,8 +53,8 @@ fn user(method: &Method, settings: &Settings) -> Result<String, Error> {
 }
 
 fn password(method: &Method, layers: &Layers<'_>) -> Result<Loaded, Error> {
-    let found = Located::find(layers, &credentials::PASSWORD)?
-        .ok_or_else(|| incomplete(method, "password"))?;
+    let found =
+        Located::find(layers, &names::PASSWORD)?.ok_or_else(|| incomplete(method, "password"))?;
     let loaded = found.load()?;
     check_text(&loaded).map(|()| loaded)
 }

@@ -7,26 +7,9 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 use crate::error::Error;
-use crate::secret::Secret;
-use crate::settings::layers::{Credential, Found, Layers};
-
-/// A token that a user brings along.
-pub const TOKEN: Credential = Credential { variable: "TOKEN", file_alias: Some("TOKEN_PATH") };
-/// AppRole's role id.
-pub const ROLE_ID: Credential = Credential { variable: "ROLE_ID", file_alias: None };
-/// AppRole's secret id.
-pub const SECRET_ID: Credential = Credential { variable: "SECRET_ID", file_alias: None };
-/// A response-wrapping token that holds a secret id.
-pub const WRAPPED_SECRET_ID: Credential =
-    Credential { variable: "WRAPPED_SECRET_ID", file_alias: None };
-/// A JWT, for the methods that take one.
-pub const JWT: Credential = Credential { variable: "JWT", file_alias: None };
-/// A password, for the methods that take one.
-pub const PASSWORD: Credential = Credential { variable: "PASSWORD", file_alias: None };
-
-/// Every credential, for what has to know their names.
-pub const ALL: [&Credential; 6] =
-    [&TOKEN, &ROLE_ID, &SECRET_ID, &WRAPPED_SECRET_ID, &JWT, &PASSWORD];
+use crate::secret::{Origin, Secret};
+use crate::settings::layers::{Found, Layers};
+use crate::settings::names::Setting;
 
 /// The largest file that is read; a JWT of a cloud has a few thousand bytes.
 const LIMIT: u64 = 1 << 20;
@@ -53,12 +36,12 @@ impl Located {
     ///
     /// # Errors
     /// 78 where one layer has both its forms.
-    pub fn find(layers: &Layers<'_>, credential: &Credential) -> Result<Option<Located>, Error> {
+    pub fn find(layers: &Layers<'_>, credential: &Setting) -> Result<Option<Located>, Error> {
         Ok(layers.credential(credential)?.map(|found| Located { found }))
     }
 
     /// What the user calls the place.
-    pub fn origin(&self) -> &str {
+    pub fn origin(&self) -> &Origin {
         let (Found::Value(found) | Found::File(found)) = &self.found;
         &found.origin
     }
@@ -71,7 +54,7 @@ impl Located {
         match &self.found {
             Found::Value(found) => Ok(Loaded {
                 value: found.value.trimmed(),
-                origin: found.origin.clone(),
+                origin: found.origin.to_string(),
                 file: None,
             }),
             Found::File(found) => {

@@ -3,40 +3,32 @@
 
 use std::ffi::OsStr;
 
-use crate::cli::Options;
 use crate::error::Error;
 use crate::grammar::reference;
 use crate::grammar::units;
-use crate::secret::{Secret, Variable};
+use crate::secret::{Origin, Secret, Sourced, Variable};
+use crate::settings::names::{PREFIXES, Setting, Takes};
 
-/// The prefixes of our variables, in the order in which they are looked for.
-pub const PREFIXES: [&str; 2] = ["BAO_", "VAULT_"];
+/// What the command line sets, by the names of the options without their dashes.
+#[derive(Debug, Default)]
+pub struct Options(Vec<(&'static str, String)>);
 
-/// A setting: its option and its variables.
-#[derive(Debug)]
-pub struct Setting {
-    /// The option's name without the dashes.
-    pub option: Option<&'static str>,
-    /// Its variables without their prefix, the one that wins first.
-    pub variables: &'static [&'static str],
-}
+impl Options {
+    /// Every value given to the option `name`, in order.
+    pub fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0.iter().filter(move |(option, _)| *option == name).map(|(_, value)| value.as_str())
+    }
 
-/// A credential: a value in a variable, or the path of a file in another one.
-#[derive(Debug)]
-pub struct Credential {
-    /// The variable without its prefix; with `_FILE` behind it, it names a file.
-    pub variable: &'static str,
-    /// Another name for the file's variable, without the prefix.
-    pub file_alias: Option<&'static str>,
-}
+    /// Adds a value, after those that are there.
+    pub fn add(&mut self, name: &'static str, value: &str) {
+        self.0.push((name, value.to_owned()));
+    }
 
-/// A setting's text and where it was found.
-#[derive(Clone, Debug)]
-pub struct Sourced {
-    /// The text, which may be a credential.
-    pub value: Secret,
-    /// What the user calls the place: `--addr`, `VAULT_ADDR`, `VAULT_ADDR in .env.staging`.
-    pub origin: String,
+    /// Sets options as a command line would.
+    #[cfg(test)]
+    pub fn of(values: &[(&'static str, &str)]) -> Options {
+        Options(values.iter().map(|(name, value)| (*name, (*value).to_owned())).collect())
+    }
 }
 
 /// Where a credential is found.
@@ -79,7 +71,7 @@ impl Layers<'_> {
                 return texts;
             }
         }
-        self.in_variables(|variables, place| first(variables, setting.variables, place))
+        self.in_variables(|variables, file| first(variables, setting.variables, file))
             .into_iter()
             .collect()
     }
@@ -94,14 +86,16 @@ impl Layers<'_> {
     ///
     /// # Errors
     /// A variable that is not UTF-8.
-    pub fn items(&self, setting: &Setting) -> Result<Vec<(String, String)>, Error> {
+    pub fn items(&self, setting: &Setting) -> Result<Vec<(Origin, String)>, Error> {
         let mut items = Vec::new();
         for found in self.all(setting) {
             let text = found.text()?;
-            if found.origin.starts_with("--") {
-                items.push((found.origin.clone(), text.to_owned()));
-            } else {
-                items.extend(units::list(text).map(|item| (found.origin.clone(), item.to_owned())));
+            match found.origin {
+                Origin::Option(_) => items.push((found.origin.clone(), text.to_owned())),
+                Origin::Variable(_) | Origin::EnvFile { .. } => {
+                    let each = units::list(text);
+                    items.extend(each.map(|item| (found.origin.clone(), item.to_owned())));
+                }
             }
         }
         Ok(items)
@@ -111,11 +105,19 @@ impl Layers<'_> {
     ///
     /// # Errors
     /// 78 where one layer has both the value and the file.
-    pub fn credential(&self, credential: &Credential) -> Result<Option<Found>, Error> {
-        self.in_variables(|variables, place| {
-            PREFIXES
-                .iter()
-                .find_map(|prefix| in_layer(variables, prefix, credential, place).transpose())
+    pub fn credential(&self, credential: &Setting) -> Result<Option<Found>, Error> {
+        self.in_variables(|variables, file| {
+            let names = credential.variables.iter();
+            let mut all = names.flat_map(|name| PREFIXES.iter().map(move |prefix| (prefix, name)));
+            all.find_map(|(prefix, name)| {
+                let aliases = match credential.takes {
+                    Takes::Credential(aliases) if credential.variables.first() == Some(name) => {
+                        aliases
+                    }
+                    _ => &[],
+                };
+                in_layer(variables, prefix, (name, aliases), file).transpose()
+            })
         })
         .transpose()
     }
@@ -142,51 +144,38 @@ impl Layers<'_> {
         (!text.is_empty()).then_some(text)
     }
 
-    /// The first answer of `look` to the variables of a layer and the words behind a variable's
-    /// name for it.
-    fn in_variables<T>(&self, look: impl Fn(&[Variable], &str) -> Option<T>) -> Option<T> {
-        let in_files = || {
-            self.files
-                .iter()
-                .rev()
-                .find_map(|file| look(&file.variables, &format!(" in {}", file.name)))
-        };
-        look(self.environment, "").or_else(in_files)
+    /// The first answer of `look` to the variables of a layer and the name of the env file that
+    /// they are from.
+    fn in_variables<T>(&self, look: impl Fn(&[Variable], Option<&str>) -> Option<T>) -> Option<T> {
+        let in_files =
+            || self.files.iter().rev().find_map(|file| look(&file.variables, Some(&file.name)));
+        look(self.environment, None).or_else(in_files)
     }
 }
 
-impl Sourced {
-    /// The text of a setting, without white space at its ends.
-    ///
-    /// # Errors
-    /// 78 where it is not UTF-8.
-    pub fn text(&self) -> Result<&str, Error> {
-        let text = self.value.expose_text().map(str::trim);
-        text.ok_or_else(|| Error::config(format!("{}: the value is not UTF-8", self.origin)))
-    }
+fn sourced_option(option: &'static str, value: &str) -> Sourced {
+    Sourced { value: value.into(), origin: Origin::Option(option) }
 }
 
-fn sourced_option(option: &str, value: &str) -> Sourced {
-    Sourced { value: value.into(), origin: format!("--{option}") }
-}
-
-fn first(variables: &[Variable], names: &[&str], place: &str) -> Option<Sourced> {
+fn first(variables: &[Variable], names: &[&str], file: Option<&str>) -> Option<Sourced> {
     let full =
         names.iter().flat_map(|name| PREFIXES.iter().map(move |prefix| format!("{prefix}{name}")));
-    full.into_iter().find_map(|name| get(variables, &name, place))
+    full.into_iter().find_map(|name| get(variables, name, file))
 }
 
+/// Looks for a credential by one of its names, and by the other names of its file.
 fn in_layer(
     variables: &[Variable],
     prefix: &str,
-    wanted: &Credential,
-    place: &str,
+    (name, aliases): (&str, &[&str]),
+    env_file: Option<&str>,
 ) -> Result<Option<Found>, Error> {
-    let value = get(variables, &format!("{prefix}{}", wanted.variable), place);
+    let value = get(variables, format!("{prefix}{name}"), env_file);
     // It asks for a token and is none.
     let value = value.filter(|found| !reference::is_login(found.value.expose()));
-    let file = get(variables, &format!("{prefix}{}_FILE", wanted.variable), place);
-    let alias = || get(variables, &format!("{prefix}{}", wanted.file_alias?), place);
+    let file = get(variables, format!("{prefix}{name}_FILE"), env_file);
+    let alias =
+        || aliases.iter().find_map(|alias| get(variables, format!("{prefix}{alias}"), env_file));
     match (value, file.or_else(alias)) {
         (Some(value), Some(file)) => {
             Err(Error::config(format!("{} and {} are both set", value.origin, file.origin))
@@ -197,9 +186,13 @@ fn in_layer(
     }
 }
 
-fn get(variables: &[Variable], name: &str, place: &str) -> Option<Sourced> {
-    let variable = filled(variables, name)?;
-    Some(Sourced { value: variable.value.clone(), origin: format!("{name}{place}") })
+fn get(variables: &[Variable], name: String, file: Option<&str>) -> Option<Sourced> {
+    let value = filled(variables, &name)?.value.clone();
+    let origin = match file {
+        None => Origin::Variable(name),
+        Some(file) => Origin::EnvFile { variable: name, file: file.to_owned() },
+    };
+    Some(Sourced { value, origin })
 }
 
 /// A variable by its name. An empty one, or one of white space alone, counts as unset.
@@ -211,9 +204,7 @@ fn filled<'a>(variables: &'a [Variable], name: &str) -> Option<&'a Variable> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const ADDR: Setting = Setting { option: Some("addr"), variables: &["AGENT_ADDR", "ADDR"] };
-    const TOKEN: Credential = Credential { variable: "TOKEN", file_alias: Some("TOKEN_PATH") };
+    use crate::settings::names::{ADDR, TOKEN};
 
     fn variables(pairs: &[(&str, &str)]) -> Vec<Variable> {
         pairs.iter().map(|(name, value)| Variable::new(*name, *value)).collect()
@@ -230,7 +221,7 @@ mod tests {
     ) -> Option<String> {
         let layers =
             Layers { options: &Options::of(options), environment: &variables(environment), files };
-        layers.one(&ADDR).map(|found| found.origin)
+        layers.one(&ADDR).map(|found| found.origin.to_string())
     }
 
     #[test]
@@ -261,7 +252,7 @@ mod tests {
         let layers =
             Layers { options: &Options::default(), environment: &variables(environment), files };
         Ok(match layers.credential(&TOKEN)? {
-            Some(Found::Value(found)) => found.origin,
+            Some(Found::Value(found)) => found.origin.to_string(),
             Some(Found::File(found)) => format!("file of {}", found.origin),
             None => "none".to_owned(),
         })

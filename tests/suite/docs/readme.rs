@@ -13,13 +13,12 @@ use test_vault::{
     Operator, Postgres, Target, Value, json, on_every_vault, on_every_vault_with_database,
 };
 
+use vault_exec::settings::names::{self, Setting};
+
 use crate::docs::pages::TEXT;
 use crate::support::{Ended, binary, directory, run, run_at};
 
 const DOCKERFILE: &str = include_str!("../../../Dockerfile.example");
-const SETTINGS: &str = include_str!("../../../src/settings.rs");
-const CREDENTIALS: &str = include_str!("../../../src/settings/credentials.rs");
-const PLAN: &str = include_str!("../../../src/plan.rs");
 const ERROR: &str = include_str!("../../../src/error.rs");
 
 /// The address that the documentation writes in examples that print one.
@@ -472,60 +471,51 @@ fn a_policy_that_allows_less_is_not_enough() {
         .fails(77, &["A: ", "permission denied"]);
 }
 
+/// The variables of a setting, as the documentation names them.
+fn variables(setting: &Setting) -> BTreeSet<String> {
+    setting.all_variables().iter().map(|name| format!("VAULT_{name}")).collect()
+}
+
 #[test]
-fn the_table_of_settings_has_every_option_and_no_other() {
+fn the_table_of_settings_is_that_of_the_source() {
+    let rows = table("| option | variable | default | meaning |");
+    for row in &rows {
+        let option = quoted(&row[0]).first().map(|option| option.trim_start_matches("--"));
+        let named: BTreeSet<String> = quoted(&row[1]).into_iter().map(str::to_owned).collect();
+        let setting = names::ALL
+            .iter()
+            .find(|setting| setting.option == option && variables(setting) == named);
+        let setting = setting.unwrap_or_else(|| panic!("no setting like {row:?}"));
+        assert_eq!(row[2].replace('`', ""), setting.default, "{row:?}");
+    }
+    for setting in names::ALL.iter().filter(|setting| setting.option.is_some()) {
+        let option = format!("`--{}`", setting.option.expect("an option"));
+        assert!(rows.iter().any(|row| row[0] == option), "{option}");
+    }
+}
+
+#[test]
+fn help_has_every_option_and_no_other() {
     let help = run().option("--help").end().text();
     let options: BTreeSet<&str> = help
         .lines()
-        .filter_map(|line| line.trim_start().strip_prefix("--"))
-        .filter_map(|rest| rest.split([' ', ',']).next())
+        .filter_map(|line| line.strip_prefix("  --"))
+        .filter_map(|rest| rest.split(' ').next())
         .collect();
-    let rows = table("| option | variable | default | meaning |");
-    let named: BTreeSet<&str> = rows
-        .iter()
-        .flat_map(|row| quoted(&row[0]))
-        .map(|option| option.trim_start_matches("--"))
-        .collect();
-    assert!(options.len() > 20, "{help}");
+    let named: BTreeSet<&str> = names::ALL.iter().filter_map(|setting| setting.option).collect();
     assert_eq!(named, options);
 }
 
 #[test]
-fn every_variable_is_named_and_none_that_there_is_not() {
-    let settings = SETTINGS
-        .split("settings! {")
-        .nth(1)
-        .and_then(|text| text.split("\n}").next())
-        .expect("the table");
-    let settings = settings
-        .lines()
-        .filter_map(|line| line.split_once('['))
-        .flat_map(|(_, names)| names.split('"'));
-    let settings = settings.filter(|name| {
-        name.chars().all(|c| c.is_ascii_uppercase() || c == '_') && !name.is_empty()
-    });
-    let credentials = between(CREDENTIALS, "variable: \"", '"');
-    assert!(credentials.len() >= 6, "{credentials:?}");
-    let known: Vec<String> = settings.map(|name| format!("VAULT_{name}")).collect();
-    assert!(known.len() > 30, "{known:?}");
-    for name in known.iter().cloned().chain(credentials.iter().map(|name| format!("VAULT_{name}")))
-    {
+fn every_variable_is_documented() {
+    for name in names::ALL.iter().flat_map(|setting| variables(setting)) {
         assert!(TEXT.contains(&format!("{name}`")) || TEXT.contains(&format!("{name}=")), "{name}");
-    }
-    let rows = table("| option | variable | default | meaning |");
-    for name in rows.iter().flat_map(|row| quoted(&row[1])) {
-        let base = name.trim_end_matches("_FILE").trim_start_matches("VAULT_");
-        let is_known = known.iter().any(|known| known == name)
-            || credentials.contains(&base)
-            || base == "TOKEN_PATH";
-        assert!(is_known, "{name} is in the table and not in the source");
     }
 }
 
 #[test]
 fn names_that_are_never_imported_are_those_of_the_source() {
-    let names = between(PLAN, "names.add(\"", '"');
-    for name in names.first().expect("the list").split(',') {
+    for name in names::CONTROLLING.split(',') {
         assert!(TEXT.contains(&format!("`{name}`")), "{name}");
     }
 }

@@ -10,7 +10,7 @@ use std::fmt::Debug;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use serde_json::json;
-use vault_exec::cli::{self, Invocation, Options};
+use vault_exec::cli::{self, Invocation};
 use vault_exec::environment::{Built, Outcomes, Rules, build};
 use vault_exec::error::{Code, Error, Errors};
 use vault_exec::grammar::env_file;
@@ -18,8 +18,8 @@ use vault_exec::grammar::reference::is_login;
 use vault_exec::plan::{self, Plan, Source};
 use vault_exec::policy;
 use vault_exec::secret::Variable;
-use vault_exec::settings::credentials;
-use vault_exec::settings::layers::{EnvFile, Layers, PREFIXES};
+use vault_exec::settings::layers::{EnvFile, Layers, Options};
+use vault_exec::settings::names;
 use vault_exec::settings::{self, Settings};
 use vault_exec::vault::document::{Document, Found};
 
@@ -72,11 +72,10 @@ fn file(text: &[u8]) -> Option<EnvFile> {
 
 /// A credential has the mark in it.
 fn marked(variable: Variable) -> Variable {
-    let is_credential = PREFIXES.iter().any(|prefix| {
-        credentials::ALL.iter().any(|credential| {
-            variable.name == OsStr::new(&format!("{prefix}{}", credential.variable))
-        })
-    });
+    let is_file = variable.name.as_bytes().ends_with(b"_FILE")
+        || variable.name.as_bytes().ends_with(b"_PATH");
+    let is_credential =
+        !is_file && names::credentials().any(|credential| credential.has_variable(&variable.name));
     if !is_credential || is_login(variable.value.expose()) || variable.value.is_empty() {
         return variable;
     }
