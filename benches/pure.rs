@@ -9,13 +9,12 @@ use std::hint::black_box;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
 use serde_json::{Map, Value};
-use vault_exec::cli::Options;
 use vault_exec::environment::{self, Outcomes, Rules};
 use vault_exec::grammar::env_file;
 use vault_exec::grammar::reference;
 use vault_exec::plan::{self, Plan};
 use vault_exec::secret::Variable;
-use vault_exec::settings::layers::Layers;
+use vault_exec::settings::layers::{Layers, Options};
 use vault_exec::settings::{self, Settings};
 use vault_exec::vault::answer::{Raw, Verdict, judge};
 use vault_exec::vault::document::{Document, Found};
