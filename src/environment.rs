@@ -477,7 +477,7 @@ mod tests {
 
     #[test]
     fn a_value_that_a_filter_cannot_take_names_its_variable() {
-        let selector = Selector::Template(Template::parse(".k | b64dec").expect("a template"));
+        let selector = Selector::Template(Template::parse("${.k | b64dec}").expect("a template"));
         let wanted = Piece::Wanted(Wanted {
             request: 0,
             selector,

@@ -3,7 +3,7 @@
 //! ```text
 //! value      = reference [ ":-" default ] | ciphertext | text with inline references | literal
 //! reference  = [">>"] ("vault" | "bao") ["?"] ":" path "#" key [ "#" version | "#" json-body ]
-//! key        = name | "/" JSON pointer | "${" template "}"
+//! key        = name | "/" JSON pointer | text with "${" action "}" in it
 //! inline     = "${" reference [ ":-" default ] "}"
 //! ciphertext = "vault:v" digits ":" base64
 //! ```
@@ -11,8 +11,8 @@
 //! `vault://…` and `bao://…` are literals: a Spring setting looks like that.
 //!
 //! There is one reading of every value. A body is one JSON object, so a brace or a `#` in its
-//! strings ends nothing. Inline, a key ends at the first `}`, and a default at the first one that
-//! closes none of its own.
+//! strings ends nothing. Inline, a key ends at the first `}` that is not an action's, and a default
+//! at the first one that closes none of its own.
 
 use std::fmt;
 
@@ -21,7 +21,7 @@ use serde_json::{Map, Value as Json};
 use crate::error::Error;
 use crate::grammar::path::Path;
 use crate::grammar::selector::Selector;
-use crate::grammar::template::Template;
+use crate::grammar::template::{self, Template};
 use crate::secret::Secret;
 
 /// What a variable's value is.
@@ -244,24 +244,29 @@ fn path(text: &str, place: Place) -> Result<(Path, &str), Error> {
 }
 
 fn selector(text: &str, place: Place) -> Result<(Selector, &str), Error> {
-    if let Some(rest) = text.strip_prefix("${") {
-        let (template, rest) = rest.split_once('}').ok_or_else(unclosed)?;
-        return Ok((Selector::Template(Template::parse(template)?), rest));
+    let (mut end, mut is_template) = (0, false);
+    loop {
+        let rest = text.get(end..).unwrap_or_default();
+        end += key_end(rest, place);
+        let Some(action) = text.get(end..).and_then(|rest| rest.strip_prefix("${")) else { break };
+        let (_, behind) = template::split_action(action).ok_or_else(unclosed)?;
+        (end, is_template) = (text.len() - behind.len(), true);
     }
-    let (key, rest) = split(text, key_end(text, place));
+    let (key, rest) = split(text, end);
     match key {
         "" => Err(no_key()),
-        _ if key.contains("${") => Err(text_around()),
+        _ if is_template => Ok((Selector::Template(Template::parse(key)?), rest)),
         _ => Ok((Selector::Key(key.to_owned()), rest)),
     }
 }
 
-/// Where a key or a version ends. Nothing behind that is looked at: a text may have many
+/// Where a key or a version ends, or an action of a template begins. Nothing behind that is looked at: a text may have many
 /// references.
 fn key_end(text: &str, place: Place) -> usize {
     let is_end = |(at, c): &(usize, char)| match c {
         '#' => true,
         '}' => place == Place::Inline,
+        '$' => text.get(*at..).is_some_and(|rest| rest.starts_with("${")),
         ':' => text.get(*at..).is_some_and(|rest| rest.starts_with(":-")),
         _ => false,
     };
@@ -362,11 +367,6 @@ fn behind() -> Error {
         .hint(format!("only :-default can follow, {LITERAL}"))
 }
 
-fn text_around() -> Error {
-    Error::config("a template with text around it is not supported")
-        .hint("put the text around the whole reference: text${vault:path#${.NAME | FILTER}}")
-}
-
 fn no_body() -> Error {
     Error::config("a write whose body is no JSON object")
         .hint("write >>vault:path#key#{\"name\":\"value\"}")
@@ -437,11 +437,20 @@ mod tests {
             ("vault:v1:a/b#k", "v1:a/b", "k", Ask::Read(None), false, None),
             ("vault:a/b#k}", "a/b", "k}", Ask::Read(None), false, None),
             ("vault:a}/b{#k", "a}/b{", "k", Ask::Read(None), false, None),
-            ("vault:a/b#${.k | b64dec}", "a/b", "${.k | b64dec}", Ask::Read(None), false, None),
+            ("vault:a/b#${.k | b64dec}", "a/b", "${(b64dec .k)}", Ask::Read(None), false, None),
+            ("vault:a/b#x ${.k}${.l}#2", "a/b", "…${.k}${.l}", Ask::Read(Some(2)), false, None),
+            (
+                r#"vault:a#${index . "}#:-"}:-d"#,
+                "a",
+                r#"${(index . "}#:-")}"#,
+                Ask::Read(None),
+                false,
+                text("d"),
+            ),
             (
                 "vault:a/b#${ .|toJson }#3:-{}",
                 "a/b",
-                "${. | toJson}",
+                "${(toJson .)}",
                 Ask::Read(Some(3)),
                 false,
                 text("{}"),
@@ -459,7 +468,7 @@ mod tests {
             (
                 r#">>vault:t/decrypt/k#${.plaintext | b64dec}#{"ciphertext":"vault:v1:C"} "#,
                 "t/decrypt/k",
-                "${.plaintext | b64dec}",
+                "${(b64dec .plaintext)}",
                 body(r#"{"ciphertext":"vault:v1:C"}"#),
                 false,
                 None,
@@ -525,9 +534,9 @@ mod tests {
             ">>vault:s3cret#k#{}{}",
             ">>vault:s3cret#k#{}#1",
             "vault:s3cret#${.a",
-            "vault:s3cret#${.a}b",
-            "vault:s3cret#a${.a}",
-            "vault:s3cret#${.a | default \"s3cret\"}",
+            "vault:s3cret#${.a | env \"s3cret\"}",
+            "vault:s3cret#s3cret ${.a} ${",
+            "vault:s3cret#${.a \"s3cret}",
             "vault:s3cret#k:-vault:s3cret#l",
             "vault:s3cret#k:-x${vault:s3cret#l}",
             "${vault:s3cret",
@@ -577,12 +586,16 @@ mod tests {
             ),
             (
                 r#"${>>vault:t/decrypt/k#${.plaintext | b64dec}#{"ciphertext":"C"}:-none}"#,
-                r#"[t/decrypt/k|${.plaintext | b64dec}|{"ciphertext":"C"}|none]"#,
+                r#"[t/decrypt/k|${(b64dec .plaintext)}|{"ciphertext":"C"}|none]"#,
             ),
             ("${>>vault:p/i#c}__${>>vault:p/i#c#{}}", "[p/i|c|{}|]__[p/i|c|{}|]"),
             (
                 "${vault:a#${.k | urlquery}}@${vault:a#${.k}#3}",
-                "[a|${.k | urlquery}||]@[a|${.k}|3|]",
+                "[a|${(urlquery .k)}||]@[a|${.k}|3|]",
+            ),
+            (
+                r##"${vault:a#u:${.u} p:${replace "}" "#" .p}}@h"##,
+                r#"[a|…${.u}…${(replace "…" "…" .p)}||]@h"#,
             ),
             ("vault://host/${vault:a#b}", "vault://host/[a|b||]"),
             ("${vault:v1:a/b#k}", "[v1:a/b|k||]"),

@@ -56,6 +56,13 @@ pub fn text(value: &Value) -> Secret {
     }
 }
 
+/// Returns a whole secret as compact JSON.
+pub fn object(secret: &Map<String, Value>) -> String {
+    let members =
+        secret.iter().map(|(key, value)| format!("{}:{value}", Value::from(key.as_str())));
+    format!("{{{}}}", members.collect::<Vec<_>>().join(","))
+}
+
 fn pointer<'a>(secret: &'a Map<String, Value>, pointer: &str) -> Option<&'a Value> {
     let mut tokens = pointer
         .strip_prefix('/')?

@@ -1,192 +1,204 @@
-//! Templates as keys of references (pure): `${.name | filter …}`, and `${ . | toJson }` for a whole
-//! secret.
+//! Templates as keys of references (pure): text with `${…}` in it, as vault-env has them.
 //!
-//! A small part of what vault-env takes, which are Go's templates with sprig's functions: a field
-//! and filters without arguments. Everything else is an error that names what is not supported.
+//! What stands in the braces is an action of Go's `text/template`: fields (`.name`, `.a.b`), the
+//! whole secret (`.`), constants, and functions in a call (`title .name`) or behind a `|`. The
+//! functions are those of sprig that work on text; `functions` has the list. Variables, conditions
+//! and loops are errors that name what is not supported.
 
-use std::fmt;
+mod functions;
+mod parser;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use std::fmt::{self, Write};
+
 use serde_json::{Map, Value};
 
 use crate::error::Error;
-use crate::grammar::path::percent_encoded;
-use crate::grammar::selector;
 use crate::secret::Secret;
 
-/// A field of a secret, or the whole of it, and what is done to it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+pub use functions::decoded;
+use functions::{Function, Item};
+
+/// Text with values of a secret in it.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Template {
-    /// The field's name; `None` is the whole secret.
-    pub field: Option<String>,
-    /// From the first to the last.
-    pub filters: Vec<Filter>,
+    /// As the user wrote it; a constant in it may be a secret.
+    source: Secret,
+    pieces: Vec<Piece>,
 }
 
-/// What can be done to a value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Filter {
-    /// Decodes base64 (RFC 4648, 4), line breaks left out.
-    B64dec,
-    /// Encodes as base64.
-    B64enc,
-    /// Escapes for the query of a URL, as Go's `url.QueryEscape`: a space becomes `+`.
-    Urlquery,
-    /// Makes JSON of it: of a string one with quotes.
-    ToJson,
+/// A piece of a template.
+#[derive(Clone, PartialEq, Eq)]
+enum Piece {
+    Text(Secret),
+    Action(Node),
 }
 
-const FILTERS: [(&str, Filter); 4] = [
-    ("b64dec", Filter::B64dec),
-    ("b64enc", Filter::B64enc),
-    ("urlquery", Filter::Urlquery),
-    ("toJson", Filter::ToJson),
-];
-
-const FORMS: &str = "a template is ${.NAME | FILTER …} with the filters b64dec, b64enc, urlquery \
-                     and toJson, or ${ . | toJson }; any other key needs no template: #NAME, or \
-                     #/NAME/NESTED";
-
-/// A value on its way through the filters.
-enum Stage<'a> {
-    Whole(&'a Map<String, Value>),
-    Json(&'a Value),
-    Bytes(Secret),
+/// What an action computes.
+#[derive(Clone, PartialEq, Eq)]
+enum Node {
+    /// The whole secret.
+    Whole,
+    /// A constant.
+    Constant(Value),
+    /// A field of what another node gives.
+    Field(Box<Node>, String),
+    /// A function and its arguments; what stands before a `|` is the last of them.
+    Call(Function, Vec<Node>),
 }
 
 impl Template {
-    /// Reads what stands between `${` and `}`.
+    /// Parses a key with at least one `${…}` in it.
     ///
     /// # Errors
-    /// 78 for anything but a field, or the whole secret, and filters that there are.
+    /// 78 for what is not supported. The message names functions, never a text or a constant.
     pub fn parse(text: &str) -> Result<Template, Error> {
-        let mut stages = text.split('|').map(str::trim);
-        let field = field(stages.next().unwrap_or_default())?;
-        let filters = stages.map(filter).collect::<Result<Vec<_>, _>>()?;
-        if field.is_none() && filters.first() != Some(&Filter::ToJson) {
-            return Err(Error::config("a template of a whole secret without | toJson").hint(FORMS));
+        let mut pieces = Vec::new();
+        let (mut rest, mut trims) = (text, false);
+        while let Some((before, after)) = rest.split_once("${") {
+            let (inside, behind) = split_action(after).ok_or_else(unclosed)?;
+            let (action, trims_before, trims_behind) = without_trim_marks(inside);
+            let before = if trims { before.trim_start() } else { before };
+            push_text(&mut pieces, if trims_before { before.trim_end() } else { before });
+            pieces.push(Piece::Action(parser::action(action)?));
+            (rest, trims) = (behind, trims_behind);
         }
-        Ok(Template { field, filters })
+        push_text(&mut pieces, if trims { rest.trim_start() } else { rest });
+        Ok(Template { source: Secret::from(text), pieces })
     }
 
-    /// What it makes of a secret; `None` where the field is missing.
+    /// Returns the template as the user wrote it.
+    pub fn source(&self) -> &Secret {
+        &self.source
+    }
+
+    /// Returns what the template makes of a secret; `None` if a field is missing for which there is
+    /// no `default`.
     ///
     /// # Errors
-    /// 78 for a value that a filter cannot take.
+    /// 78 for a value that a function cannot take.
     pub fn apply(&self, secret: &Map<String, Value>) -> Result<Option<Secret>, Error> {
-        let first = match &self.field {
-            None => Stage::Whole(secret),
-            Some(name) => match secret.get(name) {
-                Some(value) => Stage::Json(value),
-                None => return Ok(None),
-            },
-        };
-        let last = self.filters.iter().try_fold(first, |stage, filter| filter.apply(stage))?;
-        Ok(Some(last.text()))
+        let mut made = Vec::with_capacity(self.pieces.len());
+        for piece in &self.pieces {
+            made.push(match piece {
+                Piece::Text(text) => text.clone(),
+                Piece::Action(node) => match node.value(secret)? {
+                    Item::Missing => return Ok(None),
+                    item => item.text(),
+                },
+            });
+        }
+        let bytes: Vec<&[u8]> = made.iter().map(Secret::expose).collect();
+        Ok(Some(Secret::from(bytes.concat())))
     }
 }
 
+impl Node {
+    fn value<'a>(&'a self, secret: &'a Map<String, Value>) -> Result<Item<'a>, Error> {
+        match self {
+            Node::Whole => Ok(Item::Whole(secret)),
+            Node::Constant(value) => Ok(Item::constant(value)),
+            Node::Field(of, name) => Ok(of.value(secret)?.field(name)),
+            Node::Call(function, arguments) => {
+                let arguments: Result<Vec<_>, _> =
+                    arguments.iter().map(|argument| argument.value(secret)).collect();
+                function.apply(&arguments?)
+            }
+        }
+    }
+
+    /// Writes fields and functions; a constant may be a secret, and only an index shows it.
+    fn show(&self, f: &mut fmt::Formatter<'_>, shows_constants: bool) -> fmt::Result {
+        match self {
+            Node::Whole => f.write_char('.'),
+            Node::Constant(value) if shows_constants => write!(f, "{value}"),
+            Node::Constant(_) => f.write_str("\"…\""),
+            Node::Field(of, name) => {
+                if !matches!(**of, Node::Whole) {
+                    of.show(f, false)?;
+                }
+                write!(f, ".{name}")
+            }
+            Node::Call(function, arguments) => {
+                write!(f, "({}", function.name())?;
+                for argument in arguments {
+                    f.write_char(' ')?;
+                    argument.show(f, *function == Function::Index)?;
+                }
+                f.write_char(')')
+            }
+        }
+    }
+}
+
+/// For messages: the text around the actions and the constants in them are left out.
 impl fmt::Display for Template {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "${{.{}", self.field.as_deref().unwrap_or_default())?;
-        for filter in &self.filters {
-            write!(f, " | {}", filter.name())?;
-        }
-        f.write_str("}")
-    }
-}
-
-impl Filter {
-    fn name(self) -> &'static str {
-        FILTERS.iter().find(|(_, filter)| *filter == self).map_or("", |(name, _)| name)
-    }
-
-    fn apply(self, stage: Stage<'_>) -> Result<Stage<'_>, Error> {
-        let made = match self {
-            Filter::ToJson => stage.json()?,
-            Filter::B64enc => Secret::from(STANDARD.encode(stage.text().expose())),
-            Filter::B64dec => decoded(&stage.text())?,
-            Filter::Urlquery => {
-                Secret::from(percent_encoded(stage.text().expose(), "-_.~ ").replace(' ', "+"))
+        for piece in &self.pieces {
+            match piece {
+                Piece::Text(_) => f.write_char('…')?,
+                Piece::Action(node) => {
+                    f.write_str("${")?;
+                    node.show(f, false)?;
+                    f.write_char('}')?;
+                }
             }
-        };
-        Ok(Stage::Bytes(made))
+        }
+        Ok(())
     }
 }
 
-impl Stage<'_> {
-    fn text(self) -> Secret {
-        match self {
-            Stage::Whole(secret) => Secret::from(serde_json::to_string(secret).unwrap_or_default()),
-            Stage::Json(value) => selector::text(value),
-            Stage::Bytes(bytes) => bytes,
+impl fmt::Debug for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Splits `text`, which begins behind a `${`, at the `}` that ends the action: one in a quoted
+/// constant does not. Returns `None` if there is no such brace.
+pub fn split_action(text: &str) -> Option<(&str, &str)> {
+    let mut quote = None;
+    let mut characters = text.char_indices();
+    while let Some((at, c)) = characters.next() {
+        match (quote, c) {
+            (None, '}') => return Some((text.get(..at)?, text.get(at + 1..)?)),
+            (None, '"' | '`' | '\'') => quote = Some(c),
+            (Some('"' | '\''), '\\') => drop(characters.next()),
+            (Some(open), _) if open == c => quote = None,
+            _ => {}
         }
     }
+    None
+}
 
-    fn json(self) -> Result<Secret, Error> {
-        match self {
-            Stage::Json(value) => Ok(Secret::from(value.to_string())),
-            Stage::Bytes(bytes) => match bytes.expose_text() {
-                Some(text) => Ok(Secret::from(Value::from(text).to_string())),
-                None => Err(Error::config("toJson of a value that is not UTF-8")),
-            },
-            Stage::Whole(_) => Ok(self.text()),
-        }
+/// Go's `{{- ` and ` -}}`: white space beside the action is dropped.
+fn without_trim_marks(action: &str) -> (&str, bool, bool) {
+    let is_space = |c: Option<char>| c.is_some_and(char::is_whitespace);
+    let before = action.strip_prefix('-').filter(|rest| is_space(rest.chars().next()));
+    let action = before.unwrap_or(action);
+    let behind = action.strip_suffix('-').filter(|rest| is_space(rest.chars().next_back()));
+    (behind.unwrap_or(action), before.is_some(), behind.is_some())
+}
+
+fn push_text(pieces: &mut Vec<Piece>, text: &str) {
+    if !text.is_empty() {
+        pieces.push(Piece::Text(Secret::from(text)));
     }
 }
 
-/// The bytes that base64 stands for, as Go reads it: with padding, and with line breaks anywhere.
-///
-/// # Errors
-/// 78 for what is not base64.
-pub fn decoded(text: &Secret) -> Result<Secret, Error> {
-    let bytes: Vec<u8> =
-        text.expose().iter().copied().filter(|byte| !matches!(byte, b'\r' | b'\n')).collect();
-    STANDARD
-        .decode(bytes)
-        .map(Secret::from)
-        .map_err(|_| Error::config("b64dec of a value that is not base64"))
-}
-
-fn field(text: &str) -> Result<Option<String>, Error> {
-    let Some(name) = text.strip_prefix('.') else { return Err(unsupported(text)) };
-    if name.is_empty() {
-        return Ok(None);
-    }
-    if name.contains('.') {
-        let error = Error::config("a template with a nested field is not supported");
-        return Err(error.hint(FORMS));
-    }
-    if is_name(name) { Ok(Some(name.to_owned())) } else { Err(unsupported(text)) }
-}
-
-fn is_name(text: &str) -> bool {
-    !text.starts_with(|c: char| c.is_numeric())
-        && text.chars().all(|c| c.is_alphanumeric() || c == '_')
-}
-
-fn filter(text: &str) -> Result<Filter, Error> {
-    let found = FILTERS.iter().find(|(name, _)| *name == text);
-    found.map(|(_, filter)| *filter).ok_or_else(|| unsupported(text))
-}
-
-/// Names the first word only, where it is one: an argument behind it may be a secret.
-fn unsupported(text: &str) -> Error {
-    let word = text.split_whitespace().next().filter(|word| is_name(word));
-    let message = match word {
-        Some(word) if FILTERS.iter().any(|(name, _)| *name == word) => {
-            format!("a template whose {word} has an argument is not supported")
-        }
-        Some(word) => format!("a template with {word} is not supported"),
-        None => "a template that is no .NAME and filters is not supported".to_owned(),
-    };
-    Error::config(message).hint(FORMS)
+fn unclosed() -> Error {
+    Error::config("a template without its closing }").hint("write ${.NAME}")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const SECRET: &str = r#"{"p":"a b/ü&~*'","q":"c2VjcmV0","o":{"a":null,"b":[1.0,"x"],
+        "c":{"d":"deep"}},"n":1.50,"w":"c2Vj\ncmV0\r\n","bin":"/w==","z":null,"t":true,"f":false,
+        "s":"","my-key":"dash","tls.crt":"PEM\nLINE","l":["x",["y"]],"sp":" \t a  b\u00a0\n ",
+        "title":"hello wörld o'neil foo_bar ünder-score ßa","h":"<a&b>\u2028","zero":0,"UP":"ÄßÉ",
+        "quote":"a\"b\\c\n\u0001é\u00a0\u0301🦀\u200b","js":"{\"a\":{\"b\":\"in\"},\"n\":1.50}",
+        "URL":"http://x/y/"}"#;
 
     fn applied(template: &str, json: &str) -> Result<Option<Vec<u8>>, Error> {
         let secret: Map<String, Value> = serde_json::from_str(json).expect("an object");
@@ -194,48 +206,122 @@ mod tests {
         Ok(value.map(|value| value.expose().to_vec()))
     }
 
-    #[test]
-    fn every_filter_alone_and_in_a_row() {
-        let json = r#"{"p":"a b/ü&~*'","q":"c2VjcmV0","o":{"a":null,"b":[1.0,"x"]},"n":1.50,"wrapped":"c2Vj\ncmV0\r\n","bin":"/w==","z":null}"#;
-        for (template, value) in [
-            (".p", "a b/ü&~*'"),
-            (".p | urlquery", "a+b%2F%C3%BC%26~%2A%27"),
-            (".q | b64dec", "secret"),
-            (".q|b64dec|b64enc", "c2VjcmV0"),
-            ("  .q  |  b64dec  |  urlquery  ", "secret"),
-            (".wrapped | b64dec", "secret"),
-            (".p | toJson", r#""a b/ü&~*'""#),
-            (".n | toJson", "1.50"),
-            (".n | b64enc", "MS41MA=="),
-            (".o", r#"{"a":null,"b":[1.0,"x"]}"#),
-            (".o | toJson | b64enc", "eyJhIjpudWxsLCJiIjpbMS4wLCJ4Il19"),
-            (".z | toJson", "null"),
-            (".z", ""),
-            (".bin | b64dec | b64enc", "/w=="),
-            (".q | b64dec | toJson", r#""secret""#),
-        ] {
-            assert_eq!(applied(template, json), Ok(Some(value.as_bytes().to_vec())), "{template}");
+    fn all_equal(table: &[(&str, &str)]) {
+        for (template, value) in table {
+            let made = applied(template, SECRET)
+                .map(|made| made.map(|made| String::from_utf8_lossy(&made).into_owned()));
+            assert_eq!(made, Ok(Some((*value).to_owned())), "{template}");
         }
-        assert_eq!(applied(".bin | b64dec", json), Ok(Some(vec![0xff])));
-        assert_eq!(applied(".none | b64dec", json), Ok(None));
+    }
+
+    // What Go's text/template with sprig 3.3 makes of the same secret.
+    #[test]
+    fn what_go_makes_of_a_template() {
+        all_equal(&[
+            ("My name is: ${title .p}", "My name is: A B/Ü&~*'"),
+            ("AWS key in base64: ${.q | b64enc}", "AWS key in base64: YzJWamNtVjA="),
+            ("${.o.c.d}", "deep"),
+            ("${$.q}${($).q}", "c2VjcmV0c2VjcmV0"),
+            (r#"${index . "tls.crt"}"#, "PEM\nLINE"),
+            (r#"${index . "my-key" | upper}"#, "DASH"),
+            (r#"${index .o "c" "d"}${(index .o "c").d}"#, "deepdeep"),
+            ("${index .l 0}${index .l 1 0}", "xy"),
+            ("${title .title}", "Hello Wörld O'Neil Foo_bar Ünder-Score ßa"),
+            ("${.title | upper}", "HELLO WÖRLD O'NEIL FOO_BAR ÜNDER-SCORE ßA"),
+            ("${lower .UP}", "äßé"),
+            ("${.sp | trim}", "a  b"),
+            ("${.h | toJson}${toJson \"<\"}", r#""\u003ca\u0026b\u003e\u2028""\u003c""#),
+            ("${.h | toRawJson}", r#""<a&b>\u2028""#),
+            ("${toJson .o}", r#"{"a":null,"b":[1.0,"x"],"c":{"d":"deep"}}"#),
+            ("${.n | toJson}${.n}${.z | toJson}", "1.501.50null"),
+            ("${quote .quote}", "\"a\\\"b\\\\c\\n\\x01é\\u00a0\u{301}🦀\\u200b\""),
+            ("${squote .p .q}", "'a b/ü&~*'' 'c2VjcmV0'"),
+            ("${quote .p .n .t}", r#""a b/ü&~*'" "1.50" "true""#),
+            (r#"${.s | default "d"}${.missing | default "x"}${.z | default "y"}"#, "dxy"),
+            (r#"${.f | default "w"}${.zero | default 5}${default 7 .s}"#, "w07"),
+            (r#"${.o.missing.x | default "d"}"#, "d"),
+            (r#"${replace "/" "-" .p}${ replace "" "-" .q }"#, "a b-ü&~*'-c-2-V-j-c-m-V-0-"),
+            (r#"${.URL | trimSuffix "/"}|${.URL | trimPrefix "http://"}"#, "http://x/y|x/y/"),
+            (r#"${trimAll "/h" .URL}"#, "ttp://x/y"),
+            ("${ .q|b64dec|b64enc }${.w | b64dec}", "c2VjcmV0secret"),
+            ("${.bin | b64dec | b64enc}", "/w=="),
+            (r#"${printf "%s:%s" .p .q | b64enc}"#, "YSBiL8O8Jn4qJzpjMlZqY21WMA=="),
+            (r#"${printf "%v%%%q" .n .p}"#, "1.50%\"a b/ü&~*'\""),
+            ("${print .p .q .t .f .n}", "a b/ü&~*'c2VjcmV0true false1.50"),
+            (
+                "${urlquery .p}${urlquery .p .q}",
+                "a+b%2F%C3%BC%26~%2A%27a+b%2F%C3%BC%26~%2A%27c2VjcmV0",
+            ),
+            ("${(.js | fromJson).a.b}", "in"),
+            (r#"${indent 2 (index . "tls.crt")}"#, "  PEM\n  LINE"),
+            (r#"${nindent 4 (index . "tls.crt")}"#, "\n    PEM\n    LINE"),
+            ("a  ${- .q -}  b ${- .q }", "ac2VjcmV0bc2VjcmV0"),
+            (r#"${"a" | upper}${`r\n`}${"\x41\u00e4\t"}"#, "Ar\\nAä\t"),
+            ("${5}${1.5}${-3}${true}", "51.5-3true"),
+            ("${.q | b64dec | title | quote}", "\"Secret\""),
+            ("${ .q | quote | quote | quote }", r#""\"\\\"c2VjcmV0\\\"\"""#),
+            (r#"${"}"}${"a}b" | upper}"#, "}A}B"),
+            (r#"${title ""}${"" | quote}"#, "\"\""),
+            ("${.q}}${.t}$", "c2VjcmV0}true$"),
+        ]);
+    }
+
+    #[test]
+    fn what_go_cannot_make_or_makes_wrong() {
+        all_equal(&[
+            ("${.sp | nospace}", "ab"),
+            (
+                "${.z}|${.o.b}|${.o}",
+                "|[1.0,\"x\"]|{\"a\":null,\"b\":[1.0,\"x\"],\"c\":{\"d\":\"deep\"}}",
+            ),
+            ("${.n | b64enc}", "MS41MA=="),
+            (r#"${index (fromJson .js) "n"}"#, "1.50"),
+            (r#"${.p.x | default "d"}${index .l 7 | default "e"}"#, "de"),
+            ("${.z | trim}${.t | upper}", "TRUE"),
+        ]);
+        assert_eq!(applied("${.bin | b64dec}", SECRET), Ok(Some(vec![0xff])));
+    }
+
+    #[test]
+    fn a_missing_field_makes_all_of_it_missing() {
+        for template in [
+            "${.none | b64dec}",
+            "a${.q}b${.none}c",
+            "${.o.none.x}",
+            "${.p.x}",
+            "${index . \"none\"}",
+            "${index .l 2}",
+            "${print .q .none}",
+            "${.q | default .none | quote}${.s | default .none | quote}",
+        ] {
+            assert_eq!(applied(template, SECRET), Ok(None), "{template}");
+        }
     }
 
     #[test]
     fn a_whole_secret_is_compact_json() {
-        let json = r#"{"a": {"k": [1e5, true]}, "b": "x<y"}"#;
+        let json = r#"{"a": {"k": [10, true]}, "b": "x\"y"}"#;
         assert_eq!(
-            applied(" . | toJson ", json),
-            Ok(Some(br#"{"a":{"k":[1e+5,true]},"b":"x<y"}"#.to_vec()))
+            applied("${ . | toJson }", json),
+            Ok(Some(br#"{"a":{"k":[10,true]},"b":"x\"y"}"#.to_vec()))
         );
-        assert_eq!(applied(".|toJson|b64enc", "{}"), Ok(Some(b"e30=".to_vec())));
+        assert_eq!(applied("${.|toJson|b64enc}", "{}"), Ok(Some(b"e30=".to_vec())));
     }
 
     #[test]
-    fn a_value_that_a_filter_cannot_take_is_an_error_that_does_not_show_it() {
+    fn a_value_that_a_function_cannot_take_is_an_error_that_does_not_show_it() {
         for (template, part) in [
-            (".a | b64dec", "not base64"),
-            (".b | b64dec | b64dec", "not base64"),
-            (".c | b64dec | toJson", "not UTF-8"),
+            ("${.a | b64dec}", "not base64"),
+            ("${.b | b64dec | b64dec}", "not base64"),
+            ("${.c | b64dec | toJson}", "not UTF-8"),
+            ("${.c | b64dec | title}", "title of a value that is not UTF-8"),
+            ("${.a | fromJson}", "no JSON"),
+            ("${indent 5000 .a}", "up to 1000"),
+            ("${indent \"s3cret\" .a}", "up to 1000"),
+            ("${printf .a .b}", "more or fewer"),
+            ("${printf \"%d s3cret\" .b}", "another verb"),
+            ("${printf \"%s%s s3cret\" .b}", "more or fewer"),
+            ("${printf \"100%\"}", "another verb"),
         ] {
             let error = applied(template, r#"{"a":"s3cret!","b":"czNjcmV0IQ==","c":"/w=="}"#)
                 .expect_err(template);
@@ -245,33 +331,80 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_supported_is_named_and_arguments_are_not() {
+    fn nothing_grows_without_a_bound() {
+        let quotes = " | quote".repeat(100);
+        let replaces = r#" | replace "" "xxxxxxxxxxxxxxxx""#.repeat(60);
+        for stages in [quotes, replaces] {
+            let error = applied(&format!("${{.q{stages}}}"), SECRET).expect_err("too large");
+            assert!(error.message.contains("more than 1048576 bytes"), "{error:?}");
+        }
+        for template in [
+            format!("${{{}.q{}}}", "(".repeat(100_000), ")".repeat(100_000)),
+            format!("${{.q{}}}", " | trim".repeat(100_000)),
+            format!("${{.q{}}}", ".q".repeat(100_000)),
+        ] {
+            let error = applied(&template, SECRET).expect_err("too long");
+            assert!(error.message.contains("more than 256 words"), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_supported_is_named_and_texts_and_constants_are_not() {
         for (template, part) in [
-            ("index . \"s3cret\"", "with index"),
-            (".a | default \"s3cret\"", "with default"),
-            (".a | b64dec \"s3cret\"", "b64dec has an argument"),
-            (".a | upper", "with upper"),
-            ("toJson .", "toJson has an argument"),
-            (".", "without | toJson"),
-            (". | b64enc", "without | toJson"),
-            (".a.b", "nested"),
-            (".a |", "no .NAME"),
-            ("", "no .NAME"),
-            ("\"s3cret\"", "no .NAME"),
-            (".my-key", "no .NAME"),
-            (".1a", "no .NAME"),
-            ("if .a", "with if"),
+            ("s3cret ${env \"s3cret\"}", "with env is not supported"),
+            ("${if .a}", "with if"),
+            ("${end}", "with end"),
+            ("${.a | b64dec \"s3cret\"}", "b64dec has 2 values: b64dec takes one value"),
+            ("${default \"s3cret\"}", "default has one value: default takes 2 values"),
+            ("${print}", "print has 0 values: print takes at least one value"),
+            ("${.}", "without toJson"),
+            ("${(.)}", "without toJson"),
+            ("${. | b64enc}", "without toJson"),
+            ("${.a |}", "no function behind a |"),
+            ("${.a | .b}", "no function behind a |"),
+            ("${.a | \"s3cret\"}", "no function behind a |"),
+            ("${.a .b}", "two values and no function"),
+            ("${}", "nothing where a value belongs"),
+            ("${| trim}", "nothing where a value belongs"),
+            ("${trim ()}", "nothing where a value belongs"),
+            ("${trim (.a}", "a ( that is not closed"),
+            ("${trim .a)}", "a ) that closes nothing"),
+            ("${quote trim .a}", "trim as an argument"),
+            ("${.my-key}", "a - or +"),
+            ("${.1a}", "begins with a digit"),
+            ("${$x := .a}", "a variable"),
+            ("${/* s3cret */}", "a sign that is none of"),
+            ("${'s'}", "a sign that is none of"),
+            ("${0x10}", "a number in this form"),
+            ("${1e5}", "a number in this form"),
+            ("${1.50}", "a number in this form"),
+            ("${\"s3cret\\y\"}", "an escape"),
+            ("${\"\\xff\"}", "an escape"),
+            ("${\"\\ud800\"}", "an escape"),
+            ("${\"s3cret\n\"}", "a quoted text that is not closed"),
+            ("${\"s3cret}", "without its closing }"),
+            ("${`s3cret}", "without its closing }"),
+            ("${.a", "without its closing }"),
         ] {
             let error = Template::parse(template).expect_err(template);
             assert!(
                 error.code.status() == 78 && error.message.contains(part),
                 "{template}: {error:?}"
             );
-            assert!(
-                error.message.contains("not supported") || error.message.contains("without"),
-                "{error:?}"
-            );
-            assert!(!format!("{error:?}").contains("s3cret"));
+            assert!(!format!("{error:?}").contains("s3cret"), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn a_template_is_shown_without_its_texts_and_constants() {
+        for (template, shown) in [
+            ("${.a.b}", "${.a.b}"),
+            ("s3cret ${title .a}s3cret", "…${(title .a)}…"),
+            ("${.a | default \"s3cret\" | trim}", "${(trim (default \"…\" .a))}"),
+            ("${(index . \"tls.crt\" 0).a}", "${(index . \"tls.crt\" 0).a}"),
+        ] {
+            let parsed = Template::parse(template).expect(template);
+            assert_eq!((parsed.to_string(), format!("{parsed:?}")), (shown.into(), shown.into()));
         }
     }
 }

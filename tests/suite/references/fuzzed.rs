@@ -9,6 +9,7 @@ pub(crate) mod reference;
 pub(crate) mod secrets_file;
 mod settings;
 pub(crate) mod spelling;
+mod template;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,12 +17,13 @@ use std::path::Path;
 
 type Settles = fn(&[u8]);
 
-const TARGETS: [(&str, Settles); 5] = [
+const TARGETS: [(&str, Settles); 6] = [
     ("answer", answer::settles),
     ("env_file", env_file::settles),
     ("reference", reference::settles),
     ("secrets_file", secrets_file::settles),
     ("settings", settings::settles),
+    ("template", template::settles),
 ];
 
 /// The seeds of each target: those that are committed have names, others were found by a run.

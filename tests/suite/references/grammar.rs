@@ -14,7 +14,7 @@ use vault_exec::grammar::reference::{
     Ask, Body, Piece, Reference, Value, has_reference, is_reference, parse,
 };
 use vault_exec::grammar::selector::Selector;
-use vault_exec::grammar::template::{Filter, Template};
+use vault_exec::grammar::template::Template;
 use vault_exec::secret::Secret;
 
 use crate::references::fuzzed::reference::{self, Place, balanced};
@@ -89,6 +89,8 @@ fn almost() -> impl Strategy<Value = Vec<u8>> {
         "#{}",
         "#{\"a\":\"}\"} ",
         "#${.k}",
+        "#a ${.k | trim} b",
+        "${index . \"}\"}",
         "${vault:a#b}",
         ":-${vault:a#b}",
         "${",
@@ -133,16 +135,47 @@ fn key(place: Place) -> impl Strategy<Value = String> {
     kept.prop_map(|key| if key.is_empty() { "k".to_owned() } else { key })
 }
 
-fn template() -> impl Strategy<Value = Template> {
-    let filter = select(vec![Filter::B64dec, Filter::B64enc, Filter::Urlquery, Filter::ToJson]);
-    (proptest::option::of("[_a-zA-Zäß漢][_a-zA-Z0-9ß漢]{0,8}"), vec(filter, 0..5)).prop_map(
-        |(field, mut filters)| {
-            if field.is_none() {
-                filters.insert(0, Filter::ToJson);
-            }
-            Template { field, filters }
-        },
-    )
+/// An action of a template, as text.
+fn action() -> impl Strategy<Value = String> {
+    let field =
+        "[_a-zäß漢][_a-z0-9ß漢]{0,4}(\\.[_a-z]{1,4}){0,2}".prop_map(|name| format!(".{name}"));
+    let constant = any_text().prop_map(|text| Json::from(text.replace('\u{7f}', "")).to_string());
+    let constant = constant.prop_filter("an escape that Go has not", |text| {
+        !text.contains("\\b") && !text.contains("\\f") && !text.contains("\\u0")
+    });
+    let leaf = prop_oneof![
+        4 => field,
+        1 => constant,
+        1 => "-?[1-9][0-9]{0,3}",
+        1 => select(vec!["true", "`a\"}#:-`", "(toJson .)", "index . \"a.b\" | trim"]).prop_map(|text| {
+            if text.starts_with('i') { format!("({text})") } else { text.to_owned() }
+        }),
+    ];
+    let one = || select(vec!["b64enc", "b64dec", "toJson", "title", "trim", "quote", "urlquery"]);
+    let two = || select(vec!["default", "trimSuffix", "trimAll", "print", "index"]);
+    leaf.prop_recursive(3, 12, 3, move |inner| {
+        prop_oneof![
+            (one(), inner.clone()).prop_map(|(name, of)| format!("({name} {of})")),
+            (inner.clone(), one()).prop_map(|(of, name)| format!("({of} | {name})")),
+            (two(), inner.clone(), inner.clone())
+                .prop_map(|(name, first, second)| format!("({name} {first}\t{second})")),
+            (inner.clone(), two(), inner)
+                .prop_map(|(piped, name, first)| format!("({piped}|{name} {first})")),
+        ]
+    })
+}
+
+fn template(place: Place) -> impl Strategy<Value = Template> {
+    let action = (action(), select(vec!["", " ", "\n"]), select(vec!["", "- ", " "]))
+        .prop_map(|(action, end, start)| format!("${{{start}{action}{end}}}"));
+    (vec((key(place), action), 1..3), proptest::option::of(key(place))).prop_map(|(pieces, end)| {
+        let pieces = pieces.into_iter().map(|(text, action)| {
+            // A dollar would make another thing of the braces behind it.
+            text.trim_end_matches('$').to_owned() + &action
+        });
+        let text = pieces.collect::<String>() + &end.unwrap_or_default();
+        Template::parse(&text).unwrap_or_else(|error| panic!("{text}: {error:?}"))
+    })
 }
 
 fn json() -> impl Strategy<Value = Json> {
@@ -178,7 +211,7 @@ fn default(place: Place) -> impl Strategy<Value = String> {
 }
 
 fn reference(place: Place) -> impl Strategy<Value = Reference> {
-    let selector = prop_oneof![2 => key(place).prop_map(Selector::Key), 1 => template().prop_map(Selector::Template)];
+    let selector = prop_oneof![2 => key(place).prop_map(Selector::Key), 1 => template(place).prop_map(Selector::Template)];
     let ask = prop_oneof![
         Just(Ask::Read(None)),
         (1..=u64::MAX).prop_map(|version| Ask::Read(Some(version))),
@@ -329,6 +362,24 @@ proptest! {
         let text = |text: &[u8]| (!text.is_empty()).then(|| Piece::Text(text.to_vec().into()));
         let expected = [text(&before), Some(Piece::Reference(reference)), text(&after)].into_iter().flatten();
         prop_assert_eq!(pieces, expected.collect::<Vec<_>>(), "{}", String::from_utf8_lossy(&spelling));
+    }
+
+    #[test]
+    fn what_a_template_encodes_it_decodes_again(text in any_text(), key in any_text()) {
+        let secret: Map<String, Json> =
+            [("k".to_owned(), Json::from(text.as_str())), (key.clone(), Json::from("by index"))].into_iter().collect();
+        let made = |template: &str| {
+            let made = Template::parse(template).expect(template).apply(&secret).expect(template);
+            String::from_utf8(made.expect(template).expose().to_vec()).expect("UTF-8")
+        };
+        prop_assume!(key != "k");
+        prop_assert_eq!(made("${.k | b64enc | b64dec}"), text.as_str());
+        prop_assert_eq!(made("${.k | toJson | fromJson}"), text.as_str());
+        prop_assert_eq!(made("${.k}${print .k}${printf \"%s\" .k}"), text.repeat(3));
+        prop_assert_eq!(serde_json::from_str::<Json>(&made("${. | toJson}")).expect("JSON"), Json::Object(secret.clone()));
+        if key.chars().all(|c| !matches!(c, '`' | '\r')) {
+            prop_assert_eq!(made(&format!("${{index . `{key}`}}")), "by index");
+        }
     }
 
     #[test]

@@ -211,9 +211,9 @@ fn what_is_malformed_in_a_text_is_named_and_not_shown() {
         (r#"hush ${>>vault:a/b#k#{"hush":1}"#, "without its closing }"),
         ("hush ${>>vault:a/b#k#[\"hush\"]}", "no JSON object"),
         (r#"hush ${>>vault:a/b#k#{"hush":1} hush}"#, "something behind its end"),
-        ("hush ${vault:a/b#hush${.k}}", "text around it"),
+        ("hush ${vault:a/b#hush${.k if}}", "with if is not supported"),
         ("${vault:a/b#k} hush ${vault:a//hush#k}", "an empty segment"),
-        ("vault:a/b#${.hush} hush", "something behind its end"),
+        ("vault:a/b#${.hush} hush#hush", "a number from 1"),
     ] {
         let ended = run
             .clone()
@@ -248,17 +248,18 @@ fn parsed(text: &str) -> Value {
 }
 
 #[test]
-fn each_filter_does_what_it_says() {
+fn each_function_does_what_it_says() {
     on_every_vault(|target| {
         let mount = kv(target, 2);
-        let secret = json!({"code": "aGVsbG8=", "text": "a b&c=ü/\"", "number": 8080, "object": {"a": [1]}, "empty": ""});
+        let secret = json!({"code": "aGVsbG8=", "text": "a b&c=ü/\"", "number": 8080, "object": {"a": [1]}, "empty": "", "tls.crt": " PEM\n"});
         target.operator().kv_put(&mount, 2, "app", secret);
         for (template, value) in [
             ("${.text}", "a b&c=ü/\""),
             ("${.code | b64dec}", "hello"),
             ("${.text | b64enc}", "YSBiJmM9w7wvIg=="),
             ("${ .text|urlquery }", "a+b%26c%3D%C3%BC%2F%22"),
-            ("${.text | toJson}", r#""a b&c=ü/\"""#),
+            ("${.text | toRawJson}", r#""a b&c=ü/\"""#),
+            ("${.text | toJson}", r#""a b\u0026c=ü/\"""#),
             ("${.number | toJson}", "8080"),
             ("${.number | b64enc}", "ODA4MA=="),
             ("${.object | toJson}", r#"{"a":[1]}"#),
@@ -266,6 +267,11 @@ fn each_filter_does_what_it_says() {
             ("${.code | b64dec | toJson}", r#""hello""#),
             ("${.empty | b64dec}", ""),
             ("${.none | b64dec}:-d", "d"),
+            ("My text is: ${title .text}!", "My text is: A B&C=Ü/\"!"),
+            ("${.object.a}:${index .object.a 0}", "[1]:1"),
+            (r#"${index . "tls.crt" | trim | quote}"#, r#""PEM""#),
+            (r#"${printf "%s:%s" .text .code | b64enc}"#, "YSBiJmM9w7wvIjphR1ZzYkc4PQ=="),
+            (r##"${.none | default "}#:-" | replace "#" "@"}"##, "}@:-"),
         ] {
             assert_value(&as_root(target).env("X", format!("vault:{mount}/app#{template}")), value);
         }
@@ -276,12 +282,12 @@ fn each_filter_does_what_it_says() {
 fn a_template_beyond_these_is_named_before_anybody_is_asked() {
     let target: Target = TestVault::start().into();
     for (template, words) in [
-        ("${.k | upper}", "upper"),
-        ("${.k | b64dec | trim}", "trim"),
-        ("${.k | default \"x\"}", "default"),
-        ("${.k.l}", "nested field"),
-        ("${.}", "without | toJson"),
-        ("${range .k}", "not supported"),
+        ("${.k | sha256sum}", "with sha256sum is not supported"),
+        ("${.k | b64dec | env}", "with env is not supported"),
+        ("${.k | default}", "default takes 2 values"),
+        ("${.k-l}", "a - or +"),
+        ("${.}", "without toJson"),
+        ("${range .k}", "with range is not supported"),
     ] {
         let whole = as_root(&target).env("X", format!("vault:a/b#{template}"));
         whole.fails(78, &["X: ", words]);

@@ -2,6 +2,7 @@
 //! by it as well.
 
 use vault_exec::grammar::reference::{Ask, Piece, Reference, Value};
+use vault_exec::grammar::selector::Selector;
 
 /// The text that reads as `value`; `None` for a literal, which any other text is.
 pub(crate) fn spelled(value: &Value) -> Option<Vec<u8>> {
@@ -18,7 +19,11 @@ pub(crate) fn spelled_reference(prefix: &str, reference: &Reference) -> Vec<u8> 
     let Reference { path, ask, selector, optional, default } = reference;
     let write = if matches!(ask, Ask::Write(_)) { ">>" } else { "" };
     let optional = if *optional { "?" } else { "" };
-    let mut text = format!("{write}{prefix}{optional}:{path}#{selector}").into_bytes();
+    let mut text = format!("{write}{prefix}{optional}:{path}#").into_bytes();
+    text.extend_from_slice(match selector {
+        Selector::Key(key) => key.as_bytes(),
+        Selector::Template(template) => template.source().expose(),
+    });
     match ask {
         Ask::Read(None) => {}
         Ask::Read(Some(version)) => text.extend(format!("#{version}").into_bytes()),
