@@ -4,12 +4,12 @@ use std::process::ExitCode;
 
 use dlmalloc::GlobalDlmalloc;
 use vault_exec::process::alloc::Wiping;
-use vault_exec::start::{self, Block};
+use vault_exec::start::{self, Wiped};
 
 #[global_allocator]
 static ALLOCATOR: Wiping<GlobalDlmalloc> = Wiping(GlobalDlmalloc);
 
 fn main() -> ExitCode {
     start::report_bugs();
-    ExitCode::from(start::start(Block::Wiped))
+    ExitCode::from(start::start(Wiped::All))
 }

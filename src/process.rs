@@ -7,6 +7,7 @@ pub mod exec;
 pub mod harden;
 pub mod program;
 pub mod signals;
+pub mod stack;
 #[cfg(target_env = "musl")]
 mod thread_name;
 #[cfg(panic = "abort")]

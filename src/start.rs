@@ -23,6 +23,7 @@ use crate::process::block;
 use crate::process::exec::{self, Image};
 use crate::process::harden;
 use crate::process::signals;
+use crate::process::stack;
 use crate::revoke;
 use crate::secret::{Secret, Variable};
 use crate::settings::credentials;
@@ -31,24 +32,27 @@ use crate::settings::{self, Settings, load, names};
 use crate::vault::client::{Client, Connection};
 use crate::vault::lookup;
 
-/// Whether the values of our variables are overwritten in the initial environment block.
+/// What is wiped beside the heap, of which the allocator takes care.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Block {
-    /// As every real start does it.
-    Wiped,
-    /// For the proof that the test of the wiping finds what is not wiped.
-    Untouched,
+pub enum Wiped {
+    /// Everything, as every real start does it.
+    All,
+    /// All but the values of our variables in the initial environment block: for the proof that the
+    /// test of the wiping finds what is not wiped.
+    AllButBlock,
+    /// All but the stack: for the same proof.
+    AllButStack,
 }
 
 /// Starts the application in place of this process.
 ///
 /// Returns only with the status to end with: 0 for help and version, else that of a failure that
 /// has been reported.
-pub fn start(initial_block: Block) -> u8 {
+pub fn start(wiped: Wiped) -> u8 {
     harden::harden();
     // Before anything is waited for: a file of settings or of a credential may be a FIFO.
     signals::end_at_once();
-    match run(initial_block) {
+    match run(wiped) {
         Ok(()) => 0,
         Err(errors) => {
             records::report(&errors);
@@ -59,18 +63,23 @@ pub fn start(initial_block: Block) -> u8 {
 
 /// All that the start had in its hands, credentials too, is dropped and so wiped before the process
 /// becomes another one: only the image is left.
-fn run(initial_block: Block) -> Result<(), Errors> {
-    match image(initial_block)? {
+fn run(wiped: Wiped) -> Result<(), Errors> {
+    let image = if wiped == Wiped::AllButStack {
+        image(wiped)
+    } else {
+        stack::wiped_after(|| image(wiped))
+    };
+    match image? {
         Some(image) => Err(image.exec().into()),
         None => Ok(()),
     }
 }
 
 /// The application with its environment, or nothing where something was printed instead.
-fn image(initial_block: Block) -> Result<Option<Image>, Errors> {
+fn image(wiped: Wiped) -> Result<Option<Image>, Errors> {
     let began = Instant::now();
     let environment = block::read();
-    if initial_block == Block::Wiped {
+    if wiped != Wiped::AllButBlock {
         block::wipe(|name| names::is_stripped(name) || names::is_key_of_platform(name));
     }
     let invocation = cli::parse(std::env::args_os().skip(1).collect());

@@ -5,12 +5,12 @@ use std::alloc::System;
 use std::process::ExitCode;
 
 use vault_exec::process::alloc::Wiping;
-use vault_exec::start::{self, Block};
+use vault_exec::start::{self, Wiped};
 
 #[global_allocator]
 static ALLOCATOR: Wiping<System> = Wiping(System);
 
 fn main() -> ExitCode {
     start::report_bugs();
-    ExitCode::from(start::start(Block::Untouched))
+    ExitCode::from(start::start(Wiped::AllButBlock))
 }

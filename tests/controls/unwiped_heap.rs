@@ -5,7 +5,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::process::ExitCode;
 
-use vault_exec::start::{self, Block};
+use vault_exec::start::{self, Wiped};
 
 /// Uses no block twice: what is found is not what luck has left.
 struct Keeping;
@@ -25,5 +25,5 @@ static ALLOCATOR: Keeping = Keeping;
 
 fn main() -> ExitCode {
     start::report_bugs();
-    ExitCode::from(start::start(Block::Wiped))
+    ExitCode::from(start::start(Wiped::All))
 }

@@ -7,6 +7,7 @@
 
 pub(crate) mod frozen;
 
+use std::cell::RefCell;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -14,7 +15,7 @@ use std::process::{Child, Command, Stdio};
 use nix::libc;
 use nix::sys::ptrace::{self, Options};
 use nix::unistd::Pid;
-use test_vault::{Fault, Recorded};
+use test_vault::{Fault, Recorded, TestVault, TlsFiles, Versions};
 
 use crate::support::controls::control;
 use crate::support::launch::{
@@ -26,8 +27,8 @@ use frozen::Frozen;
 /// What must not be found, by name.
 pub(crate) type Credential = (&'static str, Vec<u8>);
 
-/// The credentials of a start, as the server saw them in requests, and those that a start could
-/// have used instead.
+/// The credentials of a start, as the server saw them in requests, those that a start could have
+/// used instead, and the secrets of its TLS sessions, which open a recording of it.
 pub(crate) fn credentials(served: &Served) -> Vec<Credential> {
     let text = |name, text: &str| (name, text.as_bytes().to_vec());
     let mut credentials = vec![
@@ -52,7 +53,15 @@ pub(crate) fn credentials(served: &Served) -> Vec<Credential> {
             credentials.extend(field.map(|value| text(name, &value)));
         }
     }
+    credentials.extend(session_secrets(served));
     credentials
+}
+
+/// What opens a recording of the sessions that a server has had.
+pub(crate) fn session_secrets(served: &Served) -> Vec<Credential> {
+    let secrets = served.vault.tls().map(TlsFiles::session_secrets).unwrap_or_default();
+    // For as long as the tests run.
+    secrets.into_iter().map(|(label, secret)| (&*label.leak(), secret)).collect()
 }
 
 /// Each credential that is left, with the places. Halves are searched, so that a copy without an
@@ -383,6 +392,55 @@ fn the_search_finds_what_an_allocator_that_does_not_wipe_leaves() {
             assert!(!left(&frozen, &credentials(&served)).is_empty(), "nothing was found");
         }
     });
+}
+
+/// Starts with each version of TLS and of HTTP.
+fn on_each_tls_version(test: impl Fn(Versions, &Served, &Run)) {
+    for (versions, label) in
+        [(Versions::Tls12, "CLIENT_RANDOM"), (Versions::Tls13, "CLIENT_TRAFFIC_SECRET_0")]
+    {
+        let builder = || TestVault::builder().https().tls_versions(versions);
+        for served in [Served::by(builder()), Served::by(builder().http1_only())] {
+            test(versions, &served, &served.with_approle());
+            test(versions, &served, &served.with_token());
+            let secrets = session_secrets(&served);
+            assert!(secrets.iter().any(|(name, _)| *name == label), "no {label}");
+        }
+    }
+}
+
+#[test]
+fn nothing_of_the_sessions_secrets_is_left() {
+    as_root("proof::memory::nothing_of_the_sessions_secrets_is_left", || {
+        on_each_tls_version(|_, served, run| assert_clean(served, run));
+    });
+}
+
+/// Whether the binary under test is one that is shipped. In one for debugging frames are so large
+/// that what comes after a handshake writes over all that it has left.
+pub(crate) fn is_optimised() -> bool {
+    std::env::var_os("VAULT_EXEC_BINARY").is_some()
+}
+
+#[test]
+fn the_search_finds_the_sessions_secrets_where_the_stack_is_not_wiped() {
+    as_root(
+        "proof::memory::the_search_finds_the_sessions_secrets_where_the_stack_is_not_wiped",
+        || {
+            let found = RefCell::new(Vec::new());
+            on_each_tls_version(|versions, served, run| {
+                let frozen = Frozen::start(&control("control_unwiped_stack"), run);
+                let left = left(&frozen, &session_secrets(served));
+                if left.iter().any(|found| found.contains("[stack]")) {
+                    found.borrow_mut().push(versions);
+                }
+            });
+            let found = found.into_inner();
+            for versions in [Versions::Tls12, Versions::Tls13] {
+                assert!(!is_optimised() || found.contains(&versions), "none of {versions:?}");
+            }
+        },
+    );
 }
 
 #[test]

@@ -7,11 +7,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use test_vault::{
     AzureMetadata, ClientCa, ClientCertificate, GcpMetadata, JwtSigner, KubernetesApi, Recorded,
-    json,
+    TestVault, Versions, json,
 };
 
 use crate::proof::memory::frozen::Frozen;
-use crate::proof::memory::{Credential, assert_clean, assert_clean_of, credentials, left};
+use crate::proof::memory::{
+    Credential, assert_clean, assert_clean_of, credentials, is_optimised, left,
+};
 use crate::support::controls::control;
 use crate::support::launch::{Served, as_root};
 use crate::support::{Run, directory};
@@ -95,34 +97,85 @@ fn nothing_of_a_password_is_left() {
 
 /// A client of the server's, whose certificate logs in.
 pub(crate) fn client(served: &Served) -> (ClientCertificate, Run) {
+    client_with(served, |ca| ca.issue("app"))
+}
+
+fn client_with(
+    served: &Served,
+    issue: impl FnOnce(&ClientCa) -> ClientCertificate,
+) -> (ClientCertificate, Run) {
     let (ca, operator) = (ClientCa::new(), served.vault.operator());
     operator.enable_cert("cert");
     operator.cert_role("cert", "app", &ca.pem(), allowed());
-    let client = ca.issue("app");
+    let client = issue(&ca);
     let run = served.at().env("VAULT_AUTH_METHOD", "cert");
     let run = run.env("VAULT_CLIENT_CERT", client.cert()).env("VAULT_CLIENT_KEY", client.key());
     (client, run)
 }
 
-/// A private key as its file has it, as DER, and the number that is the secret itself.
-pub(crate) fn forms_of(client: &ClientCertificate) -> Vec<Credential> {
+/// A private key as its file has it, as DER.
+fn files_forms(client: &ClientCertificate) -> Vec<Credential> {
     let pem = fs::read_to_string(client.key()).expect("the key");
     let body: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
     let der = STANDARD.decode(&body).expect("base64");
+    vec![("key's PEM", body.into_bytes()), ("key's DER", der)]
+}
+
+/// A number as files have it, and as arithmetic has it: limbs with the least significant first,
+/// which is the reverse order on these machines.
+fn both_orders(name: &'static str, number: &[u8]) -> Vec<Credential> {
+    vec![(name, number.to_vec()), (name, number.iter().rev().copied().collect())]
+}
+
+/// A private key of RSA in all its forms: each number that gives the others away.
+fn forms_of_rsa(client: &ClientCertificate) -> Vec<Credential> {
+    let mut forms = files_forms(client);
+    let der = forms[1].1.clone();
+    // RSAPrivateKey (RFC 8017, A.1.2) without its version, modulus and public exponent.
+    let names = ["d", "p", "q", "d mod p-1", "d mod q-1", "1/q mod p"];
+    let numbers = integers(&der);
+    assert_eq!(numbers.len(), names.len() + 4, "version, and version, modulus, exponent, …");
+    for (name, number) in names.into_iter().zip(&numbers[4..]) {
+        forms.extend(both_orders(name, number));
+    }
+    forms
+}
+
+/// All integers in DER, those in octet strings and sequences included, without leading zeros.
+fn integers(mut der: &[u8]) -> Vec<Vec<u8>> {
+    let mut found = Vec::new();
+    while let [tag, first, rest @ ..] = der {
+        let long = usize::from(first & 0x7f);
+        let (length, rest) = if first & 0x80 == 0 {
+            (long, rest)
+        } else {
+            let (length, rest) = rest.split_at(long);
+            (length.iter().fold(0, |length, byte| length << 8 | usize::from(*byte)), rest)
+        };
+        let (content, behind) = rest.split_at(length);
+        match tag {
+            0x02 => {
+                found.push(content.iter().copied().skip_while(|byte| *byte == 0).collect());
+            }
+            0x04 | 0x30 => found.extend(integers(content)),
+            _ => {}
+        }
+        der = behind;
+    }
+    found
+}
+
+/// A private key of P-256 as its file has it, as DER, and the number that is the secret itself.
+pub(crate) fn forms_of(client: &ClientCertificate) -> Vec<Credential> {
+    let mut forms = files_forms(client);
+    let der = &forms[1].1;
     // PKCS #8 around SEC 1 (RFC 5915): the number stands behind the tag and the length of its octet
     // string.
     let at =
         der.windows(5).position(|window| window == [2, 1, 1, 4, 32]).expect("a key of P-256") + 5;
     let number = der[at..at + 32].to_vec();
-    // ring keeps its limbs with the least significant first, which is the reverse order on these
-    // machines.
-    let reversed = number.iter().rev().copied().collect();
-    vec![
-        ("key's PEM", body.into_bytes()),
-        ("key's DER", der),
-        ("key", number),
-        ("key's limbs", reversed),
-    ]
+    forms.extend(both_orders("key", &number));
+    forms
 }
 
 #[test]
@@ -133,6 +186,34 @@ fn nothing_of_a_client_certificates_key_is_left() {
         assert_clean_of(&served, &run, &forms_of(&client));
         assert_clean_of(&served, &run.option("--role=app"), &forms_of(&client));
     });
+}
+
+#[test]
+fn nothing_of_a_client_certificates_key_of_rsa_is_left() {
+    as_root("proof::memory_methods::nothing_of_a_client_certificates_key_of_rsa_is_left", || {
+        for versions in [Versions::Tls12, Versions::Tls13] {
+            let served = Served::by(TestVault::builder().https().tls_versions(versions));
+            let (client, run) = client_with(&served, |ca| ca.issue_rsa("app"));
+            assert_clean_of(&served, &run, &forms_of_rsa(&client));
+        }
+    });
+}
+
+#[test]
+fn the_search_finds_a_key_of_rsa_where_the_stack_is_not_wiped() {
+    as_root(
+        "proof::memory_methods::the_search_finds_a_key_of_rsa_where_the_stack_is_not_wiped",
+        || {
+            let served = Served::https();
+            let (client, run) = client_with(&served, |ca| ca.issue_rsa("app"));
+            let frozen = Frozen::start(&control("control_unwiped_stack"), &run);
+            let left = left(&frozen, &forms_of_rsa(&client));
+            assert!(
+                !is_optimised() || left.iter().any(|found| found.contains("[stack]")),
+                "{left:#?}"
+            );
+        },
+    );
 }
 
 /// Nothing is left of the only JWT that a metadata server has given, as Vault has seen it, nor of

@@ -37,11 +37,20 @@ impl ClientCa {
 
     /// A certificate for a client.
     pub fn issue(&self, common_name: &str) -> ClientCertificate {
+        self.issue_for(common_name, &KeyPair::generate().expect("a key pair"))
+    }
+
+    /// The same with a key of RSA, of 2048 bits; it is always the same one.
+    pub fn issue_rsa(&self, common_name: &str) -> ClientCertificate {
+        let key = KeyPair::from_pem(include_str!("rsa-key.pem")).expect("a key that openssl made");
+        self.issue_for(common_name, &key)
+    }
+
+    fn issue_for(&self, common_name: &str, key: &KeyPair) -> ClientCertificate {
         let mut params = named(common_name);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         params.use_authority_key_identifier_extension = true;
-        let key = KeyPair::generate().expect("a key pair");
-        let certificate = params.signed_by(&key, &self.0).expect("a certificate");
+        let certificate = params.signed_by(key, &self.0).expect("a certificate");
         let directory = TempDir::new().expect("a temporary directory");
         let client = ClientCertificate { directory };
         fs::write(client.cert(), certificate.pem()).expect("a file in a temporary directory");

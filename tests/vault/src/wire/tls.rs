@@ -3,12 +3,14 @@
 use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use ::ring::hkdf::{HKDF_SHA256, HKDF_SHA384, KeyType, Prk};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
     KeyPair, KeyUsagePurpose, SanType, date_time_ymd,
 };
+use rustls::KeyLog;
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::UnixTime;
@@ -68,6 +70,7 @@ impl Versions {
 #[derive(Debug)]
 pub struct TlsFiles {
     directory: TempDir,
+    sessions: Arc<Sessions>,
 }
 
 impl TlsFiles {
@@ -93,6 +96,11 @@ impl TlsFiles {
     /// Its private key.
     pub fn client_key(&self) -> PathBuf {
         self.path("client-key.pem")
+    }
+
+    /// What the secrets of all sessions so far were, by name: those that decrypt a recording.
+    pub fn session_secrets(&self) -> Vec<(String, Vec<u8>)> {
+        self.sessions.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The directory that they are all in, with nothing else.
@@ -127,7 +135,9 @@ pub(crate) fn prepare(settings: Settings) -> (TlsAcceptor, TlsFiles) {
         Certificate::OwnCa | Certificate::WrongName | Certificate::Expired => ca.pem(),
         _ => server.certificate.clone(),
     };
-    let files = TlsFiles { directory: TempDir::new().expect("a temporary directory") };
+    let sessions = Arc::new(Sessions::default());
+    let directory = TempDir::new().expect("a temporary directory");
+    let files = TlsFiles { directory, sessions: Arc::clone(&sessions) };
     for (name, content) in [
         ("ca.pem", &trusted),
         ("server.pem", &server.certificate),
@@ -136,7 +146,8 @@ pub(crate) fn prepare(settings: Settings) -> (TlsAcceptor, TlsFiles) {
     ] {
         fs::write(files.path(name), content).expect("a file in a temporary directory");
     }
-    let config = config(settings, &server, ca.der());
+    let mut config = config(settings, &server, ca.der());
+    config.key_log = sessions;
     (TlsAcceptor::from(Arc::new(config)), files)
 }
 
@@ -236,6 +247,36 @@ fn config(settings: Settings, server: &Pair, ca: &CertificateDer<'static>) -> Se
         vec![b"h2".into(), b"http/1.1".into()]
     };
     config
+}
+
+/// Keeps what a key log has (`SSLKEYLOGFILE`, RFC 9850), and the keys that TLS 1.3 makes of it.
+#[derive(Debug, Default)]
+struct Sessions(Mutex<Vec<(String, Vec<u8>)>>);
+
+impl KeyLog for Sessions {
+    fn log(&self, label: &str, _client_random: &[u8], secret: &[u8]) {
+        let mut secrets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        secrets.push((label.to_owned(), secret.to_owned()));
+        if label.contains("TRAFFIC_SECRET") {
+            secrets.push((format!("key of {label}"), traffic_key(secret)));
+        }
+    }
+}
+
+/// The key of 32 bytes that a traffic secret gives (RFC 8446, 7.1 and 7.3).
+fn traffic_key(secret: &[u8]) -> Vec<u8> {
+    struct Length;
+    impl KeyType for Length {
+        fn len(&self) -> usize {
+            32
+        }
+    }
+    let hash = if secret.len() == 48 { HKDF_SHA384 } else { HKDF_SHA256 };
+    let info: [&[u8]; 3] = [&[0, 32, 9], b"tls13 key", &[0]];
+    let mut key = vec![0; 32];
+    let secret = Prk::new_less_safe(hash, secret);
+    secret.expand(&info, Length).and_then(|made| made.fill(&mut key)).expect("a short key");
+    key
 }
 
 /// Asks for a client certificate and takes any, or none: who it is, is for the auth method to say.

@@ -1,0 +1,16 @@
+//! The program without the wiping of its stack: the search of a process's
+//! memory must find what this one leaves behind.
+
+use std::alloc::System;
+use std::process::ExitCode;
+
+use vault_exec::process::alloc::Wiping;
+use vault_exec::start::{self, Wiped};
+
+#[global_allocator]
+static ALLOCATOR: Wiping<System> = Wiping(System);
+
+fn main() -> ExitCode {
+    start::report_bugs();
+    ExitCode::from(start::start(Wiped::AllButStack))
+}
