@@ -93,7 +93,7 @@ fn environments(criterion: &mut Criterion) {
         group.bench_function(BenchmarkId::from_parameter(size), |bencher| {
             bencher.iter_batched(
                 || planned(&environment).1,
-                |plan| environment::build(plan, &outcomes, rules),
+                |plan| environment::build(&plan, &outcomes, rules),
                 BatchSize::SmallInput,
             );
         });

@@ -31,6 +31,11 @@ impl Outcomes {
     pub fn get(&self, request: usize) -> Option<&Result<Found, Error>> {
         self.answers.get(*self.places.get(request)?)
     }
+
+    /// Whether the token has been good for anything.
+    pub fn has_worked(&self) -> bool {
+        self.answers.iter().any(Result::is_ok) || self.decrypted.iter().any(Result::is_ok)
+    }
 }
 
 /// An environment, and what should be said of it.
@@ -74,19 +79,19 @@ pub struct Rules {
 /// # Errors
 /// Every failure: requests that failed with the names of those that wanted them, keys that are
 /// missing, values that a filter cannot take, names in conflict.
-pub fn build(plan: Plan, outcomes: &Outcomes, rules: Rules) -> Result<Built, Errors> {
+pub fn build(plan: &Plan, outcomes: &Outcomes, rules: Rules) -> Result<Built, Errors> {
     let mut builder = Builder {
         outcomes,
         rules,
-        built: Built { requests: plan.requests, ..Built::default() },
+        built: Built { requests: plan.requests.clone(), ..Built::default() },
         places: HashMap::new(),
         failed: Vec::new(),
         errors: Errors::default(),
     };
-    for entry in plan.entries {
+    for entry in &plan.entries {
         builder.entry(entry);
     }
-    for import in plan.imports {
+    for import in &plan.imports {
         builder.import(import);
     }
     builder.finish()
@@ -104,29 +109,31 @@ struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    fn entry(&mut self, entry: Entry) {
+    fn entry(&mut self, entry: &Entry) {
         let Entry { name, source } = entry;
         let who = name.to_string_lossy().into_owned();
         let value = match source {
-            Source::Value(value, origin) => Some((value, Provenance::Value(origin))),
+            Source::Value(value, origin) => {
+                Some((value.clone(), Provenance::Value(origin.clone())))
+            }
             Source::Pieces(pieces) => self.pieces(&who, pieces),
-            Source::Ciphertext(which) => self.decrypted(&who, which),
+            Source::Ciphertext(which) => self.decrypted(&who, *which),
             Source::Token => self.outcomes.token.clone().map(|token| (token, Provenance::Login)),
         };
         if let Some((value, from)) = value {
-            self.add(name, value, from);
+            self.add(name.clone(), value, from);
         }
     }
 
     /// The pieces put together, or `None` where one of them has failed or is left out: a value is
     /// never half replaced.
-    fn pieces(&mut self, who: &str, pieces: Vec<Piece>) -> Option<(Secret, Provenance)> {
+    fn pieces(&mut self, who: &str, pieces: &[Piece]) -> Option<(Secret, Provenance)> {
         let mut value = Zeroizing::new(Vec::new());
         let mut from = Vec::new();
         let mut is_whole = true;
         for piece in pieces {
             let text = match piece {
-                Piece::Text(text) => Some(text),
+                Piece::Text(text) => Some(text.clone()),
                 Piece::Wanted(wanted) => self.wanted(who, wanted, &mut from),
             };
             match text {
@@ -141,12 +148,13 @@ impl Builder<'_> {
     fn wanted(
         &mut self,
         who: &str,
-        wanted: Wanted,
+        wanted: &Wanted,
         from: &mut Vec<(usize, String)>,
     ) -> Option<Secret> {
         let Wanted { request, selector, optional, default } = wanted;
+        let request = *request;
         let missing = match self.outcomes.get(request)? {
-            Ok(found) => match found.document.select(&selector) {
+            Ok(found) => match found.document.select(selector) {
                 Ok(Some(value)) => {
                     from.push((request, selector.to_string()));
                     return Some(value);
@@ -161,10 +169,10 @@ impl Builder<'_> {
         };
         if missing.code != Code::Missing {
             self.fail(&missing, who);
-        } else if default.is_none() && !optional {
+        } else if default.is_none() && !*optional {
             self.missing(request, missing, who);
         } else {
-            return default;
+            return default.clone();
         }
         None
     }
@@ -180,40 +188,41 @@ impl Builder<'_> {
         }
     }
 
-    fn import(&mut self, import: Imported) {
+    fn import(&mut self, import: &Imported) {
         let Imported { place, request, keys } = import;
-        let outcomes = self.outcomes;
+        let (outcomes, request) = (self.outcomes, *request);
         match outcomes.get(request) {
-            Some(Ok(found)) => self.keys(&place, request, keys, &found.document),
+            Some(Ok(found)) => self.keys(place, request, keys, &found.document),
             Some(Err(error)) if error.code == Code::Missing => {
-                self.missing(request, error.clone(), &place);
+                self.missing(request, error.clone(), place);
             }
-            Some(Err(error)) => self.fail(error, &place),
+            Some(Err(error)) => self.fail(error, place),
             None => {}
         }
     }
 
-    fn keys(&mut self, place: &str, request: usize, keys: Keys, document: &Document) {
+    fn keys(&mut self, place: &str, request: usize, keys: &Keys, document: &Document) {
         let (name, key) = match keys {
             Keys::All { prefix } => {
                 for (key, value) in document.entries() {
                     self.imported(
                         place,
-                        self.shaped(&prefix, key),
+                        self.shaped(prefix, key),
                         value,
                         Provenance::Fetched(vec![(request, key.to_owned())]),
                     );
                 }
                 return;
             }
-            Keys::One { key, prefix } => (self.shaped(&prefix, &key), key),
-            Keys::Named { key, name } => (name, key),
+            Keys::One { key, prefix } => (self.shaped(prefix, key), key),
+            Keys::Named { key, name } => (name.clone(), key),
         };
-        match document.get(&key) {
+        match document.get(key) {
             Some(value) => {
-                self.imported(place, name, value, Provenance::Fetched(vec![(request, key)]));
+                let from = Provenance::Fetched(vec![(request, key.clone())]);
+                self.imported(place, name, value, from);
             }
-            None => self.missing(request, self.no_key(request, &key, document), place),
+            None => self.missing(request, self.no_key(request, key, document), place),
         }
     }
 
@@ -378,7 +387,7 @@ mod tests {
     }
 
     fn built(
-        plan: Plan,
+        plan: &Plan,
         outcome: Result<Found, Error>,
         rules: Rules,
     ) -> Result<Vec<(String, String)>, Errors> {
@@ -412,7 +421,7 @@ mod tests {
             vec![all("")],
         );
         assert_eq!(
-            built(plan, document(r#"{"k":"v"}"#), RULES),
+            built(&plan, document(r#"{"k":"v"}"#), RULES),
             Ok(pairs(&[("A", "1"), ("B", "v"), ("C", "3"), ("k", "v")]))
         );
     }
@@ -428,7 +437,7 @@ mod tests {
         };
         for outcome in [missing(), document("{}")] {
             assert_eq!(
-                built(plan(entries(), vec![]), outcome, RULES),
+                built(&plan(entries(), vec![]), outcome, RULES),
                 Ok(pairs(&[("B", "d"), ("C", "")]))
             );
         }
@@ -437,7 +446,7 @@ mod tests {
             wanted("B", "y", false, None),
             wanted("C", "k", false, None),
         ];
-        let errors = messages(built(plan(entries, vec![]), document(r#"{"k":"v"}"#), RULES));
+        let errors = messages(built(&plan(entries, vec![]), document(r#"{"k":"v"}"#), RULES));
         assert_eq!(errors, ["66 A: a/b: no key x", "66 B: a/b: no key y"]);
     }
 
@@ -451,7 +460,7 @@ mod tests {
             around(b"}\n"),
         ];
         let outcomes = of(document(r#"{"a":"${vault:x#y}"}"#));
-        let built = build(plan(vec![text("A", pieces)], vec![]), &outcomes, RULES).expect("built");
+        let built = build(&plan(vec![text("A", pieces)], vec![]), &outcomes, RULES).expect("built");
         assert_eq!(built.variables[0].value.expose(), b"\xff{${vault:x#y}${vault:x#y}}\n");
     }
 
@@ -461,18 +470,21 @@ mod tests {
             vec![piece("k", false, None), Piece::Text("/".into()), piece("x", optional, None)]
         };
         let with = |optional| plan(vec![text("A", pieces(optional))], vec![]);
-        assert_eq!(built(with(true), document(r#"{"k":"v"}"#), RULES), Ok(vec![]));
+        assert_eq!(built(&with(true), document(r#"{"k":"v"}"#), RULES), Ok(vec![]));
         assert_eq!(
-            messages(built(with(false), document(r#"{"k":"v"}"#), RULES)),
+            messages(built(&with(false), document(r#"{"k":"v"}"#), RULES)),
             ["66 A: a/b: no key x"]
         );
         let rules = Rules { ignore_missing: true, ..RULES };
-        assert_eq!(built(with(false), document(r#"{"k":"v"}"#), rules), Ok(vec![]));
-        assert_eq!(messages(built(with(true), refused(), RULES)), ["77 A: a/b: permission denied"]);
+        assert_eq!(built(&with(false), document(r#"{"k":"v"}"#), rules), Ok(vec![]));
+        assert_eq!(
+            messages(built(&with(true), refused(), RULES)),
+            ["77 A: a/b: permission denied"]
+        );
         let pieces =
             vec![piece("k", false, None), Piece::Text("/".into()), piece("x", false, Some("d"))];
         let defaulted = plan(vec![text("A", pieces)], vec![]);
-        assert_eq!(built(defaulted, document(r#"{"k":"v"}"#), RULES), Ok(pairs(&[("A", "v/d")])));
+        assert_eq!(built(&defaulted, document(r#"{"k":"v"}"#), RULES), Ok(pairs(&[("A", "v/d")])));
     }
 
     #[test]
@@ -485,7 +497,7 @@ mod tests {
             default: Some("d".into()),
         });
         let errors = messages(built(
-            plan(vec![text("A", vec![wanted])], vec![]),
+            &plan(vec![text("A", vec![wanted])], vec![]),
             document(r#"{"k":"%"}"#),
             RULES,
         ));
@@ -509,14 +521,14 @@ mod tests {
             ..Outcomes::default()
         };
         let built =
-            build(plan(entries(), vec![]), &outcomes(Ok("x".into())), RULES).expect("built");
+            build(&plan(entries(), vec![]), &outcomes(Ok("x".into())), RULES).expect("built");
         assert_eq!(
             built.sources,
             [Provenance::Ciphertext, Provenance::Login, Provenance::Ciphertext]
         );
         assert_eq!(built.variables[2].value, Secret::from("x"));
         let errors =
-            build(plan(entries(), vec![]), &outcomes(failed()), RULES).expect_err("failed");
+            build(&plan(entries(), vec![]), &outcomes(failed()), RULES).expect_err("failed");
         assert_eq!(errors.0, [Error::new(Code::Refused, "B: transit/decrypt/k: no")]);
     }
 
@@ -527,7 +539,7 @@ mod tests {
             (missing(), "66 A, B, --secret a/b: a/b: no secret there"),
         ] {
             let entries = vec![wanted("A", "x", false, None), wanted("B", "y", false, None)];
-            assert_eq!(messages(built(plan(entries, vec![all("")]), outcome, RULES)), [message]);
+            assert_eq!(messages(built(&plan(entries, vec![all("")]), outcome, RULES)), [message]);
         }
     }
 
@@ -536,7 +548,7 @@ mod tests {
         let rules = Rules { ignore_missing: true, ..RULES };
         let entries = vec![wanted("A", "x", true, None), wanted("B", "y", false, Some("d"))];
         assert_eq!(
-            messages(built(plan(entries, vec![]), refused(), rules)),
+            messages(built(&plan(entries, vec![]), refused(), rules)),
             ["77 A, B: a/b: permission denied"]
         );
     }
@@ -546,7 +558,7 @@ mod tests {
         let rules = Rules { ignore_missing: true, ..RULES };
         for outcome in [missing(), document("{}")] {
             let plan = plan(vec![value("A", "1"), wanted("B", "x", false, None)], vec![]);
-            let built = build(plan, &of(outcome), rules).expect("built");
+            let built = build(&plan, &of(outcome), rules).expect("built");
             assert_eq!((built.variables.len(), built.warnings.len()), (1, 1));
             assert!(built.warnings.iter().all(|warning| warning.starts_with("B is left out")));
         }
@@ -565,7 +577,7 @@ mod tests {
         let plan = plan(vec![], vec![all("db."), one("a.b", None), one("a.b", Some("as_it_is"))]);
         let expected = pairs(&[("DB_A_B", "1"), ("DB__", "2"), ("P_A_B", "1"), ("as_it_is", "1")]);
         assert_eq!(
-            built(plan, document(r#"{"a.b":1,"ä":2}"#), Rules { naming, ..RULES }).map(
+            built(&plan, document(r#"{"a.b":1,"ä":2}"#), Rules { naming, ..RULES }).map(
                 |mut built| {
                     built.sort();
                     built
@@ -581,7 +593,7 @@ mod tests {
         let attempt = |on_conflict| {
             let rules = Rules { naming: Naming { on_conflict, ..RULES.naming }, ..RULES };
             built(
-                plan(vec![value("A", "old"), value("Z", "z")], vec![all(""), all("")]),
+                &plan(vec![value("A", "old"), value("Z", "z")], vec![all(""), all("")]),
                 document(json),
                 rules,
             )
@@ -598,7 +610,7 @@ mod tests {
     fn names_that_steer_a_process_are_skipped_with_a_warning() {
         let json = r#"{"LD_PRELOAD":"x","PATH":"y","VAULT_TOKEN":"z","ok":"1"}"#;
         let built =
-            build(plan(vec![value("PATH", "/bin")], vec![all("")]), &of(document(json)), RULES)
+            build(&plan(vec![value("PATH", "/bin")], vec![all("")]), &of(document(json)), RULES)
                 .expect("built");
         let names: Vec<_> =
             built.variables.iter().filter_map(|variable| variable.name.to_str()).collect();
@@ -608,7 +620,7 @@ mod tests {
     #[test]
     fn a_key_that_can_be_no_name_is_an_error() {
         assert_eq!(
-            messages(built(plan(vec![], vec![all("")]), document(r#"{"a=b":1,"":2}"#), RULES))
+            messages(built(&plan(vec![], vec![all("")]), document(r#"{"a=b":1,"":2}"#), RULES))
                 .len(),
             2
         );

@@ -45,6 +45,10 @@ impl Code {
     }
 }
 
+/// What to do where the kernel gives no thread, descriptor or memory.
+pub const LIMITED: &str = "is there a limit on the container's processes, open files or memory? A \
+                           start takes about ten descriptors, 8 MB, and a thread to look a name up";
+
 /// What a failure is about, where something is decided by it: texts are for people.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Cause {
@@ -88,6 +92,12 @@ impl Error {
     /// A wrong setting, reference or file (78).
     pub fn config(message: impl Into<String>) -> Error {
         Error::new(Code::Config, message)
+    }
+
+    /// An invariant of ours that does not hold: a bug (70).
+    pub fn internal(what: impl fmt::Display) -> Error {
+        Error::new(Code::Internal, format!("a bug of vault-exec: {what}"))
+            .hint("please report it with the version and these words")
     }
 
     /// Whether it speaks of the server's state and not of what was asked for.

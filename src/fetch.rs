@@ -10,7 +10,6 @@ use crate::error::{Cause, Error};
 use crate::grammar::mount::{KvVersion, Question};
 use crate::grammar::path::Path;
 use crate::grammar::reference::{Ask, Body};
-use crate::login::Session;
 use crate::plan::{self, Plan};
 use crate::secret::Secret;
 use crate::settings::Settings;
@@ -20,26 +19,9 @@ use crate::vault::document::{Found, Lease};
 use crate::vault::kv;
 use crate::vault::mounts::{self, Engine, Target};
 use crate::vault::parallel::{in_parallel, in_turn};
+use crate::vault::session::Session;
+use crate::vault::stay::Stay;
 use crate::vault::transit;
-
-/// What came of a plan.
-#[derive(Debug, Default)]
-pub struct Fetched {
-    /// What came of each request.
-    pub outcomes: Outcomes,
-    /// How many requests used the token.
-    pub requests: u64,
-    /// The leases that hang on the token.
-    pub leases: Vec<Lease>,
-}
-
-impl Fetched {
-    /// Whether the token has been good for anything.
-    pub fn has_worked(&self) -> bool {
-        self.outcomes.answers.iter().any(Result::is_ok)
-            || self.outcomes.decrypted.iter().any(Result::is_ok)
-    }
-}
 
 /// A request that is made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,25 +37,28 @@ enum Done {
     Decrypted(Vec<Result<Secret, Error>>),
 }
 
-/// Makes every request of a plan.
+/// Makes every request of a plan, with a token of this TTL, if that is known. The stay holds each
+/// lease as soon as it has come.
 ///
 /// # Errors
-/// 78 where the token is not good for so many requests; 69 and 76 where the mounts cannot be asked
-/// for. A request that fails is an outcome, not an error: all of them are reported.
-pub fn fetch(
-    client: &Client,
-    session: &Session,
+/// 78 if the token is not good for so many requests; 69 and 76 if the mounts cannot be asked for. A
+/// request that fails is an outcome, not an error: all of them are reported.
+pub async fn fetch(
+    stay: &Stay,
+    ttl: Option<Duration>,
     plan: &Plan,
     settings: &Settings,
-) -> Result<Fetched, Error> {
-    let (mut jobs, places) = requests(client, session, plan, settings.kv_version)?;
+) -> Result<Outcomes, Error> {
+    let Stay { client, session, .. } = stay;
+    let (mut jobs, places) = requests(client, session, plan, settings.kv_version).await?;
     jobs.extend(batches(plan, settings));
     check_uses(session, jobs.len())?;
-    let work = async |job: &Job| carry_out(client, session, job).await;
+    let work = async |job: &Job| carry_out(stay, job).await;
+    stay.count(jobs.len() as u64);
     let done = if goes_in_turn(session, &jobs) {
-        in_turn(client, &jobs, &work)
+        in_turn(&jobs, &work).await
     } else {
-        in_parallel(client, &jobs, &work)
+        in_parallel(client, &jobs, &work).await
     };
     let mut outcomes = Outcomes { places, token: session.token.clone(), ..Outcomes::default() };
     for done in done {
@@ -85,15 +70,15 @@ pub fn fetch(
     let leases: Vec<Lease> =
         outcomes.answers.iter().flatten().filter_map(|found| found.lease.clone()).collect();
     for lease in &leases {
-        report(lease, session);
+        report(lease, ttl);
     }
     check_spent(session, jobs.len(), &leases, &outcomes.answers)?;
-    Ok(Fetched { outcomes, requests: jobs.len() as u64, leases })
+    Ok(outcomes)
 }
 
 /// The reads and writes of a plan, and for each of its requests which of them it is: paths that
 /// were written in two ways can be the same request.
-fn requests(
+async fn requests(
     client: &Client,
     session: &Session,
     plan: &Plan,
@@ -101,7 +86,7 @@ fn requests(
 ) -> Result<(Vec<Job>, Vec<usize>), Error> {
     let questions: Vec<Question<'_>> = plan.requests.iter().filter_map(question).collect();
     let mut targets =
-        mounts::resolve(client, session.token.as_ref(), &questions, version)?.into_iter();
+        mounts::resolve(client, session.token.as_ref(), &questions, version).await?.into_iter();
     let mut jobs = Vec::new();
     let mut places = Vec::with_capacity(plan.requests.len());
     for plan::Request { path, ask, .. } in &plan.requests {
@@ -177,14 +162,19 @@ fn goes_in_turn(session: &Session, jobs: &[Job]) -> bool {
     session.uses == Some(jobs.len() as u64) && !jobs.iter().all(makes_no_lease)
 }
 
-async fn carry_out(client: &Client, session: &Session, job: &Job) -> Done {
-    match job {
-        Job::Read(target, version) => Done::Found(read(client, session, target, *version).await),
-        Job::Write(path, body) => Done::Found(write(client, session, path, body).await),
+async fn carry_out(stay: &Stay, job: &Job) -> Done {
+    let Stay { client, session, .. } = stay;
+    let found = match job {
+        Job::Read(target, version) => read(client, session, target, *version).await,
+        Job::Write(path, body) => write(client, session, path, body).await,
         Job::Decrypt(path, batch) => {
-            Done::Decrypted(transit::decrypt(client, session, path, batch).await)
+            return Done::Decrypted(transit::decrypt(client, session, path, batch).await);
         }
+    };
+    if let Ok(Found { lease: Some(lease), .. }) = &found {
+        stay.hold(lease);
     }
+    Done::Found(found)
 }
 
 async fn read(
@@ -202,7 +192,7 @@ async fn read(
         if matches!(engine, Engine::Kv(_)) { Repeat::Freely } else { Repeat::OnlyIfNotDone };
     let query = version.map(|version| format!("version={version}"));
     let request = Request { query, repeat, ..request(Method::GET, session, path) };
-    let answer = client.answer(&request).await?;
+    let answer = client.send(&request).await?;
     let (status, refuses_token) = (answer.status, answer.meaning == Meaning::BadToken);
     let found = match answer.status {
         200..300 | 404 => kv::understand(answer, version)
@@ -224,7 +214,7 @@ async fn write(
 ) -> Result<Found, Error> {
     let body = body.json();
     let request = Request { body: Some(&body), ..request(Method::POST, session, path) };
-    let answer = client.answer(&request).await?;
+    let answer = client.send(&request).await?;
     let status = answer.status;
     match status {
         200..300 | 404 => kv::understand(answer, None)
@@ -252,10 +242,10 @@ fn with_detection_hint(error: Error, path: &Path) -> Error {
     )
 }
 
-fn report(lease: &Lease, session: &Session) {
+fn report(lease: &Lease, token: Option<Duration>) {
     let Lease { id, duration, renewable } = lease;
     log::info!("lease {id}: {duration} s, {}renewable", if *renewable { "" } else { "not " });
-    if let Some(ttl) = session.ttl.filter(|ttl| *ttl < Duration::from_secs(*duration)) {
+    if let Some(ttl) = token.filter(|ttl| *ttl < Duration::from_secs(*duration)) {
         let end = humantime::format_rfc3339_seconds(SystemTime::now() + ttl);
         let ttl = ttl.as_secs();
         log::warn!(

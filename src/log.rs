@@ -12,7 +12,7 @@ use env_logger::{Builder, Target};
 use log::{LevelFilter, Record};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::error::{Error, Errors};
+use crate::error::{Code, Error, Errors};
 
 /// How much of the log is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,6 +122,20 @@ pub fn report(errors: &Errors) {
             None => log::error!("{}", printable(message)),
         }
     }
+}
+
+/// Makes a bug end the process with 70 and the place of it. The panic's own message is not shown:
+/// it may quote a value.
+pub fn report_bugs() {
+    std::panic::set_hook(Box::new(|panic| {
+        // It may be too early for the log to have been started.
+        start(LogSettings::default());
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        log::error!(
+            "a bug of vault-exec at {place}\nplease report it with the version and this place"
+        );
+        std::process::exit(Code::Internal.status().into());
+    }));
 }
 
 fn line(format: Format, record: &Record<'_>) -> String {

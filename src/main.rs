@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use dlmalloc::GlobalDlmalloc;
+use vault_exec::log;
 use vault_exec::process::alloc::Wiping;
 use vault_exec::start::{self, Wiped};
 
@@ -10,6 +11,6 @@ use vault_exec::start::{self, Wiped};
 static ALLOCATOR: Wiping<GlobalDlmalloc> = Wiping(GlobalDlmalloc);
 
 fn main() -> ExitCode {
-    start::report_bugs();
+    log::report_bugs();
     ExitCode::from(start::start(Wiped::All))
 }

@@ -1,96 +1,196 @@
-//! Revoking the token before the application starts, where that is wanted and does no harm.
+//! What becomes of a token and its leases when a round ends, and doing it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::Method;
 use serde_json::json;
 
 use crate::error::Error;
-use crate::fetch::Fetched;
-use crate::login::Session;
+use crate::http::deadline::Deadline;
 use crate::secret::Secret;
-use crate::settings::{Revoke, Settings};
-use crate::vault::client::{Client, Repeat, Request, Space};
-use crate::vault::document::Lease;
+use crate::settings::Revoke;
+use crate::vault::client::{Repeat, Request, Space};
+use crate::vault::stay::Stay;
 
 /// One try of at most this: nobody waits long for what is only good manners.
-const LIMIT: Duration = Duration::from_secs(2);
+pub const LIMIT: Duration = Duration::from_secs(2);
+/// The same for a process that was told to end.
+pub const LAST_MOMENT: Duration = Duration::from_secs(1);
 
-/// Revokes the token of a session: `auto` is one from our own login that carries no lease and that
-/// the application does not get. Batch tokens and spent ones cannot be. A failure never stops a
-/// start, and a start that fails has no use for the leases.
-pub fn revoke(
-    client: &Client,
-    session: &Session,
-    settings: &Settings,
-    fetched: &Fetched,
-    goes_on: bool,
-) {
-    let has_leases = !fetched.leases.is_empty();
-    let is_needed = goes_on && (has_leases || settings.hand_on.is_some());
-    let is_wanted = match settings.revoke {
-        Revoke::Auto => session.is_own && !is_needed,
-        Revoke::Always => true,
-        Revoke::Never => false,
-    };
-    if !is_wanted || !can_be_revoked(session, fetched) {
-        return;
-    }
-    if goes_on && has_leases {
-        log::warn!(
-            "the token is revoked as --revoke true says, and the dynamic secrets end with it"
-        );
-    }
-    let level = if settings.revoke == Revoke::Always { log::Level::Warn } else { log::Level::Info };
-    match revoke_self(client, session) {
-        Ok(()) => log::debug!("the token is revoked"),
-        Err(error) => log::log!(level, "the token is not revoked: {error}"),
+/// How a round ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The application starts.
+    Start,
+    /// Nothing starts, so that nobody has a use for what was granted.
+    Failure,
+    /// It was only a check.
+    Check,
+}
+
+/// What the user wants.
+#[derive(Clone, Copy, Debug)]
+pub struct Wishes {
+    /// `--revoke`.
+    pub setting: Revoke,
+    /// Whether the application gets the token.
+    pub hands_on: bool,
+}
+
+/// What is revoked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Decision {
+    Nothing,
+    /// The token, and with it what hangs on it.
+    Token,
+    /// The leases, and not the token.
+    Leases,
+}
+
+/// What the decision depends on.
+#[derive(Clone, Copy, Debug)]
+struct Facts {
+    is_own: bool,
+    has_leases: bool,
+    can_be_revoked: bool,
+    is_spent: bool,
+}
+
+/// Revokes what the ending of a round and the user's wishes leave no use for, within `limit`. A
+/// failure never stops anything.
+pub async fn revoke(stay: &Stay, ending: Ending, wishes: Wishes, limit: Duration) {
+    let facts = Facts::of(stay);
+    let deadline = Deadline::new(Instant::now(), limit);
+    match decide(facts, ending, wishes) {
+        Decision::Nothing => {}
+        Decision::Token => {
+            if ending == Ending::Start && facts.has_leases {
+                log::warn!(
+                    "the token is revoked as --revoke true says, and the dynamic secrets end with \
+                     it"
+                );
+            }
+            let revoked = token(stay, ending, wishes.setting, deadline).await;
+            if !revoked && ending != Ending::Start {
+                leases(stay, ending, deadline).await;
+            }
+        }
+        Decision::Leases => leases(stay, ending, deadline).await,
     }
 }
 
-/// Leaves nothing of a check behind: the token of our own login and the leases that hang on it, or
-/// the leases alone. Those that hang on the token of an Agent or a Proxy stay, which may have them
-/// in its cache for others.
-pub fn after_check(client: &Client, session: &Session, fetched: &Fetched) {
-    if session.is_own && can_be_revoked(session, fetched) {
-        match revoke_self(client, session) {
-            Ok(()) => return,
-            Err(error) => log::warn!("the token of this check is not revoked: {error}"),
+impl Facts {
+    fn of(stay: &Stay) -> Facts {
+        let session = &stay.session;
+        let is_spent = session.uses.is_some_and(|uses| stay.requests() >= uses);
+        Facts {
+            is_own: session.is_own,
+            has_leases: !stay.leases().is_empty(),
+            can_be_revoked: session.token.is_some() && !session.is_batch && !is_spent,
+            is_spent,
         }
     }
-    for Lease { id, duration, .. } in &fetched.leases {
-        if session.token.is_none() {
+}
+
+/// `auto` is a token of our own login that carries no lease and that the application does not get.
+/// Batch tokens and spent ones cannot be revoked. Leases that hang on a token which stays are
+/// revoked one by one if nobody has a use for them.
+fn decide(facts: Facts, ending: Ending, wishes: Wishes) -> Decision {
+    let is_needed = ending == Ending::Start && (facts.has_leases || wishes.hands_on);
+    let is_wanted = match (ending, wishes.setting) {
+        (Ending::Check, _) => facts.is_own,
+        (_, Revoke::Auto) => facts.is_own && !is_needed,
+        (_, Revoke::Always) => true,
+        (_, Revoke::Never) => return Decision::Nothing,
+    };
+    match ending {
+        _ if is_wanted && facts.can_be_revoked => Decision::Token,
+        Ending::Failure | Ending::Check if facts.has_leases && !facts.is_spent => Decision::Leases,
+        _ => Decision::Nothing,
+    }
+}
+
+/// Whether the token is revoked now.
+async fn token(stay: &Stay, ending: Ending, setting: Revoke, deadline: Deadline) -> bool {
+    let request =
+        Request { space: Space::Login, ..Request::new(Method::POST, "auth/token/revoke-self") };
+    let Err(error) = send(stay, request, deadline).await else {
+        log::debug!("the token is revoked");
+        return true;
+    };
+    match (ending, setting) {
+        (Ending::Check, _) => log::warn!("the token of this check is not revoked: {error}"),
+        (_, Revoke::Always) => log::warn!("the token is not revoked: {error}"),
+        _ => log::info!("the token is not revoked: {error}"),
+    }
+    false
+}
+
+/// Those that hang on the token of an Agent or a Proxy stay, which may have them in its cache for
+/// others.
+async fn leases(stay: &Stay, ending: Ending, deadline: Deadline) {
+    let of = if ending == Ending::Check { "of this check" } else { "of this start" };
+    for (id, ttl) in stay.leases() {
+        let ttl = ttl.as_secs();
+        if stay.session.token.is_none() {
             log::warn!(
-                "lease {id} of this check stays for {duration} s: others may have it of the Agent \
-                 or Proxy, too"
+                "lease {id} {of} stays for {ttl} s: others may have it of the Agent or Proxy, too"
             );
             continue;
         }
         let body = Secret::from(json!({ "lease_id": id }).to_string());
         let request =
             Request { body: Some(&body), ..Request::new(Method::POST, "sys/leases/revoke") };
-        if let Err(error) = send(client, session, request) {
-            log::warn!("lease {id} of this check stays for {duration} s: {error}");
+        if let Err(error) = send(stay, request, deadline).await {
+            log::warn!("lease {id} {of} stays for {ttl} s: {error}");
         }
     }
 }
 
-fn can_be_revoked(session: &Session, fetched: &Fetched) -> bool {
-    let is_spent = session.uses.is_some_and(|uses| fetched.requests >= uses);
-    session.token.is_some() && !session.is_batch && !is_spent
-}
-
-fn revoke_self(client: &Client, session: &Session) -> Result<(), Error> {
-    send(
-        client,
-        session,
-        Request { space: Space::Login, ..Request::new(Method::POST, "auth/token/revoke-self") },
-    )
-}
-
-fn send<'a>(client: &Client, session: &'a Session, request: Request<'a>) -> Result<(), Error> {
-    let request =
-        Request { token: session.token.as_ref(), repeat: Repeat::Never(LIMIT), ..request };
-    let answer = client.send(&request)?;
+async fn send(stay: &Stay, request: Request<'_>, deadline: Deadline) -> Result<(), Error> {
+    let Stay { client, session, .. } = stay;
+    let request = Request {
+        token: session.token.as_ref(),
+        repeat: Repeat::Never,
+        deadline: Some(deadline),
+        ..request
+    };
+    let answer = client.send(&request).await?;
     if answer.is_success() { Ok(()) } else { Err(client.refused(&answer, &request.what)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FACTS: Facts =
+        Facts { is_own: true, has_leases: false, can_be_revoked: true, is_spent: false };
+
+    fn decided(facts: Facts, hands_on: bool) -> [[Decision; 3]; 3] {
+        [Ending::Start, Ending::Failure, Ending::Check].map(|ending| {
+            [Revoke::Auto, Revoke::Always, Revoke::Never]
+                .map(|setting| decide(facts, ending, Wishes { setting, hands_on }))
+        })
+    }
+
+    #[test]
+    fn what_is_revoked_depends_on_whose_the_token_is_and_on_who_needs_it() {
+        use Decision::{Leases as L, Nothing as N, Token as T};
+        let leased = Facts { has_leases: true, ..FACTS };
+        let given = Facts { is_own: false, ..FACTS };
+        let given_leased = Facts { has_leases: true, ..given };
+        let batch = Facts { can_be_revoked: false, ..leased };
+        let spent = Facts { is_spent: true, ..batch };
+        for (facts, hands_on, expected) in [
+            (FACTS, false, [[T, T, N], [T, T, N], [T, T, T]]),
+            (FACTS, true, [[N, T, N], [T, T, N], [T, T, T]]),
+            (leased, false, [[N, T, N], [T, T, N], [T, T, T]]),
+            (given, false, [[N, T, N], [N, T, N], [N, N, N]]),
+            (given_leased, false, [[N, T, N], [L, T, N], [L, L, L]]),
+            (batch, false, [[N, N, N], [L, L, N], [L, L, L]]),
+            (spent, false, [[N, N, N], [N, N, N], [N, N, N]]),
+        ] {
+            assert_eq!(decided(facts, hands_on), expected, "{facts:?} {hands_on}");
+        }
+    }
 }

@@ -7,4 +7,6 @@ pub mod kv;
 pub mod lookup;
 pub mod mounts;
 pub mod parallel;
+pub mod session;
+pub mod stay;
 pub mod transit;

@@ -12,6 +12,7 @@ use crate::cloud::sigv4::Credentials;
 use crate::error::{Code, Error};
 use crate::grammar::address::Address;
 use crate::grammar::path::percent_encoded;
+use crate::http;
 use crate::secret::{Secret, Variable};
 use crate::settings::credentials::read_file;
 use crate::settings::layers::Layers;
@@ -169,8 +170,7 @@ fn web_identity(layers: &Layers<'_>) -> Result<Option<WebIdentity>, Error> {
         Error::config("AWS_WEB_IDENTITY_TOKEN_FILE is set, and AWS_ROLE_ARN is not")
     })?;
     let session = layers.text_of_platform("AWS_ROLE_SESSION_NAME").unwrap_or("vault-exec");
-    let environment =
-        layers.environment.iter().filter(|variable| is_about_network(variable)).cloned().collect();
+    let environment = http::about_network(layers.environment);
     Ok(Some(WebIdentity {
         endpoint: sts(layers)?,
         role: role.to_owned(),
@@ -178,12 +178,6 @@ fn web_identity(layers: &Layers<'_>) -> Result<Option<WebIdentity>, Error> {
         token: PathBuf::from(token),
         environment,
     }))
-}
-
-/// Proxies, and where the system's authorities are.
-fn is_about_network(variable: &Variable) -> bool {
-    let name = variable.name.to_string_lossy();
-    name.to_ascii_lowercase().ends_with("_proxy") || name.starts_with("SSL_CERT_")
 }
 
 fn sts(layers: &Layers<'_>) -> Result<Url, Error> {
@@ -251,14 +245,14 @@ impl Source {
     ///
     /// # Errors
     /// 77 where they are refused, 76 for an answer without them, and what [`Web::ask`] fails of.
-    pub fn credentials(&self, client: &Client) -> Result<Credentials, Error> {
+    pub async fn credentials(&self, client: &Client) -> Result<Credentials, Error> {
         let credentials = match self {
             Source::Keys(keys) => keys.clone(),
-            Source::WebIdentity(identity) => identity.exchanged(client)?,
+            Source::WebIdentity(identity) => identity.exchanged(client).await?,
             Source::Container { url, authorization } => {
-                of_container(client, url, authorization.as_ref())?
+                of_container(client, url, authorization.as_ref()).await?
             }
-            Source::Instance { server } => of_instance(client, server)?,
+            Source::Instance { server } => of_instance(client, server).await?,
         };
         client.redactor().add(&credentials.secret_access_key);
         if let Some(token) = &credentials.session_token {
@@ -268,7 +262,7 @@ impl Source {
     }
 }
 
-fn of_container(
+async fn of_container(
     client: &Client,
     url: &Url,
     authorization: Option<&Authorization>,
@@ -284,7 +278,7 @@ fn of_container(
         hint: NO_CONTAINER,
         ..Ask::new(Method::GET, url.clone())
     };
-    let page = Web::to(&client.patience, &Route::Direct, url)?.ask(&ask)?;
+    let page = Web::to(&client.patience, &Route::Direct, url)?.ask(&ask).await?;
     given(
         client,
         &page,
@@ -322,11 +316,11 @@ fn no_token(at: &str) -> Error {
 }
 
 /// IMDSv2: a token first, then the role's name, then its credentials.
-fn of_instance(client: &Client, server: &Url) -> Result<Credentials, Error> {
+async fn of_instance(client: &Client, server: &Url) -> Result<Credentials, Error> {
     const WHERE: &str = "latest/meta-data/iam/security-credentials/";
     const HINT: &str = "has the instance an IAM role (instance profile)?";
     let web = Web::to(&client.patience, &Route::Direct, server)?;
-    let ask = |method, path: &str, header: (&'static str, Secret)| {
+    let ask = async |method, path: &str, header: (&'static str, Secret)| {
         let mut url = server.clone();
         url.set_path(path);
         let ask = Ask {
@@ -335,7 +329,7 @@ fn of_instance(client: &Client, server: &Url) -> Result<Credentials, Error> {
             hint: NO_INSTANCE,
             ..Ask::new(method, url)
         };
-        web.ask(&ask)
+        web.ask(&ask).await
     };
     let lifetime = ("X-aws-ec2-metadata-token-ttl-seconds", Secret::from("300"));
     let granted = |page: Page| {
@@ -345,14 +339,14 @@ fn of_instance(client: &Client, server: &Url) -> Result<Credentials, Error> {
             Err(refused(client, &page, "", FROM_INSTANCE, HINT))
         }
     };
-    let page = granted(ask(Method::PUT, "latest/api/token", lifetime)?)?;
+    let page = granted(ask(Method::PUT, "latest/api/token", lifetime).await?)?;
     let token = metadata::token(&page.body).ok_or_else(|| nothing_in(FROM_INSTANCE, "token"))?;
     client.redactor().add(&token);
     let header = || ("X-aws-ec2-metadata-token", token.clone());
-    let page = granted(ask(Method::GET, WHERE, header())?)?;
+    let page = granted(ask(Method::GET, WHERE, header()).await?)?;
     let role = page.body.expose_text().and_then(|text| text.split_whitespace().next());
     let role = role.ok_or_else(|| nothing_in(FROM_INSTANCE, "role"))?;
-    let page = ask(Method::GET, &format!("{WHERE}{role}"), header())?;
+    let page = ask(Method::GET, &format!("{WHERE}{role}"), header()).await?;
     given(client, &page, FROM_INSTANCE, HINT)
 }
 
@@ -396,7 +390,7 @@ fn complete(
 
 impl WebIdentity {
     /// <https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html>
-    fn exchanged(&self, client: &Client) -> Result<Credentials, Error> {
+    async fn exchanged(&self, client: &Client) -> Result<Credentials, Error> {
         let (token, at) = content(&self.token, "AWS_WEB_IDENTITY_TOKEN_FILE")?;
         let token = metadata::token(&token).ok_or_else(|| no_token(&at))?;
         client.redactor().add(&token);
@@ -413,7 +407,7 @@ impl WebIdentity {
             ..Ask::new(Method::POST, self.endpoint.clone())
         };
         let route = Route::Internet(&self.environment);
-        let page = Web::to(&client.patience, &route, &self.endpoint)?.ask(&ask)?;
+        let page = Web::to(&client.patience, &route, &self.endpoint)?.ask(&ask).await?;
         if !page.is_success() {
             let words =
                 ["Code", "Message"].map(|name| element(&page, name).unwrap_or_default()).join(" ");

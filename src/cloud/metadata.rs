@@ -171,10 +171,10 @@ impl Web<'_> {
     ///
     /// # Errors
     /// 69 where the server was not reached or not ready, 76 where something else answered.
-    pub fn ask(&self, ask: &Ask<'_>) -> Result<Page, Error> {
+    pub async fn ask(&self, ask: &Ask<'_>) -> Result<Page, Error> {
         let at = ask.url.origin().ascii_serialization();
         let attempt = async || attempt(&self.transport, ask, self.patience.left()).await;
-        self.transport.wait(self.patience.persist(ask.what, &at, false, attempt))
+        self.patience.persist(ask.what, &at, false, attempt).await
     }
 }
 

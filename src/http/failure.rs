@@ -7,7 +7,7 @@ use h2::Reason;
 use nix::libc;
 use rustls::{AlertDescription, CertificateError, InvalidMessage};
 
-use crate::error::{Code, Error};
+use crate::error::{Code, Error, LIMITED};
 use crate::vault::answer::not_through_proxy;
 
 /// Why a try got no answer.
@@ -20,10 +20,6 @@ pub struct Failure {
     /// Whether the request can have reached the server.
     pub was_sent: bool,
 }
-
-/// What to do where the kernel gives no thread, descriptor or memory.
-pub const LIMITED: &str = "is there a limit on the container's processes, open files or memory? A \
-                           start takes about ten descriptors, 8 MB, and a thread to look a name up";
 
 /// What a try waits for, one after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,6 @@ use std::time::Duration;
 use reqwest::redirect::Policy;
 use reqwest::{Client as Http, Method, Proxy, RequestBuilder, Response, Url, retry};
 use rustls::ClientConfig;
-use tokio::runtime::{Builder, Runtime};
 
 use crate::error::{Code, Error};
 use crate::http::connections::{Connections, Count};
@@ -17,12 +16,11 @@ use crate::http::failure::{self, Awaited, Failure};
 /// DNS, TCP and TLS take at most this much of one try.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// Sends requests over connections that it keeps. All of it happens on the thread that waits: a
-/// thread for the library, as its blocking client has one, and one for each request under way,
-/// would cost more than many a request.
+/// Sends requests over connections that it keeps. All of it happens on the thread that waits for
+/// them, in the runtime of the round: a thread for the library, as its blocking client has one, and
+/// one for each request under way, would cost more than many a request.
 pub struct Transport {
     http: Http,
-    runtime: Runtime,
     connections: Connections,
     resolver: Resolver,
     is_socket: bool,
@@ -32,7 +30,7 @@ impl Transport {
     /// One without connections; `socket` is one to talk to instead of the network.
     ///
     /// # Errors
-    /// 69 where the kernel gives no descriptor, 70 where the library fails.
+    /// 70 if the library fails.
     pub fn new(
         tls: ClientConfig,
         resolver: Resolver,
@@ -57,17 +55,8 @@ impl Transport {
         if let Some(socket) = socket {
             builder = builder.unix_socket(socket);
         }
-        let http =
-            builder.build().map_err(|error| unbuilt(Code::Internal, failure::root(&error)))?;
-        let runtime = Builder::new_current_thread().enable_io().enable_time().build();
-        let runtime =
-            runtime.map_err(|error| unbuilt(Code::Unavailable, &error).hint(failure::LIMITED))?;
-        Ok(Transport { http, runtime, connections, resolver, is_socket: socket.is_some() })
-    }
-
-    /// Waits until something is done, and does meanwhile what connections want.
-    pub fn wait<T>(&self, work: impl Future<Output = T>) -> T {
-        self.runtime.block_on(work)
+        let http = builder.build().map_err(|error| unbuilt(failure::root(&error)))?;
+        Ok(Transport { http, connections, resolver, is_socket: socket.is_some() })
     }
 
     /// A request to be sent within this time, to the end of its answer.
@@ -98,6 +87,6 @@ impl Transport {
     }
 }
 
-fn unbuilt(code: Code, error: &dyn std::error::Error) -> Error {
-    Error::new(code, format!("the HTTP client: {error}"))
+fn unbuilt(error: &dyn std::error::Error) -> Error {
+    Error::new(Code::Internal, format!("the HTTP client: {error}"))
 }

@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use super::{Ask, Body, Login, Method, Way, check_text, check_token, incomplete, mount};
+use super::method::{Credentials, Login, Method, Proof, Prove, incomplete, load, mount};
 use crate::error::{Error, Errors};
 use crate::login::wrapping::Wrapped;
 use crate::secret::Secret;
@@ -12,6 +12,7 @@ use crate::settings::credentials::{Loaded, Located};
 use crate::settings::layers::Layers;
 use crate::settings::names;
 use crate::vault::client::Client;
+use crate::vault::session::check_token;
 
 pub(super) const METHOD: Method = Method {
     name: "approle",
@@ -27,7 +28,7 @@ pub(super) const METHOD: Method = Method {
         "VAULT_AUTH_MOUNT",
         "VAULT_ROLE",
     ],
-    prepare,
+    find,
 };
 
 const HINT: &str = "is the role id right, and is the secret id neither wrong, used up nor \
@@ -37,84 +38,83 @@ const HINT: &str = "is the role id right, and is the secret id neither wrong, us
 const LOST: &str = "the wrapping token is used up and its secret id is lost with this start: give \
                     the next one a new wrapping token";
 
-/// What proves that it is the application.
-enum Proof {
-    SecretId(Loaded),
-    /// A wrapping token with a secret id in it.
-    Wrapped(Loaded),
+/// The role, and what shows that the application may have it.
+struct Application {
+    role_id: Located,
+    secret: Option<SecretId>,
+    /// The role's mount and its name, where that is known, for which a wrapping token must be made.
+    mount: String,
+    role: Option<String>,
 }
 
-fn prepare(layers: &Layers<'_>, settings: &Settings) -> Result<Way, Errors> {
+enum SecretId {
+    Plain(Located),
+    /// In a wrapping token.
+    Wrapped(Located),
+}
+
+fn find(layers: &Layers<'_>, settings: &Settings) -> Result<Credentials, Errors> {
     let mut errors = Errors::default();
-    let role_id = errors.keep(role_id(layers)).flatten();
-    let proof = errors.keep(proof(layers)).flatten();
+    let role_id = errors.keep(Located::find(layers, &names::ROLE_ID)).flatten();
+    let secret = errors.keep(secret_id(layers)).flatten();
     errors.or(())?;
     let role_id = role_id.ok_or_else(|| incomplete(&METHOD, "role id"))?;
-    Ok(Way::Login(login(settings, role_id, proof)?))
+    let mount = mount(settings, &METHOD).to_string();
+    let application = Application { role_id, secret, mount, role: settings.role.clone() };
+    Ok(Login::at_mount(settings, &METHOD, HINT, application))
 }
 
-fn role_id(layers: &Layers<'_>) -> Result<Option<Loaded>, Error> {
-    Located::find(layers, &names::ROLE_ID)?.map(|found| found.load()).transpose()
-}
-
-fn proof(layers: &Layers<'_>) -> Result<Option<Proof>, Error> {
-    let secret_id = Located::find(layers, &names::SECRET_ID)?;
+fn secret_id(layers: &Layers<'_>) -> Result<Option<SecretId>, Error> {
+    let plain = Located::find(layers, &names::SECRET_ID)?;
     let wrapped = Located::find(layers, &names::WRAPPED_SECRET_ID)?;
-    match (secret_id, wrapped) {
-        (Some(secret_id), Some(wrapped)) => {
-            let both = format!("{} and {} are both set", secret_id.origin(), wrapped.origin());
+    match (plain, wrapped) {
+        (Some(plain), Some(wrapped)) => {
+            let both = format!("{} and {} are both set", plain.origin(), wrapped.origin());
             Err(Error::config(both)
                 .hint("a secret id comes as it is or wrapped: unset one of them"))
         }
-        (Some(secret_id), None) => secret_id.load().map(|loaded| Some(Proof::SecretId(loaded))),
-        (None, Some(wrapped)) => wrapped.load().map(|loaded| Some(Proof::Wrapped(loaded))),
-        (None, None) => Ok(None),
-    }
-}
-
-fn login(settings: &Settings, role_id: Loaded, proof: Option<Proof>) -> Result<Login, Error> {
-    check_text(&role_id)?;
-    let (body, given) = match proof {
-        None => (Body::Ready(body(&role_id.value, None)), None),
-        Some(Proof::SecretId(secret_id)) => {
-            check_text(&secret_id)?;
-            (Body::Ready(body(&role_id.value, Some(&secret_id.value))), Some(secret_id))
+        (plain, wrapped) => {
+            Ok(plain.map(SecretId::Plain).or_else(|| wrapped.map(SecretId::Wrapped)))
         }
-        Some(Proof::Wrapped(token)) => {
-            check_token(&token.value).map_err(|error| error.at(&token.origin))?;
-            let (mount, role) = (mount(settings, &METHOD).to_string(), settings.role.clone());
-            let wrapped = Wrapped::new(token.value.clone(), token.origin.clone(), mount, role);
-            (
-                Body::Asked(Box::new(Unwrapping {
-                    role_id: role_id.value.clone(),
-                    secret_id: wrapped,
-                })),
-                Some(token),
-            )
+    }
+}
+
+impl Prove for Application {
+    async fn proof(&self, client: &Client) -> Result<Proof, Errors> {
+        let mut errors = Errors::default();
+        let role_id = errors.keep(load(client, &self.role_id));
+        let secret =
+            errors.keep(self.secret.as_ref().map(|secret| secret.load(client)).transpose());
+        let (Some(role_id), Some(secret)) = (role_id, secret) else { return Err(errors) };
+        let (secret_id, lost) = match (&self.secret, &secret) {
+            (Some(SecretId::Wrapped(_)), Some(token)) => {
+                (Some(self.unwrapped(client, token).await?), Some(LOST))
+            }
+            (_, secret) => (secret.as_ref().map(|secret| secret.value.clone()), None),
+        };
+        let body = body(&role_id.value, secret_id.as_ref());
+        let files = [Some(role_id), secret].into_iter().flatten().filter_map(|loaded| loaded.file);
+        Ok(Proof { body, files: files.collect(), lost })
+    }
+}
+
+impl SecretId {
+    fn load(&self, client: &Client) -> Result<Loaded, Error> {
+        match self {
+            SecretId::Plain(found) => load(client, found),
+            SecretId::Wrapped(found) => {
+                let token = load(client, found)?;
+                check_token(&token.value).map_err(|error| error.at(&token.origin))?;
+                Ok(token)
+            }
         }
-    };
-    let (mut credentials, mut files) = (Vec::new(), Vec::new());
-    for loaded in std::iter::once(role_id).chain(given) {
-        credentials.push(loaded.value);
-        files.extend(loaded.file);
     }
-    Ok(Login { credentials, files, ..Login::new(settings, &METHOD, body, HINT) })
 }
 
-/// A role id with a secret id that is still to be unwrapped.
-#[derive(Debug)]
-struct Unwrapping {
-    role_id: Secret,
-    secret_id: Wrapped,
-}
-
-impl Ask for Unwrapping {
-    fn body(&self, client: &Client) -> Result<Secret, Error> {
-        Ok(body(&self.role_id, Some(&self.secret_id.secret_id(client)?)))
-    }
-
-    fn lost(&self) -> Option<&'static str> {
-        Some(LOST)
+impl Application {
+    async fn unwrapped(&self, client: &Client, token: &Loaded) -> Result<Secret, Error> {
+        let (token, origin) = (token.value.clone(), token.origin.clone());
+        Wrapped::new(token, origin, self.mount.clone(), self.role.clone()).secret_id(client).await
     }
 }
 

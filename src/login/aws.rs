@@ -7,9 +7,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
-use super::{Ask, Body, Login, Method, Way, incomplete};
+use super::method::{Credentials, Login, Method, Proof, Prove, incomplete};
 use crate::cloud::aws::{self, Source};
-use crate::cloud::sigv4::{self, Credentials, Scope};
+use crate::cloud::sigv4::{self, Credentials as Keys, Scope};
 use crate::error::{Error, Errors};
 use crate::secret::Secret;
 use crate::settings::Settings;
@@ -34,7 +34,7 @@ pub(super) const METHOD: Method = Method {
         "AWS_CONTAINER_CREDENTIALS_FULL_URI",
         "AWS_REGION",
     ],
-    prepare,
+    find,
 };
 
 const HINT: &str = "does the role allow this IAM principal? A mount with \
@@ -54,7 +54,7 @@ struct Identity {
     source: Source,
 }
 
-fn prepare(layers: &Layers<'_>, settings: &Settings) -> Result<Way, Errors> {
+fn find(layers: &Layers<'_>, settings: &Settings) -> Result<Credentials, Errors> {
     let mut errors = Errors::default();
     let region = errors.keep(region(layers, settings));
     let server_id = errors.keep(server_id(settings));
@@ -62,9 +62,8 @@ fn prepare(layers: &Layers<'_>, settings: &Settings) -> Result<Way, Errors> {
     let (Some(region), Some(server_id), Some(source)) = (region, server_id, source) else {
         return Err(errors);
     };
-    let body =
-        Body::Asked(Box::new(Identity { role: settings.role.clone(), region, server_id, source }));
-    Ok(Way::Login(Login::new(settings, &METHOD, body, HINT)))
+    let identity = Identity { role: settings.role.clone(), region, server_id, source };
+    Ok(Login::at_mount(settings, &METHOD, HINT, identity))
 }
 
 fn source(layers: &Layers<'_>) -> Result<Source, Error> {
@@ -97,16 +96,16 @@ fn server_id(settings: &Settings) -> Result<Option<String>, Error> {
     }
 }
 
-impl Ask for Identity {
-    fn body(&self, client: &Client) -> Result<Secret, Error> {
-        let credentials = self.source.credentials(client)?;
-        Ok(self.signed(&credentials, SystemTime::now()))
+impl Prove for Identity {
+    async fn proof(&self, client: &Client) -> Result<Proof, Errors> {
+        let credentials = self.source.credentials(client).await?;
+        Ok(Proof::of(self.signed(&credentials, SystemTime::now())))
     }
 }
 
 impl Identity {
     /// The login's body: the request to be sent, in parts that are each base64 of their text.
-    fn signed(&self, credentials: &Credentials, now: SystemTime) -> Secret {
+    fn signed(&self, credentials: &Keys, now: SystemTime) -> Secret {
         let host = aws::sts_host(Some(&self.region));
         let mut headers = vec![("Content-Type", FORM)];
         headers.extend(self.server_id.as_deref().map(|id| ("X-Vault-AWS-IAM-Server-ID", id)));

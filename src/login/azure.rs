@@ -4,7 +4,8 @@
 use reqwest::{Method as Http, Url};
 use serde_json::{Map, Value};
 
-use super::{Ask, Body, Login, Method, Way, jwt, role};
+use super::jwt;
+use super::method::{Credentials, Login, Method, Proof, Prove, role};
 use crate::cloud::metadata::{self, Page, Route, Web};
 use crate::error::{Code, Error, Errors};
 use crate::secret::Secret;
@@ -16,7 +17,7 @@ pub(super) const METHOD: Method = Method {
     name: "azure",
     needs: "VAULT_ROLE and Azure's instance metadata service",
     reads: &["VAULT_ROLE", "VAULT_AUTH_MOUNT", "VAULT_AZURE_RESOURCE", "AZURE_CLIENT_ID", HOST],
-    prepare,
+    find,
 };
 
 const HINT: &str = "does the role allow this identity, its subscription and resource group, and \
@@ -40,7 +41,7 @@ struct Identity {
     machine: Url,
 }
 
-fn prepare(layers: &Layers<'_>, settings: &Settings) -> Result<Way, Errors> {
+fn find(layers: &Layers<'_>, settings: &Settings) -> Result<Credentials, Errors> {
     let role = role(&METHOD, settings)?;
     let server = layers.text_of_platform(HOST).unwrap_or(SERVER);
     let resource = settings.azure_resource.as_deref().unwrap_or(RESOURCE);
@@ -50,8 +51,7 @@ fn prepare(layers: &Layers<'_>, settings: &Settings) -> Result<Way, Errors> {
     let token = url(server, "metadata/identity/oauth2/token", &query)?;
     let machine =
         url(server, "metadata/instance", &[("api-version", "2021-02-01"), ("format", "json")])?;
-    let body = Body::Asked(Box::new(Identity { role, token, machine }));
-    Ok(Way::Login(Login::new(settings, &METHOD, body, HINT)))
+    Ok(Login::at_mount(settings, &METHOD, HINT, Identity { role, token, machine }))
 }
 
 fn url(server: &str, path: &str, query: &[(&str, &str)]) -> Result<Url, Error> {
@@ -60,17 +60,17 @@ fn url(server: &str, path: &str, query: &[(&str, &str)]) -> Result<Url, Error> {
     Ok(metadata::with_query(url, query))
 }
 
-impl Ask for Identity {
-    fn body(&self, client: &Client) -> Result<Secret, Error> {
+impl Prove for Identity {
+    async fn proof(&self, client: &Client) -> Result<Proof, Errors> {
         let web = Web::to(&client.patience, &Route::Direct, &self.token)?;
-        let jwt = token(&get(&web, &self.token, TOKEN)?)?;
+        let jwt = token(&get(&web, &self.token, TOKEN).await?)?;
         client.redactor().add(&jwt);
-        let machine = machine(&get(&web, &self.machine, MACHINE)?)?;
-        Ok(jwt::body(Some(&self.role), &jwt, machine))
+        let machine = machine(&get(&web, &self.machine, MACHINE).await?)?;
+        Ok(Proof::of(jwt::body(Some(&self.role), &jwt, machine)))
     }
 }
 
-fn get(web: &Web<'_>, url: &Url, what: &str) -> Result<Page, Error> {
+async fn get(web: &Web<'_>, url: &Url, what: &str) -> Result<Page, Error> {
     let headers = vec![("Metadata", "true".into())];
     web.ask(&metadata::Ask {
         headers,
@@ -79,6 +79,7 @@ fn get(web: &Web<'_>, url: &Url, what: &str) -> Result<Page, Error> {
         hint: NOT_REACHED,
         ..metadata::Ask::new(Http::GET, url.clone())
     })
+    .await
 }
 
 /// The service answers so while it is being updated, or is not ready yet.

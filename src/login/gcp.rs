@@ -3,7 +3,8 @@
 use reqwest::{Method as Http, Url};
 use serde_json::Map;
 
-use super::{Ask, Body, Login, Method, Way, jwt, role};
+use super::jwt;
+use super::method::{Credentials, Login, Method, Proof, Prove, role};
 use crate::cloud::metadata::{self, Page, Route, Web};
 use crate::error::{Code, Error, Errors};
 use crate::secret::Secret;
@@ -15,7 +16,7 @@ pub(super) const METHOD: Method = Method {
     name: "gcp",
     needs: "VAULT_ROLE, which is of type gce, and Google's metadata server",
     reads: &["VAULT_ROLE", "VAULT_AUTH_MOUNT", HOST],
-    prepare,
+    find,
 };
 
 const HINT: &str = "does the role (type gce) allow this service account, project, zone and \
@@ -36,12 +37,11 @@ struct Identity {
     url: Url,
 }
 
-fn prepare(layers: &Layers<'_>, settings: &Settings) -> Result<Way, Errors> {
+fn find(layers: &Layers<'_>, settings: &Settings) -> Result<Credentials, Errors> {
     let role = role(&METHOD, settings)?;
     let host = layers.text_of_platform(HOST).unwrap_or(SERVER);
     let url = url(host, &role)?;
-    let body = Body::Asked(Box::new(Identity { role, url }));
-    Ok(Way::Login(Login::new(settings, &METHOD, body, HINT)))
+    Ok(Login::at_mount(settings, &METHOD, HINT, Identity { role, url }))
 }
 
 /// The audience is what Vault looks for at the end of the token's: `vault/<role>`.
@@ -57,8 +57,8 @@ fn url(host: &str, role: &str) -> Result<Url, Error> {
     ))
 }
 
-impl Ask for Identity {
-    fn body(&self, client: &Client) -> Result<Secret, Error> {
+impl Prove for Identity {
+    async fn proof(&self, client: &Client) -> Result<Proof, Errors> {
         let headers = vec![(FLAVOR.0, FLAVOR.1.into())];
         let ask = metadata::Ask {
             headers,
@@ -66,10 +66,10 @@ impl Ask for Identity {
             hint: NOT_REACHED,
             ..metadata::Ask::new(Http::GET, self.url.clone())
         };
-        let page = Web::to(&client.patience, &Route::Direct, &self.url)?.ask(&ask)?;
+        let page = Web::to(&client.patience, &Route::Direct, &self.url)?.ask(&ask).await?;
         let jwt = token(&page)?;
         client.redactor().add(&jwt);
-        Ok(jwt::body(Some(&self.role), &jwt, Map::new()))
+        Ok(Proof::of(jwt::body(Some(&self.role), &jwt, Map::new())))
     }
 }
 

@@ -2,49 +2,50 @@
 
 use serde_json::{Map, Value};
 
-use super::{Body, Login, Method, Way, check_text, incomplete};
-use crate::error::{Error, Errors};
+use super::method::{Credentials, Login, Method, Proof, Prove, incomplete, load};
+use crate::error::Errors;
 use crate::secret::Secret;
 use crate::settings::Settings;
 use crate::settings::credentials::{Loaded, Located};
 use crate::settings::layers::Layers;
 use crate::settings::names;
+use crate::vault::client::Client;
 
 pub(super) const METHOD: Method = Method {
     name: "jwt",
     needs: "VAULT_JWT[_FILE] and, unless the mount has a default_role, VAULT_ROLE",
     reads: &["VAULT_JWT", "VAULT_JWT_FILE", "VAULT_ROLE", "VAULT_AUTH_MOUNT"],
-    prepare,
+    find,
 };
 
 const HINT: &str = "do issuer, audience, subject and claims of the JWT fit the role, and has it \
                     not expired? The mount may be another (VAULT_AUTH_MOUNT)";
 
-/// A JWT for a method that takes one.
-pub(super) struct Presented {
-    pub(super) method: &'static Method,
-    pub(super) role: Option<String>,
-    pub(super) jwt: Loaded,
-    pub(super) hint: &'static str,
+/// A JWT that the user brings along.
+struct Presented {
+    role: Option<String>,
+    jwt: Located,
 }
 
-fn prepare(layers: &Layers<'_>, settings: &Settings) -> Result<Way, Errors> {
-    let jwt =
-        Located::find(layers, &names::JWT)?.ok_or_else(|| incomplete(&METHOD, "JWT"))?.load()?;
-    let role = settings.role.clone();
-    Ok(Way::Login(login(settings, Presented { method: &METHOD, role, jwt, hint: HINT })?))
+fn find(layers: &Layers<'_>, settings: &Settings) -> Result<Credentials, Errors> {
+    let jwt = Located::find(layers, &names::JWT)?.ok_or_else(|| incomplete(&METHOD, "JWT"))?;
+    let presented = Presented { role: settings.role.clone(), jwt };
+    Ok(Login::at_mount(settings, &METHOD, HINT, presented))
+}
+
+impl Prove for Presented {
+    async fn proof(&self, client: &Client) -> Result<Proof, Errors> {
+        Ok(proof(self.role.as_deref(), load(client, &self.jwt)?))
+    }
 }
 
 /// `{"role": …, "jwt": …}`, which several methods send.
-pub(super) fn login(settings: &Settings, presented: Presented) -> Result<Login, Error> {
-    let Presented { method, role, jwt, hint } = presented;
-    check_text(&jwt)?;
-    let body = Body::Ready(body(role.as_deref(), &jwt.value, Map::new()));
-    let (credentials, files) = (vec![jwt.value], jwt.file.into_iter().collect());
-    Ok(Login { credentials, files, ..Login::new(settings, method, body, hint) })
+pub(super) fn proof(role: Option<&str>, jwt: Loaded) -> Proof {
+    let body = body(role, &jwt.value, Map::new());
+    Proof { files: jwt.file.into_iter().collect(), ..Proof::of(body) }
 }
 
-/// The body of such a login, with what a method sends beside.
+/// The body of such a login, with what else a method sends.
 pub(super) fn body(role: Option<&str>, jwt: &Secret, mut fields: Map<String, Value>) -> Secret {
     if let Some(role) = role {
         fields.insert("role".to_owned(), role.into());

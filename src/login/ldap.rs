@@ -1,12 +1,13 @@
 //! `ldap`: a user of a directory, whose password Vault binds with.
 
-use super::{Method, userpass};
+use super::method::Method;
+use super::userpass;
 
 pub(super) const METHOD: Method = Method {
     name: "ldap",
     needs: "VAULT_USERNAME and VAULT_PASSWORD[_FILE]",
     reads: &["VAULT_USERNAME", "VAULT_PASSWORD", "VAULT_PASSWORD_FILE", "VAULT_AUTH_MOUNT"],
-    prepare: |layers, settings| userpass::prepare(&METHOD, HINT, layers, settings),
+    find: |layers, settings| userpass::find(&METHOD, HINT, layers, settings),
 };
 
 const HINT: &str = "are user name and password right, and does Vault reach the directory? Five \

@@ -1,18 +1,25 @@
 //! `none`: an Agent or a Proxy adds its own token to requests that have none.
 
-use super::{Method, Way};
+use futures_util::future::LocalBoxFuture;
+
+use super::method::{Credentials, LogIn, Method};
 use crate::error::{Error, Errors};
 use crate::settings::layers::Layers;
 use crate::settings::{Revoke, Settings};
+use crate::vault::client::Client;
+use crate::vault::session::Session;
 
 pub(super) const METHOD: Method = Method {
-    name: super::WITHOUT_LOGIN,
+    name: "none",
     needs: "an Agent or a Proxy at the address that adds its own token",
     reads: &["VAULT_AGENT_ADDR", "VAULT_ADDR"],
-    prepare,
+    find,
 };
 
-fn prepare(_layers: &Layers<'_>, settings: &Settings) -> Result<Way, Errors> {
+/// Nothing: what is at the address adds a token of its own.
+struct LeftToServer;
+
+fn find(_layers: &Layers<'_>, settings: &Settings) -> Result<Credentials, Errors> {
     let mut errors = Errors::default();
     if settings.hand_on.is_some() {
         errors.0.push(
@@ -34,5 +41,15 @@ fn prepare(_layers: &Layers<'_>, settings: &Settings) -> Result<Way, Errors> {
                 ),
         );
     }
-    errors.or(Way::Added)
+    errors.or(Box::new(LeftToServer))
+}
+
+impl LogIn for LeftToServer {
+    fn log_in<'a>(&'a self, _client: &'a Client) -> LocalBoxFuture<'a, Result<Session, Errors>> {
+        Box::pin(async { Ok(Session::default()) })
+    }
+
+    fn leaves_token_to_server(&self) -> bool {
+        true
+    }
 }

@@ -1,35 +1,66 @@
 //! `token`: the user brings a token along.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::{Given, Method, Way, check_token, incomplete};
+use futures_util::future::LocalBoxFuture;
+
+use super::method::{Credentials, LogIn, Method, incomplete};
 use crate::error::{Error, Errors};
 use crate::settings::Settings;
 use crate::settings::credentials::{self, Loaded, Located};
 use crate::settings::layers::Layers;
 use crate::settings::names;
+use crate::vault::client::Client;
+use crate::vault::session::{Session, check_token};
 
 pub(super) const METHOD: Method = Method {
     name: "token",
     needs: "VAULT_TOKEN or VAULT_TOKEN_FILE, or ~/.vault-token where the method is named",
     reads: &["VAULT_TOKEN", "VAULT_TOKEN_FILE"],
-    prepare,
+    find,
 };
 
-fn prepare(layers: &Layers<'_>, _settings: &Settings) -> Result<Way, Errors> {
-    let loaded = match Located::find(layers, &names::TOKEN)? {
-        Some(found) => found.load()?,
-        None => from_home(layers)?,
-    };
-    check_token(&loaded.value).map_err(|error| error.at(&loaded.origin))?;
-    Ok(Way::Given(Given { token: loaded.value, files: loaded.file.into_iter().collect() }))
+/// Where the token is.
+enum Given {
+    Found(Located),
+    /// The file in which `vault login` keeps the token, if there is a home.
+    InHome(Option<PathBuf>),
 }
 
-/// The file in which `vault login` keeps the token.
-fn from_home(layers: &Layers<'_>) -> Result<Loaded, Error> {
-    let home = layers.environment.iter().find(|variable| variable.name == "HOME");
-    let home = home.and_then(|home| home.value.expose_text()).filter(|home| !home.is_empty());
-    let loaded = home
-        .map_or(Ok(None), |home| credentials::usual_file(&Path::new(home).join(".vault-token")))?;
-    loaded.ok_or_else(|| incomplete(&METHOD, "token"))
+fn find(layers: &Layers<'_>, _settings: &Settings) -> Result<Credentials, Errors> {
+    Ok(Box::new(match Located::find(layers, &names::TOKEN)? {
+        Some(found) => Given::Found(found),
+        None => Given::InHome(in_home(layers)),
+    }))
+}
+
+fn in_home(layers: &Layers<'_>) -> Option<PathBuf> {
+    let home = layers.environment.iter().find(|variable| variable.name == "HOME")?;
+    let home = home.value.expose_text().filter(|home| !home.is_empty())?;
+    Some(Path::new(home).join(".vault-token"))
+}
+
+impl Given {
+    fn load(&self) -> Result<Loaded, Error> {
+        match self {
+            Given::Found(found) => found.load(),
+            Given::InHome(file) => {
+                let loaded = file.as_deref().map_or(Ok(None), credentials::usual_file)?;
+                loaded.ok_or_else(|| incomplete(&METHOD, "token"))
+            }
+        }
+    }
+
+    fn session(&self, client: &Client) -> Result<Session, Error> {
+        let Loaded { value, origin, file } = self.load()?;
+        client.redactor().add(&value);
+        check_token(&value).map_err(|error| error.at(&origin))?;
+        Ok(Session::given(value, file.into_iter().collect()))
+    }
+}
+
+impl LogIn for Given {
+    fn log_in<'a>(&'a self, client: &'a Client) -> LocalBoxFuture<'a, Result<Session, Errors>> {
+        Box::pin(async move { Ok(self.session(client)?) })
+    }
 }

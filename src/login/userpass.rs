@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Body, Login, Method, Way, check_text, incomplete};
+use super::method::{Credentials, Login, Method, Proof, Prove, incomplete, load};
 use crate::error::{Error, Errors};
 use crate::grammar::path::percent_encoded;
 use crate::secret::Secret;
@@ -10,34 +10,44 @@ use crate::settings::Settings;
 use crate::settings::credentials::{Loaded, Located};
 use crate::settings::layers::Layers;
 use crate::settings::names;
+use crate::vault::client::Client;
 
 pub(super) const METHOD: Method = Method {
     name: "userpass",
     needs: "VAULT_USERNAME and VAULT_PASSWORD[_FILE]",
     reads: &["VAULT_USERNAME", "VAULT_PASSWORD", "VAULT_PASSWORD_FILE", "VAULT_AUTH_MOUNT"],
-    prepare: |layers, settings| prepare(&METHOD, HINT, layers, settings),
+    find: |layers, settings| find(&METHOD, HINT, layers, settings),
 };
 
 const HINT: &str = "are user name and password right? Five wrong passwords lock the user for 15 \
                     minutes; the mount may be another (VAULT_AUTH_MOUNT)";
 
+/// The password of a user.
+struct Password(Located);
+
 /// A login with a user's name in the path, as LDAP has it too.
-pub(super) fn prepare(
+pub(super) fn find(
     method: &'static Method,
     hint: &'static str,
     layers: &Layers<'_>,
     settings: &Settings,
-) -> Result<Way, Errors> {
+) -> Result<Credentials, Errors> {
     let mut errors = Errors::default();
     let user = errors.keep(user(method, settings));
     let password = errors.keep(password(method, layers));
-    let (Some(user), Some(Loaded { value, file, .. })) = (user, password) else {
+    let (Some(user), Some(password)) = (user, password) else {
         return Err(errors);
     };
-    let body = Body::Ready(Secret::from(json!({ "password": value.expose_text() }).to_string()));
-    let login = Login::new(settings, method, body, hint);
-    let (endpoint, files) = (format!("{}/{user}", login.endpoint), file.into_iter().collect());
-    Ok(Way::Login(Login { endpoint, credentials: vec![value], files, ..login }))
+    let below = format!("login/{user}");
+    Ok(Login::below_mount(settings, method, hint, &below, Password(password)))
+}
+
+impl Prove for Password {
+    async fn proof(&self, client: &Client) -> Result<Proof, Errors> {
+        let Loaded { value, file, .. } = load(client, &self.0)?;
+        let body = Secret::from(json!({ "password": value.expose_text() }).to_string());
+        Ok(Proof { files: file.into_iter().collect(), ..Proof::of(body) })
+    }
 }
 
 /// The name as one segment of a path: a URL parser takes dots for a way up, however they are
@@ -52,9 +62,6 @@ fn user(method: &Method, settings: &Settings) -> Result<String, Error> {
     }
 }
 
-fn password(method: &Method, layers: &Layers<'_>) -> Result<Loaded, Error> {
-    let found =
-        Located::find(layers, &names::PASSWORD)?.ok_or_else(|| incomplete(method, "password"))?;
-    let loaded = found.load()?;
-    check_text(&loaded).map(|()| loaded)
+fn password(method: &Method, layers: &Layers<'_>) -> Result<Located, Error> {
+    Located::find(layers, &names::PASSWORD)?.ok_or_else(|| incomplete(method, "password"))
 }

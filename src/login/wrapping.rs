@@ -42,27 +42,28 @@ impl Wrapped {
     /// # Errors
     /// 77 for a token that was used already or was made at another path, which may be attacks both;
     /// 76 where no secret id is in it; and what [`Client::send`] fails of.
-    pub fn secret_id(&self, client: &Client) -> Result<Secret, Error> {
-        let path = self.look_up(client)?;
+    pub async fn secret_id(&self, client: &Client) -> Result<Secret, Error> {
+        let path = self.look_up(client).await?;
         log::debug!("the wrapping token was made at {}", client.redactor().clean(&path));
         if !is_made_for(&path, &self.mount, self.role.as_deref()) {
             return Err(self.misplaced(client, &path));
         }
-        let secret_id = self.unwrap(client)?;
+        let secret_id = self.unwrap(client).await?;
         client.redactor().add(&secret_id);
         Ok(secret_id)
     }
 
     /// The path that the token was made at. A token in the header would be used up by this, one in
     /// the body is not.
-    fn look_up(&self, client: &Client) -> Result<String, Error> {
+    async fn look_up(&self, client: &Client) -> Result<String, Error> {
         let what = format!("looking up the wrapping token of {}", self.origin);
         let body = Secret::from(json!({ "token": self.token.expose_text() }).to_string());
-        let answer = client.send(&Request {
+        let request = Request {
             body: Some(&body),
             repeat: Repeat::Freely,
             ..request("sys/wrapping/lookup", &what)
-        })?;
+        };
+        let answer = client.send(&request).await?;
         if !answer.is_success() {
             return Err(self.refused(client, &answer, &what));
         }
@@ -73,14 +74,14 @@ impl Wrapped {
         })
     }
 
-    fn unwrap(&self, client: &Client) -> Result<Secret, Error> {
+    async fn unwrap(&self, client: &Client) -> Result<Secret, Error> {
         let what = format!("unwrapping the secret id of {}", self.origin);
-        let answer = client.send(&Request {
+        let request = Request {
             token: Some(&self.token),
             repeat: Repeat::OnlyIfNotDone,
             ..request("sys/wrapping/unwrap", &what)
-        });
-        let answer = answer.map_err(|error| {
+        };
+        let answer = client.send(&request).await.map_err(|error| {
             if error.status_is_transient() { error.also(MAYBE_USED) } else { error }
         })?;
         if !answer.is_success() {

@@ -1,11 +1,14 @@
-//! What ends the process while it waits for Vault.
+//! What ends the process while it waits for Vault: at once, or after what must be undone first.
 #![allow(unsafe_code, reason = "signal handlers can only be installed with unsafe calls")]
 
 use std::mem::MaybeUninit;
+use std::os::fd::AsRawFd;
 use std::ptr;
+use std::sync::atomic::{AtomicI32, Ordering};
 
 use nix::libc::{self, c_int};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
+use tokio::net::unix::pipe::{self, Receiver, Sender};
 
 const ENDING: [c_int; 4] = [libc::SIGTERM, libc::SIGINT, libc::SIGQUIT, libc::SIGHUP];
 
@@ -50,7 +53,60 @@ pub fn ignore_sigpipe() {
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
 }
 
+const NONE: c_int = 0;
+const NOWHERE: c_int = -1;
+/// The descriptor that the handler writes to while signals are deferred.
+static WAKES: AtomicI32 = AtomicI32::new(NOWHERE);
+/// The signal that has arrived while signals were deferred.
+static ARRIVED: AtomicI32 = AtomicI32::new(NONE);
+
+/// From here on TERM, INT, QUIT and HUP are told of instead of ending the process, until
+/// [`Deferred::release`]. A second one ends it at once all the same.
+pub struct Deferred {
+    wakes: Receiver,
+    /// Open as long as the handler may write to it.
+    _handler: Sender,
+}
+
+impl Deferred {
+    /// Defers the signals; `None` if the kernel gives no descriptor, and then they still end the
+    /// process at once. To be called within a runtime.
+    pub fn begin() -> Option<Deferred> {
+        let (handler, wakes) = pipe::pipe().ok()?;
+        ARRIVED.store(NONE, Ordering::SeqCst);
+        WAKES.store(handler.as_raw_fd(), Ordering::SeqCst);
+        Some(Deferred { wakes, _handler: handler })
+    }
+
+    /// Waits for a signal.
+    pub async fn arrived(&self) {
+        while ARRIVED.load(Ordering::SeqCst) == NONE {
+            // Without the pipe nothing tells of the signal before the release.
+            if self.wakes.readable().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// Lets signals end the process at once again. Returns the exit status that one which has
+    /// arrived asks for.
+    pub fn release(self) -> Option<u8> {
+        WAKES.store(NOWHERE, Ordering::SeqCst);
+        let signal = ARRIVED.swap(NONE, Ordering::SeqCst);
+        u8::try_from(128 + signal).ok().filter(|_| signal != NONE)
+    }
+}
+
 extern "C" fn end(signal: c_int) {
+    let wakes = WAKES.load(Ordering::SeqCst);
+    if wakes != NOWHERE
+        && ARRIVED.compare_exchange(NONE, signal, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+    {
+        // SAFETY: write is async-signal-safe (signal-safety(7)); the byte outlives the call, and
+        // the descriptor is open as long as it stands in WAKES. It does not block.
+        unsafe { libc::write(wakes, ptr::from_ref(&0_u8).cast(), 1) };
+        return;
+    }
     // SAFETY: _exit is async-signal-safe (signal-safety(7)) and does not return.
     unsafe { libc::_exit(128 + signal) }
 }

@@ -4,9 +4,10 @@ use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
+use nix::libc;
 use zeroize::Zeroizing;
 
-use crate::error::Error;
+use crate::error::{Code, Error, LIMITED};
 use crate::secret::{Origin, Secret};
 use crate::settings::layers::{Found, Layers};
 use crate::settings::names::Setting;
@@ -116,6 +117,10 @@ pub fn read_file(file: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
 }
 
 fn cannot_read(error: &std::io::Error) -> Error {
+    if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM)) {
+        return Error::new(Code::Unavailable, format!("the file cannot be read: {error}"))
+            .hint(LIMITED);
+    }
     let failure = Error::config(format!("the file cannot be read: {error}"));
     match error.kind() {
         ErrorKind::NotFound => failure.hint("is it mounted into the container, and at this path?"),

@@ -91,8 +91,8 @@ pub enum Repeat {
     /// A login, a write, a read that makes a lease: only where it was not sent, or Vault said that
     /// it was not done.
     OnlyIfNotDone,
-    /// One try of at most this long, whatever comes.
-    Never(Duration),
+    /// One try, whatever comes.
+    Never,
 }
 
 /// The namespace that a request goes to.
@@ -123,6 +123,8 @@ pub struct Request<'a> {
     pub space: Space,
     /// Whether it may be sent again.
     pub repeat: Repeat,
+    /// By when it must be answered, where that is not the client's own deadline.
+    pub deadline: Option<Deadline>,
     /// What messages call it.
     pub what: String,
 }
@@ -141,6 +143,7 @@ impl Request<'_> {
             body: None,
             space: Space::Secrets,
             repeat: Repeat::OnlyIfNotDone,
+            deadline: None,
             what,
         }
     }
@@ -195,24 +198,11 @@ impl Client {
     /// # Errors
     /// 69 where it was not reached or not ready before the deadline, 76 where something else
     /// answered.
-    pub fn send(&self, request: &Request<'_>) -> Result<Answer, Error> {
-        self.wait(self.answer(request))
-    }
-
-    /// The same for one of many requests that do not wait for one another.
-    ///
-    /// # Errors
-    /// As above.
-    pub async fn answer(&self, request: &Request<'_>) -> Result<Answer, Error> {
-        let is_single = matches!(request.repeat, Repeat::Never(_));
+    pub async fn send(&self, request: &Request<'_>) -> Result<Answer, Error> {
+        let is_single = request.repeat == Repeat::Never;
         let attempt = async || self.attempt(request).await;
         let answer = self.patience.persist(&request.what, &self.address, is_single, attempt).await;
         answer.map_err(|error| self.with_proxy(error))
-    }
-
-    /// Waits until something is done with the server.
-    pub fn wait<T>(&self, work: impl Future<Output = T>) -> T {
-        self.transport.wait(work)
     }
 
     /// An answer with a status of 4xx as an error: 66 for 404, else 77.
@@ -267,6 +257,11 @@ impl Client {
     /// be asked after the first answer, which tells the protocol.
     pub fn parallel(&self) -> usize {
         if self.is_http2.get() { PARALLEL_HTTP2 } else { PARALLEL_HTTP1 }
+    }
+
+    /// The time in which a request must be answered.
+    fn left(&self, request: &Request<'_>) -> Duration {
+        request.deadline.map_or_else(|| self.patience.left(), |deadline| deadline.left())
     }
 
     /// A proxy may be the one that fails.
@@ -329,7 +324,7 @@ impl Client {
     }
 
     async fn exchange(&self, request: &Request<'_>, url: Url) -> Result<Response, Outcome> {
-        if self.patience.left().is_zero() {
+        if self.left(request).is_zero() {
             return Err(Outcome::Again(too_late(), None));
         }
         log::trace!("{} /v1/{}", request.method, request.path);
@@ -342,9 +337,7 @@ impl Client {
     }
 
     fn prepare(&self, request: &Request<'_>, url: Url) -> Result<RequestBuilder, Error> {
-        let limit = if let Repeat::Never(limit) = request.repeat { limit } else { Duration::MAX };
-        let mut builder =
-            self.transport.request(request.method.clone(), url, self.patience.left().min(limit));
+        let mut builder = self.transport.request(request.method.clone(), url, self.left(request));
         builder = builder.header("X-Vault-Request", "true");
         if let Some(token) = request.token {
             builder = builder.header("X-Vault-Token", token_header(token)?);

@@ -50,7 +50,7 @@ pub struct Mount {
 ///
 /// # Errors
 /// 69 or 76 where Vault could not be asked; a refusal is none.
-pub fn resolve(
+pub async fn resolve(
     client: &Client,
     token: Option<&Secret>,
     questions: &[Question<'_>],
@@ -59,14 +59,14 @@ pub fn resolve(
     let needs_mounts =
         version.is_none() && questions.iter().any(|question| !question.is_as_written());
     let mut mounts =
-        if needs_mounts { list(client, token)?.unwrap_or_default() } else { Vec::new() };
+        if needs_mounts { list(client, token).await?.unwrap_or_default() } else { Vec::new() };
     let told = questions.iter().map(|question| offline(*question, version));
     let asked = questions
         .iter()
         .zip(told.clone())
         .filter(|(_, told)| told.is_none())
         .map(|(question, _)| question.path);
-    look_up(client, token, asked.collect(), &mut mounts)?;
+    look_up(client, token, asked.collect(), &mut mounts).await?;
     let found = |question: &Question<'_>| on_mount(question.path, above(question.path, &mounts));
     Ok(questions
         .iter()
@@ -78,7 +78,7 @@ pub fn resolve(
 /// Adds the mounts that the list does not have: it is refused, or a namespace stands in front of
 /// them. One path below each first segment is asked for at once: mostly they share a mount, and
 /// those that do not are asked for after it.
-fn look_up(
+async fn look_up(
     client: &Client,
     token: Option<&Secret>,
     mut left: Vec<&Path>,
@@ -93,7 +93,8 @@ fn look_up(
         if now.is_empty() {
             return Ok(());
         }
-        for found in in_parallel(client, &now, &async |path| one(client, token, path).await) {
+        let ask = async |path: &&Path| one(client, token, path).await;
+        for found in in_parallel(client, &now, &ask).await {
             mounts.extend(found?);
         }
         left = later.into_iter().filter(|path| !now.contains(path)).collect();
@@ -143,8 +144,8 @@ fn is_below(path: &str, mount: &str) -> bool {
 }
 
 /// All mounts at once; `None` where Vault refuses or does not have that.
-fn list(client: &Client, token: Option<&Secret>) -> Result<Option<Vec<Mount>>, Error> {
-    let answer = client.wait(ask(client, token, Space::Secrets, MOUNTS.to_owned()))?;
+async fn list(client: &Client, token: Option<&Secret>) -> Result<Option<Vec<Mount>>, Error> {
+    let answer = ask(client, token, Space::Secrets, MOUNTS.to_owned()).await?;
     Ok(answer.is_success().then(|| mounts(&answer.body.0)).flatten())
 }
 
@@ -200,7 +201,7 @@ async fn ask(
 ) -> Result<Answer, Error> {
     let what = format!("finding out the mounts ({path})");
     client
-        .answer(&Request {
+        .send(&Request {
             token,
             repeat: Repeat::Freely,
             space,

@@ -14,19 +14,21 @@ const PART: usize = 12;
 /// `work` on each item at once, as far as the connection allows, with the results in order. The
 /// first one goes alone where nothing has been sent yet: its answer tells how many may follow at
 /// once, over a connection that is there then.
-pub fn in_parallel<T, R>(client: &Client, items: &[T], work: &impl AsyncFn(&T) -> R) -> Vec<R> {
+pub async fn in_parallel<T, R>(
+    client: &Client,
+    items: &[T],
+    work: &impl AsyncFn(&T) -> R,
+) -> Vec<R> {
     let alone = usize::from(!client.is_connected()).min(items.len());
     let (first, rest) = items.split_at(alone);
-    client.wait(async {
-        let mut done = at_once(1, first, work).await;
-        done.extend(at_once(client.parallel(), rest, work).await);
-        done
-    })
+    let mut done = at_once(1, first, work).await;
+    done.extend(at_once(client.parallel(), rest, work).await);
+    done
 }
 
 /// `work` on one item after the other.
-pub fn in_turn<T, R>(client: &Client, items: &[T], work: &impl AsyncFn(&T) -> R) -> Vec<R> {
-    client.wait(at_once(1, items, work))
+pub async fn in_turn<T, R>(items: &[T], work: &impl AsyncFn(&T) -> R) -> Vec<R> {
+    at_once(1, items, work).await
 }
 
 async fn at_once<T, R>(most: usize, items: &[T], work: &impl AsyncFn(&T) -> R) -> Vec<R> {

@@ -7,10 +7,10 @@ use crate::error::{Cause, Code, Error};
 use crate::grammar::path::Path;
 use crate::grammar::template;
 use crate::http::redact::Redactor;
-use crate::login::Session;
 use crate::secret::Secret;
 use crate::vault::answer::Answer;
 use crate::vault::client::{Client, Repeat, Request};
+use crate::vault::session::Session;
 
 const SETTINGS: &str =
     "are VAULT_TRANSIT_KEY_ID and VAULT_TRANSIT_PATH the key and the mount of the engine?";
@@ -60,7 +60,7 @@ async fn send(
         what: path.to_string(),
         ..Request::new(Method::POST, path.encoded())
     };
-    client.answer(&request).await
+    client.send(&request).await
 }
 
 /// The results, which come with a refusal too where every one of them is one.

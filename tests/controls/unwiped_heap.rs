@@ -24,6 +24,6 @@ unsafe impl GlobalAlloc for Keeping {
 static ALLOCATOR: Keeping = Keeping;
 
 fn main() -> ExitCode {
-    start::report_bugs();
+    vault_exec::log::report_bugs();
     ExitCode::from(start::start(Wiped::All))
 }

@@ -11,6 +11,6 @@ use vault_exec::start::{self, Wiped};
 static ALLOCATOR: Wiping<System> = Wiping(System);
 
 fn main() -> ExitCode {
-    start::report_bugs();
+    vault_exec::log::report_bugs();
     ExitCode::from(start::start(Wiped::AllButStack))
 }

@@ -226,7 +226,7 @@ fn built(case: &Case) -> Result<Pairs, Errors> {
     let outcomes =
         Outcomes { places: (0..answers.len()).collect(), answers, ..Outcomes::default() };
     let rules = Rules { ignore_missing: settings.ignore_missing, naming: settings.naming };
-    let built = environment::build(plan, &outcomes, rules)?;
+    let built = environment::build(&plan, &outcomes, rules)?;
     assert_eq!(built.sources.len(), built.variables.len());
     Ok(built
         .variables

@@ -102,7 +102,7 @@ fn understood(layers: &Layers<'_>) {
             .map_err(|errors| are_sound(&errors));
         let outcomes = outcome(&plan);
         let rules = Rules { ignore_missing: settings.ignore_missing, naming: settings.naming };
-        match build(plan, &outcomes, rules) {
+        match build(&plan, &outcomes, rules) {
             Ok(built) => is_environment(&built, &settings, layers),
             Err(errors) => is_silent(&errors),
         }

@@ -1,0 +1,94 @@
+//! What a start has to do, found out without asking Vault.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use crate::error::{Error, Errors};
+use crate::http;
+use crate::login::{self, Credentials};
+use crate::plan::{self, Plan};
+use crate::process::exec;
+use crate::secret::{Secret, Variable};
+use crate::settings::layers::Layers;
+use crate::settings::{self, Settings, load};
+
+/// What is to be done, as often as it has to be done.
+pub struct Job {
+    /// The settings.
+    pub settings: Settings,
+    /// What is fetched, and for whom.
+    pub plan: Plan,
+    /// What logs in; `None` if nothing is fetched.
+    pub login: Option<Credentials>,
+    /// The application and its arguments.
+    pub command: Vec<OsString>,
+    /// The application's program, if it is known before anything is fetched.
+    pub program: Option<PathBuf>,
+    /// The variables of the environment that say how servers are reached.
+    pub network: Vec<Variable>,
+    /// Whether it is only a check, after which nothing starts.
+    pub is_check: bool,
+}
+
+impl Job {
+    /// Puts a job together. Its command is looked for first, so that a typing error burns no
+    /// secret id.
+    ///
+    /// # Errors
+    /// 126 or 127 for a command that cannot run, 78 for credentials that are missing or do not go
+    /// together.
+    pub fn new(
+        layers: &Layers<'_>,
+        settings: Settings,
+        plan: Plan,
+        command: Vec<OsString>,
+        is_check: bool,
+    ) -> Result<Job, Errors> {
+        let program =
+            if plan.fetches("PATH") { None } else { Some(find(&command, plan.known("PATH"))?) };
+        let login =
+            if plan.needs_vault() { Some(login::credentials(layers, &settings)?) } else { None };
+        let network = http::about_network(layers.environment);
+        Ok(Job { settings, plan, login, command, program, network, is_check })
+    }
+
+    /// The application's program, on the PATH that the application gets.
+    ///
+    /// # Errors
+    /// 126 or 127 for a command that cannot run.
+    pub fn program(&self, variables: &[Variable]) -> Result<PathBuf, Error> {
+        let path = || variables.iter().find(|variable| variable.name == "PATH");
+        let found = || find(&self.command, path().map(|variable| &variable.value));
+        self.program.clone().map_or_else(found, Ok)
+    }
+}
+
+/// No program where there is no command, which only a check does without.
+fn find(command: &[OsString], path: Option<&Secret>) -> Result<PathBuf, Error> {
+    let path = path.map(|path| OsStr::from_bytes(path.expose()));
+    command.first().map_or(Ok(PathBuf::new()), |name| exec::find(name, path))
+}
+
+/// The settings and the plan.
+///
+/// # Errors
+/// 78 for everything that cannot be understood.
+pub fn understand(layers: &Layers<'_>) -> Result<(Settings, Plan), Errors> {
+    settings::log_settings(layers)?;
+    let mut settings = settings::understand(layers)?;
+    if let Some(method) = &settings.auth_method {
+        login::by_name(method)?;
+    }
+    if let Some(file) = &settings.secrets_file {
+        settings.imports.extend(load::secrets_file(file)?);
+    }
+    if !settings.enabled && !settings.imports.is_empty() {
+        log::warn!("VAULT_ENABLED is false: nothing is imported");
+    }
+    for warning in settings::without_effect(layers) {
+        log::warn!("{warning}");
+    }
+    let plan = plan::make(&settings, layers.environment, layers.files)?;
+    Ok((settings, plan))
+}

@@ -1,0 +1,200 @@
+//! One round: a login, everything that is fetched, and the environment that comes of it.
+//!
+//! Its client is its own: fresh names, certificates and deadline, no connection and no token in a
+//! buffer afterwards.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use futures_util::future::{Either, select};
+
+use crate::environment::{self, Built, Outcomes, Rules};
+use crate::error::{Code, Error, Errors};
+use crate::fetch;
+use crate::grammar::address::Address;
+use crate::http::deadline::Deadline;
+use crate::http::proxy::Proxies;
+use crate::http::tls;
+use crate::job::Job;
+use crate::process::signals::Deferred;
+use crate::revoke::{self, Ending, Wishes};
+use crate::settings::Settings;
+use crate::settings::credentials;
+use crate::vault::client::{Client, Connection};
+use crate::vault::lookup;
+use crate::vault::session::Session;
+use crate::vault::stay::{Granted, Stay};
+
+/// What came of a round.
+pub struct Round {
+    /// What the application gets.
+    pub built: Built,
+    /// What came of each request.
+    pub outcomes: Outcomes,
+    /// What it comes from; `None` if nothing was fetched.
+    kept: Option<Kept>,
+}
+
+/// A stay at Vault that a signal does not end before what was granted is revoked.
+struct Kept {
+    stay: Stay,
+    /// `None` if signals cannot be deferred.
+    signals: Option<Deferred>,
+}
+
+/// Logs in, fetches, and puts the environment together. If that fails after the login, or if a
+/// signal comes, nothing is left behind.
+///
+/// # Errors
+/// Every failure that there is: of the login, of the requests, of the environment.
+pub async fn round(job: &Job, deadline: Deadline) -> Result<Round, Errors> {
+    let Some(login) = &job.login else {
+        let outcomes = Outcomes::default();
+        return Ok(Round { built: build(job, &outcomes)?, outcomes, kept: None });
+    };
+    let client = Client::new(connection(job, login.leaves_token_to_server(), deadline)?)?;
+    let session = login.log_in(&client).await?;
+    let kept = Kept { stay: Stay::begin(client, session), signals: Deferred::begin() };
+    match kept.unless_ended(fetched(job, &kept.stay)).await {
+        Some(Ok((built, outcomes))) => Ok(Round { built, outcomes, kept: Some(kept) }),
+        Some(Err(errors)) => {
+            kept.undo(job, revoke::LIMIT).await;
+            Err(errors)
+        }
+        None => {
+            kept.undo(job, revoke::LAST_MOMENT).await;
+            Err(Error::new(Code::Internal, "a signal has come, and is gone").into())
+        }
+    }
+}
+
+impl Round {
+    /// What Vault has granted, in the order in which it came.
+    pub fn granted(&self) -> Vec<Granted> {
+        self.kept.as_ref().map(|kept| kept.stay.granted()).unwrap_or_default()
+    }
+
+    /// Leaves nothing behind of a round whose result nobody uses.
+    pub async fn undo(self, job: &Job) {
+        if let Some(kept) = self.kept {
+            kept.undo(job, revoke::LIMIT).await;
+        }
+    }
+
+    /// Ends a round whose result the application gets, and is elsewhere by now: revokes the token
+    /// if that does no harm.
+    pub async fn settle(self, job: &Job) {
+        let Some(kept) = self.kept else { return };
+        let revoked = revoke::revoke(&kept.stay, Ending::Start, wishes(job), revoke::LIMIT);
+        let is_ended = kept.unless_ended(revoked).await.is_none();
+        match kept.signals.and_then(Deferred::release) {
+            // The revocation is under way, and nobody need wait for it.
+            Some(status) if is_ended => end(status),
+            Some(status) => {
+                let limit = revoke::LAST_MOMENT;
+                revoke::revoke(&kept.stay, Ending::Failure, wishes(job), limit).await;
+                end(status)
+            }
+            None => {}
+        }
+    }
+}
+
+impl Kept {
+    /// What comes of the work, or `None` if a signal comes first.
+    async fn unless_ended<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let Some(signals) = &self.signals else { return Some(work.await) };
+        match select(pin!(work), pin!(signals.arrived())).await {
+            Either::Left((done, _)) => Some(done),
+            Either::Right(_) => None,
+        }
+    }
+
+    async fn undo(self, job: &Job, limit: Duration) {
+        let ending = if job.is_check { Ending::Check } else { Ending::Failure };
+        revoke::revoke(&self.stay, ending, wishes(job), limit).await;
+        if let Some(status) = self.signals.and_then(Deferred::release) {
+            end(status);
+        }
+    }
+}
+
+/// What a signal asks for. Nothing is reported: who has sent it knows why.
+fn end(status: u8) -> ! {
+    std::process::exit(status.into())
+}
+
+fn wishes(job: &Job) -> Wishes {
+    Wishes { setting: job.settings.revoke, hands_on: job.settings.hand_on.is_some() }
+}
+
+async fn fetched(job: &Job, stay: &Stay) -> Result<(Built, Outcomes), Errors> {
+    let Session { is_own, files, .. } = &stay.session;
+    let removes_files = job.settings.remove_files && !job.is_check;
+    if removes_files && *is_own {
+        credentials::remove(files);
+    }
+    let ttl = if job.is_check { about_token(stay).await } else { stay.session.ttl };
+    let fetched = fetch::fetch(stay, ttl, &job.plan, &job.settings).await?;
+    // A token that was given has shown that it is one.
+    if removes_files && !*is_own && fetched.has_worked() {
+        credentials::remove(files);
+    }
+    Ok((build(job, &fetched)?, fetched))
+}
+
+/// What a check finds out about the token: its TTL.
+async fn about_token(stay: &Stay) -> Option<Duration> {
+    let Session { token, is_own, ttl, .. } = &stay.session;
+    match token {
+        None => {
+            log::warn!(
+                "there is no login: what can be read depends on the Agent's or Proxy's token"
+            );
+            *ttl
+        }
+        Some(token) if !is_own => lookup::look_up(&stay.client, token).await,
+        Some(_) => *ttl,
+    }
+}
+
+fn build(job: &Job, outcomes: &Outcomes) -> Result<Built, Errors> {
+    let settings = &job.settings;
+    let rules = Rules { ignore_missing: settings.ignore_missing, naming: settings.naming };
+    let built = environment::build(&job.plan, outcomes, rules)?;
+    for warning in &built.warnings {
+        log::warn!("{warning}");
+    }
+    Ok(built)
+}
+
+fn connection(job: &Job, adds_token: bool, deadline: Deadline) -> Result<Connection, Error> {
+    let (settings, network) = (&job.settings, &job.network);
+    let Some(address) = settings.address.clone() else {
+        return Err(Error::config("there are secrets to fetch, and no address of Vault")
+            .hint("set VAULT_ADDR, such as https://vault.example.com:8200"));
+    };
+    warn_of(&address, settings);
+    Ok(Connection {
+        proxies: Proxies::choose(&address, settings.proxy.as_ref(), network)?,
+        tls: tls::configure(&settings.tls, address.is_https(), network)?,
+        server_name: settings.tls.server_name.clone(),
+        auth_namespace: settings.auth_namespace.clone(),
+        namespace: settings.namespace.clone(),
+        max_retries: settings.max_retries,
+        adds_token,
+        address,
+        deadline,
+    })
+}
+
+fn warn_of(address: &Address, settings: &Settings) {
+    if !address.is_https() && !address.is_loopback() {
+        log::warn!("{address} is plain http: token and secrets cross the network in clear");
+    }
+    if settings.tls.skip_verify {
+        log::warn!(
+            "VAULT_SKIP_VERIFY is set: anybody on the way can read the token and the secrets"
+        );
+    }
+}
