@@ -9,7 +9,8 @@ mod signals_while_waiting;
 mod support;
 
 use std::env;
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::Once;
@@ -68,6 +69,8 @@ fn build() {
         let context = tempfile::tempdir().expect("a directory");
         let at = |name: &str| context.path().join(name);
         fs::copy(binary, at("vault-exec")).expect("the binary");
+        // As the images of the documentation have it: root's, and nobody else may read it.
+        fs::set_permissions(at("vault-exec"), Permissions::from_mode(0o711)).expect("its owner");
         fs::write(at("Dockerfile"), DOCKERFILE).expect("a Dockerfile");
         fs::write(at("application.c"), APPLICATION).expect("a program");
         let mut compiler = Command::new("musl-gcc");

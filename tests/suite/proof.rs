@@ -1,5 +1,6 @@
 //! Proofs: nothing is left in memory, nothing leaks, and each claim of SECURITY.md has its test.
 
+pub(crate) mod first_instruction;
 pub(crate) mod leaks_found;
 pub(crate) mod logging;
 pub(crate) mod memory;

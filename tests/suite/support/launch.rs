@@ -169,6 +169,11 @@ pub(crate) fn not_run(name: &str, why: impl Display) {
     let _ = writeln!(io::stderr(), "not run: {name}: {why}");
 }
 
+/// Says that a test needs root, which not everybody is who runs all tests.
+pub(crate) fn without_root(name: &str) {
+    let _ = writeln!(io::stderr(), "not run: {name}: not root");
+}
+
 pub(crate) fn works(command: &mut Command) -> bool {
     command.output().is_ok_and(|output| output.status.success())
 }
@@ -188,9 +193,14 @@ impl Ordinary {
         Ordinary { directory }
     }
 
+    /// The program that this user starts.
+    pub(crate) fn program(&self) -> PathBuf {
+        self.directory.path().join("vault-exec")
+    }
+
     /// The same run, by this user.
     pub(crate) fn build(&self, run: &Run) -> Command {
-        let mut command = run.build_of(&self.directory.path().join("vault-exec"));
+        let mut command = run.build_of(&self.program());
         Ordinary::be(&mut command);
         command
     }
