@@ -11,5 +11,6 @@ pub mod path;
 pub mod reference;
 pub mod secrets_file;
 pub mod selector;
+pub mod sourced;
 pub mod template;
 pub mod units;

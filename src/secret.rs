@@ -6,8 +6,6 @@ use std::os::unix::ffi::OsStringExt;
 
 use zeroize::Zeroizing;
 
-use crate::error::Error;
-
 /// Bytes that may be a credential or a secret: wiped when dropped, redacted in `Debug`, without a
 /// `Display`.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -79,52 +77,6 @@ impl Variable {
     /// Puts a name and a value together.
     pub fn new(name: impl Into<OsString>, value: impl Into<Secret>) -> Variable {
         Variable { name: name.into(), value: value.into() }
-    }
-}
-
-/// A setting's text and where it was found.
-#[derive(Clone, Debug)]
-pub struct Sourced {
-    /// The text, which may be a credential.
-    pub value: Secret,
-    /// Where it was.
-    pub origin: Origin,
-}
-
-/// Where a setting was found; shown as the user calls the place.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// On the command line: `--addr`.
-    Option(&'static str),
-    /// In the environment: `VAULT_ADDR`.
-    Variable(String),
-    /// In an env file: `VAULT_ADDR in .env.staging`.
-    EnvFile {
-        /// The variable.
-        variable: String,
-        /// The file, as the user wrote it.
-        file: String,
-    },
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Origin::Option(name) => write!(f, "--{name}"),
-            Origin::Variable(name) => f.write_str(name),
-            Origin::EnvFile { variable, file } => write!(f, "{variable} in {file}"),
-        }
-    }
-}
-
-impl Sourced {
-    /// The text of a setting, without white space at its ends.
-    ///
-    /// # Errors
-    /// 78 if it is not UTF-8.
-    pub fn text(&self) -> Result<&str, Error> {
-        let text = self.value.expose_text().map(str::trim);
-        text.ok_or_else(|| Error::config(format!("{}: the value is not UTF-8", self.origin)))
     }
 }
 

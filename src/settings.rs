@@ -17,9 +17,10 @@ use crate::grammar::mount::KvVersion;
 use crate::grammar::namespace;
 use crate::grammar::path::Path;
 use crate::grammar::reference;
+use crate::grammar::sourced::{Origin, Sourced};
 use crate::grammar::units::{self, Names};
 use crate::log::{Format, Level, LogSettings};
-use crate::secret::{Origin, Secret, Sourced};
+use crate::secret::{Secret, Variable};
 use crate::settings::layers::Layers;
 use crate::settings::login_token::HandOn;
 use crate::settings::names::{
@@ -216,7 +217,7 @@ pub fn understand(layers: &Layers<'_>) -> Result<Settings, Errors> {
         aws_server_id: get!(text(layers, &AWS_SERVER_ID)).flatten(),
         azure_resource: get!(text(layers, &AZURE_RESOURCE)).flatten(),
         imports: get!(imports(layers)).unwrap_or_default(),
-        secrets_file: layers.one(&SECRETS_FILE),
+        secrets_file: get!(sourced(layers, &SECRETS_FILE)).flatten(),
         transit: get!(transit(layers)).unwrap_or_default(),
         hand_on: get!(hand_on(layers)).flatten(),
         kv_version: get!(one_of(layers, &KV_VERSION, kv_version)).flatten(),
@@ -231,14 +232,27 @@ pub fn understand(layers: &Layers<'_>) -> Result<Settings, Errors> {
         max_retries: get!(one_of(layers, &MAX_RETRIES, units::count)).flatten(),
         remove_files: get!(flag(layers, &REMOVE_FILES, false)).unwrap_or_default(),
         tls: get!(tls(layers)).unwrap_or_default(),
-        proxy: layers.one(&PROXY),
+        proxy: get!(sourced(layers, &PROXY)).flatten(),
     };
     errors.or(settings)
 }
 
-/// What to say of variables that mean something to vault-env and nothing here: an application may
-/// rely on them.
+/// What to say of variables that have no effect: names that are nearly ours, unless they are the
+/// application's own, and those that mean something to vault-env and nothing here.
 pub fn without_effect(layers: &Layers<'_>) -> Vec<String> {
+    let keep = names(layers, &KEEP).unwrap_or_default();
+    let files = layers.files.iter().flat_map(|file| &file.variables);
+    let is_for_application = |variable: &Variable| {
+        keep.contain(&variable.name) || reference::has_reference(variable.value.expose())
+    };
+    let all = layers.environment.iter().chain(files);
+    let unknown = all
+        .filter(|variable| !is_for_application(variable))
+        .filter_map(|variable| names::unknown(&variable.name));
+    unknown.chain(of_vault_env(layers)).collect()
+}
+
+fn of_vault_env(layers: &Layers<'_>) -> Vec<String> {
     let is_set = |name: &&(&str, &str)| {
         layers
             .raw(name.0)
@@ -284,6 +298,15 @@ fn found(layers: &Layers<'_>, setting: &Setting) -> Result<Option<(Origin, Strin
     let Some(found) = layers.one(setting) else { return Ok(None) };
     let text = found.text()?.to_owned();
     Ok(Some((found.origin, text)))
+}
+
+/// A setting that is understood later, if its text can be what was meant.
+fn sourced(layers: &Layers<'_>, setting: &Setting) -> Result<Option<Sourced>, Error> {
+    let found = layers.one(setting);
+    if let Some(found) = &found {
+        found.text()?;
+    }
+    Ok(found)
 }
 
 fn choice<T>(
@@ -422,7 +445,7 @@ fn hand_on(layers: &Layers<'_>) -> Result<Option<HandOn>, Error> {
 }
 
 fn tls(layers: &Layers<'_>) -> Result<TlsSettings, Error> {
-    let client = match (layers.one(&CLIENT_CERT), layers.one(&CLIENT_KEY)) {
+    let client = match (sourced(layers, &CLIENT_CERT)?, sourced(layers, &CLIENT_KEY)?) {
         (Some(certificate), Some(key)) => Some((certificate, key)),
         (None, None) => None,
         (Some(only), None) | (None, Some(only)) => {
@@ -432,9 +455,9 @@ fn tls(layers: &Layers<'_>) -> Result<TlsSettings, Error> {
         }
     };
     Ok(TlsSettings {
-        ca_file: layers.one(&CACERT),
-        ca_bytes: layers.one(&CACERT_BYTES),
-        ca_path: layers.one(&CAPATH),
+        ca_file: sourced(layers, &CACERT)?,
+        ca_bytes: sourced(layers, &CACERT_BYTES)?,
+        ca_path: sourced(layers, &CAPATH)?,
         client,
         server_name: text(layers, &TLS_SERVER_NAME)?,
         skip_verify: flag(layers, &SKIP_VERIFY, false)?,
@@ -469,7 +492,6 @@ fn reference_in(name: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::secret::Variable;
     use crate::settings::layers::Options;
 
     fn understood(

@@ -50,7 +50,7 @@ pub(super) fn text() -> String {
 /// Returns the word that stands for an option's value, after a space.
 fn value(setting: &Setting) -> String {
     match setting.takes {
-        Takes::Switch | Takes::Credential(_) => String::new(),
+        Takes::Switch | Takes::Credential(_) | Takes::Password => String::new(),
         Takes::Text(word)
         | Takes::List(word)
         | Takes::OneOf(word, _)
@@ -82,12 +82,9 @@ fn meaning(setting: &Setting) -> String {
 /// Returns the variables, with one of their prefixes.
 fn variables(setting: &Setting) -> String {
     let suffix = if setting.is_credential() { "[_FILE]" } else { "" };
-    let aliases = match setting.takes {
-        Takes::Credential(aliases) => aliases,
-        _ => &[],
-    };
     let names = setting.variables.iter().map(|name| format!("VAULT_{name}{suffix}"));
-    names.chain(aliases.iter().map(|name| format!("VAULT_{name}"))).collect::<Vec<_>>().join(", ")
+    let aliases = setting.file_aliases().iter().map(|name| format!("VAULT_{name}"));
+    names.chain(aliases).collect::<Vec<_>>().join(", ")
 }
 
 /// Adds a name, and what it means in a column of its own.

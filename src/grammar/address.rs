@@ -7,6 +7,7 @@ use std::path::{self, PathBuf};
 use reqwest::Url;
 
 use crate::error::{Code, Error};
+use crate::grammar::sourced::unexpanded;
 
 /// Where Vault listens: `http(s)://host[:port][/prefix]`, or `unix:///path` for the socket of an
 /// Agent or a Proxy.
@@ -27,6 +28,9 @@ impl Address {
         const FORM: &str =
             "an address is like https://vault.example.com:8200, or unix:///path/of/a/socket";
         let wrong = |what: &str| Error::config(what).hint(FORM);
+        if has_variable(text) {
+            return Err(unexpanded("$"));
+        }
         let (scheme, rest) =
             text.split_once("://").ok_or_else(|| wrong("neither http://, https:// nor unix://"))?;
         match scheme.to_ascii_lowercase().as_str() {
@@ -148,6 +152,12 @@ fn socket(path: &str) -> Result<Address, Error> {
     Ok(Address { url, socket: Some(PathBuf::from(path)) })
 }
 
+/// Whether a variable stands in it that nobody has expanded.
+fn has_variable(text: &str) -> bool {
+    let mut behind = text.split('$').skip(1);
+    behind.any(|rest| rest.starts_with(|c: char| c.is_ascii_alphabetic() || "_{(".contains(c)))
+}
+
 /// Whether the host is an IPv6 address with the interface that it is meant for behind a `%`.
 fn has_zone(rest: &str) -> bool {
     let host = rest.strip_prefix('[').and_then(|rest| rest.split([']', '/']).next());
@@ -225,6 +235,15 @@ mod tests {
                 "{error:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_variable_that_nobody_has_expanded_is_one() {
+        for text in ["http://$VAULT_HOST:8200", "$VAULT_ADDR", "https://${H}", "http://$(HOST)/"] {
+            let error = Address::parse(text).expect_err(text);
+            assert!(error.message.contains("not expanded"), "{error:?}");
+        }
+        assert!(Address::parse("http://h/a$/b$1").is_ok());
     }
 
     #[test]

@@ -4,8 +4,9 @@ use reqwest::{Proxy, Url};
 
 use crate::error::Error;
 use crate::grammar::address::{Address, is_loopback};
+use crate::grammar::sourced::Sourced;
 use crate::http::no_proxy::NoProxy;
-use crate::secret::{Sourced, Variable};
+use crate::secret::Variable;
 
 /// The proxies for all servers that a client may be sent to.
 #[derive(Default)]
@@ -130,7 +131,7 @@ fn first<'a>(environment: &'a [Variable], names: &[&'a str]) -> Option<(&'a str,
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::secret::Origin;
+    use crate::grammar::sourced::Origin;
 
     const BOTH: &[(&str, &str)] = &[("HTTP_PROXY", "http://plain:1"), ("https_proxy", "secure:1")];
 

@@ -14,8 +14,9 @@ use rustls::{
 };
 
 use crate::error::Error;
+use crate::grammar::sourced::Sourced;
 use crate::http::roots::{Bundle, certificates_of, files_below};
-use crate::secret::{Sourced, Variable};
+use crate::secret::Variable;
 use crate::settings::TlsSettings;
 use crate::settings::credentials::read_file;
 

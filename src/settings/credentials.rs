@@ -8,9 +8,10 @@ use nix::libc;
 use zeroize::Zeroizing;
 
 use crate::error::{Code, Error, LIMITED};
-use crate::secret::{Origin, Secret};
+use crate::grammar::sourced::{Origin, is_quoted, meant};
+use crate::secret::Secret;
 use crate::settings::layers::{Found, Layers};
-use crate::settings::names::Setting;
+use crate::settings::names::{Setting, Takes};
 
 /// The largest file that is read; a JWT of a cloud has a few thousand bytes.
 const LIMIT: u64 = 1 << 20;
@@ -19,6 +20,8 @@ const LIMIT: u64 = 1 << 20;
 #[derive(Debug)]
 pub struct Located {
     found: Found,
+    /// Whether white space at its ends belongs to it.
+    is_password: bool,
 }
 
 /// A credential's value, and the file that it came from.
@@ -38,7 +41,8 @@ impl Located {
     /// # Errors
     /// 78 where one layer has both its forms.
     pub fn find(layers: &Layers<'_>, credential: &Setting) -> Result<Option<Located>, Error> {
-        Ok(layers.credential(credential)?.map(|found| Located { found }))
+        let is_password = credential.takes == Takes::Password;
+        Ok(layers.credential(credential)?.map(|found| Located { found, is_password }))
     }
 
     /// What the user calls the place.
@@ -53,18 +57,46 @@ impl Located {
     /// 78 for a file that cannot be read or is empty.
     pub fn load(&self) -> Result<Loaded, Error> {
         match &self.found {
-            Found::Value(found) => Ok(Loaded {
-                value: found.value.trimmed(),
-                origin: found.origin.to_string(),
-                file: None,
-            }),
+            Found::Value(found) => {
+                if !self.is_password {
+                    check_meant(&found.value).map_err(|error| error.at(&found.origin))?;
+                }
+                Ok(Loaded {
+                    value: self.trimmed(found.value.expose()),
+                    origin: found.origin.to_string(),
+                    file: None,
+                })
+            }
             Found::File(found) => {
                 let file = PathBuf::from(found.text()?);
                 let origin = format!("{} ({})", file.display(), found.origin);
-                read(&file, &origin).map(|value| Loaded { value, origin, file: Some(file) })
+                let bytes = read_file(&file).map_err(|error| error.at(&origin))?;
+                let value = filled(self.trimmed(&bytes), &origin)?;
+                Ok(Loaded { value, origin, file: Some(file) })
             }
         }
     }
+
+    /// Editors and `echo` put a line break at the end, which is never meant; a password may begin
+    /// or end with a blank.
+    fn trimmed(&self, bytes: &[u8]) -> Secret {
+        if !self.is_password {
+            return Secret::from(bytes.trim_ascii().to_vec());
+        }
+        let is_inner = |byte: &u8| !matches!(byte, b'\r' | b'\n');
+        let start = bytes.iter().position(is_inner).unwrap_or(bytes.len());
+        let end = bytes.iter().rposition(is_inner).map_or(start, |last| last + 1);
+        Secret::from(bytes.get(start..end).unwrap_or_default().to_vec())
+    }
+}
+
+/// Quotes around a credential, or the name of a variable in place of it, would be sent and refused,
+/// and refusals lock a role. A password may be like that.
+fn check_meant(value: &Secret) -> Result<(), Error> {
+    let text = value.expose_text().unwrap_or_default().trim();
+    let is_variable = (text.starts_with("${") && text.ends_with('}'))
+        || (text.starts_with("$(") && text.ends_with(')'));
+    if is_variable || is_quoted(text) { meant(text) } else { Ok(()) }
 }
 
 /// A credential in the file where others keep it, if that is there: `~/.vault-token`, the token of
@@ -77,15 +109,15 @@ pub fn usual_file(file: &Path) -> Result<Option<Loaded>, Error> {
     if !file.exists() {
         return Ok(None);
     }
-    read(file, &origin).map(|value| Some(Loaded { value, origin, file: None }))
+    let bytes = read_file(file).map_err(|error| error.at(&origin))?;
+    let value = filled(Secret::from(bytes.trim_ascii().to_vec()), &origin)?;
+    Ok(Some(Loaded { value, origin, file: None }))
 }
 
-/// A credential file's content, trimmed.
-fn read(file: &Path, origin: &str) -> Result<Secret, Error> {
-    let bytes = read_file(file).map_err(|error| error.at(origin))?;
-    let value = Secret::from(bytes.trim_ascii().to_vec());
+fn filled(value: Secret, origin: &str) -> Result<Secret, Error> {
     if value.is_empty() {
-        Err(Error::config(format!("{origin}: the file is empty")))
+        Err(Error::config(format!("{origin}: the file is empty"))
+            .hint("whoever makes the file has not written the credential into it, or not yet"))
     } else {
         Ok(value)
     }

@@ -5,9 +5,10 @@ use std::ffi::OsStr;
 
 use crate::error::Error;
 use crate::grammar::reference;
+use crate::grammar::sourced::{Origin, Sourced};
 use crate::grammar::units;
-use crate::secret::{Origin, Secret, Sourced, Variable};
-use crate::settings::names::{PREFIXES, Setting, Takes};
+use crate::secret::{Secret, Variable};
+use crate::settings::names::{PREFIXES, Setting};
 
 /// What the command line sets, by the names of the options without their dashes.
 #[derive(Debug, Default)]
@@ -110,12 +111,8 @@ impl Layers<'_> {
             let names = credential.variables.iter();
             let mut all = names.flat_map(|name| PREFIXES.iter().map(move |prefix| (prefix, name)));
             all.find_map(|(prefix, name)| {
-                let aliases = match credential.takes {
-                    Takes::Credential(aliases) if credential.variables.first() == Some(name) => {
-                        aliases
-                    }
-                    _ => &[],
-                };
+                let is_first = credential.variables.first() == Some(name);
+                let aliases = if is_first { credential.file_aliases() } else { &[] };
                 in_layer(variables, prefix, (name, aliases), file).transpose()
             })
         })

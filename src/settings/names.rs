@@ -5,6 +5,7 @@
 
 use std::ffi::OsStr;
 
+use crate::grammar::nearest::nearest;
 use crate::grammar::units::Names;
 
 /// The prefixes of our variables, in the order in which they are looked for.
@@ -45,6 +46,8 @@ pub enum Takes {
     /// A credential, which is never an option: a variable, or one with `_FILE` behind its name
     /// that names a file. These are other names for that one.
     Credential(&'static [&'static str]),
+    /// A credential that may have white space at its ends.
+    Password,
 }
 
 macro_rules! table {
@@ -64,7 +67,7 @@ macro_rules! table {
     };
 }
 
-use Takes::{Credential, Directory, File, Files, List, OneOf, Switch, Text};
+use Takes::{Credential, Directory, File, Files, List, OneOf, Password, Switch, Text};
 
 table! {
     ENABLED = None, Switch, ["ENABLED"], "true",
@@ -89,7 +92,7 @@ table! {
         "approle: a wrapping token with the secret id in it";
     JWT = None, Credential(&[]), ["JWT", "ID_TOKEN"], "", "jwt, kubernetes: the token";
     USERNAME = None, Text("NAME"), ["USERNAME"], "", "userpass, ldap: the user";
-    PASSWORD = None, Credential(&[]), ["PASSWORD"], "", "userpass, ldap: the password";
+    PASSWORD = None, Password, ["PASSWORD"], "", "userpass, ldap: the password";
     AWS_REGION = None, Text("REGION"), ["AWS_REGION"], "us-east-1",
         "aws: the region that the login is signed for; auto is AWS_REGION";
     AWS_SERVER_ID = None, Text("TEXT"), ["AWS_IAM_SERVER_ID"], "",
@@ -215,7 +218,15 @@ impl Setting {
 
     /// Returns whether it is a credential.
     pub fn is_credential(&self) -> bool {
-        matches!(self.takes, Credential(_))
+        matches!(self.takes, Credential(_) | Password)
+    }
+
+    /// Returns other names for the variable that names a credential's file.
+    pub fn file_aliases(&self) -> &'static [&'static str] {
+        match self.takes {
+            Credential(aliases) => aliases,
+            _ => &[],
+        }
     }
 
     /// Returns the names of the variables that hold a value, without a prefix, and those that name
@@ -226,9 +237,7 @@ impl Setting {
             names.push((*name).to_owned());
             names.extend(self.is_credential().then(|| format!("{name}_FILE")));
         }
-        if let Credential(aliases) = self.takes {
-            names.extend(aliases.iter().map(|alias| (*alias).to_owned()));
-        }
+        names.extend(self.file_aliases().iter().map(|alias| (*alias).to_owned()));
         names
     }
 
@@ -239,13 +248,10 @@ impl Setting {
     }
 
     fn is_named(&self, rest: &str) -> bool {
-        match self.takes {
-            Credential(aliases) => {
-                let value = rest.strip_suffix("_FILE").unwrap_or(rest);
-                self.variables.contains(&value) || aliases.contains(&rest)
-            }
-            _ => self.variables.contains(&rest),
-        }
+        let file = rest.strip_suffix("_FILE").filter(|_| self.is_credential());
+        self.variables.contains(&rest)
+            || file.is_some_and(|name| self.variables.contains(&name))
+            || self.file_aliases().contains(&rest)
     }
 }
 
@@ -292,6 +298,26 @@ pub fn controls_a_process(name: &str) -> bool {
 /// Names of variables that control a process.
 pub const CONTROLLING: &str = "PATH,IFS,ENV,BASH_ENV,LD_*,GLIBC_TUNABLES,VAULT_*,BAO_*";
 
+/// Returns what to say of a variable that looks like one of ours and is none. What Kubernetes sets
+/// for a service is passed over.
+pub fn unknown(name: &OsStr) -> Option<String> {
+    let rest = without_prefix(name)?;
+    let is_service_link = rest.contains("_PORT") || rest.contains("_SERVICE_");
+    if !rest.starts_with("EXEC_") || is_service_link || is_own(name) {
+        return None;
+    }
+    let name = name.to_str()?;
+    let prefix = name.strip_suffix(rest)?;
+    let ours = ALL.iter().flat_map(|setting| setting.variables.iter().copied());
+    let ours = ours.filter(|variable| variable.starts_with("EXEC_"));
+    Some(match nearest(rest, ours) {
+        Some(meant) => {
+            format!("{name} is no setting of vault-exec; did you mean {prefix}{meant}?")
+        }
+        None => format!("{name} is no setting of vault-exec"),
+    })
+}
+
 fn without_prefix(name: &OsStr) -> Option<&str> {
     let name = name.to_str()?;
     PREFIXES.iter().find_map(|prefix| name.strip_prefix(prefix))
@@ -335,6 +361,33 @@ mod tests {
             ["VAULT_PORT", "VAULT_DB_PASSWORD", "ADDR", "VAULT_", "BAO_ADDR_FILE", "VAULT_addr"]
         {
             assert!(!is_own(OsStr::new(name)), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_name_like_one_of_ours_is_told_from_a_service_link() {
+        for (name, meant) in [
+            ("VAULT_EXEC_TIMEOUTT", "did you mean VAULT_EXEC_TIMEOUT?"),
+            ("BAO_EXEC_TIMEOUTT", "did you mean BAO_EXEC_TIMEOUT?"),
+            ("VAULT_EXEC_SECRET", "did you mean VAULT_EXEC_SECRETS?"),
+            ("VAULT_EXEC_LOGLEVEL", "did you mean VAULT_EXEC_LOG?"),
+            ("VAULT_EXEC_ON_CONFLIT", "did you mean VAULT_EXEC_ON_CONFLICT?"),
+            ("VAULT_EXEC_NONSENSE", "VAULT_EXEC_NONSENSE is no setting of vault-exec"),
+        ] {
+            let told = unknown(OsStr::new(name)).unwrap_or_default();
+            assert!(told.ends_with(meant), "{told}");
+        }
+        for name in [
+            "VAULT_EXEC_TIMEOUT",
+            "VAULT_EXEC_PORT",
+            "VAULT_EXEC_PORT_8200_TCP_ADDR",
+            "VAULT_EXEC_SERVICE_HOST",
+            "VAULT_EXEC_API_SERVICE_PORT_HTTP",
+            "VAULT_TIMEOUTT",
+            "EXEC_TIMEOUTT",
+            "VAULT_EXECUTOR",
+        ] {
+            assert_eq!(unknown(OsStr::new(name)), None, "{name}");
         }
     }
 

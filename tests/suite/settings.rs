@@ -3,4 +3,5 @@
 pub(crate) mod check;
 pub(crate) mod command_line;
 pub(crate) mod layers;
+mod mistakes;
 pub(crate) mod print_policy;

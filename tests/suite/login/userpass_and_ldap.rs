@@ -40,7 +40,7 @@ fn a_user_logs_in_with_a_password() {
         way.assert_in(&as_user(&way, "ADA"));
         let directory = directory();
         let file = directory.path().join("password");
-        fs::write(&file, format!("  {PASSWORD}\n")).expect("a file");
+        fs::write(&file, format!("{PASSWORD}\r\n\n")).expect("a file");
         let run = as_user(&way, "ada").without("VAULT_PASSWORD").env("VAULT_PASSWORD_FILE", &file);
         way.assert_in(&run);
         way.assert_in(&run.option("--remove-credential-files=true"));
@@ -54,6 +54,22 @@ fn the_login_has_the_name_in_its_path_and_the_password_in_its_body() {
     let way = userpass(&target, "ada.b-c");
     way.assert_in(&as_user(&way, "ada.b-c"));
     way.assert_login("/ada.b-c", &json!({ "password": PASSWORD }));
+}
+
+#[test]
+fn a_password_keeps_its_blanks_and_loses_its_line_breaks() {
+    let target = Target::from(TestVault::start());
+    let way = userpass(&target, "ada");
+    let spaced = " \tsp ace ";
+    let user = way.role(json!({ "password": spaced }));
+    target.operator().userpass_user(&way.mount, "ada", user);
+    let run = as_user(&way, "ada");
+    way.assert_in(&run.clone().env("VAULT_PASSWORD", spaced));
+    way.assert_in(&run.clone().env("VAULT_PASSWORD", format!("{spaced}\n")));
+    let directory = directory();
+    let file = directory.path().join("password");
+    fs::write(&file, format!("{spaced}\r\n")).expect("a file");
+    way.assert_in(&run.without("VAULT_PASSWORD").env("VAULT_PASSWORD_FILE", &file));
 }
 
 #[test]
