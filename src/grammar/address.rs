@@ -110,12 +110,14 @@ pub(crate) fn is_loopback(host: &str) -> bool {
     let ip: Option<IpAddr> = host.trim_start_matches('[').trim_end_matches(']').parse().ok();
     match ip.map(|ip| ip.to_canonical()) {
         Some(ip) => ip.is_loopback() || ip.is_unspecified(),
-        None => is_at_or_below_localhost(host),
+        None => is_localhost(host),
     }
 }
 
-fn is_at_or_below_localhost(name: &str) -> bool {
+/// Whether a name is `localhost` or below it.
+pub(crate) fn is_localhost(name: &str) -> bool {
     const LOCALHOST: &str = "localhost";
+    let name = name.trim_end_matches('.');
     let Some(start) = name.len().checked_sub(LOCALHOST.len()) else { return false };
     name.get(start..).is_some_and(|end| end.eq_ignore_ascii_case(LOCALHOST))
         && name.get(..start).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))

@@ -1,17 +1,18 @@
-//! Names to addresses, on a thread that nobody waits for.
+//! Names to addresses, on threads that nobody waits for.
 //!
 //! `getaddrinfo` cannot be interrupted. On a thread of its own, a resolver that hangs delays
 //! neither the end of the process nor the client's drop before exec.
 
-use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::time::Duration;
+use std::{fmt, future, io, thread};
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
-use crate::grammar::address::is_loopback;
+use crate::grammar::address::is_localhost;
+use crate::process::names::{Family, NoAddress, addresses};
 use crate::process::signals;
 
 /// What `localhost` and the names below it are, without asking anybody (RFC 6761, 6.3): a name
@@ -21,8 +22,45 @@ const LOOPBACK: [SocketAddr; 2] = [
     SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), 0),
 ];
 
-/// What the C library says of a name, once it has said something.
-type Said = Option<Result<Vec<SocketAddr>, String>>;
+/// How long a question may go without an answer before the next one is asked beside it. A name
+/// server answers in milliseconds; musl waits 5 s for each one that does not.
+const STAGGER: Duration = Duration::from_secs(1);
+
+/// What is known of a name, once something is.
+type Said = Option<Result<Vec<SocketAddr>, Unresolved>>;
+
+/// Why a name has no address here.
+#[derive(Clone, Debug)]
+pub(crate) enum Unresolved {
+    /// There is no such name, or it has no address.
+    Unknown(String),
+    /// A name server has failed.
+    Failed(String),
+    /// The kernel gives no thread or descriptor, or the like.
+    System(i32),
+}
+
+impl fmt::Display for Unresolved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("failed to lookup address information: ")?;
+        match self {
+            Unresolved::Unknown(words) | Unresolved::Failed(words) => f.write_str(words),
+            Unresolved::System(number) => io::Error::from_raw_os_error(*number).fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Unresolved {}
+
+impl From<NoAddress> for Unresolved {
+    fn from(why: NoAddress) -> Unresolved {
+        match why {
+            NoAddress::Unknown(words) | NoAddress::Empty(words) => Unresolved::Unknown(words),
+            NoAddress::Failed(words) => Unresolved::Failed(words),
+            NoAddress::System(number) => Unresolved::System(number),
+        }
+    }
+}
 
 /// Asks the C library. A name can stand for another one: so `VAULT_TLS_SERVER_NAME` gets into the
 /// handshake, which takes its name from the URL, while the connection goes to the address.
@@ -62,29 +100,91 @@ impl Resolver {
     }
 
     /// The lookup that there is, or a new one: one is enough for connections that are made
-    /// together. A name server that is dead costs glibc as much time as one try has, so the
-    /// next try must not begin anew either.
-    fn look_up(&self, name: String) -> io::Result<watch::Receiver<Said>> {
+    /// together. A name server that is dead costs the C library as much time as one try has, so
+    /// the next try must not begin anew either.
+    fn look_up(&self, name: String) -> watch::Receiver<Said> {
         let mut last = self.last();
         if let Some(lookup) = last.as_ref().filter(|lookup| lookup.name == name) {
-            return Ok(lookup.said.clone());
+            return lookup.said.clone();
         }
-        let said = ask(name.clone())?;
-        *last = Some(Lookup { name, said: said.clone() });
-        Ok(said)
+        let (sender, said) = watch::channel(None);
+        *last = Some(Lookup { name: name.clone(), said: said.clone() });
+        tokio::spawn(async move {
+            // Nobody listens any more if the client is gone.
+            let _ = sender.send(Some(find(&name).await));
+        });
+        said
     }
 }
 
-fn ask(name: String) -> io::Result<watch::Receiver<Said>> {
-    let (sender, receiver) = watch::channel(None);
+/// A name as it is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Question {
+    name: String,
+    family: Family,
+    /// Whether it leaves out the search domains that the other questions try first.
+    is_whole: bool,
+}
+
+/// What is asked, one after the other, until something is found. musl asks for both families at
+/// once and fails if the answer for one of them is an error: some name servers say of a name that
+/// has an IPv4 address that there is no such name when they are asked for its IPv6 address, or
+/// refuse to answer. And musl stops at the first search domain whose name server fails, while glibc
+/// goes on to the name itself.
+fn questions(name: &str) -> Vec<Question> {
+    let ask = |family, is_whole| {
+        let name = if is_whole { format!("{name}.") } else { name.to_owned() };
+        Question { name, family, is_whole }
+    };
+    let is_whole_already = !name.contains('.') || name.ends_with('.');
+    let all = [
+        ask(Family::Any, false),
+        ask(Family::Four, false),
+        ask(Family::Any, true),
+        ask(Family::Four, true),
+        ask(Family::Six, false),
+    ];
+    all.into_iter().filter(|question| !(question.is_whole && is_whole_already)).collect()
+}
+
+/// Asks each question once the one before has failed or has not been answered for a while.
+async fn find(name: &str) -> Result<Vec<SocketAddr>, Unresolved> {
+    let (sender, mut answers) = mpsc::unbounded_channel();
+    let mut why: Option<NoAddress> = None;
+    for question in questions(name) {
+        // All search domains and the name itself were asked for without a failure.
+        if question.is_whole && matches!(why, Some(NoAddress::Unknown(_))) {
+            continue;
+        }
+        if let Err(error) = ask(question, sender.clone()) {
+            why.get_or_insert(NoAddress::System(error.raw_os_error().unwrap_or_default()));
+            break;
+        }
+        match tokio::time::timeout(STAGGER, answers.recv()).await {
+            Ok(Some(Ok(found))) => return Ok(found),
+            Ok(Some(Err(error))) => _ = why.get_or_insert(error),
+            Ok(None) | Err(_) => {}
+        }
+    }
+    drop(sender);
+    while let Some(answer) = answers.recv().await {
+        match answer {
+            Ok(found) => return Ok(found),
+            Err(error) => _ = why.get_or_insert(error),
+        }
+    }
+    Err(why.map_or(Unresolved::Unknown(String::new()), Unresolved::from))
+}
+
+type Answer = Result<Vec<SocketAddr>, NoAddress>;
+
+fn ask(question: Question, to: mpsc::UnboundedSender<Answer>) -> io::Result<()> {
     let look_up = move || {
-        let found = (name.as_str(), 0).to_socket_addrs().map(Iterator::collect);
-        // Nobody listens any more where the client is gone.
-        let _ = sender.send(Some(found.map_err(|error| error.to_string())));
+        // Nobody listens any more once another answer is good.
+        let _ = to.send(addresses(&question.name, question.family));
     };
     // It may be there yet when the process becomes the application.
-    signals::kept_from(|| thread::Builder::new().spawn(look_up))?;
-    Ok(receiver)
+    signals::kept_from(|| thread::Builder::new().spawn(look_up)).map(drop)
 }
 
 impl Resolve for Resolver {
@@ -93,15 +193,44 @@ impl Resolve for Resolver {
             Some((alias, real)) if alias.eq_ignore_ascii_case(name.as_str()) => real.clone(),
             _ => name.as_str().to_owned(),
         };
-        if is_loopback(&name) {
-            return Box::pin(std::future::ready(Ok(Box::new(LOOPBACK.into_iter()) as Addrs)));
+        if is_localhost(&name) {
+            return Box::pin(future::ready(Ok(Box::new(LOOPBACK.into_iter()) as Addrs)));
         }
         let resolver = self.clone();
         Box::pin(async move {
-            let mut said = resolver.look_up(name)?;
+            let mut said = resolver.look_up(name);
             let found = said.wait_for(Option::is_some).await?.clone();
-            let addresses = found.unwrap_or(Ok(Vec::new())).map_err(io::Error::other)?;
+            let addresses = found.unwrap_or(Ok(Vec::new()))?;
             Ok(Box::new(addresses.into_iter()) as Addrs)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_asked_for_by_family_and_without_search_domains() {
+        let asked = |name| {
+            let questions = questions(name).into_iter();
+            questions.map(|question| (question.name, question.family)).collect::<Vec<_>>()
+        };
+        let whole = "vault.example.".to_owned();
+        let name = "vault.example".to_owned();
+        assert_eq!(
+            asked("vault.example"),
+            [
+                (name.clone(), Family::Any),
+                (name.clone(), Family::Four),
+                (whole.clone(), Family::Any),
+                (whole.clone(), Family::Four),
+                (name, Family::Six),
+            ]
+        );
+        for name in ["vault", "vault.example."] {
+            let families = [Family::Any, Family::Four, Family::Six];
+            assert_eq!(asked(name), families.map(|family| (name.to_owned(), family)));
+        }
     }
 }

@@ -8,6 +8,7 @@ use nix::libc;
 use rustls::{AlertDescription, CertificateError, InvalidMessage};
 
 use crate::error::{Code, Error, LIMITED};
+use crate::http::dns::Unresolved;
 use crate::vault::answer::not_through_proxy;
 
 /// Why a try got no answer.
@@ -20,6 +21,10 @@ pub struct Failure {
     /// Whether the request can have reached the server.
     pub was_sent: bool,
 }
+
+const NAME_SERVER_FAILED: &str = "a name server in this container's /etc/resolv.conf has failed, perhaps for a search domain, \
+     which `ndots` puts first: with a dot at its end (https://vault.example.com.:8200) the name in \
+     VAULT_ADDR is asked for as it is";
 
 /// What a try waits for, one after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,7 +128,8 @@ fn late(awaited: Awaited) -> Error {
         Awaited::Name => (
             "no name server has answered in time",
             "do the name servers in this container's /etc/resolv.conf answer, and is the name in \
-             VAULT_ADDR right?",
+             VAULT_ADDR right? With `ndots` there, search domains are asked for first: a dot at the \
+             name's end (https://vault.example.com.:8200) leaves them out",
         ),
         Awaited::Connection => (
             "no connection in time",
@@ -167,8 +173,12 @@ fn words(failure: &reqwest::Error, tunnel: Option<Tunnel>) -> String {
 }
 
 fn with_hint(error: Error, failure: &reqwest::Error, tunnel: Option<Tunnel>) -> Error {
-    if failure.is_dns() {
-        return error.hint("the name of the server in VAULT_ADDR has no address here");
+    match find::<Unresolved>(failure) {
+        Some(Unresolved::Failed(_)) => return error.hint(NAME_SERVER_FAILED),
+        Some(_) => {
+            return error.hint("the name of the server in VAULT_ADDR has no address here");
+        }
+        None => {}
     }
     if tunnel.is_some() {
         return error
@@ -186,12 +196,13 @@ fn with_hint(error: Error, failure: &reqwest::Error, tunnel: Option<Tunnel>) -> 
 
 /// Whether it is this machine that refuses: errors of socket(2) and of threads.
 fn is_limited(failure: &reqwest::Error) -> bool {
-    match find::<io::Error>(failure).and_then(io::Error::raw_os_error) {
-        Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS) => true,
+    let number = match find::<Unresolved>(failure) {
         // Of a socket it means that its server is busy.
-        Some(libc::EAGAIN) => failure.is_dns(),
-        _ => false,
-    }
+        Some(Unresolved::System(libc::EAGAIN)) => return true,
+        Some(Unresolved::System(number)) => Some(*number),
+        _ => find::<io::Error>(failure).and_then(io::Error::raw_os_error),
+    };
+    matches!(number, Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS))
 }
 
 /// An Agent or a Proxy makes its socket when it starts, and narrows its mode afterwards: all of it

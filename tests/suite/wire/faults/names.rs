@@ -17,13 +17,19 @@ use crate::support::{Run, all_at_once, with_enough_time};
 /// Nothing that is sent there arrives anywhere: it is routed to this machine, which has another
 /// address.
 const DEAD: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 9, 9, 9));
-const NETWORK: &[&str] = &["ip address add 10.9.9.1/32 dev lo", "ip route add 10.9.9.0/24 dev lo"];
+const NETWORK: &[&str] = &[
+    "ip address add 10.9.9.1/32 dev lo",
+    "ip route add 10.9.9.0/24 dev lo",
+    "ip -6 address add fd00::9/128 dev lo nodad",
+];
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// Nobody listens there on any port.
 const CLOSED: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 9));
 /// No route leads there.
 const NOWHERE: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 9));
-const HERE_6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
+const HERE_6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 9));
+/// What is sent there is dropped.
+const DEAD_6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
 
 struct Case {
     /// The first label of the server's name.
@@ -52,7 +58,7 @@ const STARTS: End = End::Starts(Duration::ZERO);
 const CASES: &[Case] = &[
     case("unknown", End::Fails(&["has no address here", "3 tries in "]), || Names::Unknown),
     // glibc hands this on, musl asks again.
-    case("failure", End::Fails(&["VAULT_ADDR"]), || Names::Failure),
+    case("failure", End::Fails(&["VAULT_ADDR", "ndots", "example.com.:8200"]), || Names::Failure),
     case("empty", End::Fails(&["has no address here"]), || Names::Addresses(Vec::new())),
     case("silence", End::Waits(&["no name server has answered in time", "resolv.conf"]), || {
         Names::Silence
@@ -66,9 +72,21 @@ const CASES: &[Case] = &[
     case("late", End::Starts(LATE), || Names::Late(LATE, vec![HERE])),
     case("dead-first", STARTS, || Names::Addresses(vec![DEAD, HERE])),
     case("closed-first", STARTS, || Names::Addresses(vec![CLOSED, HERE])),
-    case("six-dead", STARTS, || Names::Addresses(vec![HERE_6, HERE])),
+    case("six-dead", STARTS, || Names::Addresses(vec![DEAD_6, HERE])),
     case("six-nowhere", STARTS, || Names::Addresses(vec![NOWHERE, HERE])),
+    // Name servers that know nothing of IPv6, and some that know nothing of IPv4.
+    case("six-unknown", STARTS, || only(HERE, Names::Unknown)),
+    case("six-refused", STARTS, || only(HERE, Names::Refusal)),
+    case("six-failure", STARTS, || only(HERE, Names::Failure)),
+    case("six-silence", STARTS, || only(HERE, Names::Silence)),
+    case("six-empty", STARTS, || only(HERE, Names::Addresses(Vec::new()))),
+    case("four-unknown", STARTS, || only(HERE_6, Names::Unknown)),
+    case("four-empty", STARTS, || only(HERE_6, Names::Addresses(Vec::new()))),
 ];
+
+fn only(address: IpAddr, other: Names) -> Names {
+    Names::Only(vec![address], Box::new(other))
+}
 
 /// The resolver is more patient than every start here: nothing waits for it.
 const RESOLVER: &str = "nameserver 127.0.0.1\noptions timeout:30 attempts:5\n";
@@ -83,7 +101,9 @@ fn by_name(run: Run, scheme: &str, name: &str, port: u16) -> Run {
 fn start(case: &Case, transport: Transport, timeout: Duration) -> (Served, Outcome) {
     let served = transport.serve();
     let address = served.vault.socket_addr();
-    let _six = Gate::at(SocketAddr::new(HERE_6, address.port()), address, 0, Shut::Dropped);
+    let at = |ip| SocketAddr::new(ip, address.port());
+    let _dead = Gate::at(at(DEAD_6), address, 0, Shut::Dropped);
+    let _six = Gate::at(at(HERE_6), address, usize::MAX, Shut::Dropped);
     let run = by_name(served.with_approle(), served.vault.scheme(), case.name, address.port());
     let outcome = outcome(run.option(format!("--max-retries={RETRIES}")), timeout);
     (served, outcome)
@@ -153,6 +173,67 @@ fn a_first_name_server_that_is_dead_stops_no_start() {
             assert_eq!(Phase::Login.count(&served.vault), 1);
         },
     );
+}
+
+/// What is said of the names that search domains make.
+fn searched() -> [(&'static str, Names); 5] {
+    [
+        ("unknown", Names::Unknown),
+        ("failure", Names::Failure),
+        ("refused", Names::Refusal),
+        ("silence", Names::Silence),
+        ("empty", Names::Addresses(Vec::new())),
+    ]
+}
+
+/// As Kubernetes has it: a name with fewer than five dots is looked for below each search domain
+/// first, and the name server for one of them may be any.
+#[test]
+fn a_search_domain_that_fails_stops_no_start() {
+    const PODS: &str = "nameserver 127.0.0.1\nsearch ns.svc.cluster.local bad.search\noptions \
+                        ndots:5\n";
+    alone(
+        "wire::faults::names::a_search_domain_that_fails_stops_no_start",
+        NETWORK,
+        &[("/etc/resolv.conf", PODS)],
+        || {
+            name_server("127.0.0.1:53".parse().expect("an address"), |name| {
+                let case =
+                    searched().into_iter().find(|(case, _)| name.starts_with(&format!("{case}.")));
+                match case {
+                    Some((_, names)) if name.ends_with(".bad.search") => names,
+                    Some((case, _)) if name == format!("{case}.test") => {
+                        Names::Addresses(vec![HERE])
+                    }
+                    _ => Names::Unknown,
+                }
+            });
+            all_at_once(searched(), |(name, _)| {
+                let served = Transport::Https.serve();
+                let port = served.vault.socket_addr().port();
+                let outcome = outcome(by_name(served.with_approle(), "https", name, port), LONG);
+                assert!(outcome.ended.started(), "{name}: {}", outcome.ended.stderr);
+                assert!(!outcome.says(&["trying again"]), "{name}: {}", outcome.ended.stderr);
+            });
+        },
+    );
+}
+
+/// A name server could send the token to another machine.
+#[test]
+fn localhost_is_asked_of_no_name_server() {
+    let files = [("/etc/resolv.conf", RESOLVER), ("/etc/hosts", "127.0.0.9 localhost\n")];
+    alone("wire::faults::names::localhost_is_asked_of_no_name_server", NETWORK, &files, || {
+        let asked = moving(CLOSED);
+        let served = Transport::Http.serve();
+        let port = served.vault.socket_addr().port();
+        for host in ["localhost", "localhost.", "vault.localhost", "LOCALHOST"] {
+            let run = served.with_approle().env("VAULT_ADDR", format!("http://{host}:{port}"));
+            let outcome = outcome(run, LONG);
+            assert!(outcome.ended.started(), "{host}: {}", outcome.ended.stderr);
+        }
+        assert_eq!(asked.load(Ordering::Relaxed), 0);
+    });
 }
 
 /// A lookup asks for addresses of both kinds.

@@ -11,10 +11,15 @@ pub enum Names {
     Addresses(Vec<IpAddr>),
     /// The same, after this time.
     Late(Duration, Vec<IpAddr>),
+    /// It has these addresses, and a question for another kind of address is answered as if it had
+    /// none of its own.
+    Only(Vec<IpAddr>, Box<Names>),
     /// There is no such name (NXDOMAIN).
     Unknown,
     /// The server itself has failed (SERVFAIL).
     Failure,
+    /// The server does not answer such questions (REFUSED).
+    Refusal,
     /// Nothing.
     Silence,
 }
@@ -22,6 +27,7 @@ pub enum Names {
 const NO_ERROR: u8 = 0;
 const SERVFAIL: u8 = 2;
 const NXDOMAIN: u8 = 3;
+const REFUSED: u8 = 5;
 const A: u16 = 1;
 const AAAA: u16 = 28;
 const HEADER: usize = 12;
@@ -107,6 +113,12 @@ fn answer(question: &Question, said: Names) -> Option<Vec<u8>> {
             thread::sleep(time);
             Some(question.answered(NO_ERROR, &addresses))
         }
+        Names::Only(addresses, other) => {
+            let of_kind = |address: &IpAddr| record(question.kind(), *address).is_some();
+            let is_known = addresses.iter().any(of_kind);
+            answer(question, if is_known { Names::Addresses(addresses) } else { *other })
+        }
+        Names::Refusal => Some(question.answered(REFUSED, &[])),
         Names::Unknown => Some(question.answered(NXDOMAIN, &[])),
         Names::Failure => Some(question.answered(SERVFAIL, &[])),
         Names::Silence => None,
