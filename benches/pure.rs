@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use vault_exec::environment::{self, Outcomes, Rules};
 use vault_exec::grammar::env_file;
 use vault_exec::grammar::reference;
+use vault_exec::http::redact::Redactor;
 use vault_exec::plan::{self, Plan};
 use vault_exec::secret::Variable;
 use vault_exec::settings::layers::{Layers, Options};
@@ -109,11 +110,8 @@ fn answers(criterion: &mut Criterion) {
             .to_string();
         group.bench_function(BenchmarkId::from_parameter(keys), |bencher| {
             bencher.iter(|| {
-                match judge(&Raw {
-                    status: 200,
-                    retry_after: None,
-                    bytes: black_box(body.as_bytes()),
-                }) {
+                let raw = Raw { status: 200, retry_after: None, bytes: black_box(body.as_bytes()) };
+                match judge(&raw, &Redactor::default()) {
                     Verdict::Answered(answer) => answer,
                     _ => unreachable!("it is Vault's"),
                 }

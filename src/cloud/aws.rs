@@ -350,9 +350,9 @@ async fn of_instance(client: &Client, server: &Url) -> Result<Credentials, Error
     given(client, &page, FROM_INSTANCE, HINT)
 }
 
-/// A refusal in the platform's words, of which a credential may be one.
+/// A refusal in the platform's words.
 fn refused(client: &Client, page: &Page, words: &str, what: &str, hint: &str) -> Error {
-    page.refused(what, &client.redactor().clean(words)).hint(hint)
+    page.refused(what, words, client.redactor()).hint(hint)
 }
 
 fn nothing_in(what: &str, thing: &str) -> Error {

@@ -12,6 +12,7 @@ use crate::grammar::address::Address;
 use crate::grammar::path::percent_encoded;
 use crate::http::dns::Resolver;
 use crate::http::proxy::Proxies;
+use crate::http::redact::Redactor;
 use crate::http::retry::{Patience, Tried};
 use crate::http::tls;
 use crate::http::transport::Transport;
@@ -99,10 +100,11 @@ impl Page {
         text("error_description").or_else(|| text("error")).unwrap_or_default().to_owned()
     }
 
-    /// A refusal of `what` (77), with the server's own words where it has any. They are not
-    /// redacted.
-    pub fn refused(&self, what: &str, words: &str) -> Error {
-        let words = if words.is_empty() { String::new() } else { format!(": {}", compact(words)) };
+    /// A refusal of `what` (77), with the server's own words where it has any, of which a credential
+    /// may be one.
+    pub fn refused(&self, what: &str, words: &str, redactor: &Redactor) -> Error {
+        let words = compact(&redactor.clean(words));
+        let words = if words.is_empty() { words } else { format!(": {words}") };
         Error::new(Code::Refused, format!("{what}: status {}{words}", self.status))
     }
 }

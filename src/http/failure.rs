@@ -115,7 +115,7 @@ fn is_not_http(failure: &reqwest::Error) -> bool {
 
 fn not_http(failure: &reqwest::Error) -> Error {
     let is_https = failure.url().is_some_and(|url| url.scheme() == "https");
-    let cause = root(failure);
+    let cause = innermost(failure);
     Error::new(Code::Protocol, format!("the answer is not HTTP ({cause})")).hint(if is_https {
         "is it Vault that listens there?"
     } else {
@@ -156,13 +156,20 @@ fn was_not_looked_at(failure: &reqwest::Error) -> bool {
         || find::<h2::Error>(failure).is_some_and(is_refused)
 }
 
+/// The words of the innermost error. Those of h2 may have a text of the server's in them.
+fn innermost(failure: &reqwest::Error) -> String {
+    match find::<h2::Error>(failure).and_then(h2::Error::reason) {
+        Some(reason) => format!("HTTP/2: {}", reason.description()),
+        // rustls explains itself with a link.
+        None => root(failure).to_string().split(": https://").take(1).collect(),
+    }
+}
+
 fn words(failure: &reqwest::Error, tunnel: Option<Tunnel>) -> String {
-    let cause = root(failure).to_string();
-    // rustls explains itself with a link.
-    let cause = cause.split(": https://").next().unwrap_or_default();
+    let cause = innermost(failure);
     match failure {
         _ if tunnel.is_some() => format!("the proxy makes no tunnel to the server ({cause})"),
-        _ if failure.is_connect() => cause.to_owned(),
+        _ if failure.is_connect() => cause,
         // The library speaks of its tasks. The request may have been written in the last instant,
         // so it counts as sent.
         _ if find::<hyper::Error>(failure).is_some_and(hyper::Error::is_user) => {

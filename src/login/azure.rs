@@ -8,6 +8,7 @@ use super::jwt;
 use super::method::{Credentials, Login, Method, Proof, Prove, role};
 use crate::cloud::metadata::{self, Page, Route, Web};
 use crate::error::{Code, Error, Errors};
+use crate::http::redact::Redactor;
 use crate::secret::Secret;
 use crate::settings::Settings;
 use crate::settings::layers::Layers;
@@ -63,9 +64,9 @@ fn url(server: &str, path: &str, query: &[(&str, &str)]) -> Result<Url, Error> {
 impl Prove for Identity {
     async fn proof(&self, client: &Client) -> Result<Proof, Errors> {
         let web = Web::to(&client.patience, &Route::Direct, &self.token)?;
-        let jwt = token(&get(&web, &self.token, TOKEN).await?)?;
+        let jwt = token(&get(&web, &self.token, TOKEN).await?, client.redactor())?;
         client.redactor().add(&jwt);
-        let machine = machine(&get(&web, &self.machine, MACHINE).await?)?;
+        let machine = machine(&get(&web, &self.machine, MACHINE).await?, client.redactor())?;
         Ok(Proof::of(jwt::body(Some(&self.role), &jwt, machine)))
     }
 }
@@ -87,9 +88,9 @@ fn is_later(page: &Page) -> bool {
     matches!(page.status, 404 | 410)
 }
 
-fn token(page: &Page) -> Result<Secret, Error> {
+fn token(page: &Page, redactor: &Redactor) -> Result<Secret, Error> {
     if !page.is_success() {
-        return Err(page.refused(TOKEN, &page.words()).hint(
+        return Err(page.refused(TOKEN, &page.words(), redactor).hint(
             "has the machine a managed identity? With several of them AZURE_CLIENT_ID says which",
         ));
     }
@@ -104,9 +105,9 @@ fn token(page: &Page) -> Result<Secret, Error> {
 }
 
 /// What Vault compares with the token: a machine of a scale set goes by the set's name.
-fn machine(page: &Page) -> Result<Map<String, Value>, Error> {
+fn machine(page: &Page, redactor: &Redactor) -> Result<Map<String, Value>, Error> {
     if !page.is_success() {
-        return Err(page.refused(MACHINE, &page.words()).hint(NOT_REACHED));
+        return Err(page.refused(MACHINE, &page.words(), redactor).hint(NOT_REACHED));
     }
     let answer = answer(page);
     let field =

@@ -7,6 +7,7 @@ use super::jwt;
 use super::method::{Credentials, Login, Method, Proof, Prove, role};
 use crate::cloud::metadata::{self, Page, Route, Web};
 use crate::error::{Code, Error, Errors};
+use crate::http::redact::Redactor;
 use crate::secret::Secret;
 use crate::settings::Settings;
 use crate::settings::layers::Layers;
@@ -67,19 +68,19 @@ impl Prove for Identity {
             ..metadata::Ask::new(Http::GET, self.url.clone())
         };
         let page = Web::to(&client.patience, &Route::Direct, &self.url)?.ask(&ask).await?;
-        let jwt = token(&page)?;
+        let jwt = token(&page, client.redactor())?;
         client.redactor().add(&jwt);
         Ok(Proof::of(jwt::body(Some(&self.role), &jwt, Map::new())))
     }
 }
 
-fn token(page: &Page) -> Result<Secret, Error> {
+fn token(page: &Page, redactor: &Redactor) -> Result<Secret, Error> {
     if !is_google(page) {
         return Err(Error::new(Code::Protocol, format!("{WHAT}: another server has answered"))
             .hint(NOT_REACHED));
     }
     if !page.is_success() {
-        return Err(page.refused(WHAT, &page.words()).hint(
+        return Err(page.refused(WHAT, &page.words(), redactor).hint(
             "has the instance, or the pod's Kubernetes service account, a service account of \
              Google's?",
         ));

@@ -136,8 +136,8 @@ impl Endpoint {
             let refused = client.refused(&answer, &what);
             return Err(Error { code: Code::Refused, ..refused }.hint(self.hint));
         }
-        for warning in answer.warnings() {
-            log::info!("{what}: {}", client.redactor().clean(warning));
+        for warning in &answer.warnings {
+            log::info!("{what}: {warning}");
         }
         let session = Session::of_login(&answer, proof.files)
             .map_err(|error| client.placed(error, &what, answer.status))?;

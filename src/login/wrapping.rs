@@ -44,9 +44,10 @@ impl Wrapped {
     /// 76 where no secret id is in it; and what [`Client::send`] fails of.
     pub async fn secret_id(&self, client: &Client) -> Result<Secret, Error> {
         let path = self.look_up(client).await?;
-        log::debug!("the wrapping token was made at {}", client.redactor().clean(&path));
+        let shown = client.redactor().clean(&path);
+        log::debug!("the wrapping token was made at {shown}");
         if !is_made_for(&path, &self.mount, self.role.as_deref()) {
-            return Err(self.misplaced(client, &path));
+            return Err(self.misplaced(&shown));
         }
         let secret_id = self.unwrap(client).await?;
         client.redactor().add(&secret_id);
@@ -112,7 +113,7 @@ impl Wrapped {
         ))
     }
 
-    fn misplaced(&self, client: &Client, found: &str) -> Error {
+    fn misplaced(&self, found: &str) -> Error {
         let role = self.role.as_deref().unwrap_or("<any role>");
         let expected = format!("auth/{}/role/{role}/secret-id", self.mount);
         let message = format!(
@@ -120,7 +121,7 @@ impl Wrapped {
              the path {expected}, found {found}",
             self.origin
         );
-        Error::new(Code::Refused, client.redactor().clean(&message)).hint(MISPLACED)
+        Error::new(Code::Refused, message).hint(MISPLACED)
     }
 }
 

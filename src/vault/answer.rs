@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::error::{Cause, Code, Error};
 use crate::http::deadline::shown;
+use crate::http::redact::Redactor;
 
 /// What Vault says in words alone, where something is decided by it. The words are read once, when
 /// an answer comes in: nothing that follows looks at a text.
@@ -84,6 +85,10 @@ pub struct Answer {
     pub status: u16,
     /// What its words mean.
     pub meaning: Meaning,
+    /// The texts of `errors`, without credentials.
+    pub errors: Vec<String>,
+    /// The texts of `warnings`, without credentials.
+    pub warnings: Vec<String>,
     /// The body; null where there was none.
     pub body: Body,
 }
@@ -125,45 +130,50 @@ pub struct Raw<'a> {
     pub bytes: &'a [u8],
 }
 
-/// Judges an answer.
-pub fn judge(raw: &Raw<'_>) -> Verdict {
-    let body = body(raw.bytes);
-    let meaning = body.as_ref().map_or(Meaning::Other, |body| Meaning::of(raw.status, body));
-    let unavailable = |body: Option<&Value>| unavailable(raw, meaning, body);
-    match (raw.status, body) {
-        (200..300, Some(body)) => Verdict::Answered(Answer::new(raw.status, body)),
+/// Judges an answer. Its words lose the credentials that they quote here, once.
+pub fn judge(raw: &Raw<'_>, redactor: &Redactor) -> Verdict {
+    let answer = body(raw.bytes).map(|body| Answer::new(raw.status, body, redactor));
+    let meaning = answer.as_ref().map_or(Meaning::Other, |answer| answer.meaning);
+    let unavailable = |answer: Option<&Answer>| unavailable(raw, answer);
+    match (raw.status, answer) {
+        (200..300, Some(answer)) => Verdict::Answered(answer),
         (200..300, None) => Verdict::Final(not_vaults(raw, "is not JSON")),
-        (412 | 429 | 472 | 473 | 503, body) => {
-            Verdict::NotDone { error: unavailable(body.as_ref()), wait: wait(raw) }
+        (412 | 429 | 472 | 473 | 503, answer) => {
+            Verdict::NotDone { error: unavailable(answer.as_ref()), wait: wait(raw) }
         }
-        (400, Some(body)) if meaning == Meaning::Upgrading => {
-            Verdict::NotDone { error: unavailable(Some(&body)), wait: None }
+        (400, Some(answer)) if meaning == Meaning::Upgrading => {
+            Verdict::NotDone { error: unavailable(Some(&answer)), wait: None }
         }
         (407, _) => Verdict::Final(not_through_proxy()),
-        (404, Some(body)) if meaning == Meaning::NoNamespace => {
-            let words = words(404, Some(&body));
-            Verdict::Final(Error::config(words).because(Cause::NoNamespace))
+        (404, Some(answer)) if meaning == Meaning::NoNamespace => {
+            Verdict::Final(Error::config(answer.refusal()).because(Cause::NoNamespace))
         }
-        (400..500, Some(body)) if has_errors(&body) => {
-            Verdict::Answered(Answer::new(raw.status, body))
-        }
+        (400..500, Some(answer)) if has_errors(&answer.body.0) => Verdict::Answered(answer),
         (400..500, _) => {
             Verdict::Final(not_vaults(raw, "does not have the form of Vault's errors"))
         }
         // A node says so with any of these statuses.
-        (500..600, Some(body)) if matches!(meaning, Meaning::Sealed | Meaning::Standby) => {
-            Verdict::NotDone { error: unavailable(Some(&body)), wait: wait(raw) }
+        (500..600, Some(answer)) if matches!(meaning, Meaning::Sealed | Meaning::Standby) => {
+            Verdict::NotDone { error: unavailable(Some(&answer)), wait: wait(raw) }
         }
-        (501, body) => Verdict::Final(unavailable(body.as_ref())),
-        (500..600, body) => Verdict::Unknown(unavailable(body.as_ref())),
+        (501, answer) => Verdict::Final(unavailable(answer.as_ref())),
+        (500..600, answer) => Verdict::Unknown(unavailable(answer.as_ref())),
         (_, _) => Verdict::Final(not_vaults(raw, "has a status that Vault does not use")),
     }
 }
 
 impl Answer {
-    /// An answer with this status and body, whose words are read.
-    pub fn new(status: u16, body: Value) -> Answer {
-        Answer { status, meaning: Meaning::of(status, &body), body: Body(body) }
+    /// An answer with this status and body, whose words are read and cleaned.
+    pub fn new(status: u16, body: Value, redactor: &Redactor) -> Answer {
+        let clean =
+            |name| texts(&body, name).into_iter().map(|text| redactor.clean(text)).collect();
+        Answer {
+            status,
+            meaning: Meaning::of(status, &body),
+            errors: clean("errors"),
+            warnings: clean("warnings"),
+            body: Body(body),
+        }
     }
 
     /// Whether the request was done.
@@ -171,24 +181,19 @@ impl Answer {
         self.status < 300
     }
 
-    /// The status and Vault's own words, for a message. They are not redacted yet.
+    /// The status and Vault's own words, for a message.
     pub fn refusal(&self) -> String {
-        words(self.status, Some(&self.body.0))
+        let words = self.words();
+        if words.is_empty() {
+            format!("status {}", self.status)
+        } else {
+            format!("status {}: {words}", self.status)
+        }
     }
 
-    /// Vault's own words, in one line; not redacted yet.
+    /// Vault's own words, in one line.
     pub fn words(&self) -> String {
-        compact(&self.errors().join("; "))
-    }
-
-    /// The texts of `errors`.
-    pub fn errors(&self) -> Vec<&str> {
-        texts(&self.body.0, "errors")
-    }
-
-    /// The texts of `warnings`.
-    pub fn warnings(&self) -> Vec<&str> {
-        texts(&self.body.0, "warnings")
+        compact(&self.errors.join("; "))
     }
 }
 
@@ -205,15 +210,16 @@ fn has_errors(body: &Value) -> bool {
     body.get("errors").is_some_and(Value::is_array) || body.get("data").is_some()
 }
 
-fn unavailable(raw: &Raw<'_>, meaning: Meaning, body: Option<&Value>) -> Error {
+fn unavailable(raw: &Raw<'_>, answer: Option<&Answer>) -> Error {
     let patience = wait(raw)
         .map(|wait| format!("; it is to be asked again in {}", shown(wait)))
         .unwrap_or_default();
-    let is_silent = body.is_none_or(|body| texts(body, "errors").is_empty());
+    let status = format!("status {}", raw.status);
+    let (words, meaning, is_silent) = answer.map_or((status, Meaning::Other, true), |answer| {
+        (answer.refusal(), answer.meaning, answer.errors.is_empty())
+    });
     let (hint, cause) = remedy(raw.status, meaning, is_silent);
-    Error::new(Code::Unavailable, format!("{}{patience}", words(raw.status, body)))
-        .because(cause)
-        .hint(hint)
+    Error::new(Code::Unavailable, format!("{words}{patience}")).because(cause).hint(hint)
 }
 
 /// What to do about a server that is not ready, which may have said nothing of itself.
@@ -245,15 +251,6 @@ fn not_vaults(raw: &Raw<'_>, what: &str) -> Error {
 pub fn not_through_proxy() -> Error {
     Error::new(Code::Unavailable, "the proxy wants credentials, or others (status 407)")
         .hint("they go into its URL: http://user:password@proxy.example.com:3128.")
-}
-
-fn words(status: u16, body: Option<&Value>) -> String {
-    let texts = body.map(|body| texts(body, "errors").join("; ")).unwrap_or_default();
-    if texts.is_empty() {
-        format!("status {status}")
-    } else {
-        format!("status {status}: {}", compact(&texts))
-    }
 }
 
 /// Go's list of several errors has line breaks and tabs; one line and 500 bytes are enough for a
@@ -295,12 +292,27 @@ mod tests {
     use super::*;
 
     fn judged(status: u16, body: &str) -> String {
-        match judge(&Raw { status, retry_after: None, bytes: body.as_bytes() }) {
+        let raw = Raw { status, retry_after: None, bytes: body.as_bytes() };
+        match judge(&raw, &Redactor::default()) {
             Verdict::Answered(answer) => format!("answered {}", answer.status),
             Verdict::NotDone { error, .. } => format!("not done {}", error.code.status()),
             Verdict::Unknown(error) => format!("unknown {}", error.code.status()),
             Verdict::Final(error) => format!("final {}", error.code.status()),
         }
+    }
+
+    fn answer(status: u16, body: Value) -> Answer {
+        Answer::new(status, body, &Redactor::default())
+    }
+
+    #[test]
+    fn words_lose_credentials_and_keep_what_they_mean() {
+        let redactor = Redactor::default();
+        redactor.add(&"wrapping token".into());
+        let body = serde_json::json!({"errors": ["wrapping token is not valid"]});
+        let answer = Answer::new(400, body, &redactor);
+        assert_eq!(answer.refusal(), "status 400: [redacted] is not valid");
+        assert_eq!(answer.meaning, Meaning::BadWrappingToken);
     }
 
     #[test]
@@ -403,17 +415,17 @@ mod tests {
                 Meaning::Withheld,
             ),
         ] {
-            let answer = Answer::new(status, serde_json::json!({ "errors": ["x", text] }));
+            let answer = answer(status, serde_json::json!({ "errors": ["x", text] }));
             assert_eq!(answer.meaning, meaning, "{status} {text}");
         }
         let warned = serde_json::json!({"warnings": ["Invalid path for a versioned K/V secrets engine. See"]});
-        assert_eq!(Answer::new(404, warned).meaning, Meaning::WithoutData);
+        assert_eq!(answer(404, warned).meaning, Meaning::WithoutData);
     }
 
     #[test]
     fn several_errors_become_one_line_of_bounded_length() {
         let text = format!("2 errors occurred:\n\t* a\n\t* {}\n\n", "bbb ".repeat(200));
-        let shown = words(403, Some(&serde_json::json!({ "errors": [text] })));
+        let shown = answer(403, serde_json::json!({ "errors": [text] })).refusal();
         assert!(
             shown.starts_with("status 403: 2 errors occurred: * a * bbb")
                 && shown.len() < 600

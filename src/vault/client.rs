@@ -208,10 +208,7 @@ impl Client {
     /// An answer with a status of 4xx as an error: 66 for 404, else 77.
     pub fn refused(&self, answer: &Answer, what: &str) -> Error {
         let code = if answer.status == 404 { Code::Missing } else { Code::Refused };
-        let error = Error::new(
-            code,
-            self.redactor().clean(&format!("{what}: {} ({})", answer.refusal(), self.address)),
-        );
+        let error = Error::new(code, format!("{what}: {} ({})", answer.refusal(), self.address));
         match (answer.status, answer.meaning) {
             (403, _) if self.adds_token => error.hint(NO_TOKEN),
             (403, Meaning::BadToken) => error.hint(BAD_TOKEN),
@@ -228,7 +225,7 @@ impl Client {
     /// Names the request, the status and the server in what an answer was found to mean.
     pub fn placed(&self, error: Error, what: &str, status: u16) -> Error {
         let message = format!("{what}: {} (status {status}, {})", error.message, self.address);
-        Error { message: self.redactor().clean(&message), ..error }
+        Error { message, ..error }
     }
 
     /// Knows the credentials that no message may show.
@@ -310,7 +307,7 @@ impl Client {
     }
 
     async fn judged(&self, request: &Request<'_>, response: Response) -> Outcome {
-        match judged(request, response).await {
+        match judged(request, response, self.redactor()).await {
             Outcome::Final(error) if error.cause == Cause::NoNamespace => {
                 let is_logins =
                     request.space == Space::Login && self.auth_namespace != self.namespace;
@@ -358,7 +355,7 @@ impl Client {
     }
 }
 
-async fn judged(request: &Request<'_>, mut response: Response) -> Outcome {
+async fn judged(request: &Request<'_>, mut response: Response, redactor: &Redactor) -> Outcome {
     let status = response.status().as_u16();
     let retry_after = response
         .headers()
@@ -370,7 +367,8 @@ async fn judged(request: &Request<'_>, mut response: Response) -> Outcome {
         Ok(None) => return Outcome::Final(too_large()),
         Err(error) => return unknown(request, error),
     };
-    match judge(&Raw { status, retry_after: retry_after.as_deref(), bytes: &bytes }) {
+    let raw = Raw { status, retry_after: retry_after.as_deref(), bytes: &bytes };
+    match judge(&raw, redactor) {
         Verdict::Answered(answer) => Outcome::Done(answer),
         Verdict::NotDone { error, wait } => Outcome::Again(error, wait),
         Verdict::Unknown(error) => unknown(request, error),

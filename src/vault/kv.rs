@@ -98,11 +98,13 @@ fn missing(answer: &Answer, version: Option<u64>) -> Error {
 
 /// A version that was deleted or destroyed.
 fn gone(metadata: &Value) -> Error {
-    let version = metadata.get("version").map(Value::to_string).unwrap_or_default();
+    let version = metadata.get("version").and_then(Value::as_u64).unwrap_or_default();
     if metadata.get("destroyed") == Some(&Value::Bool(true)) {
         return Error::new(Code::Missing, format!("version {version} is destroyed"));
     }
+    let is_of_time = |c: char| c.is_ascii_digit() || matches!(c, '-' | ':' | '.' | '+' | 'T' | 'Z');
     let time = metadata.get("deletion_time").and_then(Value::as_str).unwrap_or_default();
+    let time = if time.chars().all(is_of_time) { time } else { "" };
     let time = if time.is_empty() { String::new() } else { format!(" at {time}") };
     Error::new(Code::Missing, format!("version {version} was deleted{time}"))
         .hint("undelete it, or name another version with #VERSION")
@@ -131,8 +133,9 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::http::redact::Redactor;
     fn read(status: u16, body: Value, version: Option<u64>) -> Result<Found, Error> {
-        understand(Answer::new(status, body), version)
+        understand(Answer::new(status, body, &Redactor::default()), version)
     }
 
     fn value(body: Value, key: &str) -> Option<String> {

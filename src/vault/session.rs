@@ -121,9 +121,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::http::redact::Redactor;
 
     fn understood(body: Value) -> Result<Session, Error> {
-        Session::of_login(&Answer::new(200, body), Vec::new())
+        Session::of_login(&Answer::new(200, body, &Redactor::default()), Vec::new())
     }
 
     #[test]

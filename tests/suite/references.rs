@@ -8,6 +8,7 @@ pub(crate) mod grammar;
 pub(crate) mod imports;
 pub(crate) mod leases;
 pub(crate) mod namespaces;
+pub(crate) mod redaction;
 pub(crate) mod secrets_file;
 pub(crate) mod texts_and_templates;
 pub(crate) mod transit;

@@ -81,6 +81,34 @@ fn a_wait_that_the_server_asks_for_is_heeded_as_far_as_the_deadline_goes() {
     }
 }
 
+#[test]
+fn a_server_that_asks_for_no_wait_gets_the_usual_one() {
+    let served = Served::http();
+    served.vault.fault(READ, Fault::rate_limited(Some("0")));
+    let (ended, _) = timed(&served.with_approle().option("--timeout=3s"));
+    assert_eq!(ended.code, Some(69), "{}", ended.stderr);
+    let reads = count(&served.vault, READ);
+    assert!((2..60).contains(&reads), "{reads}");
+}
+
+#[test]
+fn our_own_words_are_whole_whatever_the_credentials_are() {
+    let served = Served::http();
+    let lost = crate::support::run()
+        .marker()
+        .env("VAULT_ADDR", "http://127.0.0.1:1")
+        .env("VAULT_TOKEN", "t")
+        .env("A", "vault:secret/data/myapp#k");
+    lost.option("--timeout=300ms")
+        .fails(69, &["trying again for", "A: secret/data/myapp: Connection refused", "tries in"]);
+    let root =
+        served.at().marker().env("VAULT_TOKEN", "root").env("A", "vault:secret/data/root-ca#k");
+    root.fails(77, &["A: secret/data/root-ca: status 403: permission denied"]);
+    let app = served.at().marker().env("VAULT_ROLE_ID", "app").env("VAULT_SECRET_ID", "s");
+    let app = app.env("VAULT_AUTH_MOUNT", "team/app").env("A", "vault:secret/data/a#k");
+    app.fails(77, &["login at auth/team/app: status 4"]);
+}
+
 /// A start that reads so many secrets, the preflight left out.
 fn reading(served: &Served, secrets: usize) -> Run {
     served.with_many(served.with_approle().without("PASSWORD").option("--revoke=false"), secrets)
