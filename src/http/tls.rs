@@ -86,7 +86,7 @@ fn verifier(
 }
 
 fn server_name(name: &str) -> Result<ServerName<'static>, Error> {
-    ServerName::try_from(name.to_owned())
+    ServerName::try_from(name.trim_end_matches('.').to_owned())
         .map_err(|_| Error::config("VAULT_TLS_SERVER_NAME: not a name of a host"))
 }
 

@@ -172,6 +172,8 @@ impl Client {
         // Through a proxy the name in the URL is what the proxy connects to.
         let proxy = proxies.of(address.url()).map(|named| named.origin.clone());
         let alias = server_name.filter(|_| proxy.is_none() && address.is_https());
+        // A dot at the name's end is for name servers: gateways and certificates do not know it.
+        let alias = alias.or_else(|| address.host().strip_suffix('.').map(str::to_owned));
         let namespace =
             namespace.map(|name| namespace_header(name, "VAULT_NAMESPACE")).transpose()?;
         let auth_namespace = auth_namespace
@@ -376,8 +378,8 @@ async fn judged(request: &Request<'_>, mut response: Response, redactor: &Redact
     }
 }
 
-/// The address for the URL, with the name that the handshake is to have, and a resolver that still
-/// finds the server.
+/// The address for the URL, with the name that handshake and `Host` are to have, and a resolver that
+/// still finds the server.
 fn target(address: &Address, alias: Option<String>) -> (Address, Resolver) {
     let renamed = alias.and_then(|alias| Some((address.with_host(&alias)?, alias)));
     match renamed {

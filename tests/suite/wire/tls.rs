@@ -153,6 +153,25 @@ fn a_configured_self_signed_certificate_must_still_have_the_name_and_be_in_time(
     }
 }
 
+/// Gateways route by `Host` and by the handshake's name, and know no dot at its end.
+#[test]
+fn a_dot_at_the_end_of_the_name_is_for_name_servers_alone() {
+    for builder in [
+        TestVault::builder(),
+        TestVault::builder().https(),
+        TestVault::builder().https().http1_only(),
+    ] {
+        let vault = builder.start();
+        let port = vault.socket_addr().port();
+        let run = if vault.scheme() == "https" { trusting(&vault) } else { reading(&vault) };
+        works(&run.env("VAULT_ADDR", format!("{}://localhost.:{port}", vault.scheme())));
+        let called: Vec<String> =
+            vault.requests().into_iter().map(|request| request.authority).collect();
+        assert!(called.iter().all(|name| *name == format!("localhost:{port}")), "{called:?}");
+        assert!(vault.server_names().iter().all(|name| name.as_deref() == Some("localhost")));
+    }
+}
+
 #[test]
 fn a_name_of_its_own_for_the_handshake_reaches_the_server_and_is_verified() {
     let vault = TestVault::builder().certificate(Certificate::WrongName).start();

@@ -219,6 +219,31 @@ fn a_search_domain_that_fails_stops_no_start() {
     );
 }
 
+#[test]
+fn a_name_with_a_dot_at_its_end_is_asked_for_as_it_is() {
+    let resolver = "nameserver 127.0.0.1\nsearch svc.cluster.local\noptions ndots:5\n";
+    alone(
+        "wire::faults::names::a_name_with_a_dot_at_its_end_is_asked_for_as_it_is",
+        NETWORK,
+        &[("/etc/resolv.conf", resolver)],
+        || {
+            let asked = Arc::new(AtomicUsize::new(0));
+            let count = Arc::clone(&asked);
+            name_server("127.0.0.1:53".parse().expect("an address"), move |name| {
+                count.fetch_add(1, Ordering::Relaxed);
+                assert_eq!(name, "vault.test");
+                Names::Addresses(vec![HERE])
+            });
+            let served = Transport::Http.serve();
+            let port = served.vault.socket_addr().port();
+            let run = served.with_token().env("VAULT_ADDR", format!("http://vault.test.:{port}"));
+            let outcome = outcome(run, LONG);
+            assert!(outcome.ended.started(), "{}", outcome.ended.stderr);
+            assert_eq!(asked.load(Ordering::Relaxed), QUESTIONS);
+        },
+    );
+}
+
 /// A name server could send the token to another machine.
 #[test]
 fn localhost_is_asked_of_no_name_server() {

@@ -15,6 +15,8 @@ pub struct Recorded {
     pub path: String,
     /// What follows the `?`, or nothing.
     pub query: String,
+    /// What the server is called: `Host` in HTTP/1.1, `:authority` in HTTP/2.
+    pub authority: String,
     /// All headers as sent.
     pub headers: HeaderMap,
     /// The body as sent.

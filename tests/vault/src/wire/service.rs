@@ -13,9 +13,10 @@ use http_body_util::{BodyExt, Full};
 use hyper::Response;
 use hyper::body::Incoming;
 use hyper::header::{
-    CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue,
+    CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, HeaderValue,
 };
 use hyper::http::request::Parts;
+use hyper::http::uri::Authority;
 use tokio::sync::mpsc;
 
 use crate::harness::leaks;
@@ -113,10 +114,16 @@ impl Service {
     }
 }
 
+fn authority(parts: &Parts) -> String {
+    let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok());
+    parts.uri.authority().map_or(host.unwrap_or_default(), Authority::as_str).to_owned()
+}
+
 fn recorded(parts: Parts, body: &Bytes, visit: &Visit) -> Recorded {
     Recorded {
         path: parts.uri.path().to_owned(),
         query: parts.uri.query().unwrap_or_default().to_owned(),
+        authority: authority(&parts),
         method: parts.method,
         headers: parts.headers,
         body: body.to_vec(),
