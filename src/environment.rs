@@ -7,9 +7,9 @@ use zeroize::Zeroizing;
 
 use crate::error::{Code, Error, Errors};
 use crate::grammar::import::Keys;
+use crate::grammar::variable;
 use crate::plan::{Entry, Imported, Origin, Piece, Plan, Request, Source, Wanted};
 use crate::secret::{Secret, Variable};
-use crate::settings::names;
 use crate::settings::{Naming, OnConflict};
 use crate::vault::document::{Document, Found};
 
@@ -235,18 +235,20 @@ impl Builder<'_> {
     }
 
     fn imported(&mut self, place: &str, name: String, value: Secret, from: Provenance) {
-        if names::controls_a_process(&name) {
+        if variable::controls_a_process(&name) {
             self.built.warnings.push(format!(
-                "{place}: {name} is not imported, for it controls a process or vault-exec itself"
+                "{place}: {} is not imported, for it controls a process or vault-exec \
+                 itself; a prefix makes it harmless, and a reference in the environment sets it",
+                name.escape_default()
             ));
             return;
         }
-        if name.is_empty() || name.contains(['=', '\0']) {
+        if !variable::is_name(&name) {
             let error =
                 Error::config(format!("{place}: the key {name:?} is no name of a variable"));
-            self.errors
-                .0
-                .push(error.hint("import it under another name, NAME=path#key, or set --sanitize"));
+            self.errors.0.push(error.hint(
+                "import it under another name, NAME=path#key, with a prefix, or set --sanitize",
+            ));
             return;
         }
         let Some(&at) = self.places.get(OsStr::new(&name)) else {

@@ -14,3 +14,4 @@ pub mod selector;
 pub mod sourced;
 pub mod template;
 pub mod units;
+pub mod variable;

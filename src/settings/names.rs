@@ -6,7 +6,6 @@
 use std::ffi::OsStr;
 
 use crate::grammar::nearest::nearest;
-use crate::grammar::units::Names;
 
 /// The prefixes of our variables, in the order in which they are looked for.
 pub const PREFIXES: [&str; 2] = ["BAO_", "VAULT_"];
@@ -288,16 +287,6 @@ pub fn is_key_of_platform(name: &[u8]) -> bool {
     )
 }
 
-/// Returns whether a variable of this name controls a process: it never comes out of an import.
-pub fn controls_a_process(name: &str) -> bool {
-    let mut names = Names::default();
-    names.add(CONTROLLING);
-    names.contain(OsStr::new(name))
-}
-
-/// Names of variables that control a process.
-pub const CONTROLLING: &str = "PATH,IFS,ENV,BASH_ENV,LD_*,GLIBC_TUNABLES,VAULT_*,BAO_*";
-
 /// Returns what to say of a variable that looks like one of ours and is none. What Kubernetes sets
 /// for a service is passed over.
 pub fn unknown(name: &OsStr) -> Option<String> {
@@ -388,25 +377,6 @@ mod tests {
             "VAULT_EXECUTOR",
         ] {
             assert_eq!(unknown(OsStr::new(name)), None, "{name}");
-        }
-    }
-
-    #[test]
-    fn names_that_control_a_process() {
-        for name in [
-            "PATH",
-            "IFS",
-            "ENV",
-            "BASH_ENV",
-            "LD_PRELOAD",
-            "GLIBC_TUNABLES",
-            "VAULT_TOKEN",
-            "BAO_ADDR",
-        ] {
-            assert!(controls_a_process(name), "{name}");
-        }
-        for name in ["PATHS", "path", "LDAP_URL", "ENVIRONMENT"] {
-            assert!(!controls_a_process(name), "{name}");
         }
     }
 }

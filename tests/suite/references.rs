@@ -5,6 +5,7 @@ pub(crate) mod environment_model;
 pub(crate) mod from_path;
 pub(crate) mod fuzzed;
 pub(crate) mod grammar;
+pub(crate) mod hijacked;
 pub(crate) mod imports;
 pub(crate) mod leases;
 pub(crate) mod namespaces;

@@ -13,6 +13,7 @@ use test_vault::{
     Operator, Postgres, Target, Value, json, on_every_vault, on_every_vault_with_database,
 };
 
+use vault_exec::grammar::variable::{CONTROLLING, IN_ANY_CASE};
 use vault_exec::settings::names::{self, Setting};
 
 use crate::docs::pages::TEXT;
@@ -515,7 +516,7 @@ fn every_variable_is_documented() {
 
 #[test]
 fn names_that_are_never_imported_are_those_of_the_source() {
-    for name in names::CONTROLLING.split(',') {
+    for name in CONTROLLING.iter().chain(IN_ANY_CASE) {
         assert!(TEXT.contains(&format!("`{name}`")), "{name}");
     }
 }

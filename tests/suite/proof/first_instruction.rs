@@ -16,7 +16,7 @@ use nix::unistd::{Pid, geteuid};
 use test_vault::{Fault, Recorded};
 
 use crate::proof::memory::{Waiting, can_read, open_to_all, start_of_its_stack};
-use crate::support::launch::{Ordinary, PATIENCE, Served, before_exec, without_root};
+use crate::support::launch::{Ordinary, PATIENCE, Served, before_exec, without};
 
 /// What other processes of the user must not open.
 const FILES: [&str; 3] = ["mem", "environ", "maps"];
@@ -102,8 +102,9 @@ fn a_file_that_its_user_may_read_leaves_the_first_instant_open() {
 #[test]
 fn a_file_of_roots_that_can_be_executed_only_is_closed_from_the_first_instruction() {
     if !geteuid().is_root() {
-        return without_root(
+        return without(
             "proof::first_instruction::a_file_of_roots_that_can_be_executed_only_is_closed_from_the_first_instruction",
+            "root",
         );
     }
     let served = Served::http();

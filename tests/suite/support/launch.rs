@@ -169,9 +169,9 @@ pub(crate) fn not_run(name: &str, why: impl Display) {
     let _ = writeln!(io::stderr(), "not run: {name}: {why}");
 }
 
-/// Says that a test needs root, which not everybody is who runs all tests.
-pub(crate) fn without_root(name: &str) {
-    let _ = writeln!(io::stderr(), "not run: {name}: not root");
+/// Says that a test needs what not everybody has who runs all tests, such as root's rights.
+pub(crate) fn without(name: &str, what: &str) {
+    let _ = writeln!(io::stderr(), "not run: {name}: no {what}");
 }
 
 pub(crate) fn works(command: &mut Command) -> bool {
