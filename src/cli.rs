@@ -5,6 +5,7 @@
 mod help;
 
 use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
 
 use crate::error::Error;
 use crate::grammar::nearest::nearest;
@@ -28,6 +29,8 @@ pub enum Task {
 pub enum Invocation {
     /// Print this on stdout and end with 0: help or version.
     Print(String),
+    /// Copy the program to this place.
+    Install(PathBuf),
     /// Start this command, or do what leads to its start.
     Run {
         /// How far to go.
@@ -86,6 +89,9 @@ fn invocation(options: Options, command: Vec<OsString>) -> Result<Invocation, Er
             concat!("vault-exec ", env!("CARGO_PKG_VERSION"), "\n").to_owned(),
         ));
     }
+    if let Some(place) = options.values("install").last() {
+        return installation(place, is_on(&names::CHECK) || is_on(&names::PRINT_POLICY), &command);
+    }
     let task = match (is_on(&names::CHECK), is_on(&names::PRINT_POLICY)) {
         (false, false) => Task::Start,
         (true, false) => Task::Check,
@@ -95,6 +101,16 @@ fn invocation(options: Options, command: Vec<OsString>) -> Result<Invocation, Er
         }
     };
     Ok(Invocation::Run { task, options, command })
+}
+
+fn installation(place: &str, has_task: bool, command: &[OsString]) -> Result<Invocation, Error> {
+    if place.is_empty() {
+        return Err(wrong("install", "lacks its value"));
+    }
+    if has_task || !command.is_empty() {
+        return Err(wrong("install", "goes with no command, --check or --print-policy"));
+    }
+    Ok(Invocation::Install(place.into()))
 }
 
 /// The option that `argument` names, its name, and the value after its `=`.
@@ -195,7 +211,7 @@ mod tests {
     fn run(line: &[&str]) -> (Options, Vec<OsString>) {
         match parse(words(line)).expect("parses") {
             Invocation::Run { options, command, .. } => (options, command),
-            Invocation::Print(text) => panic!("prints {text}"),
+            other => panic!("{other:?}"),
         }
     }
 

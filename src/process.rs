@@ -5,6 +5,7 @@ pub mod alloc;
 pub mod block;
 pub mod exec;
 pub mod harden;
+pub mod install;
 pub(crate) mod names;
 pub mod program;
 pub mod signals;

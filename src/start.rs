@@ -16,6 +16,7 @@ use crate::policy;
 use crate::process::block;
 use crate::process::exec::Image;
 use crate::process::harden;
+use crate::process::install::install;
 use crate::process::signals;
 use crate::process::stack;
 use crate::round::{Round, round};
@@ -68,9 +69,9 @@ fn image(wiped: Wiped) -> Result<Option<Image>, Errors> {
     }
     let (task, options, command) = match cli::parse(std::env::args_os().skip(1).collect()) {
         Ok(Invocation::Run { task, options, command }) => (task, options, command),
-        text_or_error => {
+        other => {
             start_log(&Options::default(), &environment, &[]);
-            return printed(text_or_error);
+            return without_settings(other);
         }
     };
     let files = load::env_files(&options, &environment);
@@ -117,9 +118,10 @@ fn built(job: &Job, round: &mut Round) -> Result<Image, Errors> {
     Image::new(job.program(&variables)?, job.command.clone(), variables)
 }
 
-fn printed(invocation: Result<Invocation, Error>) -> Result<Option<Image>, Errors> {
+fn without_settings(invocation: Result<Invocation, Error>) -> Result<Option<Image>, Errors> {
     match invocation? {
         Invocation::Print(text) => print(&text)?,
+        Invocation::Install(place) => install(&place)?,
         Invocation::Run { .. } => return Err(Error::internal("a command to run").into()),
     }
     Ok(None)

@@ -140,6 +140,8 @@ table! {
         "fetch everything and start nothing: a line for each variable, without its value";
     PRINT_POLICY = Some("print-policy"), Switch, [], "",
         "print the least-privilege policy for these settings, without asking Vault";
+    INSTALL = Some("install"), File("PATH"), [], "",
+        "copy this program to a file or into a directory, and start nothing";
     LOG_LEVEL = Some("log-level"),
         OneOf("LEVEL", &["off", "error", "warn", "info", "debug", "trace"]),
         ["EXEC_LOG", "LOG_LEVEL"], "warn", "off, error, warn, info, debug or trace";
