@@ -130,18 +130,27 @@ impl Builder<'_> {
     fn pieces(&mut self, who: &str, pieces: &[Piece]) -> Option<(Secret, Provenance)> {
         let mut value = Zeroizing::new(Vec::new());
         let mut from = Vec::new();
-        let mut is_whole = true;
+        let (mut is_whole, mut has_ciphertext) = (true, false);
         for piece in pieces {
             let text = match piece {
                 Piece::Text(text) => Some(text.clone()),
                 Piece::Wanted(wanted) => self.wanted(who, wanted, &mut from),
+                Piece::Ciphertext(which) => {
+                    has_ciphertext = true;
+                    self.decrypted(who, *which).map(|(value, _)| value)
+                }
             };
             match text {
                 Some(text) => value.extend_from_slice(text.expose()),
                 None => is_whole = false,
             }
         }
-        is_whole.then(|| (Secret::from(value.to_vec()), Provenance::Fetched(from)))
+        let from = if from.is_empty() && has_ciphertext {
+            Provenance::Ciphertext
+        } else {
+            Provenance::Fetched(from)
+        };
+        is_whole.then(|| (Secret::from(value.to_vec()), from))
     }
 
     /// What is taken of an answer, or its default, or `None` where it is left out or has failed.

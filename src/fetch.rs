@@ -190,12 +190,13 @@ async fn read(
     }
     let repeat =
         if matches!(engine, Engine::Kv(_)) { Repeat::Freely } else { Repeat::OnlyIfNotDone };
+    let known = if let Engine::Kv(version) = engine { Some(*version) } else { None };
     let query = version.map(|version| format!("version={version}"));
     let request = Request { query, repeat, ..request(Method::GET, session, path) };
     let answer = client.send(&request).await?;
     let (status, refuses_token) = (answer.status, answer.meaning == Meaning::BadToken);
     let found = match answer.status {
-        200..300 | 404 => kv::understand(answer, version)
+        200..300 | 404 => kv::understand(answer, version, known)
             .map_err(|error| client.placed(error, path.as_str(), status)),
         _ => Err(client.refused(&answer, path.as_str())),
     };
@@ -217,7 +218,7 @@ async fn write(
     let answer = client.send(&request).await?;
     let status = answer.status;
     match status {
-        200..300 | 404 => kv::understand(answer, None)
+        200..300 | 404 => kv::understand(answer, None, None)
             .map_err(|error| client.placed(error, path.as_str(), status)),
         _ => Err(client.refused(&answer, path.as_str())),
     }
@@ -233,7 +234,7 @@ fn request<'a>(method: Method, session: &'a Session, path: &Path) -> Request<'a>
 
 /// Where the mount could not be found out, the path may lack its `data`.
 fn with_detection_hint(error: Error, path: &Path) -> Error {
-    if path.has_data_segment() || error.status_is_transient() || error.cause == Cause::SecondV1 {
+    if path.is_like_kv2() || error.status_is_transient() || error.cause == Cause::SecondV1 {
         return error;
     }
     error.hint(

@@ -67,6 +67,8 @@ pub enum Piece {
     Text(Secret),
     /// From Vault.
     Wanted(Wanted),
+    /// From Vault's transit engine: which of the plan's ciphertexts.
+    Ciphertext(usize),
 }
 
 /// What is taken of an answer.
@@ -204,11 +206,16 @@ impl Plan {
         if !settings.enabled {
             return defaults(pieces).map(|value| Source::Value(value, Origin::Default));
         }
-        let planned = pieces.into_iter().map(|piece| match piece {
-            reference::Piece::Text(text) => Piece::Text(text),
-            reference::Piece::Reference(reference) => Piece::Wanted(self.wanted(reference)),
+        let planned = pieces.into_iter().map(|piece| {
+            Ok(match piece {
+                reference::Piece::Text(text) => Piece::Text(text),
+                reference::Piece::Reference(reference) => Piece::Wanted(self.wanted(reference)),
+                reference::Piece::Ciphertext(ciphertext) => {
+                    Piece::Ciphertext(self.ciphertext(settings, ciphertext)?)
+                }
+            })
         });
-        Ok(Source::Pieces(planned.collect()))
+        planned.collect::<Result<_, Error>>().map(Source::Pieces)
     }
 
     fn wanted(&mut self, reference: Reference) -> Wanted {
@@ -309,6 +316,7 @@ fn defaults(pieces: Vec<reference::Piece>) -> Result<Secret, Error> {
                 without_vault("a reference without a default")
                     .hint("give it a default: vault:path#key:-default")
             })?,
+            reference::Piece::Ciphertext(_) => return Err(without_vault("a ciphertext")),
         };
         value.extend_from_slice(text.expose());
     }
@@ -431,6 +439,10 @@ mod tests {
     fn a_ciphertext_needs_a_key_and_is_decrypted_once() {
         let environment = [("A", "vault:v1:YQ=="), ("B", "vault:v1:Yg=="), ("C", "vault:v1:YQ==")];
         assert_eq!(planned(&[], &environment, &[]).expect_err("no key").0.len(), 3);
+        let inline = ("D", "<${vault:v1:YQ==}${vault:v2:ZA==}>");
+        assert_eq!(planned(&[], &[inline], &[]).expect_err("no key").0.len(), 1);
+        let with_inline = [&environment[..], &[("VAULT_TRANSIT_KEY_ID", "k"), inline]].concat();
+        assert_eq!(planned(&[], &with_inline, &[]).expect("a plan").ciphertexts.len(), 3);
         let environment = [&environment[..], &[("VAULT_TRANSIT_KEY_ID", "k")]].concat();
         assert_eq!(planned(&[], &environment, &[]).expect("a plan").ciphertexts.len(), 2);
     }
@@ -499,7 +511,7 @@ mod tests {
         let plan = planned(&[], &[off, ("A", "<${vault:a/b#c:-d}|${vault?:a/b#e:-}>")], &[])
             .expect("a plan");
         assert_eq!(plan.known("A"), Some(&Secret::from("<d|>")));
-        for value in ["${vault:a/b#c:-d}${vault:a/b#c}", "vault:v1:YQ=="] {
+        for value in ["${vault:a/b#c:-d}${vault:a/b#c}", "vault:v1:YQ==", "<${vault:v1:YQ==}>"] {
             let environment = [off, ("VAULT_TRANSIT_KEY_ID", "k"), ("A", value)];
             assert_eq!(planned(&[], &environment, &[]).expect_err(value).0.len(), 1);
         }

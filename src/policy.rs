@@ -44,7 +44,11 @@ pub fn of(plan: &Plan, settings: &Settings) -> Result<String, Errors> {
 fn rule(request: &Request, settings: &Settings) -> Result<Rule, Error> {
     match (&request.ask, question(request)) {
         (Ask::Read(_), Some(question)) => {
+            // With `data` further behind, the mount has more than one segment.
+            let is_written = request.mount.is_none() && request.path.is_like_kv2();
+            let written = || is_written.then(|| mounts::as_written(&request.path));
             let target = mounts::offline(question, settings.kv_version)
+                .or_else(written)
                 .ok_or_else(|| ambiguous(&request.path))?;
             exact(target.path, vec!["read"])
         }

@@ -8,5 +8,6 @@ pub mod lookup;
 pub mod mounts;
 pub mod parallel;
 pub mod session;
+pub mod spelling;
 pub mod stay;
 pub mod transit;

@@ -61,7 +61,7 @@ pub fn parse(text: &str) -> Result<Import, Error> {
 /// 78: a wrong path or version.
 pub fn whole(text: &str) -> Result<Import, Error> {
     let (path, version) = match text.split_once('#') {
-        Some((path, version)) => (path, Some(reference::version(version)?)),
+        Some((path, version)) => (path, reference::version(version)?),
         None => (text, None),
     };
     Ok(Import { path: Path::parse(path)?, version, keys: Keys::All { prefix: String::new() } })
@@ -90,7 +90,7 @@ fn selector(text: &str) -> Result<(Option<String>, Option<u64>), Error> {
         "an import is [NAME=]path[#key[#version]], path##version or 'PREFIX_*=path'";
     let selected = match text.strip_prefix('#') {
         _ if text.is_empty() => return Err(Error::config("no key behind the #").hint(FORMS)),
-        Some(version) => reference::version(version).map(|version| (None, Some(version))),
+        Some(version) => reference::version(version).map(|version| (None, version)),
         None => reference::key_and_version(text).map(|(key, version)| (Some(key), version)),
     };
     selected.map_err(|error| error.hint(FORMS))
@@ -133,6 +133,8 @@ mod tests {
             ("secret/app", "secret/app", None, all("")),
             ("secret/app##3", "secret/app", Some(3), all("")),
             ("secret/app#user", "secret/app", None, one("user", "")),
+            ("secret/app/##-1", "secret/app", None, all("")),
+            ("secret/app#user#", "secret/app", None, one("user", "")),
             ("secret/app#user#3", "secret/app", Some(3), one("user", "")),
             ("USER=secret/app#user", "secret/app", None, named("user", "USER")),
             ("USER=secret/app#/a/b#2", "secret/app", Some(2), named("/a/b", "USER")),
@@ -154,7 +156,10 @@ mod tests {
             |text| whole(text).map(|import| (import.path.to_string(), import.version)).ok();
         assert_eq!(import("secret/data/a"), Some(("secret/data/a".into(), None)));
         assert_eq!(import("secret/data/a#2"), Some(("secret/data/a".into(), Some(2))));
-        for text in ["", "a#", "a#k", "a#1#2", "a//b"] {
+        for latest in ["secret/data/a#", "secret/data/a#0", "secret//data/a/#-1"] {
+            assert_eq!(import(latest), Some(("secret/data/a".into(), None)), "{latest}");
+        }
+        for text in ["", "a#k", "a#1#2", "a/../b"] {
             assert_eq!(import(text), None, "{text}");
         }
     }
@@ -165,10 +170,7 @@ mod tests {
             "",
             "#k",
             "a#",
-            "a##",
-            "a##0",
             "a##x",
-            "a#k#",
             "a#k#x",
             "A=a",
             "A=",

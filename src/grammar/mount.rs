@@ -21,8 +21,13 @@ pub struct Question<'a> {
 }
 
 impl Question<'_> {
-    /// Whether `data` may stand in the path already: a mount that was told comes without.
+    /// Returns the length of the mount: what the user has told, or else the first segment.
+    pub fn likely_mount(self) -> usize {
+        self.mount.unwrap_or_else(|| self.path.segments().next().map_or(0, str::len))
+    }
+
+    /// Whether it is a path of KV v2's API, which is read as it is written.
     pub fn is_as_written(self) -> bool {
-        self.mount.is_none() && self.path.has_data_segment()
+        self.path.is_of_kv2_api(self.likely_mount())
     }
 }

@@ -13,16 +13,18 @@ use crate::error::Error;
 pub struct Path(String);
 
 impl Path {
-    /// Checks a path. One leading `/` is dropped.
+    /// Parses a path. A slash at its beginning or its end, and doubled ones, are dropped, as other
+    /// clients do.
     ///
     /// # Errors
-    /// 78 for an empty, `.` or `..` segment, a backslash or a control character.
+    /// 78 for no segment, a `.` or `..` segment, a backslash or a control character.
     pub fn parse(text: &str) -> Result<Path, Error> {
-        let path = text.strip_prefix('/').unwrap_or(text);
-        match fault(path) {
+        let segments: Vec<&str> = text.split('/').filter(|segment| !segment.is_empty()).collect();
+        let path = segments.join("/");
+        match fault(&path) {
             Some(fault) => Err(Error::config(format!("a path with {fault}"))
                 .hint("a path is like secret/data/app")),
-            None => Ok(Path(path.to_owned())),
+            None => Ok(Path(path)),
         }
     }
 
@@ -42,9 +44,13 @@ impl Path {
         self.0.split('/')
     }
 
-    /// Whether one of the segments is `data`: such a path is read as it is written.
-    pub fn has_data_segment(&self) -> bool {
-        self.segments().any(|segment| segment == "data")
+    /// Whether the segment behind the first `mount` bytes is one of the API of KV v2 (`data`,
+    /// `metadata`, `subkeys`), with a secret's path behind it: such a path is read as it is written.
+    pub fn is_of_kv2_api(&self, mount: usize) -> bool {
+        let behind = self.0.get(mount..).and_then(|rest| rest.strip_prefix('/'));
+        behind
+            .and_then(|rest| rest.split_once('/'))
+            .is_some_and(|(segment, _)| matches!(segment, "data" | "metadata" | "subkeys"))
     }
 
     /// Whether `data` stands between other segments, as in the path of a KV v2 secret. A role of
@@ -107,7 +113,6 @@ fn fault(path: &str) -> Option<&'static str> {
         return Some("a backslash or a control character in it");
     }
     path.split('/').find_map(|segment| match segment {
-        "" => Some("an empty segment: two slashes in a row, or one at its end"),
         "." | ".." => Some("a segment that is . or .."),
         _ => None,
     })
@@ -118,10 +123,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_is_text_and_one_leading_slash_is_dropped() {
+    fn a_path_is_text_and_slashes_beside_slashes_are_dropped() {
         for (text, path) in [
             ("a", "a"),
             ("/a/b", "a/b"),
+            ("a/b/", "a/b"),
+            ("//a///b//", "a/b"),
             ("a/..b/.c", "a/..b/.c"),
             ("a/%2e%2e", "a/%2e%2e"),
             ("ä/b c", "ä/b c"),
@@ -133,8 +140,8 @@ mod tests {
     #[test]
     fn what_a_url_parser_would_rewrite_is_refused() {
         for text in [
-            "", "/", "//a", "a//b", "a/", ".", "..", "a/../b", "a/./b", "a/..", "a\\b", "a\nb",
-            "a\0", "a\u{7f}", "a\u{85}b",
+            "", "/", "//", ".", "..", "a/../b", "a//../b", "a/./b", "a/..", "a\\b", "a\nb", "a\0",
+            "a\u{7f}", "a\u{85}b",
         ] {
             assert_eq!(Path::parse(text).expect_err(text).code.status(), 78, "{text:?}");
         }
@@ -149,15 +156,24 @@ mod tests {
 
     #[test]
     fn data_between_other_segments_looks_like_kv2() {
-        for (text, data, kv2) in [
-            ("kv/data/a", true, true),
-            ("a/b/data/c", true, true),
-            ("database/creds/data", true, false),
-            ("data/a", true, false),
-            ("kv/database/a", false, false),
+        for (text, mount, of_api, like_kv2) in [
+            ("kv/data/a", 2, true, true),
+            ("kv/metadata/a", 2, true, false),
+            ("kv/subkeys/a/b", 2, true, false),
+            ("kv/config", 2, false, false),
+            ("kv/data", 2, false, false),
+            ("a/b/data/c", 1, false, true),
+            ("a/b/data/c", 3, true, true),
+            ("database/creds/data", 8, false, false),
+            ("data/a", 4, false, false),
+            ("kv/database/a", 2, false, false),
         ] {
             let path = Path::parse(text).expect("a path");
-            assert_eq!((path.has_data_segment(), path.is_like_kv2()), (data, kv2), "{text}");
+            assert_eq!(
+                (path.is_of_kv2_api(mount), path.is_like_kv2()),
+                (of_api, like_kv2),
+                "{text}"
+            );
         }
     }
 

@@ -4,7 +4,7 @@
 //! value      = reference [ ":-" default ] | ciphertext | text with inline references | literal
 //! reference  = [">>"] ("vault" | "bao") ["?"] ":" path "#" key [ "#" version | "#" json-body ]
 //! key        = name | "/" JSON pointer | text with "${" action "}" in it
-//! inline     = "${" reference [ ":-" default ] "}"
+//! inline     = "${" ( reference [ ":-" default ] | ciphertext ) "}"
 //! ciphertext = "vault:v" digits ":" base64
 //! ```
 //!
@@ -44,6 +44,8 @@ pub enum Piece {
     Text(Secret),
     /// It is taken from Vault.
     Reference(Reference),
+    /// It is decrypted by Vault's transit engine.
+    Ciphertext(Secret),
 }
 
 /// A value that is taken from Vault.
@@ -168,11 +170,15 @@ fn text(value: &[u8]) -> Result<Value, Error> {
     let mut pieces = Vec::new();
     let mut rest = value;
     while let Some((before, start)) = next_inline(rest) {
-        let (reference, after) = inline(start)?;
         if !before.is_empty() {
             pieces.push(Piece::Text(before.to_vec().into()));
         }
-        pieces.push(Piece::Reference(reference));
+        let behind_brace = rest.get(before.len() + "${".len()..).unwrap_or_default();
+        let (piece, after) = match inline_ciphertext(behind_brace) {
+            Some((ciphertext, after)) => (Piece::Ciphertext(ciphertext), after),
+            None => inline(start).map(|(found, after)| (Piece::Reference(found), after))?,
+        };
+        pieces.push(piece);
         rest = after;
     }
     if pieces.is_empty() {
@@ -188,6 +194,12 @@ fn text(value: &[u8]) -> Result<Value, Error> {
 fn next_inline(value: &[u8]) -> Option<(&[u8], Start<'_>)> {
     let mut starts = value.windows(2).enumerate().filter(|(_, two)| *two == b"${");
     starts.find_map(|(at, _)| Some((value.get(..at)?, start(value.get(at + 2..)?)?)))
+}
+
+/// A ciphertext up to its `}`, and what follows that.
+fn inline_ciphertext(value: &[u8]) -> Option<(Secret, &[u8])> {
+    let end = value.iter().position(|byte| *byte == b'}')?;
+    Some((ciphertext(value.get(..end)?)?, value.get(end + 1..)?))
 }
 
 fn whole(start: Start<'_>) -> Result<Reference, Error> {
@@ -284,7 +296,7 @@ fn read(text: &str, place: Place) -> Result<(Ask, &str), Error> {
             .hint("a write begins with >>: >>vault:path#key#{…}"));
     }
     let (number, rest) = split(rest, key_end(rest, place));
-    Ok((Ask::Read(Some(version(number)?)), rest))
+    Ok((Ask::Read(version(number)?), rest))
 }
 
 /// The body of a write is one JSON object, and `{}` where there is none.
@@ -332,20 +344,24 @@ pub fn key_and_version(text: &str) -> Result<(String, Option<u64>), Error> {
         return Err(Error::config("a template as the key of an import is not supported"));
     }
     let (key, version) = match text.split_once('#') {
-        Some((key, version)) => (key, Some(self::version(version)?)),
+        Some((key, version)) => (key, self::version(version)?),
         None => (text, None),
     };
     if key.is_empty() { Err(no_key()) } else { Ok((key.to_owned(), version)) }
 }
 
-/// A version of a KV v2 secret.
+/// Returns a version of a KV v2 secret; `None` for nothing, `0` and `-1`, which are the latest with
+/// vault-env, too.
 ///
 /// # Errors
-/// Anything but a number from 1.
-pub fn version(text: &str) -> Result<u64, Error> {
+/// Anything else but a number from 1.
+pub fn version(text: &str) -> Result<Option<u64>, Error> {
+    if matches!(text, "" | "0" | "-1") {
+        return Ok(None);
+    }
     let digits_only = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let number = text.parse().ok().filter(|number| digits_only && *number > 0);
-    number.ok_or_else(|| {
+    number.map(Some).ok_or_else(|| {
         Error::config("the version of a secret is a number from 1")
             .hint("leave #version out for the latest")
     })
@@ -400,6 +416,7 @@ mod tests {
         };
         let shown = |piece: &Piece| match piece {
             Piece::Text(text) => text.expose_text().expect("UTF-8").to_owned(),
+            Piece::Ciphertext(text) => format!("<{}>", text.expose_text().expect("UTF-8")),
             Piece::Reference(Reference { path, ask, selector, optional, default }) => {
                 let ask = match ask {
                     Ask::Read(version) => {
@@ -424,6 +441,10 @@ mod tests {
             ("bao:secret/a#k", "secret/a", "k", Ask::Read(None), false, None),
             ("vault:/secret/a#k", "secret/a", "k", Ask::Read(None), false, None),
             ("vault?:a/b#k", "a/b", "k", Ask::Read(None), true, None),
+            ("vault:a/b#k#", "a/b", "k", Ask::Read(None), false, None),
+            ("vault:a/b#k#0", "a/b", "k", Ask::Read(None), false, None),
+            ("vault:a/b#k#-1:-d", "a/b", "k", Ask::Read(None), false, text("d")),
+            ("vault:a//b/#k", "a/b", "k", Ask::Read(None), false, None),
             ("bao?:a/b#k#7", "a/b", "k", Ask::Read(Some(7)), true, None),
             ("vault:a/b#k#12", "a/b", "k", Ask::Read(Some(12)), false, None),
             ("vault:a/b#k:-d", "a/b", "k", Ask::Read(None), false, text("d")),
@@ -512,14 +533,13 @@ mod tests {
             "vault:s3cret#",
             "vault:#s3cret",
             "vault:s3cret##1",
-            "vault:s3cret#k#",
             "vault:s3cret#k#x",
-            "vault:s3cret#k#0",
-            "vault:s3cret#k#-1",
+            "vault:s3cret#k#-2",
+            "vault:s3cret#k#00",
+            "vault:s3cret#k# 1",
             "vault:s3cret#k#+1",
             "vault:s3cret#k#1#2",
             "vault:a/../s3cret#k",
-            "vault:a//s3cret#k",
             "vault:v0:s3cret",
             "vault?://s3cret",
             "vault:s3cret:-default",
@@ -545,6 +565,9 @@ mod tests {
             "${vault:s3cret#k",
             "${vault:s3cret#}",
             "${vault:s3cret#k#2",
+            "${vault:v1:s3cret-not-base64}",
+            "${vault:v1:s3cret",
+            "${bao:v1:s3cret}",
             "${vault:s3cret#k:-{}",
             "${vault:s3cret#k:-${vault:s3cret#l}}",
             "${vault:s3cret#${.a}",
@@ -599,6 +622,12 @@ mod tests {
             ),
             ("vault://host/${vault:a#b}", "vault://host/[a|b||]"),
             ("${vault:v1:a/b#k}", "[v1:a/b|k||]"),
+            ("a${vault:v1:aGVsbG8=}b", "a<vault:v1:aGVsbG8=>b"),
+            (
+                "${vault:v2:aA==}${vault:a#b}}${vault:v1:bA==}",
+                "<vault:v2:aA==>[a|b||]}<vault:v1:bA==>",
+            ),
+            ("${vault:a#b#0}${vault:a#b#}${vault:/a/#b#-1:-d}", "[a|b||][a|b||][a|b||d]"),
             ("${vault:a#/b/0}", "[a|/b/0||]"),
             ("\n${vault:a#b}\0", "\n[a|b||]\0"),
         ] {

@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::error::{Cause, Code, Error};
 use crate::http::deadline::shown;
 use crate::http::redact::Redactor;
+use crate::vault::spelling;
 
 /// What Vault says in words alone, where something is decided by it. The words are read once, when
 /// an answer comes in: nothing that follows looks at a text.
@@ -202,7 +203,9 @@ fn body(bytes: &[u8]) -> Option<Value> {
     if bytes.trim_ascii().is_empty() {
         return Some(Value::Null);
     }
-    serde_json::from_slice(bytes).ok()
+    let mut body = serde_json::from_slice(bytes).ok()?;
+    spelling::keep(bytes, &mut body);
+    Some(body)
 }
 
 /// Vault's errors are `{"errors": […]}`; a deleted version of a secret is a 404 with data.

@@ -3,15 +3,21 @@
 use serde_json::{Map, Value};
 
 use crate::error::{Cause, Code, Error};
+use crate::grammar::mount::KvVersion;
 use crate::vault::answer::{Answer, Meaning};
 use crate::vault::document::{Document, Found, Lease};
 
-/// Understands the answer to a read of `version`, 2xx or 404.
+/// Understands the answer to a read of `version`, 2xx or 404; `known` is the version of the mount, if
+/// that is known.
 ///
 /// # Errors
 /// 66 for a secret or a version that is not there, 76 for a body without data, 78 for a version of
 /// a secret that has none.
-pub fn understand(answer: Answer, version: Option<u64>) -> Result<Found, Error> {
+pub fn understand(
+    answer: Answer,
+    version: Option<u64>,
+    known: Option<KvVersion>,
+) -> Result<Found, Error> {
     if answer.status == 404 {
         return Err(missing(&answer, version));
     }
@@ -22,8 +28,12 @@ pub fn understand(answer: Answer, version: Option<u64>) -> Result<Found, Error> 
         _ => return Err(not_vaults("the answer is no object")),
     };
     match body.remove("data") {
-        Some(Value::Object(data)) if is_kv2(&data) => kv2(data, version, lease),
-        Some(Value::Object(_)) if version.is_some() => Err(no_versions()),
+        Some(Value::Object(data)) if known != Some(KvVersion::V1) && is_kv2(&data) => {
+            kv2(data, version, lease)
+        }
+        Some(Value::Object(data)) if version.is_some() && version != version_of(&data) => {
+            Err(no_versions())
+        }
         Some(Value::Object(data)) => {
             Ok(Found { document: Document::new(data), version: None, lease })
         }
@@ -40,13 +50,15 @@ pub fn no_versions() -> Error {
 }
 
 /// `data` is exactly `data` and `metadata` with a `version`: a KV v1 secret may well have a field
-/// called `data`.
+/// called `data`, which is no object mostly.
 fn is_kv2(data: &Map<String, Value>) -> bool {
-    let has_version = data
-        .get("metadata")
-        .and_then(|metadata| metadata.get("version"))
-        .is_some_and(Value::is_number);
-    data.len() == 2 && data.contains_key("data") && has_version
+    let is_secret = data.get("data").is_some_and(|data| data.is_object() || data.is_null());
+    data.len() == 2 && is_secret && version_of(data).is_some()
+}
+
+/// The version that is in the metadata of a secret, or of its subkeys.
+fn version_of(data: &Map<String, Value>) -> Option<u64> {
+    data.get("metadata").and_then(|metadata| metadata.get("version")).and_then(Value::as_u64)
 }
 
 fn kv2(
@@ -135,7 +147,16 @@ mod tests {
     use super::*;
     use crate::http::redact::Redactor;
     fn read(status: u16, body: Value, version: Option<u64>) -> Result<Found, Error> {
-        understand(Answer::new(status, body, &Redactor::default()), version)
+        understand_known(status, body, version, None)
+    }
+
+    fn understand_known(
+        status: u16,
+        body: Value,
+        version: Option<u64>,
+        known: Option<KvVersion>,
+    ) -> Result<Found, Error> {
+        understand(Answer::new(status, body, &Redactor::default()), version, known)
     }
 
     fn value(body: Value, key: &str) -> Option<String> {
@@ -161,9 +182,31 @@ mod tests {
             json!({"data": "x", "metadata": "y"}),
             json!({"data": "x", "metadata": {"version": "1"}}),
             json!({"data": "x", "metadata": {"version": 1}, "more": 1}),
+            json!({"data": "x", "metadata": {"version": 1}}),
         ] {
             assert_eq!(value(json!({ "data": data }), "data").as_deref(), Some("x"), "{data}");
         }
+    }
+
+    #[test]
+    fn what_is_known_to_be_version_one_is_never_taken_for_version_two() {
+        for (data, text) in [(json!({"x": 1}), r#"{"x":1}"#), (json!(null), ""), (json!("x"), "x")]
+        {
+            let body = json!({"data": {"data": data, "metadata": {"version": 1}}});
+            let found = understand_known(200, body, None, Some(KvVersion::V1)).expect("found");
+            let value = found.document.get("data").expect("a field");
+            assert_eq!((value.expose_text(), found.version), (Some(text), None));
+        }
+    }
+
+    #[test]
+    fn subkeys_have_a_version_and_are_no_secret_of_version_two() {
+        let body = json!({"data": {"subkeys": {"k": null}, "metadata": {"version": 2}}});
+        for version in [None, Some(2)] {
+            let found = read(200, body.clone(), version).expect("found");
+            assert!(found.document.get("/subkeys/k").is_some());
+        }
+        assert_eq!(code(200, body, Some(1)).0, 78);
     }
 
     #[test]

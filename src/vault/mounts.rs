@@ -45,8 +45,8 @@ pub struct Mount {
     engine: Engine,
 }
 
-/// What is read for each path: those with a `data` segment, and all where the version is set,
-/// without asking.
+/// What is read for each path: those of KV v2's API below a mount of one segment, and all if the
+/// version is set, without asking.
 ///
 /// # Errors
 /// 69 or 76 where Vault could not be asked; a refusal is none.
@@ -110,16 +110,29 @@ pub fn offline(question: Question<'_>, version: Option<KvVersion>) -> Option<Tar
     }
 }
 
-fn as_written(path: &Path) -> Target {
-    let engine = if path.is_like_kv2() { Engine::Kv(KvVersion::V2) } else { Engine::Unknown };
+/// A path about which nothing more can be found out.
+pub fn as_written(path: &Path) -> Target {
+    let first = path.segments().next().map_or(0, str::len);
+    let is_kv2 = path.is_like_kv2() || path.is_of_kv2_api(first);
+    let engine = if is_kv2 { Engine::Kv(KvVersion::V2) } else { Engine::Unknown };
     Target { path: path.clone(), engine }
 }
 
 /// With version 2 set, the first segment is the mount, unless the user has told it.
-fn forced(Question { path, mount }: Question<'_>, version: KvVersion) -> Target {
-    let mount = mount.unwrap_or_else(|| path.segments().next().map_or(0, str::len));
-    let path = if version == KvVersion::V2 { path.with_data_after(mount) } else { path.clone() };
-    Target { path, engine: Engine::Kv(version) }
+fn forced(question: Question<'_>, version: KvVersion) -> Target {
+    Target {
+        path: on_kv(question.path, question.likely_mount(), version),
+        engine: Engine::Kv(version),
+    }
+}
+
+/// The path of a secret on a KV mount, with `data` in it unless it is a path of the API already.
+fn on_kv(path: &Path, mount: usize, version: KvVersion) -> Path {
+    if version == KvVersion::V1 || path.is_of_kv2_api(mount) {
+        path.clone()
+    } else {
+        path.with_data_after(mount)
+    }
 }
 
 fn above<'a>(path: &Path, mounts: &'a [Mount]) -> Option<&'a Mount> {
@@ -129,13 +142,11 @@ fn above<'a>(path: &Path, mounts: &'a [Mount]) -> Option<&'a Mount> {
 
 fn on_mount(path: &Path, mount: Option<&Mount>) -> Target {
     match mount {
-        Some(Mount { path: mount, engine: Engine::Kv(KvVersion::V2) }) => {
-            Target { path: path.with_data_after(mount.len()), engine: Engine::Kv(KvVersion::V2) }
+        Some(Mount { path: mount, engine: engine @ Engine::Kv(version) }) => {
+            Target { path: on_kv(path, mount.len(), *version), engine: *engine }
         }
-        mount => Target {
-            path: path.clone(),
-            engine: mount.map_or(Engine::Unknown, |mount| mount.engine),
-        },
+        Some(Mount { engine, .. }) => Target { path: path.clone(), engine: *engine },
+        None => as_written(path),
     }
 }
 
@@ -254,6 +265,13 @@ mod tests {
             ("secret/app", "secret/data/app", v2),
             ("secret/a/b", "secret/data/a/b", v2),
             ("secret", "secret", v2),
+            ("secret/data", "secret/data/data", v2),
+            ("secret/metadata/app", "secret/metadata/app", v2),
+            ("secret/subkeys/app", "secret/subkeys/app", v2),
+            ("secret/team/data/app", "secret/data/team/data/app", v2),
+            ("secret/old/data/app", "secret/old/data/app", v1),
+            ("team/kv/data/app", "team/kv/data/app", v2),
+            ("team/kv/app", "team/kv/app", Engine::Unknown),
             ("secrets/app", "secrets/app", Engine::Unknown),
             ("secret/old/app", "secret/old/app", v1),
             ("secret/older", "secret/data/older", v2),
@@ -275,6 +293,22 @@ mod tests {
             "team/a/data/b"
         );
         assert_eq!(forced(question(None), KvVersion::V1).path, path);
+        for (path, mount, expected) in [
+            ("kv/team/data/app", None, "kv/data/team/data/app"),
+            ("team/kv/app", Some("team/kv".len()), "team/kv/data/app"),
+        ] {
+            let path = Path::parse(path).expect("a path");
+            let two = forced(Question { path: &path, mount }, KvVersion::V2);
+            assert_eq!((two.path.as_str(), two.engine), (expected, Engine::Kv(KvVersion::V2)));
+            let one = forced(Question { path: &path, mount }, KvVersion::V1);
+            assert_eq!((one.path, one.engine), (path.clone(), Engine::Kv(KvVersion::V1)));
+        }
+        // Other paths than these are what a set version is for.
+        let path = Path::parse("kv/data/app").expect("a path");
+        for version in [None, Some(KvVersion::V1), Some(KvVersion::V2)] {
+            let target = offline(Question { path: &path, mount: None }, version);
+            assert_eq!(target, Some(as_written(&path)));
+        }
     }
 
     #[test]

@@ -186,8 +186,10 @@ fn the_method_approle_is_really_approle() {
 fn a_path_that_is_no_kv_version_2_path_is_named() {
     on_every_vault(|target| {
         let mount = with_app(target);
-        let path = format!("{mount}/get/data");
-        as_root(target).env("SECRET", format!("vault:{path}#data")).fails(66, &["SECRET: ", &path]);
+        let path = format!("{mount}/data/get/data");
+        as_root(target)
+            .env("SECRET", format!("vault:{mount}/get/data#data"))
+            .fails(66, &["SECRET: ", &path]);
     });
 }
 

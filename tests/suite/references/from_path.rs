@@ -147,7 +147,7 @@ fn it_may_stand_in_an_env_file_and_the_environment_goes_before_it() {
 fn every_malformed_item_is_named_before_anything_is_asked() {
     let vault = TestVault::start();
     let run = run().env("VAULT_ADDR", vault.addr()).env("VAULT_TOKEN", vault.root_token());
-    let items = ["a//b", "a/../b", "a/b#", "a/b#0", "a/b#latest", "a/b#k#1", "#1", "a\\b"];
+    let items = ["a/../b", "a/b#-2", "a/b#latest", "a/b#k#1", "#1", "/", "a\\b"];
     for item in items {
         run.clone().env("VAULT_ENV_FROM_PATH", item).fails(78, &["VAULT_ENV_FROM_PATH", item]);
     }

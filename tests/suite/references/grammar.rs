@@ -235,11 +235,18 @@ fn between() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn text() -> impl Strategy<Value = Value> {
-    let pieces = (vec((between(), reference(Place::Inline)), 1..4), between());
+    let piece = prop_oneof![
+        4 => reference(Place::Inline).prop_map(Piece::Reference),
+        1 => ciphertext().prop_filter_map("a ciphertext", |value| match value {
+            Value::Ciphertext(text) => Some(Piece::Ciphertext(text)),
+            _ => None,
+        }),
+    ];
+    let pieces = (vec((between(), piece), 1..4), between());
     let texts = pieces.prop_map(|(pieces, end)| {
         let (mut all, text) = (Vec::new(), |text| Piece::Text(Secret::from(text)));
-        for (before, reference) in pieces {
-            all.extend([text(before), Piece::Reference(reference)]);
+        for (before, piece) in pieces {
+            all.extend([text(before), piece]);
         }
         all.push(text(end));
         all.retain(|piece| !matches!(piece, Piece::Text(text) if text.is_empty()));
@@ -311,6 +318,7 @@ fn marked(value: Value) -> Value {
             let pieces = pieces.into_iter().map(|piece| match piece {
                 Piece::Text(text) => Piece::Text(mark(&text)),
                 Piece::Reference(found) => Piece::Reference(reference(found)),
+                ciphertext @ Piece::Ciphertext(_) => ciphertext,
             });
             Value::Text(pieces.collect())
         }

@@ -72,7 +72,7 @@ fn several_imports_come_from_options_a_variable_and_an_env_file() {
         assert_eq!(imported(&as_root(target).env("VAULT_EXEC_SECRETS", &list)), wanted);
         assert_eq!(
             imported(
-                &as_root(target).env("BAO_EXEC_SECRETS", &list).env("VAULT_EXEC_SECRETS", "a//b")
+                &as_root(target).env("BAO_EXEC_SECRETS", &list).env("VAULT_EXEC_SECRETS", "a/../b")
             ),
             wanted
         );
@@ -81,7 +81,7 @@ fn several_imports_come_from_options_a_variable_and_an_env_file() {
         std::fs::write(&file, format!("VAULT_EXEC_SECRETS={user},{old}\n")).expect("written");
         assert_eq!(imported(&as_root(target).option("--env-file").option(&file)), wanted);
         let run =
-            as_root(target).env("VAULT_EXEC_SECRETS", "a//b").option("--secret").option(&user);
+            as_root(target).env("VAULT_EXEC_SECRETS", "a/../b").option("--secret").option(&user);
         assert_eq!(
             imported(&run),
             pairs(&[("user", "grace")]),
@@ -291,11 +291,10 @@ fn a_malformed_import_is_an_error_before_anything_is_asked() {
     for (import, words) in [
         ("#k", "a path with nothing in it"),
         ("secret/app#", "no key behind the #"),
-        ("secret/app##", "a number from 1"),
         ("secret/app##latest", "a number from 1"),
-        ("secret/app#k#0", "a number from 1"),
+        ("secret/app#k#-2", "a number from 1"),
         ("NAME=secret/app", "NAME=path#key"),
-        ("secret//app", "an empty segment"),
+        ("//", "a path with nothing in it"),
         ("secret/../app", "a segment that is . or .."),
     ] {
         run.clone().option("--secret").option(import).fails(78, &["--secret", import, words]);

@@ -101,6 +101,28 @@ fn any_number_of_ciphertexts_is_one_request() {
     });
 }
 
+#[test]
+fn ciphertexts_stand_in_a_text_beside_references() {
+    on_every_vault(|target| {
+        let transit = Transit::new(target);
+        let mount = with_app(target);
+        let (one, two) = (transit.encrypt("one"), transit.encrypt("two } \" #"));
+        let run = as_root(target)
+            .env("VAULT_TRANSIT_PATH", &transit.mount)
+            .env("VAULT_TRANSIT_KEY_ID", "app")
+            .env("X", format!("<${{{one}}}:${{vault:{mount}/app#user}}@${{{two}}}${{{one}}}>"))
+            .env("Y", &one);
+        transit.clear();
+        let environment = run.environment();
+        assert_eq!(environment["X"], "<one:ada@two } \" #one>");
+        assert_eq!(environment["Y"], "one");
+        assert_eq!(transit.batches().unwrap_or_else(|| vec![2]), [2]);
+        let wrong = run.env("Y", "plain").env("X", format!("<${{{}}}>", damaged(&one)));
+        let ended = wrong.fails(77, &["X: ", &transit.mount]);
+        assert!(!ended.stderr.contains(&one[..20]), "{}", ended.stderr);
+    });
+}
+
 // Peer case A20.
 #[test]
 fn a_batch_has_at_most_its_size() {

@@ -603,7 +603,7 @@ fn all_settings_that_cannot_be_understood_are_named_at_once() {
         .env("VAULT_EXEC_UPCASE", "x")
         .env("BAO_MAX_RETRIES", "x")
         .option("--timeout=x")
-        .option("--secret=a//b");
+        .option("--secret=a/../b");
     run.fails(78, &["VAULT_EXEC_UPCASE", "BAO_MAX_RETRIES", "--timeout", "--secret"]);
 }
 

@@ -103,7 +103,7 @@ fn redacted(answer: &Answer) {
 }
 
 fn read(answer: Answer, version: Option<u64>) -> String {
-    let found = match kv::understand(answer, version) {
+    let found = match kv::understand(answer, version, None) {
         Ok(found) => found,
         Err(error) => {
             assert!(matches!(error.code, Code::Missing | Code::Protocol | Code::Config));

@@ -57,6 +57,7 @@ fn is_sound(reference: &Reference, place: Place) -> bool {
 fn is_sound_piece(piece: &Piece) -> bool {
     match piece {
         Piece::Reference(reference) => is_sound(reference, Place::Inline),
+        Piece::Ciphertext(text) => parse(text.expose()) == Ok(Value::Ciphertext(text.clone())),
         Piece::Text(text) => !text.is_empty() && !has_reference(&[b"x", text.expose()].concat()),
     }
 }

@@ -147,7 +147,7 @@ fn is_whole(plan: &Plan) {
     });
     let wanted = wanted.flatten().filter_map(|piece| match piece {
         plan::Piece::Wanted(wanted) => Some(wanted.request),
-        plan::Piece::Text(_) => None,
+        plan::Piece::Text(_) | plan::Piece::Ciphertext(_) => None,
     });
     let imported = plan.imports.iter().map(|import| import.request);
     assert!(wanted.chain(imported).all(|request| request < plan.requests.len()), "{plan:?}");

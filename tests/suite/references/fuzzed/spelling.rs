@@ -38,6 +38,7 @@ pub(crate) fn spelled_reference(prefix: &str, reference: &Reference) -> Vec<u8> 
 fn piece(piece: &Piece) -> Vec<u8> {
     match piece {
         Piece::Text(text) => text.expose().to_vec(),
+        Piece::Ciphertext(text) => [b"${", text.expose(), b"}"].concat(),
         Piece::Reference(reference) => {
             [b"${", &*spelled_reference("vault", reference), b"}"].concat()
         }
