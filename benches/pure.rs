@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use vault_exec::environment::{self, Outcomes, Rules};
 use vault_exec::grammar::env_file;
 use vault_exec::grammar::reference;
+use vault_exec::http::answers::Budget;
 use vault_exec::http::redact::Redactor;
 use vault_exec::plan::{self, Plan};
 use vault_exec::secret::Variable;
@@ -111,7 +112,7 @@ fn answers(criterion: &mut Criterion) {
         group.bench_function(BenchmarkId::from_parameter(keys), |bencher| {
             bencher.iter(|| {
                 let raw = Raw { status: 200, retry_after: None, bytes: black_box(body.as_bytes()) };
-                match judge(&raw, &Redactor::default()) {
+                match judge(&raw, &Redactor::default(), &Budget::default()) {
                     Verdict::Answered(answer) => answer,
                     _ => unreachable!("it is Vault's"),
                 }

@@ -1,7 +1,7 @@
 //! Carries the plan out: each distinct request once, in parallel.
 
 use std::num::NonZeroUsize;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use reqwest::Method;
 
@@ -247,18 +247,34 @@ fn report(lease: &Lease, token: Option<Duration>) {
     let Lease { id, duration, renewable } = lease;
     log::info!("lease {id}: {duration} s, {}renewable", if *renewable { "" } else { "not " });
     if let Some(ttl) = token.filter(|ttl| *ttl < Duration::from_secs(*duration)) {
-        let end = humantime::format_rfc3339_seconds(SystemTime::now() + ttl);
+        let end = date_after(ttl).map(|date| format!(" at {date}")).unwrap_or_default();
         let ttl = ttl.as_secs();
         log::warn!(
-            "lease {id} ends at {end} with the token that it was made with, in {ttl} s, not in \
+            "lease {id} ends{end} with the token that it was made with, in {ttl} s, not in \
              {duration} s"
         );
     }
 }
 
+/// The date after a time from now, as far as there are dates: `humantime` panics after year 9999.
+fn date_after(time: Duration) -> Option<String> {
+    const END_OF_9999: Duration = Duration::from_secs(253_402_300_799);
+    let end = SystemTime::now().checked_add(time)?;
+    let is_date = end.duration_since(UNIX_EPOCH).is_ok_and(|since| since <= END_OF_9999);
+    is_date.then(|| humantime::format_rfc3339_seconds(end).to_string())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn there_is_no_date_after_the_year_9999() {
+        assert!(date_after(Duration::from_mins(1)).is_some_and(|date| date.ends_with('Z')));
+        for seconds in [253_402_300_800, 300_000_000_000, i64::MAX as u64, u64::MAX] {
+            assert_eq!(date_after(Duration::from_secs(seconds)), None, "{seconds}");
+        }
+    }
 
     #[test]
     fn ciphertexts_come_in_parts() {

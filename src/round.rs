@@ -182,6 +182,7 @@ fn connection(job: &Job, adds_token: bool, deadline: Deadline) -> Result<Connect
         auth_namespace: settings.auth_namespace.clone(),
         namespace: settings.namespace.clone(),
         max_retries: settings.max_retries,
+        follows_redirects: settings.follows_redirects,
         adds_token,
         address,
         deadline,

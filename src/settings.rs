@@ -25,11 +25,11 @@ use crate::settings::layers::Layers;
 use crate::settings::login_token::HandOn;
 use crate::settings::names::{
     ADDR, AUTH_METHOD, AUTH_MOUNT, AUTH_NAMESPACE, AWS_REGION, AWS_SERVER_ID, AZURE_RESOURCE,
-    CACERT, CACERT_BYTES, CAPATH, CLEAN_ENV, CLIENT_CERT, CLIENT_KEY, ENABLED, ENV_FILE,
-    ENV_FROM_PATH, IGNORE_MISSING, JSON_LOG, KEEP, KV_VERSION, LITERAL, LOG_FORMAT, LOG_LEVEL,
-    MAX_RETRIES, NAMESPACE, OF_VAULT_ENV, ON_CONFLICT, PROXY, REMOVE_FILES, REVOKE, ROLE, SANITIZE,
-    SECRETS, SECRETS_FILE, SKIP_VERIFY, Setting, TIMEOUT, TLS_SERVER_NAME, TRANSIT_BATCH,
-    TRANSIT_KEY, TRANSIT_MOUNT, UPCASE, USERNAME,
+    CACERT, CACERT_BYTES, CAPATH, CLEAN_ENV, CLIENT_CERT, CLIENT_KEY, DISABLE_REDIRECTS, ENABLED,
+    ENV_FILE, ENV_FROM_PATH, IGNORE_MISSING, JSON_LOG, KEEP, KV_VERSION, LITERAL, LOG_FORMAT,
+    LOG_LEVEL, MAX_RETRIES, NAMESPACE, OF_VAULT_ENV, ON_CONFLICT, PROXY, REMOVE_FILES, REVOKE,
+    ROLE, SANITIZE, SECRETS, SECRETS_FILE, SKIP_VERIFY, Setting, TIMEOUT, TLS_SERVER_NAME,
+    TRANSIT_BATCH, TRANSIT_KEY, TRANSIT_MOUNT, UPCASE, USERNAME,
 };
 
 /// Everything that the user can set, understood.
@@ -87,6 +87,8 @@ pub struct Settings {
     pub remove_files: bool,
     /// How TLS is done.
     pub tls: TlsSettings,
+    /// Whether a standby may send a request to the active node.
+    pub follows_redirects: bool,
     /// The proxy that is set for Vault alone.
     pub proxy: Option<Sourced>,
 }
@@ -232,6 +234,7 @@ pub fn understand(layers: &Layers<'_>) -> Result<Settings, Errors> {
         max_retries: get!(one_of(layers, &MAX_RETRIES, units::count)).flatten(),
         remove_files: get!(flag(layers, &REMOVE_FILES, false)).unwrap_or_default(),
         tls: get!(tls(layers)).unwrap_or_default(),
+        follows_redirects: !get!(flag(layers, &DISABLE_REDIRECTS, false)).unwrap_or_default(),
         proxy: get!(sourced(layers, &PROXY)).flatten(),
     };
     errors.or(settings)

@@ -7,6 +7,7 @@ pub mod kv;
 pub mod lookup;
 pub mod mounts;
 pub mod parallel;
+mod redirect;
 pub mod session;
 pub mod spelling;
 pub mod stay;

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::cloud::metadata::{self, Ask, Page, Route, Web};
 use crate::cloud::sigv4::Credentials;
 use crate::error::{Code, Error};
-use crate::grammar::address::Address;
+use crate::grammar::address;
 use crate::grammar::path::percent_encoded;
 use crate::http;
 use crate::secret::{Secret, Variable};
@@ -183,7 +183,14 @@ fn web_identity(layers: &Layers<'_>) -> Result<Option<WebIdentity>, Error> {
 fn sts(layers: &Layers<'_>) -> Result<Url, Error> {
     let region = region(layers)?;
     match first(layers, ["AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"]) {
-        Some((name, address)) => metadata::server(address, name),
+        Some((name, address)) => {
+            let url = metadata::server(address, name)?;
+            if url.scheme() != "https" && !is_loopback(&url) {
+                let what = format!("{name}: a token in clear to another machine");
+                return Err(Error::config(what).hint("http:// is for this machine: use https://"));
+            }
+            Ok(url)
+        }
         None => {
             metadata::server(&format!("https://{}/", sts_host(region.as_deref())), "AWS_REGION")
         }
@@ -217,10 +224,12 @@ fn container(layers: &Layers<'_>) -> Result<Option<Source>, Error> {
     Ok(Some(Source::Container { url, authorization: file.or_else(value) }))
 }
 
+fn is_loopback(url: &Url) -> bool {
+    url.host_str().is_some_and(address::is_loopback)
+}
+
 fn is_near(url: &Url) -> bool {
-    let is_loopback = Address::parse(&url.origin().ascii_serialization())
-        .is_ok_and(|server| server.is_loopback());
-    is_loopback || url.host_str().is_some_and(|host| ON_LINK.contains(&host))
+    is_loopback(url) || url.host_str().is_some_and(|host| ON_LINK.contains(&host))
 }
 
 fn instance(layers: &Layers<'_>) -> Result<Option<Source>, Error> {
@@ -361,7 +370,7 @@ fn nothing_in(what: &str, thing: &str) -> Error {
 
 /// The credentials in the JSON of a metadata server.
 fn given(client: &Client, page: &Page, what: &str, hint: &str) -> Result<Credentials, Error> {
-    let body: Value = serde_json::from_slice(page.body.expose()).unwrap_or_default();
+    let body = page.json().unwrap_or_default();
     let text = |name: &str| body.get(name).and_then(Value::as_str);
     if !page.is_success() {
         let code = text("Code").or_else(|| text("code")).unwrap_or_default();

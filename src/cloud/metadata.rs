@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::error::{Code, Error};
 use crate::grammar::address::Address;
 use crate::grammar::path::percent_encoded;
+use crate::http::answers::{Budget, body};
 use crate::http::dns::Resolver;
 use crate::http::proxy::Proxies;
 use crate::http::redact::Redactor;
@@ -19,7 +20,6 @@ use crate::http::transport::Transport;
 use crate::secret::{Secret, Variable};
 use crate::settings::TlsSettings;
 use crate::vault::answer::{compact, seconds};
-use crate::vault::client::body;
 
 /// The longest answer; a token has a few thousand bytes.
 const LIMIT: usize = 1 << 20;
@@ -88,11 +88,16 @@ impl Page {
         (200..300).contains(&self.status)
     }
 
+    /// The body, if it is JSON of a reasonable size.
+    pub(crate) fn json(&self) -> Option<Value> {
+        Budget::default().parse(self.body.expose()).ok().flatten()
+    }
+
     /// What a refusal says: a description in JSON (RFC 6749, section 5.2), or a line of plain text.
     /// A page of HTML says nothing.
     pub fn words(&self) -> String {
         let text = String::from_utf8_lossy(self.body.expose());
-        let Ok(json) = serde_json::from_str::<Value>(&text) else {
+        let Some(json) = self.json() else {
             let line = text.trim_start().lines().next().unwrap_or_default();
             return if line.starts_with('<') { String::new() } else { line.to_owned() };
         };
@@ -175,7 +180,7 @@ impl Web<'_> {
     /// 69 where the server was not reached or not ready, 76 where something else answered.
     pub async fn ask(&self, ask: &Ask<'_>) -> Result<Page, Error> {
         let at = ask.url.origin().ascii_serialization();
-        let attempt = async || attempt(&self.transport, ask, self.patience.left()).await;
+        let attempt = async || attempt(&self.transport, ask, self.patience).await;
         self.patience.persist(ask.what, &at, false, attempt).await
     }
 }
@@ -194,7 +199,8 @@ fn transport(route: &Route<'_>, url: &Url) -> Result<Transport, Error> {
     Transport::new(tls, Resolver::default(), proxies.for_library(), None)
 }
 
-async fn attempt(transport: &Transport, ask: &Ask<'_>, left: Duration) -> Tried<Page> {
+async fn attempt(transport: &Transport, ask: &Ask<'_>, patience: &Patience) -> Tried<Page> {
+    let left = patience.left();
     let mut request = transport.request(ask.method.clone(), ask.url.clone(), left.min(TRY));
     for (name, value) in &ask.headers {
         request = request.header(*name, value.expose());
@@ -203,7 +209,7 @@ async fn attempt(transport: &Transport, ask: &Ask<'_>, left: Duration) -> Tried<
         request = request.body(body.expose().to_vec());
     }
     match transport.send(request).await {
-        Ok(response) => judged(ask, response).await,
+        Ok(response) => judged(ask, response, &patience.budget).await,
         Err(failure) => {
             let error = Error { hint: Some(ask.hint.to_owned()), ..failure.error };
             if failure.may_pass { Tried::Again(error, None) } else { Tried::Final(error) }
@@ -211,15 +217,16 @@ async fn attempt(transport: &Transport, ask: &Ask<'_>, left: Duration) -> Tried<
     }
 }
 
-async fn judged(ask: &Ask<'_>, mut response: Response) -> Tried<Page> {
+async fn judged(ask: &Ask<'_>, mut response: Response, budget: &Budget) -> Tried<Page> {
     let status = response.status().as_u16();
-    let mut body = match body(&mut response, LIMIT).await {
+    let mut body = match body(&mut response, LIMIT, budget).await {
         Ok(Some(body)) => body,
         Ok(None) => {
             return Tried::Final(
                 Error::new(Code::Protocol, "the answer has more than 1 MiB").hint(ask.hint),
             );
         }
+        Err(error) if error.code == Code::Protocol => return Tried::Final(error),
         Err(error) => return Tried::Again(error.hint(ask.hint), None),
     };
     let headers = std::mem::take(response.headers_mut());

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 use crate::error::Error;
+use crate::http::answers::Budget;
 use crate::http::deadline::{Deadline, shown};
 use crate::http::redact::Redactor;
 
@@ -95,12 +96,20 @@ pub struct Patience {
     pace: Pace,
     /// Knows the credentials that no message may show.
     pub redactor: Redactor,
+    /// What the answers may take of our memory.
+    pub budget: Budget,
 }
 
 impl Patience {
     /// Until the deadline, or until `max_retries` tries after the first one have failed.
     pub fn new(deadline: Deadline, max_retries: Option<u32>) -> Patience {
-        Patience { deadline, max_retries, pace: Pace::default(), redactor: Redactor::default() }
+        Patience {
+            deadline,
+            max_retries,
+            pace: Pace::default(),
+            redactor: Redactor::default(),
+            budget: Budget::default(),
+        }
     }
 
     /// The time until the deadline.

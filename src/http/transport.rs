@@ -1,6 +1,7 @@
 //! The HTTP library, set up as every connection of ours needs it.
 
-use std::path::Path;
+use std::cell::OnceCell;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,9 +22,18 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// one for each request under way, would cost more than many a request.
 pub struct Transport {
     http: Http,
+    /// The same without a pool: each of its requests has a connection of its own.
+    alone: OnceCell<Http>,
+    setup: Setup,
+}
+
+/// What clients are made of.
+struct Setup {
+    tls: ClientConfig,
+    proxy: Option<Proxy>,
+    socket: Option<PathBuf>,
     connections: Connections,
     resolver: Resolver,
-    is_socket: bool,
 }
 
 impl Transport {
@@ -37,7 +47,15 @@ impl Transport {
         proxy: Option<Proxy>,
         socket: Option<&Path>,
     ) -> Result<Transport, Error> {
-        let connections = Connections::default();
+        let socket = socket.map(Path::to_owned);
+        let setup = Setup { tls, proxy, socket, connections: Connections::default(), resolver };
+        Ok(Transport { http: setup.client(None)?, alone: OnceCell::new(), setup })
+    }
+}
+
+impl Setup {
+    /// A client that keeps at most so many connections that nothing uses.
+    fn client(&self, idle: Option<usize>) -> Result<Http, Error> {
         let mut builder = Http::builder()
             .user_agent("vault-exec")
             .redirect(Policy::none())
@@ -45,23 +63,49 @@ impl Transport {
             .retry(retry::never())
             .referer(false)
             .connect_timeout(CONNECT)
-            .connector_layer(connections.clone())
-            .tls_backend_preconfigured(tls)
-            .dns_resolver(Arc::new(resolver.clone()))
+            .connector_layer(self.connections.clone())
+            .tls_backend_preconfigured(self.tls.clone())
+            .dns_resolver(Arc::new(self.resolver.clone()))
             .no_proxy();
-        if let Some(proxy) = proxy {
-            builder = builder.proxy(proxy);
+        if let Some(proxy) = &self.proxy {
+            builder = builder.proxy(proxy.clone());
         }
-        if let Some(socket) = socket {
-            builder = builder.unix_socket(socket);
+        if let Some(socket) = &self.socket {
+            builder = builder.unix_socket(socket.as_path());
         }
-        let http = builder.build().map_err(|error| unbuilt(failure::root(&error)))?;
-        Ok(Transport { http, connections, resolver, is_socket: socket.is_some() })
+        if let Some(idle) = idle {
+            builder = builder.pool_max_idle_per_host(idle);
+        }
+        builder.build().map_err(|error| unbuilt(failure::root(&error)))
     }
+}
 
+impl Transport {
     /// A request to be sent within this time, to the end of its answer.
     pub fn request(&self, method: Method, url: Url, time: Duration) -> RequestBuilder {
         self.http.request(method, url).timeout(time)
+    }
+
+    /// The same over a new connection, if the protocol does not tell when the other side has closed
+    /// one that was kept: over TLS it takes leave, and HTTP/2 says what it has not looked at.
+    ///
+    /// # Errors
+    /// 70 if the library fails.
+    pub fn request_alone(
+        &self,
+        method: Method,
+        url: Url,
+        time: Duration,
+    ) -> Result<RequestBuilder, Error> {
+        if url.scheme() == "https" {
+            return Ok(self.request(method, url, time));
+        }
+        if self.alone.get().is_none() {
+            // It is not there, so it is set.
+            let _ = self.alone.set(self.setup.client(Some(0))?);
+        }
+        let http = self.alone.get().unwrap_or(&self.http);
+        Ok(http.request(method, url).timeout(time))
     }
 
     /// Sends a request.
@@ -69,18 +113,19 @@ impl Transport {
     /// # Errors
     /// Why there is no answer to it.
     pub async fn send(&self, request: RequestBuilder) -> Result<Response, Failure> {
-        let before = self.connections.count();
+        let before = self.setup.connections.count();
         request.send().await.map_err(|error| {
-            let failure = failure::understand(&error, self.awaited(before), self.is_socket);
-            self.resolver.forget();
+            let failure =
+                failure::understand(&error, self.awaited(before), self.setup.socket.is_some());
+            self.setup.resolver.forget();
             failure
         })
     }
 
     /// What a request that has run out of time, and was begun then, has waited for.
     fn awaited(&self, then: Count) -> Awaited {
-        match self.connections.is_awaited_since(then) {
-            true if self.resolver.is_waiting() => Awaited::Name,
+        match self.setup.connections.is_awaited_since(then) {
+            true if self.setup.resolver.is_waiting() => Awaited::Name,
             true => Awaited::Connection,
             false => Awaited::Answer,
         }

@@ -132,7 +132,7 @@ fn machine(page: &Page, redactor: &Redactor) -> Result<Map<String, Value>, Error
 
 /// Null where it is no JSON.
 fn answer(page: &Page) -> Value {
-    serde_json::from_slice(page.body.expose()).unwrap_or_default()
+    page.json().unwrap_or_default()
 }
 
 #[cfg(test)]

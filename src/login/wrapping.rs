@@ -1,6 +1,8 @@
 //! A secret id that comes wrapped: whether it is what it should be, and taking it out, which can be
 //! done once.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -15,6 +17,9 @@ const USED: &str = "it was used already, has expired or never was a wrapping tok
 const MISPLACED: &str = "somebody may have put a token of their own in its place: find out who \
                          made it. It was not unwrapped. If another mount or role is meant, set \
                          VAULT_AUTH_MOUNT or VAULT_ROLE";
+const OTHER_NAMESPACE: &str = "somebody may have put a token of their own in its place: find out \
+                               who made it. It was not unwrapped. If the login is in another \
+                               namespace, set VAULT_NAMESPACE, or VAULT_AUTH_NAMESPACE";
 const MAYBE_USED: &str = "the wrapping token may be used up now, and its secret id lost with this \
                           start: where the next start says so, give it a new one";
 const EMPTY: &str = "the wrapping token is used up: wrap the answer of the path that makes secret \
@@ -43,6 +48,7 @@ impl Wrapped {
     /// 77 for a token that was used already or was made at another path, which may be attacks both;
     /// 76 where no secret id is in it; and what [`Client::send`] fails of.
     pub async fn secret_id(&self, client: &Client) -> Result<Secret, Error> {
+        self.check_namespace(client.auth_namespace())?;
         let path = self.look_up(client).await?;
         let shown = client.redactor().clean(&path);
         log::debug!("the wrapping token was made at {shown}");
@@ -52,6 +58,25 @@ impl Wrapped {
         let secret_id = self.unwrap(client).await?;
         client.redactor().add(&secret_id);
         Ok(secret_id)
+    }
+
+    /// Vault looks up and unwraps a token of any namespace in any other, and the path that it was
+    /// made at does not have the namespace in it. The token itself tells whether it is of the root
+    /// namespace; of which other one it is, nobody says.
+    fn check_namespace(&self, namespace: Option<&str>) -> Result<(), Error> {
+        let namespace = namespace.map(|name| name.trim_matches('/'));
+        let namespace = namespace.filter(|name| !name.is_empty() && *name != "root");
+        let (expected, found) = match (is_of_namespace(&self.token), namespace) {
+            (Some(true), None) => ("the root namespace", "another one"),
+            (Some(false), Some(name)) => (name, "the root namespace"),
+            _ => return Ok(()),
+        };
+        let message = format!(
+            "SECURITY: the wrapping token of {} is of another namespace: expected {expected}, found \
+             {found}",
+            self.origin
+        );
+        Err(Error::new(Code::Refused, message).hint(OTHER_NAMESPACE))
     }
 
     /// The path that the token was made at. A token in the header would be used up by this, one in
@@ -133,6 +158,24 @@ fn protocol(message: impl Into<String>) -> Error {
     Error::new(Code::Protocol, message)
 }
 
+/// Whether a token is of a namespace other than the root one: then the namespace's id stands behind
+/// it. `None` if that cannot be told. A token in the form of a JWT has the token itself in it.
+fn is_of_namespace(token: &Secret) -> Option<bool> {
+    let text = token.expose_text()?;
+    let parts: Vec<&str> = text.split('.').collect();
+    match parts.as_slice() {
+        ["hvs" | "hvb" | "hvr" | "s" | "b" | "r", _] | [_] => Some(false),
+        ["hvs" | "hvb" | "hvr" | "s" | "b" | "r", _, _] => Some(true),
+        [head, claims, _] if head.starts_with("eyJ") => {
+            let claims = URL_SAFE_NO_PAD.decode(claims).ok()?;
+            let claims: Value = serde_json::from_slice(&claims).ok()?;
+            let inside = claims.get("jti")?.as_str().filter(|token| !token.starts_with("eyJ"))?;
+            is_of_namespace(&inside.into())
+        }
+        _ => None,
+    }
+}
+
 /// Whether a token was made where secret ids of the role are made,
 /// `auth/<mount>/role/<role>/secret-id`: to the letter, for whoever can wrap anything at all can do
 /// so at other paths.
@@ -209,6 +252,43 @@ mod tests {
                 (any, app),
                 "{path}"
             );
+        }
+    }
+
+    #[test]
+    fn a_token_tells_whether_it_is_of_the_root_namespace() {
+        let jwt = |token: &str| {
+            let claims = URL_SAFE_NO_PAD.encode(json!({ "jti": token }).to_string());
+            format!("eyJhbGciOiJFUzUxMiJ9.{claims}.c2ln")
+        };
+        for (token, expected) in [
+            ("s.abc".to_owned(), Some(false)),
+            ("hvs.CAESIabc".to_owned(), Some(false)),
+            ("abc".to_owned(), Some(false)),
+            ("s.abc.6jL7tc".to_owned(), Some(true)),
+            ("hvs.CAESIabc.6jL7tc".to_owned(), Some(true)),
+            (jwt("s.abc"), Some(false)),
+            (jwt("hvs.abc.6jL7tc"), Some(true)),
+            ("eyJ.x.y".to_owned(), None),
+            ("a.b.c.d".to_owned(), None),
+        ] {
+            assert_eq!(is_of_namespace(&token.as_str().into()), expected, "{token}");
+        }
+    }
+
+    #[test]
+    fn a_token_of_another_namespace_is_refused() {
+        for (token, namespace, is_refused) in [
+            ("s.abc", None, false),
+            ("s.abc", Some("root"), false),
+            ("s.abc", Some("team/web/"), true),
+            ("s.abc.6jL7tc", None, true),
+            ("s.abc.6jL7tc", Some("/"), true),
+            ("s.abc.6jL7tc", Some("team/web"), false),
+        ] {
+            let wrapped = Wrapped::new(token.into(), "W".into(), "approle".into(), None);
+            let checked = wrapped.check_namespace(namespace);
+            assert_eq!(checked.is_err(), is_refused, "{token} {namespace:?}: {checked:?}");
         }
     }
 

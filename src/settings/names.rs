@@ -157,6 +157,8 @@ table! {
     TLS_SERVER_NAME = None, Text("NAME"), ["TLS_SERVER_NAME"], "the address's host",
         "the name to ask for and to verify";
     SKIP_VERIFY = None, Switch, ["SKIP_VERIFY"], "false", "verify nothing, and warn each time";
+    DISABLE_REDIRECTS = None, Switch, ["DISABLE_REDIRECTS"], "false",
+        "follow no redirect of a standby to the active node";
     PROXY = None, Text("URL"), ["PROXY_ADDR", "HTTP_PROXY"], "HTTP(S)_PROXY",
         "the proxy to Vault";
     HELP = Some("help"), Switch, [], "", "print this help";

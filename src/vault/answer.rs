@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::error::{Cause, Code, Error};
+use crate::http::answers::Budget;
 use crate::http::deadline::shown;
 use crate::http::redact::Redactor;
 use crate::vault::spelling;
@@ -132,8 +133,11 @@ pub struct Raw<'a> {
 }
 
 /// Judges an answer. Its words lose the credentials that they quote here, once.
-pub fn judge(raw: &Raw<'_>, redactor: &Redactor) -> Verdict {
-    let answer = body(raw.bytes).map(|body| Answer::new(raw.status, body, redactor));
+pub fn judge(raw: &Raw<'_>, redactor: &Redactor, budget: &Budget) -> Verdict {
+    let answer = match body(raw.bytes, budget) {
+        Ok(body) => body.map(|body| Answer::new(raw.status, body, redactor)),
+        Err(error) => return Verdict::Final(error),
+    };
     let meaning = answer.as_ref().map_or(Meaning::Other, |answer| answer.meaning);
     let unavailable = |answer: Option<&Answer>| unavailable(raw, answer);
     match (raw.status, answer) {
@@ -199,13 +203,15 @@ impl Answer {
 }
 
 /// No body is null; what is not JSON is `None`.
-fn body(bytes: &[u8]) -> Option<Value> {
+fn body(bytes: &[u8], budget: &Budget) -> Result<Option<Value>, Error> {
     if bytes.trim_ascii().is_empty() {
-        return Some(Value::Null);
+        return Ok(Some(Value::Null));
     }
-    let mut body = serde_json::from_slice(bytes).ok()?;
-    spelling::keep(bytes, &mut body);
-    Some(body)
+    let mut body = budget.parse(bytes)?;
+    if let Some(body) = &mut body {
+        spelling::keep(bytes, body);
+    }
+    Ok(body)
 }
 
 /// Vault's errors are `{"errors": […]}`; a deleted version of a secret is a 404 with data.
@@ -296,7 +302,7 @@ mod tests {
 
     fn judged(status: u16, body: &str) -> String {
         let raw = Raw { status, retry_after: None, bytes: body.as_bytes() };
-        match judge(&raw, &Redactor::default()) {
+        match judge(&raw, &Redactor::default(), &Budget::default()) {
             Verdict::Answered(answer) => format!("answered {}", answer.status),
             Verdict::NotDone { error, .. } => format!("not done {}", error.code.status()),
             Verdict::Unknown(error) => format!("unknown {}", error.code.status()),

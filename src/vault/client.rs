@@ -7,11 +7,11 @@ use std::time::Duration;
 use reqwest::header::{HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Method, RequestBuilder, Response, Url, Version};
 use rustls::ClientConfig;
-use zeroize::Zeroizing;
 
 use crate::error::{Cause, Code, Error};
 use crate::grammar::address::Address;
 use crate::grammar::namespace;
+use crate::http::answers::body;
 use crate::http::deadline::Deadline;
 use crate::http::dns::Resolver;
 use crate::http::failure::Failure;
@@ -21,6 +21,7 @@ use crate::http::retry::{Patience, Tried};
 use crate::http::transport::Transport;
 use crate::secret::Secret;
 use crate::vault::answer::{Answer, Meaning, Raw, Verdict, judge};
+use crate::vault::redirect;
 
 /// The largest answer.
 const LIMIT: usize = 4 << 20;
@@ -40,7 +41,6 @@ const NO_TOKEN: &str = "does the Agent or Proxy at the address add its own token
                         use_auto_auth_token in api_proxy), and does a policy of that token allow \
                         it?";
 
-const NO_DETOUR: &str = "put the address of Vault itself into VAULT_ADDR";
 const REDIRECTED: &str = "a standby redirects to the api_addr of the active node: is it right, \
                           and reachable from this container?";
 
@@ -60,6 +60,8 @@ pub struct Connection {
     pub server_name: Option<String>,
     /// The proxies.
     pub(crate) proxies: Proxies,
+    /// Whether a standby may send a request to the active node.
+    pub follows_redirects: bool,
     /// By when all must be done.
     pub deadline: Deadline,
     /// Tries after the first one; `None` is until the deadline.
@@ -75,6 +77,7 @@ pub struct Client {
     adds_token: bool,
     /// The variable that names the proxy.
     proxy: Option<String>,
+    follows_redirects: bool,
     auth_namespace: Option<HeaderValue>,
     namespace: Option<HeaderValue>,
     is_connected: Cell<bool>,
@@ -166,6 +169,7 @@ impl Client {
             tls,
             server_name,
             proxies,
+            follows_redirects,
             deadline,
             max_retries,
         } = connection;
@@ -185,6 +189,7 @@ impl Client {
             transport,
             target,
             proxy,
+            follows_redirects,
             auth_namespace,
             namespace,
             is_connected: Cell::new(false),
@@ -240,6 +245,11 @@ impl Client {
         text(self.namespace.as_ref())
     }
 
+    /// The namespace of the login.
+    pub(crate) fn auth_namespace(&self) -> Option<&str> {
+        text(self.auth_namespace.as_ref())
+    }
+
     /// Whether a path of the secrets is in a namespace that a token of the login's namespace is not
     /// good for.
     pub fn is_elsewhere(&self, path: &str) -> bool {
@@ -280,15 +290,35 @@ impl Client {
             Ok(response) => response,
             Err(outcome) => return outcome,
         };
-        match redirected(&response, &url) {
-            None => self.judged(request, response).await,
-            Some(_) if self.address.socket().is_some() => Outcome::Final(
-                Error::new(Code::Protocol, "a redirect, which leads nowhere from a socket")
-                    .hint("the Agent or Proxy must reach Vault's active node itself"),
-            ),
-            Some(Err(error)) => Outcome::Final(error),
-            Some(Ok(next)) => self.follow(request, &next).await,
+        if !is_redirect(&response) {
+            return self.judged(request, response).await;
         }
+        match self.redirected(request, &response, &url) {
+            Ok(next) => self.follow(request, &next).await,
+            Err(error) => Outcome::Final(error),
+        }
+    }
+
+    /// Where a redirect leads, if it is followed.
+    fn redirected(
+        &self,
+        request: &Request<'_>,
+        response: &Response,
+        from: &Url,
+    ) -> Result<Url, Error> {
+        let refused = |what: &str| Error::new(Code::Protocol, what);
+        if self.address.socket().is_some() {
+            return Err(refused("a redirect, which leads nowhere from a socket")
+                .hint("the Agent or Proxy must reach Vault's active node itself"));
+        }
+        if !self.follows_redirects {
+            return Err(refused("a redirect, and VAULT_DISABLE_REDIRECTS is set").hint(
+                "put the address of the active node into VAULT_ADDR, or unset \
+                 VAULT_DISABLE_REDIRECTS",
+            ));
+        }
+        let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
+        redirect::target(from, &request.path, location)
     }
 
     /// One hop, as a standby asks for: the same method, body and token.
@@ -296,8 +326,8 @@ impl Client {
         log::debug!("{}: redirected to {}", request.what, url.host_str().unwrap_or_default());
         let outcome = match self.exchange(request, url.clone()).await {
             Err(outcome) => outcome,
-            Ok(response) if redirected(&response, url).is_some() => Outcome::Final(
-                Error::new(Code::Protocol, "redirected more than once").hint(NO_DETOUR),
+            Ok(response) if is_redirect(&response) => Outcome::Final(
+                Error::new(Code::Protocol, "redirected more than once").hint(redirect::NO_DETOUR),
             ),
             Ok(response) => self.judged(request, response).await,
         };
@@ -309,7 +339,7 @@ impl Client {
     }
 
     async fn judged(&self, request: &Request<'_>, response: Response) -> Outcome {
-        match judged(request, response, self.redactor()).await {
+        match judged(request, response, &self.patience).await {
             Outcome::Final(error) if error.cause == Cause::NoNamespace => {
                 let is_logins =
                     request.space == Space::Login && self.auth_namespace != self.namespace;
@@ -336,7 +366,14 @@ impl Client {
     }
 
     fn prepare(&self, request: &Request<'_>, url: Url) -> Result<RequestBuilder, Error> {
-        let mut builder = self.transport.request(request.method.clone(), url, self.left(request));
+        let (method, left) = (request.method.clone(), self.left(request));
+        // The other side may just have closed the connection that was kept. What changes something
+        // would be lost with it, and must not be sent again.
+        let mut builder = if request.repeat == Repeat::Freely || !self.is_connected() {
+            self.transport.request(method, url, left)
+        } else {
+            self.transport.request_alone(method, url, left)?
+        };
         builder = builder.header("X-Vault-Request", "true");
         if let Some(token) = request.token {
             builder = builder.header("X-Vault-Token", token_header(token)?);
@@ -357,20 +394,21 @@ impl Client {
     }
 }
 
-async fn judged(request: &Request<'_>, mut response: Response, redactor: &Redactor) -> Outcome {
+async fn judged(request: &Request<'_>, mut response: Response, patience: &Patience) -> Outcome {
     let status = response.status().as_u16();
     let retry_after = response
         .headers()
         .get(RETRY_AFTER)
         .and_then(|value| value.to_str().ok())
         .map(str::to_owned);
-    let bytes = match body(&mut response, LIMIT).await {
+    let bytes = match body(&mut response, LIMIT, &patience.budget).await {
         Ok(Some(bytes)) => bytes,
         Ok(None) => return Outcome::Final(too_large()),
+        Err(error) if error.code == Code::Protocol => return Outcome::Final(error),
         Err(error) => return unknown(request, error),
     };
     let raw = Raw { status, retry_after: retry_after.as_deref(), bytes: &bytes };
-    match judge(&raw, redactor) {
+    match judge(&raw, &patience.redactor, &patience.budget) {
         Verdict::Answered(answer) => Outcome::Done(answer),
         Verdict::NotDone { error, wait } => Outcome::Again(error, wait),
         Verdict::Unknown(error) => unknown(request, error),
@@ -391,46 +429,8 @@ fn target(address: &Address, alias: Option<String>) -> (Address, Resolver) {
     }
 }
 
-/// A redirect's target, if it is one that may be followed.
-fn redirected(response: &Response, from: &Url) -> Option<Result<Url, Error>> {
-    if !matches!(response.status().as_u16(), 301 | 302 | 307 | 308) {
-        return None;
-    }
-    let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
-    let next = location.and_then(|location| from.join(location).ok());
-    let next = next.filter(|next| matches!(next.scheme(), "http" | "https"));
-    Some(match next {
-        None => Err(Error::new(Code::Protocol, "a redirect to nowhere").hint(NO_DETOUR)),
-        Some(next) if from.scheme() == "https" && next.scheme() != "https" => Err(Error::new(
-            Code::Protocol,
-            "a redirect from https to http, which would send the token in clear",
-        )
-        .hint(
-            "a standby redirects to the api_addr of the active node: it must begin with https://",
-        )),
-        Some(next) => Ok(next),
-    })
-}
-
-/// The body, or `None` where it has more than `limit` bytes.
-///
-/// # Errors
-/// 69 where it did not come whole.
-pub async fn body(
-    response: &mut Response,
-    limit: usize,
-) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
-    let expected = response.content_length().and_then(|length| usize::try_from(length).ok());
-    let expected = expected.filter(|length| *length <= limit).unwrap_or(4096);
-    let mut bytes = Zeroizing::new(Vec::with_capacity(expected));
-    let broken = |error: reqwest::Error| if error.is_timeout() { too_slow() } else { broken_off() };
-    while let Some(part) = response.chunk().await.map_err(broken)? {
-        if part.len() > limit - bytes.len() {
-            return Ok(None);
-        }
-        bytes.extend_from_slice(&part);
-    }
-    Ok(Some(bytes))
+fn is_redirect(response: &Response) -> bool {
+    matches!(response.status().as_u16(), 301 | 302 | 307 | 308)
 }
 
 fn too_late() -> Error {
@@ -441,18 +441,6 @@ fn too_late() -> Error {
 fn too_large() -> Error {
     Error::new(Code::Protocol, "the answer has more than 4 MiB")
         .hint("is it Vault that answers there?")
-}
-
-fn too_slow() -> Error {
-    Error::new(Code::Unavailable, "the answer did not end in time")
-        .hint("it comes slowly: is what is in between overloaded? A longer --timeout may help")
-}
-
-fn broken_off() -> Error {
-    Error::new(Code::Unavailable, "the answer broke off").hint(
-        "was the server stopped, or does a load balancer, a proxy or a firewall in between end \
-         connections?",
-    )
 }
 
 fn lost(request: &Request<'_>, failure: Failure) -> Outcome {

@@ -44,6 +44,12 @@ impl Scene<'_> {
         self.target.operator().wrapped_secret_id(&self.role.mount, "app", "5m")
     }
 
+    /// The same in another namespace.
+    fn token_of(&self, namespace: &str) -> String {
+        let there = self.target.operator().within(namespace);
+        there.wrapped_secret_id(&self.role.mount, "app", "5m")
+    }
+
     /// The run with a wrapping token.
     fn with(&self, token: &str) -> Run {
         self.run.clone().env("VAULT_WRAPPED_SECRET_ID", token)
@@ -576,4 +582,25 @@ fn what_can_be_seen_before_anything_is_asked() {
     let both = run.env("VAULT_WRAPPED_SECRET_ID", "w").env("VAULT_TOKEN", "t");
     both.fails(78, &["VAULT_TOKEN", "VAULT_WRAPPED_SECRET_ID", "VAULT_AUTH_METHOD"]);
     assert_eq!(vault.connections(), 0);
+}
+
+/// A tenant who can put a token of their own in the place of ours would burn logins of our role.
+#[test]
+fn a_token_of_another_namespace_is_not_unwrapped() {
+    on_every_vault(|target| {
+        let scene = Scene::new(target);
+        let tenant = format!("tenant-{}", scene.role.mount);
+        target.operator().enable_namespace(&tenant);
+        let there = target.operator().within(&tenant);
+        there.write(&format!("sys/auth/{}", scene.role.mount), json!({ "type": "approle" }));
+        there.write(&format!("auth/{}/role/app", scene.role.mount), json!({}));
+        let token = scene.token_of(&tenant);
+        let words = ["SECURITY", "expected the root namespace, found another one", "not unwrapped"];
+        scene.with(&token).fails(77, &words);
+        assert!(scene.is_unspent(&token));
+        let ours = scene.token();
+        let words = [&*format!("expected {tenant}, found the root namespace"), "VAULT_NAMESPACE"];
+        scene.with(&ours).env("VAULT_NAMESPACE", &tenant).fails(77, &words);
+        assert!(scene.is_unspent(&ours));
+    });
 }

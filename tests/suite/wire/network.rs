@@ -405,6 +405,42 @@ fn a_redirect_from_https_to_http_is_refused() {
     assert_eq!(plain.connections(), 0, "the token was not sent in clear");
 }
 
+#[test]
+fn a_redirect_in_clear_to_another_machine_is_refused() {
+    let (vault, run) = ready();
+    let path = "/v1/secret/data/app";
+    vault.fault(path, Fault::redirect(&format!("http://192.0.2.2:8200{path}")));
+    fails_at_once(&run, 76, &["A: ", "from this machine to another one", "in clear", "https://"]);
+}
+
+#[test]
+fn a_login_page_gets_no_login() {
+    let (vault, run) = ready();
+    let page = TestVault::start();
+    for location in ["/oauth2/start", "/oauth2/start?rd=%2Fv1%2Fauth%2Fapprole%2Flogin"] {
+        vault.clear_faults();
+        let location = format!("{}{location}", page.addr());
+        vault.fault("POST /v1/auth/", Fault::answer(302, "").with_header("location", &location));
+        let run = run.clone().without("VAULT_TOKEN").env("VAULT_ROLE_ID", "r");
+        let run = run.env("VAULT_SECRET_ID", "s3cret-id");
+        fails_at_once(&run, 76, &["a redirect to another path", &page.addr(), "login page"]);
+        assert_eq!(page.connections(), 0);
+    }
+}
+
+#[test]
+fn no_redirect_is_followed_where_they_are_disabled() {
+    let (vault, run) = ready();
+    let (leader, _) = ready();
+    let path = "/v1/secret/data/app";
+    vault.fault(path, Fault::redirect(&format!("{}{path}", leader.addr())));
+    for name in ["VAULT_DISABLE_REDIRECTS", "BAO_DISABLE_REDIRECTS"] {
+        let run = run.clone().env(name, "true");
+        fails_at_once(&run, 76, &["A: ", "a redirect, and VAULT_DISABLE_REDIRECTS is set"]);
+    }
+    assert_eq!(leader.connections(), 0);
+}
+
 /// A proxy that answers every request with this and hands on what it was asked.
 pub(super) fn proxy(answer: &'static str) -> (String, mpsc::Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("bound");

@@ -7,6 +7,7 @@
 use serde_json::Value;
 use vault_exec::error::{Code, Error};
 use vault_exec::grammar::path::Path;
+use vault_exec::http::answers::Budget;
 use vault_exec::http::redact::Redactor;
 use vault_exec::login::wrapping;
 use vault_exec::vault::answer::{Answer, Raw, Verdict, judge};
@@ -54,7 +55,7 @@ fn judged(raw: &Raw<'_>, number: Option<u64>) -> Vec<String> {
     let is_sound = |error: &Error| {
         assert!(error.message.len() < 4096 && !error.message.contains('\n'), "{error}");
     };
-    match judge(raw, &Redactor::default()) {
+    match judge(raw, &Redactor::default(), &Budget::default()) {
         Verdict::Answered(_) => answered(raw, number),
         Verdict::NotDone { error, .. } | Verdict::Unknown(error) => {
             is_sound(&error);
@@ -70,7 +71,7 @@ fn judged(raw: &Raw<'_>, number: Option<u64>) -> Vec<String> {
 }
 
 fn answered(raw: &Raw<'_>, number: Option<u64>) -> Vec<String> {
-    let answer = || match judge(raw, &Redactor::default()) {
+    let answer = || match judge(raw, &Redactor::default(), &Budget::default()) {
         Verdict::Answered(answer) => answer,
         other => panic!("another verdict: {other:?}"),
     };

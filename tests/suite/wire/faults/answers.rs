@@ -156,7 +156,9 @@ const CASES: &[Case] = &[
     case("10 MB of JSON", End::Final(76), TOO_LONG, |_| {
         Fault::answer(200, format!("{{\"data\":\"{}\"}}", "x".repeat(10 << 20)))
     }),
-    case("deep nesting", End::Final(76), NOT_JSON, |_| Fault::answer(200, "[".repeat(100_000))),
+    case("deep nesting", End::Final(76), &["the answer nests more than 120 levels deep"], |_| {
+        Fault::answer(200, "[".repeat(100_000))
+    }),
     case(
         "a redirect to itself",
         End::Final(76),
@@ -169,11 +171,14 @@ const CASES: &[Case] = &[
     secure("a redirect to http", End::Final(76), &["from https to http", "api_addr"], |path| {
         Fault::redirect(&format!("http://127.0.0.1:1{path}"))
     }),
+    case("a redirect to a login page", End::Final(76), &["to another path", "login page"], |_| {
+        Fault::redirect("https://127.0.0.1:1/oauth2/start")
+    }),
     case("a redirect without a target", End::Final(76), &["a redirect to nowhere"], |_| {
         Fault::answer(307, "")
     }),
-    case("a redirect to where nobody listens", End::NotDone, &["refused"], |_| {
-        Fault::redirect("https://127.0.0.1:1/v1/x")
+    case("a redirect to where nobody listens", End::NotDone, &["refused"], |path| {
+        Fault::redirect(&format!("https://127.0.0.1:1{path}"))
     }),
     case("sealed", End::NotDone, &["status 503: Vault is sealed", "unseal"], |_| Fault::sealed()),
     case("a standby without a leader", End::NotDone, &["no active Vault instance found"], |_| {
