@@ -6,6 +6,7 @@ pub mod block;
 pub mod exec;
 pub mod harden;
 pub mod install;
+mod may_execute;
 pub(crate) mod names;
 pub mod program;
 pub mod signals;

@@ -115,7 +115,12 @@ async fn carry_out(job: &Job, deadline: Deadline) -> Result<Option<Image>, Error
 
 fn built(job: &Job, round: &mut Round) -> Result<Image, Errors> {
     let variables = std::mem::take(&mut round.built.variables);
-    Image::new(job.program(&variables)?, job.command.clone(), variables)
+    let image = Image::new(job.program(&variables)?, job.command.clone(), variables)?;
+    // Later there is nothing to revoke with.
+    if job.login.is_some() && !job.is_check {
+        image.check()?;
+    }
+    Ok(image)
 }
 
 fn without_settings(invocation: Result<Invocation, Error>) -> Result<Option<Image>, Errors> {

@@ -14,5 +14,6 @@ pub fn wait<T>(work: impl Future<Output = T>) -> Result<T, Error> {
     let runtime = runtime.map_err(|error| {
         Error::new(Code::Unavailable, format!("the HTTP client: {error}")).hint(LIMITED)
     })?;
-    Ok(runtime.block_on(work))
+    // On the heap, where what it held is wiped: it is large, and would be moved from frame to frame.
+    Ok(runtime.block_on(Box::pin(work)))
 }

@@ -11,6 +11,7 @@ use nix::sys::resource::{Resource, getrlimit};
 use nix::unistd::{AccessFlags, SysconfVar, access, execve, sysconf};
 
 use crate::error::{Code, Error, Errors};
+use crate::process::may_execute::may_execute;
 use crate::process::program::{self, Format};
 use crate::process::signals;
 use crate::secret::{Secret, Variable};
@@ -143,6 +144,19 @@ impl Image {
         let Err(errno) = execve(&self.program, &self.arguments, &self.environment);
         // What failed is still to be reported, and perhaps nobody reads it.
         signals::ignore_sigpipe();
+        self.refused(errno)
+    }
+
+    /// Checks that the kernel would execute it, as far as the kernel tells that.
+    ///
+    /// # Errors
+    /// 126 if it would not.
+    pub fn check(&self) -> Result<(), Error> {
+        may_execute(&self.program, &self.arguments, &self.environment)
+            .map_err(|errno| self.refused(errno))
+    }
+
+    fn refused(&self, errno: Errno) -> Error {
         let name = self.program.to_string_lossy();
         match errno {
             Errno::ENOEXEC => no_format(),

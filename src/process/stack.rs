@@ -9,8 +9,8 @@ use std::mem::MaybeUninit;
 
 use zeroize::optimization_barrier;
 
-/// Bytes that are wiped.
-const SIZE: usize = 256 << 10;
+/// Bytes that are wiped. Frames are several times as large where nothing is optimized.
+const SIZE: usize = if cfg!(debug_assertions) { 1 << 20 } else { 256 << 10 };
 
 /// Does `work` in frames below this one, and wipes these frames.
 pub fn wiped_after<T>(work: impl FnOnce() -> T) -> T {
@@ -25,7 +25,7 @@ fn below<T>(work: impl FnOnce() -> T) -> T {
     work()
 }
 
-/// Overwrites the 256 KiB of stack below the caller's frame.
+/// Overwrites the stack below the caller's frame.
 #[inline(never)]
 pub fn wipe() {
     let mut frame = MaybeUninit::<[u8; SIZE]>::uninit();

@@ -5,6 +5,7 @@ pub(crate) mod aws_sources;
 pub(crate) mod azure;
 pub(crate) mod cert;
 pub(crate) mod choice;
+pub(crate) mod failing_starts;
 pub(crate) mod gcp;
 pub(crate) mod jwt;
 pub(crate) mod kubernetes;

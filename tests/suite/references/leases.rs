@@ -13,13 +13,13 @@ use crate::support::{Ended, Run, run_at};
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Database secrets with the role `app`, and a policy that lets them be read.
-struct Database<'a> {
+pub(crate) struct Database<'a> {
     target: &'a Target,
-    mount: String,
+    pub(crate) mount: String,
 }
 
 impl<'a> Database<'a> {
-    fn new(target: &'a Target, postgres: Option<&Postgres>) -> Self {
+    pub(crate) fn new(target: &'a Target, postgres: Option<&Postgres>) -> Self {
         let mount = target.unique("database");
         target.operator().enable_database(
             &mount,
@@ -30,7 +30,7 @@ impl<'a> Database<'a> {
         Self { target, mount }
     }
 
-    fn policy(&self) -> String {
+    pub(crate) fn policy(&self) -> String {
         reading(&format!("{}/creds", self.mount))
     }
 
@@ -43,7 +43,7 @@ impl<'a> Database<'a> {
     }
 
     /// `USER` and `PASSWORD` of one database user.
-    fn wanted(&self, run: Run) -> Run {
+    pub(crate) fn wanted(&self, run: Run) -> Run {
         run.env("USER", self.reference("username")).env("PASSWORD", self.reference("password"))
     }
 
@@ -54,7 +54,7 @@ impl<'a> Database<'a> {
 
     /// The leases there are once there are as many, or after a while.
     #[track_caller]
-    fn assert_leases(&self, count: usize) -> Vec<String> {
+    pub(crate) fn assert_leases(&self, count: usize) -> Vec<String> {
         let leases = self.target.operator().wait_for_leases(&self.mount, count, PATIENCE);
         assert_eq!(leases.len(), count, "{leases:?}");
         leases
