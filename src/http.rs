@@ -4,9 +4,11 @@
 pub mod answers;
 pub mod connections;
 pub mod deadline;
+pub(crate) mod distrust;
 pub mod dns;
 pub mod failure;
 pub(crate) mod no_proxy;
+pub(crate) mod pem;
 pub mod proxy;
 pub mod redact;
 pub mod retry;
@@ -14,6 +16,8 @@ pub mod roots;
 pub mod runtime;
 pub mod tls;
 pub mod transport;
+pub(crate) mod verifier;
+pub(crate) mod x509;
 
 use crate::secret::Variable;
 

@@ -8,6 +8,7 @@ use nix::libc;
 use rustls::{AlertDescription, CertificateError, InvalidMessage};
 
 use crate::error::{Code, Error, LIMITED};
+use crate::http::distrust::Distrust;
 use crate::http::dns::Unresolved;
 use crate::vault::answer::not_through_proxy;
 
@@ -263,7 +264,10 @@ fn below<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 
 /// A TLS failure, and whether it may pass: a certificate or a protocol that does not fit will not.
 fn tls_failure(error: &rustls::Error) -> (Error, bool) {
     let (words, hint) = match error {
-        rustls::Error::InvalidCertificate(certificate) => certificate_failure(certificate),
+        rustls::Error::InvalidCertificate(certificate) => {
+            let (words, hint) = certificate_failure(certificate);
+            return (Error::new(Code::Unavailable, words).hint(hint), false);
+        }
         rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => (
             "the server does not speak TLS on this port".to_owned(),
             "use http:// in the address, or the server's TLS port",
@@ -294,44 +298,17 @@ fn alerted(cause: &rustls::Error) -> Error {
     .hint("set VAULT_CLIENT_CERT and VAULT_CLIENT_KEY to one that it accepts")
 }
 
-fn certificate_failure(error: &CertificateError) -> (String, &'static str) {
-    match error {
-        CertificateError::UnknownIssuer => (
-            "the server's certificate is signed by an unknown authority".to_owned(),
-            "set VAULT_CACERT to the file of the authority's certificate",
-        ),
-        CertificateError::Other(other)
-            if matches!(other.0.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity)) =>
-        {
-            (
-                "the server's certificate is an authority's, probably its own: an unknown \
-                 authority"
-                    .to_owned(),
-                "set VAULT_CACERT to the file of this very certificate, if it is the right \
-                 server's",
-            )
-        }
-        CertificateError::BadSignature => (
-            "the server's certificate is signed by an unknown authority with the name of a known \
-             one"
-            .to_owned(),
-            "was the authority made anew? VAULT_CACERT must be the certificate that it has now",
-        ),
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => (
-            format!("the server's certificate is for another name ({error})"),
-            "use a name that the certificate has in VAULT_ADDR, or set VAULT_TLS_SERVER_NAME to it",
-        ),
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => (
-            format!("the server's certificate has expired ({error})"),
-            "renew it; is this machine's clock right?",
-        ),
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => (
-            format!("the server's certificate is not valid yet ({error})"),
-            "is this machine's clock right?",
-        ),
-        _ => (
+fn certificate_failure(error: &CertificateError) -> (String, String) {
+    let distrust = match error {
+        CertificateError::Other(other) => other.0.downcast_ref::<Distrust>(),
+        _ => None,
+    };
+    match distrust {
+        Some(Distrust { message, hint }) => (message.clone(), hint.clone()),
+        // The handshake's signature is not that of the certificate's key.
+        None => (
             format!("the server's certificate does not verify ({error})"),
-            "VAULT_CACERT names the authority that signs it",
+            "is the server's key that of its certificate?".to_owned(),
         ),
     }
 }

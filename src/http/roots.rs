@@ -12,10 +12,10 @@ use std::path::{Path, PathBuf};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use webpki::EndEntityCert;
 
 use crate::error::Error;
+use crate::http::pem::{Section, sections};
+use crate::http::x509::Certificate;
 use crate::secret::Variable;
 
 /// Where distributions keep the bundle of the authorities that they trust.
@@ -28,8 +28,6 @@ const BUNDLES: [&str; 6] = [
     "/etc/pki/tls/cacert.pem",
 ];
 
-/// The beginning of a certificate in PEM form (RFC 7468).
-const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
 /// How much of a certificate is looked at, in characters of base64: its number, its algorithm, who
 /// issued it (RFC 5280, 4.1), and in nearly all of them its own name, which is that of its issuer
 /// where it is an authority's.
@@ -39,30 +37,42 @@ const BEGINNING: usize = 640;
 #[derive(Debug)]
 pub struct Bundle {
     file: Option<PathBuf>,
-    directory: Option<PathBuf>,
+    directories: Vec<PathBuf>,
 }
 
 impl Bundle {
-    /// `SSL_CERT_FILE` and `SSL_CERT_DIR`, else the first of the usual places that is there.
+    /// `SSL_CERT_FILE` and `SSL_CERT_DIR`, a list of directories divided by `:`, else the first of
+    /// the usual places that is there.
     ///
     /// # Errors
-    /// 78 where a variable names what is not there.
+    /// 78 if the file cannot be read, or neither it nor any of the directories has a certificate.
     pub fn of_system(environment: &[Variable]) -> Result<Option<Bundle>, Error> {
-        let bundle = Bundle {
-            file: named(environment, "SSL_CERT_FILE")?,
-            directory: named(environment, "SSL_CERT_DIR")?,
-        };
-        if bundle.file.is_some() || bundle.directory.is_some() {
-            return Ok(Some(bundle));
+        let (file, list) =
+            (named(environment, "SSL_CERT_FILE"), named(environment, "SSL_CERT_DIR"));
+        if file.is_none() && list.is_none() {
+            let file = BUNDLES.iter().map(PathBuf::from).find(|file| file.is_file());
+            return Ok(file.map(|file| Bundle { file: Some(file), directories: Vec::new() }));
         }
-        let file = BUNDLES.iter().map(PathBuf::from).find(|file| file.is_file());
-        Ok(file.map(|file| Bundle { file: Some(file), directory: None }))
+        let in_file = file.map(|file| has_certificate(Path::new(file))).transpose();
+        let in_file = in_file.map_err(|error| wrong("SSL_CERT_FILE", file, &error.to_string()))?;
+        let directories = list.into_iter().flat_map(|list| list.split(':'));
+        let bundle = Bundle {
+            file: file.map(PathBuf::from),
+            directories: directories.filter(|one| !one.is_empty()).map(PathBuf::from).collect(),
+        };
+        let is_any = in_file == Some(true)
+            || bundle.below().any(|file| has_certificate(&file).unwrap_or_default());
+        match (is_any, list) {
+            (true, _) => Ok(Some(bundle)),
+            (false, Some(_)) => Err(wrong("SSL_CERT_DIR", list, "no certificate there")),
+            (false, None) => Err(wrong("SSL_CERT_FILE", file, "no certificate in it")),
+        }
     }
 
     /// All of them. What cannot be read is passed over: whether the rest is enough, the handshake
     /// shows.
     pub fn certificates(&self) -> Vec<CertificateDer<'static>> {
-        self.files().iter().flat_map(|file| certificates_of(file)).collect()
+        self.files().flat_map(|file| certificates_of(&file)).collect()
     }
 
     /// Those that can have issued a chain, as far as that can be seen at a glance.
@@ -74,36 +84,41 @@ impl Bundle {
         let chain = std::iter::once(end_entity).chain(intermediates);
         let names: Vec<Vec<u8>> = chain.filter_map(issuer).collect();
         self.files()
-            .iter()
             .flat_map(|file| certificates_with(&fs::read(file).unwrap_or_default(), &names))
             .collect()
     }
 
-    fn files(&self) -> Vec<PathBuf> {
-        let directory = self.directory.as_deref().and_then(|directory| files_below(directory).ok());
-        self.file.iter().cloned().chain(directory.into_iter().flatten()).collect()
+    fn files(&self) -> impl Iterator<Item = PathBuf> {
+        self.file.iter().cloned().chain(self.below())
+    }
+
+    /// The files in the directories. One that is not there is passed over, as OpenSSL does.
+    fn below(&self) -> impl Iterator<Item = PathBuf> {
+        self.directories.iter().flat_map(|directory| files_below(directory).unwrap_or_default())
     }
 }
 
 /// The name of who issued a certificate, as it is spelled there.
 fn issuer(certificate: &CertificateDer<'_>) -> Option<Vec<u8>> {
-    EndEntityCert::try_from(certificate).ok().map(|parsed| parsed.issuer().to_vec())
+    Certificate::parse(certificate).map(|parsed| parsed.issuer.to_vec())
 }
 
 /// The certificates at whose beginning one of these names stands.
 fn certificates_with(pem: &[u8], names: &[Vec<u8>]) -> Vec<CertificateDer<'static>> {
-    let text = std::str::from_utf8(pem).unwrap_or_default();
-    let starts: Vec<usize> = text.match_indices(BEGIN).map(|(start, _)| start).collect();
-    let ends = starts.iter().skip(1).copied().chain([text.len()]);
-    let sections = starts.iter().zip(ends).filter_map(|(start, end)| text.get(*start..end));
-    let with_name = sections.filter(|section| has_one_of(&beginning(section), names));
-    with_name.flat_map(|section| CertificateDer::from_pem_slice(section.as_bytes())).collect()
+    let text = String::from_utf8_lossy(pem);
+    let certificates = sections(&text).filter(Section::is_certificate);
+    decoded(certificates.filter(|section| has_one_of(&beginning(section), names)))
+}
+
+fn decoded<'a>(sections: impl Iterator<Item = Section<'a>>) -> Vec<CertificateDer<'static>> {
+    let decoded = sections.filter_map(|section| section.decoded());
+    decoded.map(|der| CertificateDer::from(der.to_vec())).collect()
 }
 
 /// The first bytes of a certificate; none where that is no base64.
-fn beginning(section: &str) -> Vec<u8> {
-    let text = section.trim_start_matches(BEGIN).bytes().filter(|byte| !byte.is_ascii_whitespace());
-    let text: Vec<u8> = text.take_while(|byte| *byte != b'-').take(BEGINNING).collect();
+fn beginning(section: &Section<'_>) -> Vec<u8> {
+    let text = section.body.unwrap_or_default().bytes();
+    let text: Vec<u8> = text.filter(|byte| !byte.is_ascii_whitespace()).take(BEGINNING).collect();
     BASE64_STANDARD.decode(text).unwrap_or_default()
 }
 
@@ -113,27 +128,28 @@ fn has_one_of(bytes: &[u8], names: &[Vec<u8>]) -> bool {
     names.iter().any(has)
 }
 
-/// A path that a variable names, which must be there.
-fn named(environment: &[Variable], name: &str) -> Result<Option<PathBuf>, Error> {
-    let variable =
-        environment.iter().find(|variable| variable.name == name && !variable.value.is_empty());
-    let Some(path) = variable.and_then(|variable| variable.value.expose_text()).map(PathBuf::from)
-    else {
-        return Ok(None);
-    };
-    match fs::metadata(&path) {
-        Ok(_) => Ok(Some(path)),
-        Err(error) => Err(Error::config(format!("{} ({name}): {error}", path.display())).hint(
-            "it is where the authorities are that the system trusts: correct it, or set \
-             VAULT_CACERT",
-        )),
-    }
+/// What a variable holds, if there is anything in it.
+fn named<'a>(environment: &'a [Variable], name: &str) -> Option<&'a str> {
+    let variable = environment.iter().find(|variable| variable.name == name);
+    variable.and_then(|variable| variable.value.expose_text()).filter(|text| !text.is_empty())
+}
+
+fn wrong(name: &str, value: Option<&str>, what: &str) -> Error {
+    Error::config(format!("{} ({name}): {what}", value.unwrap_or_default())).hint(
+        "it is where the authorities are that the system trusts: correct it, or set VAULT_CACERT",
+    )
+}
+
+fn has_certificate(file: &Path) -> std::io::Result<bool> {
+    let bytes = fs::read(file)?;
+    Ok(sections(&String::from_utf8_lossy(&bytes)).any(|section| section.is_certificate()))
 }
 
 /// The certificates that can be read in a file. They are public, so nothing of it is wiped with
 /// care: a bundle is large.
 pub fn certificates_of(file: &Path) -> Vec<CertificateDer<'static>> {
-    CertificateDer::pem_slice_iter(&fs::read(file).unwrap_or_default()).flatten().collect()
+    let bytes = fs::read(file).unwrap_or_default();
+    decoded(sections(&String::from_utf8_lossy(&bytes)).filter(Section::is_certificate))
 }
 
 /// Each file below a directory once: one that links to each certificate by its hash, as `openssl
@@ -172,7 +188,10 @@ mod tests {
         let text = BASE64_STANDARD.encode(der);
         let lines: Vec<&str> =
             text.as_bytes().chunks(64).filter_map(|line| std::str::from_utf8(line).ok()).collect();
-        format!("# Ä comment\n{BEGIN}\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
+        format!(
+            "# Ä comment\n-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n",
+            lines.join("\n")
+        )
     }
 
     #[test]
@@ -192,7 +211,7 @@ mod tests {
     #[test]
     fn what_is_no_bundle_has_no_certificates() {
         let names = [b"name".to_vec()];
-        for text in ["", BEGIN, "-----BEGIN CERTIFICATE-----\n*\n-----END", "name", "\u{0}"] {
+        for text in ["", "-----BEGIN CERTIFICATE-----\n*\n-----END", "name", "\u{0}"] {
             assert!(certificates_with(text.as_bytes(), &names).is_empty(), "{text}");
         }
         assert!(certificates_with(b"\xff\xfe", &names).is_empty());

@@ -3,22 +3,25 @@
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{Resumption, WebPkiServerVerifier, verify_server_name};
+use rustls::ClientConfig;
+use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::server::ParsedCertificate;
-use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
-};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 
 use crate::error::Error;
 use crate::grammar::sourced::Sourced;
+use crate::http::distrust::Source;
+use crate::http::pem::{Section, sections};
 use crate::http::roots::{Bundle, certificates_of, files_below};
+use crate::http::verifier::{Trusted, Verifier};
+use crate::http::x509::{Certificate, Key};
 use crate::secret::Variable;
 use crate::settings::TlsSettings;
 use crate::settings::credentials::read_file;
+
+/// What to do about an authority that the system does not have, if the server is Vault.
+const FOR_VAULT: &str = "set VAULT_CACERT to the file of the authority's certificate";
 
 /// The configuration of every connection. The system's bundle is parsed at the first handshake, not
 /// before.
@@ -33,18 +36,17 @@ pub fn configure(
 ) -> Result<ClientConfig, Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let verifier = verifier(settings, is_https, environment, &provider)?;
-    let builder = ClientConfig::builder_with_provider(provider)
+    let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
         .map_err(|error| Error::config(format!("TLS cannot be set up: {error}")))?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier));
     let mut config = match &settings.client {
         None => builder.with_no_client_auth(),
-        Some((certificate, key)) => builder
-            .with_client_auth_cert(certificates_in(certificate)?, key_in(key)?)
-            .map_err(|error| {
-                Error::config(format!("{} and {}: {error}", certificate.origin, key.origin))
-            })?,
+        Some((certificate, key)) => {
+            let identity = identity(certificate, key, &provider)?;
+            builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(identity)))
+        }
     };
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     // One process makes few connections: tickets would only keep secrets in memory.
@@ -59,7 +61,7 @@ fn verifier(
     provider: &Arc<CryptoProvider>,
 ) -> Result<Verifier, Error> {
     let configured = configured(settings)?;
-    let wants_system = !settings.skip_verify && configured.is_empty();
+    let wants_system = !settings.skip_verify && configured.is_none();
     let system = match wants_system.then(|| Bundle::of_system(environment)).transpose() {
         // A plain http address needs them only where a redirect leads to https.
         Err(error) if is_https => return Err(error),
@@ -75,11 +77,13 @@ fn verifier(
              in the image",
         ));
     }
+    let (configured, source) = match configured {
+        Some((certificates, place)) => (certificates, Source::Configured(place)),
+        None => (Vec::new(), Source::System(FOR_VAULT)),
+    };
     Ok(Verifier {
         provider: provider.clone(),
-        configured,
-        system,
-        inner: OnceLock::new(),
+        trusted: Trusted { configured, system, all: OnceLock::new(), source },
         name: settings.server_name.as_deref().map(server_name).transpose()?,
         skip: settings.skip_verify,
     })
@@ -90,41 +94,52 @@ fn server_name(name: &str) -> Result<ServerName<'static>, Error> {
         .map_err(|_| Error::config("VAULT_TLS_SERVER_NAME: not a name of a host"))
 }
 
-/// The authorities that the user named, which replace the system's as with Vault's own client.
-fn configured(settings: &TlsSettings) -> Result<Vec<CertificateDer<'static>>, Error> {
-    match settings {
-        TlsSettings { ca_file: Some(file), .. } => certificates_in(file),
+type Certificates = Vec<CertificateDer<'static>>;
+
+/// The authorities that the user named, which replace the system's as with Vault's own client, and
+/// where they are.
+fn configured(settings: &TlsSettings) -> Result<Option<(Certificates, String)>, Error> {
+    let (found, place) = match settings {
+        TlsSettings { ca_file: Some(file), .. } => (certificates_in(file)?, place(file)),
         TlsSettings { ca_bytes: Some(bytes), .. } => {
-            certificates(bytes.value.expose(), &bytes.origin.to_string())
+            let place = bytes.origin.to_string();
+            (certificates(bytes.value.expose(), &place)?, place)
         }
-        TlsSettings { ca_path: Some(path), .. } => certificates_below(path),
-        _ => Ok(Vec::new()),
-    }
+        TlsSettings { ca_path: Some(path), .. } => (certificates_below(path)?, place(path)),
+        _ => return Ok(None),
+    };
+    Ok(Some((found, place)))
 }
 
-fn certificates_in(file: &Sourced) -> Result<Vec<CertificateDer<'static>>, Error> {
+fn certificates_in(file: &Sourced) -> Result<Certificates, Error> {
     let bytes = read_file(Path::new(file.text()?)).map_err(|error| error.at(place(file)))?;
     certificates(&bytes, &place(file))
 }
 
-fn certificates(pem: &[u8], place: &str) -> Result<Vec<CertificateDer<'static>>, Error> {
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-    match found {
-        Ok(found)
-            if found
-                .iter()
-                .any(|certificate| webpki::anchor_from_trusted_cert(certificate).is_ok()) =>
-        {
-            Ok(found)
+/// The certificates of a text. One that is broken is not passed over: it may be the one that
+/// matters.
+fn certificates(pem: &[u8], place: &str) -> Result<Certificates, Error> {
+    let text = String::from_utf8_lossy(pem);
+    let mut found = Vec::new();
+    for (number, section) in sections(&text).filter(Section::is_certificate).enumerate() {
+        let number = number + 1;
+        let broken =
+            |what| Error::config(format!("{place}: malformed PEM: certificate {number} {what}"));
+        let Some(der) = section.decoded() else {
+            let what = if section.body.is_some() { "is no base64" } else { "has no end" };
+            return Err(broken(what));
+        };
+        if Certificate::parse(&der).is_none() {
+            return Err(broken("cannot be read"));
         }
-        Ok(found) if !found.is_empty() => {
-            Err(Error::config(format!("{place}: no certificate that can be read in it")))
-        }
-        Ok(_) => Err(Error::config(format!(
-            "{place}: no certificate in PEM form (-----BEGIN CERTIFICATE-----)"
-        ))),
-        Err(_) => Err(Error::config(format!("{place}: malformed PEM"))),
+        found.push(CertificateDer::from(der.to_vec()));
     }
+    if found.is_empty() {
+        return Err(Error::config(format!(
+            "{place}: no certificate in PEM form (-----BEGIN CERTIFICATE-----)"
+        )));
+    }
+    Ok(found)
 }
 
 /// Every certificate in the files below a directory that the user named; files without one are
@@ -143,125 +158,97 @@ fn certificates_below(directory: &Sourced) -> Result<Vec<CertificateDer<'static>
     Ok(found)
 }
 
+/// The certificate to show, and its key.
+fn identity(
+    certificate: &Sourced,
+    key: &Sourced,
+    provider: &CryptoProvider,
+) -> Result<CertifiedKey, Error> {
+    let chain = certificates_in(certificate)?;
+    let private = key_in(key)?;
+    let kind = kind_of(&private);
+    let key_place = place(key);
+    let signing = provider.key_provider.load_private_key(private).map_err(|_| {
+        let kind = kind.map_or_else(String::new, |kind| format!(", {}", kind.name));
+        Error::config(format!("{key_place}: a private key of a kind that is not supported{kind}"))
+            .hint("a client's key is RSA of 2048 bits or more, ECDSA P-256 or P-384, or Ed25519")
+    })?;
+    let public = signing.public_key();
+    let fits = |one: &CertificateDer<'_>| {
+        let public = public.as_ref().map(AsRef::as_ref);
+        Certificate::parse(one).is_some_and(|one| public.is_none_or(|key| key == one.public_key))
+    };
+    match in_order(chain, fits) {
+        Some(chain) => Ok(CertifiedKey::new(chain, signing)),
+        None => Err(Error::config(format!(
+            "{}: no certificate for the key in {key_place}",
+            place(certificate)
+        ))
+        .hint("VAULT_CLIENT_CERT and VAULT_CLIENT_KEY belong together: was one of them renewed?")),
+    }
+}
+
+/// The chain with the certificate first that fits, and each one's issuer behind it, whatever order
+/// it was written in.
+fn in_order(
+    mut left: Certificates,
+    fits: impl Fn(&CertificateDer<'_>) -> bool,
+) -> Option<Certificates> {
+    let first = left.iter().position(fits)?;
+    let mut chain = vec![left.remove(first)];
+    let is_issuer = |one: &CertificateDer<'_>, of: Option<&CertificateDer<'_>>| {
+        let of = of.and_then(|of| Certificate::parse(of));
+        of.zip(Certificate::parse(one)).is_some_and(|(of, one)| of.issuer == one.subject)
+    };
+    while let Some(next) = left.iter().position(|one| is_issuer(one, chain.last())) {
+        chain.push(left.remove(next));
+    }
+    chain.extend(left);
+    Some(chain)
+}
+
 fn key_in(file: &Sourced) -> Result<PrivateKeyDer<'static>, Error> {
     let bytes = read_file(Path::new(file.text()?)).map_err(|error| error.at(place(file)))?;
-    PrivateKeyDer::from_pem_slice(&bytes)
-        .map_err(|_| Error::config(format!("{}: no private key in PEM form", place(file))))
+    let text = std::str::from_utf8(&bytes).unwrap_or_default();
+    let mut keys = sections(text).filter(|section| section.label.ends_with("PRIVATE KEY"));
+    let Some(section) = keys.next() else {
+        return Err(Error::config(format!(
+            "{}: no private key in PEM form (-----BEGIN PRIVATE KEY-----)",
+            place(file)
+        )));
+    };
+    if section.is_encrypted() {
+        return Err(Error::config(format!(
+            "{}: the private key is encrypted, and there is no place for a password",
+            place(file)
+        ))
+        .hint("`openssl pkey -in FILE` writes it unencrypted: have the file readable for the container alone"));
+    }
+    let der = section.decoded().map(|der| der.to_vec());
+    let key = match (section.label, der) {
+        ("PRIVATE KEY", Some(der)) => PrivateKeyDer::Pkcs8(der.into()),
+        ("RSA PRIVATE KEY", Some(der)) => PrivateKeyDer::Pkcs1(der.into()),
+        ("EC PRIVATE KEY", Some(der)) => PrivateKeyDer::Sec1(der.into()),
+        (_, None) => return Err(Error::config(format!("{}: malformed PEM", place(file)))),
+        (label, _) => {
+            return Err(Error::config(format!(
+                "{}: a private key of a kind that is not supported, {label}",
+                place(file)
+            )));
+        }
+    };
+    Ok(key)
+}
+
+fn kind_of(key: &PrivateKeyDer<'_>) -> Option<Key> {
+    match key {
+        PrivateKeyDer::Pkcs1(key) => Key::of_pkcs1(key.secret_pkcs1_der()),
+        PrivateKeyDer::Pkcs8(key) => Key::of_pkcs8(key.secret_pkcs8_der()),
+        PrivateKeyDer::Sec1(key) => Key::of_sec1(key.secret_sec1_der()),
+        _ => None,
+    }
 }
 
 fn place(file: &Sourced) -> String {
     format!("{} ({})", file.value.expose_text().unwrap_or_default(), file.origin)
-}
-
-/// Verifies the server's certificate as the webpki does, with three differences: the name may be
-/// another than the URL's; a certificate that is identical to a configured one is accepted although
-/// it is an authority's (a self-signed one is, in most development set-ups); and nothing is
-/// verified where the user said so.
-#[derive(Debug)]
-struct Verifier {
-    provider: Arc<CryptoProvider>,
-    configured: Vec<CertificateDer<'static>>,
-    system: Option<Bundle>,
-    inner: OnceLock<Result<Arc<WebPkiServerVerifier>, rustls::Error>>,
-    name: Option<ServerName<'static>>,
-    skip: bool,
-}
-
-impl Verifier {
-    fn inner(&self) -> Result<&Arc<WebPkiServerVerifier>, rustls::Error> {
-        let all = || self.system.as_ref().map(Bundle::certificates).unwrap_or_default();
-        self.inner.get_or_init(|| self.build(all())).as_ref().map_err(Clone::clone)
-    }
-
-    /// With the configured authorities and these.
-    fn build(
-        &self,
-        system: Vec<CertificateDer<'static>>,
-    ) -> Result<Arc<WebPkiServerVerifier>, rustls::Error> {
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(self.configured.iter().cloned());
-        roots.add_parsable_certificates(system);
-        WebPkiServerVerifier::builder_with_provider(Arc::new(roots), self.provider.clone())
-            .build()
-            .map_err(|_| rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer))
-    }
-
-    /// webpki checks the dates before it finds that an authority's certificate is used by a server,
-    /// or has no issuer, so only the name is left to check for a certificate that the user has
-    /// configured by itself.
-    fn is_pinned(&self, certificate: &CertificateDer<'_>, error: &rustls::Error) -> bool {
-        let forgivable = match error {
-            rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => true,
-            rustls::Error::InvalidCertificate(CertificateError::Other(other)) => {
-                matches!(other.0.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity))
-            }
-            _ => false,
-        };
-        forgivable && self.configured.iter().any(|configured| configured == certificate)
-    }
-}
-
-impl ServerCertVerifier for Verifier {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        if self.skip {
-            return Ok(ServerCertVerified::assertion());
-        }
-        let name = self.name.as_ref().unwrap_or(server_name);
-        let verified = |verifier: &WebPkiServerVerifier| {
-            verifier.verify_server_cert(end_entity, intermediates, name, ocsp_response, now)
-        };
-        let few = self.system.as_ref().map(|bundle| bundle.issuers_of(end_entity, intermediates));
-        // What they do not verify, all of them may, or tell why not.
-        if let Some(Ok(done)) =
-            few.and_then(|few| self.build(few).ok()).map(|verifier| verified(&verifier))
-        {
-            return Ok(done);
-        }
-        match verified(self.inner()?) {
-            Err(error) if self.is_pinned(end_entity, &error) => {
-                verify_server_name(&ParsedCertificate::try_from(end_entity)?, name)?;
-                Ok(ServerCertVerified::assertion())
-            }
-            outcome => outcome,
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls12_signature(
-            message,
-            certificate,
-            signature,
-            &self.provider.signature_verification_algorithms,
-        )
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(
-            message,
-            certificate,
-            signature,
-            &self.provider.signature_verification_algorithms,
-        )
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
-    }
 }

@@ -1,6 +1,7 @@
 //! What happens on the network, and what is said where it goes wrong.
 
 pub(crate) mod addresses;
+pub(crate) mod certificates;
 pub(crate) mod faults;
 pub(crate) mod load;
 pub(crate) mod network;

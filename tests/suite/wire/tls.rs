@@ -326,7 +326,7 @@ fn a_file_of_certificates_or_keys_that_cannot_be_used_is_named() {
             run.clone().env("VAULT_CACERT", &garbage),
             "VAULT_CACERT",
             &garbage,
-            "no certificate that can be read",
+            "certificate 1 cannot be read",
         ),
         (
             run.clone().without("VAULT_CACERT").env("VAULT_CAPATH", &none),

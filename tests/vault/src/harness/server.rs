@@ -60,6 +60,12 @@ impl Builder {
         self.with_tls(|tls| tls.certificate = certificate)
     }
 
+    /// HTTPS with a certificate of the test's own, what else is to be shown, and the key, as PEM.
+    #[must_use]
+    pub fn shows(self, chain: &str, key: &str) -> Self {
+        self.with_tls(|tls| tls.own = Some((chain.to_owned(), key.to_owned())))
+    }
+
     /// HTTPS in these TLS versions.
     #[must_use]
     pub fn tls_versions(self, versions: Versions) -> Self {
@@ -152,7 +158,7 @@ impl Builder {
     pub fn start(self) -> TestVault {
         let (listener, place) = self.bind();
         let (acceptor, files) =
-            self.tls.map(|tls| tls::prepare(Settings { ip: self.ip, ..tls })).unzip();
+            self.tls.map(|tls| tls::prepare(&Settings { ip: self.ip, ..tls })).unzip();
         let mut core = Core::new(self.flavour);
         core.sealed = self.sealed;
         let api = Arc::new(Api::new(core, self.prefix.clone()));

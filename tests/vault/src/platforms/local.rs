@@ -73,7 +73,7 @@ impl LocalServer {
 
     /// The same over TLS, on another port, and the files of its authority.
     pub fn over_tls(self) -> (Self, TlsFiles) {
-        let (acceptor, files) = tls::prepare(tls::Settings::default());
+        let (acceptor, files) = tls::prepare(&tls::Settings::default());
         (Self::of(Arc::clone(&self.watched.service), 0, Some(acceptor)), files)
     }
 

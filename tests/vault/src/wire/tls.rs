@@ -18,6 +18,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion, crypto::ring, version};
 use tempfile::TempDir;
@@ -110,8 +111,10 @@ impl TlsFiles {
 }
 
 /// How the server is to speak TLS.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Settings {
+    /// A chain and a key of the test's own, in place of the certificate.
+    pub(crate) own: Option<(String, String)>,
     pub(crate) certificate: Certificate,
     pub(crate) versions: Versions,
     pub(crate) client_certificate: bool,
@@ -127,9 +130,12 @@ struct Pair {
 }
 
 /// Makes the certificates and what accepts connections with them.
-pub(crate) fn prepare(settings: Settings) -> (TlsAcceptor, TlsFiles) {
+pub(crate) fn prepare(settings: &Settings) -> (TlsAcceptor, TlsFiles) {
     let ca = issuer();
-    let server = server_pair(settings.certificate, settings.ip, &ca);
+    let server = match &settings.own {
+        Some((certificate, key)) => Pair { certificate: certificate.clone(), key: key.clone() },
+        None => server_pair(settings.certificate, settings.ip, &ca),
+    };
     let client = signed(&client_params(), &ca);
     let trusted = match settings.certificate {
         Certificate::OwnCa | Certificate::WrongName | Certificate::Expired => ca.pem(),
@@ -222,7 +228,7 @@ fn self_signed(params: &CertificateParams) -> Pair {
     Pair { certificate: certificate.pem(), key: key.serialize_pem() }
 }
 
-fn config(settings: Settings, server: &Pair, ca: &CertificateDer<'static>) -> ServerConfig {
+fn config(settings: &Settings, server: &Pair, ca: &CertificateDer<'static>) -> ServerConfig {
     let provider = Arc::new(ring::default_provider());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(settings.versions.supported())
@@ -236,11 +242,13 @@ fn config(settings: Settings, server: &Pair, ca: &CertificateDer<'static>) -> Se
     } else {
         builder.with_client_cert_verifier(Arc::new(AnyClient(provider)))
     };
-    let chain = vec![
-        CertificateDer::from_pem_slice(server.certificate.as_bytes()).expect("PEM of our own"),
-    ];
+    let chain = CertificateDer::pem_slice_iter(server.certificate.as_bytes());
+    let chain = chain.map(|one| one.expect("PEM of our own")).collect();
     let key = PrivateKeyDer::from_pem_slice(server.key.as_bytes()).expect("PEM of our own");
-    let mut config = builder.with_single_cert(chain, key).expect("a key that fits");
+    let key = ring::sign::any_supported_type(&key).expect("a key that ring knows");
+    // Whether they fit is not looked at: there are certificates that rustls cannot read.
+    let identity = SingleCertAndKey::from(CertifiedKey::new(chain, key));
+    let mut config = builder.with_cert_resolver(Arc::new(identity));
     config.alpn_protocols = if settings.http1_only {
         vec![b"http/1.1".into()]
     } else {
