@@ -47,7 +47,8 @@ impl Code {
 
 /// What to do where the kernel gives no thread, descriptor or memory.
 pub const LIMITED: &str = "is there a limit on the container's processes, open files or memory? A \
-                           start takes about ten descriptors, 8 MB, and a thread to look a name up";
+                           start takes about ten descriptors, 8 MB, and a thread for each file or \
+                           name";
 
 /// What a failure is about, where something is decided by it: texts are for people.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

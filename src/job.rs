@@ -3,9 +3,11 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use crate::error::{Error, Errors};
 use crate::http;
+use crate::http::deadline::Deadline;
 use crate::login::{self, Credentials};
 use crate::plan::{self, Plan};
 use crate::process::exec;
@@ -74,14 +76,16 @@ fn find(command: &[OsString], path: Option<&Secret>) -> Result<PathBuf, Error> {
 ///
 /// # Errors
 /// 78 for everything that cannot be understood.
-pub fn understand(layers: &Layers<'_>) -> Result<(Settings, Plan), Errors> {
+pub fn understand(layers: &Layers<'_>, began: Instant) -> Result<(Settings, Plan), Errors> {
     settings::log_settings(layers)?;
     let mut settings = settings::understand(layers)?;
     if let Some(method) = &settings.auth_method {
         login::by_name(method)?;
     }
     if let Some(file) = &settings.secrets_file {
-        settings.imports.extend(load::secrets_file(file)?);
+        settings
+            .imports
+            .extend(load::secrets_file(file, Deadline::new(began, settings.timeout).left())?);
     }
     if !settings.enabled && !settings.imports.is_empty() {
         log::warn!("VAULT_ENABLED is false: nothing is imported");

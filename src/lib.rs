@@ -24,6 +24,7 @@ pub mod cloud;
 pub mod environment;
 pub mod error;
 pub mod fetch;
+pub mod file;
 pub mod grammar;
 pub mod http;
 pub mod job;

@@ -11,6 +11,7 @@ use futures_util::future::{Either, select};
 use crate::environment::{self, Built, Outcomes, Rules};
 use crate::error::{Code, Error, Errors};
 use crate::fetch;
+use crate::file;
 use crate::grammar::address::Address;
 use crate::http::deadline::Deadline;
 use crate::http::proxy::Proxies;
@@ -177,7 +178,7 @@ fn connection(job: &Job, adds_token: bool, deadline: Deadline) -> Result<Connect
     warn_of(&address, settings);
     Ok(Connection {
         proxies: Proxies::choose(&address, settings.proxy.as_ref(), network)?,
-        tls: tls::configure(&settings.tls, address.is_https(), network)?,
+        tls: tls::configure(&settings.tls, address.is_https(), network, deadline.left())?,
         server_name: settings.tls.server_name.clone(),
         auth_namespace: settings.auth_namespace.clone(),
         namespace: settings.namespace.clone(),
@@ -192,6 +193,9 @@ fn connection(job: &Job, adds_token: bool, deadline: Deadline) -> Result<Connect
 fn warn_of(address: &Address, settings: &Settings) {
     if !address.is_https() && !address.is_loopback() {
         log::warn!("{address} is plain http: token and secrets cross the network in clear");
+    }
+    if let Some(owner) = address.socket().and_then(file::owned_by_another) {
+        log::warn!("{address} belongs to user {owner}: whoever that is gets what is sent there");
     }
     if settings.tls.skip_verify {
         log::warn!(

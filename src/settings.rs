@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::error::{Error, Errors};
+use crate::file;
 use crate::grammar::address::Address;
 use crate::grammar::import::{self, Import};
 use crate::grammar::mount::KvVersion;
@@ -174,6 +175,11 @@ pub fn env_files(layers: &Layers<'_>) -> Result<Vec<(Origin, PathBuf)>, Error> {
     Ok(items.into_iter().map(|(origin, name)| (origin, PathBuf::from(name))).collect())
 }
 
+/// The deadline's length, for what is read before all settings can be understood.
+pub fn timeout(layers: &Layers<'_>) -> Duration {
+    choice(layers, &TIMEOUT, units::duration, DEFAULT_TIMEOUT).unwrap_or(DEFAULT_TIMEOUT)
+}
+
 /// How records are written, which must be known before anything else is reported.
 ///
 /// # Errors
@@ -206,7 +212,7 @@ pub fn understand(layers: &Layers<'_>) -> Result<Settings, Errors> {
     }
     let settings = Settings {
         enabled: get!(flag(layers, &ENABLED, true)).unwrap_or(true),
-        address: get!(maybe(layers, &ADDR, Address::parse)).flatten(),
+        address: get!(maybe(layers, &ADDR, address)).flatten(),
         namespace: get!(text(layers, &NAMESPACE)).flatten().as_deref().and_then(namespace::named),
         auth_namespace: get!(auth_namespace(layers)).flatten(),
         auth_method: get!(text(layers, &AUTH_METHOD))
@@ -335,6 +341,10 @@ fn names(layers: &Layers<'_>, setting: &Setting) -> Result<Names, Error> {
         names.add(found.text()?);
     }
     Ok(names)
+}
+
+fn address(text: &str) -> Result<Address, Error> {
+    Address::parse(text).map(|address| address.shown_if(file::is_path))
 }
 
 /// Where there is no other, that of the secrets.

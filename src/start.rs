@@ -74,11 +74,11 @@ fn image(wiped: Wiped) -> Result<Option<Image>, Errors> {
             return without_settings(other);
         }
     };
-    let files = load::env_files(&options, &environment);
+    let files = load::env_files(&options, &environment, began);
     start_log(&options, &environment, files.as_deref().unwrap_or_default());
     let files = files?;
     let layers = Layers { options: &options, environment: &environment, files: &files };
-    let (settings, plan) = job::understand(&layers)?;
+    let (settings, plan) = job::understand(&layers, began)?;
     match task {
         Task::PrintPolicy => {
             print(&policy::of(&plan, &settings)?)?;

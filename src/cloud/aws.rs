@@ -3,6 +3,7 @@
 //! Reference Guide.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use reqwest::{Method, Url};
 use serde_json::Value;
@@ -10,11 +11,11 @@ use serde_json::Value;
 use crate::cloud::metadata::{self, Ask, Page, Route, Web};
 use crate::cloud::sigv4::Credentials;
 use crate::error::{Code, Error};
+use crate::file;
 use crate::grammar::address;
 use crate::grammar::path::percent_encoded;
 use crate::http;
 use crate::secret::{Secret, Variable};
-use crate::settings::credentials::read_file;
 use crate::settings::layers::Layers;
 use crate::vault::client::Client;
 
@@ -276,7 +277,7 @@ async fn of_container(
     url: &Url,
     authorization: Option<&Authorization>,
 ) -> Result<Credentials, Error> {
-    let token = authorization.map(Authorization::token).transpose()?;
+    let token = authorization.map(|found| found.token(client.patience.left())).transpose()?;
     if let Some(token) = &token {
         client.redactor().add(token);
     }
@@ -298,12 +299,14 @@ async fn of_container(
 
 impl Authorization {
     /// The value of the header, in which a scheme may stand before the token.
-    fn token(&self) -> Result<Secret, Error> {
+    fn token(&self, left: Duration) -> Result<Secret, Error> {
         let (value, at) = match self {
             Authorization::Value(value) => {
                 (value.clone(), "AWS_CONTAINER_AUTHORIZATION_TOKEN".to_owned())
             }
-            Authorization::File(file) => content(file, "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")?,
+            Authorization::File(file) => {
+                content(file, "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", left)?
+            }
         };
         let is_one =
             !value.is_empty() && value.expose().iter().all(|byte| matches!(byte, b' '..=b'~'));
@@ -312,12 +315,9 @@ impl Authorization {
 }
 
 /// What is in a file, without white space at its ends, and what messages call the file.
-fn content(file: &Path, origin: &str) -> Result<(Secret, String), Error> {
-    let at = format!("{} ({origin})", file.display());
-    match read_file(file) {
-        Ok(bytes) => Ok((Secret::from(bytes.to_vec()).trimmed(), at)),
-        Err(error) => Err(error.at(at)),
-    }
+fn content(file: &Path, origin: &str, left: Duration) -> Result<(Secret, String), Error> {
+    let content = file::read(file, origin, left)?;
+    Ok((Secret::from(content.bytes.trim_ascii().to_vec()), content.place))
 }
 
 fn no_token(at: &str) -> Error {
@@ -400,7 +400,8 @@ fn complete(
 impl WebIdentity {
     /// <https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html>
     async fn exchanged(&self, client: &Client) -> Result<Credentials, Error> {
-        let (token, at) = content(&self.token, "AWS_WEB_IDENTITY_TOKEN_FILE")?;
+        let (token, at) =
+            content(&self.token, "AWS_WEB_IDENTITY_TOKEN_FILE", client.patience.left())?;
         let token = metadata::token(&token).ok_or_else(|| no_token(&at))?;
         client.redactor().add(&token);
         let ask = Ask {

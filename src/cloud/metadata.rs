@@ -171,7 +171,7 @@ impl Web<'_> {
     /// # Errors
     /// 78 for a proxy that is none, and what [`Transport::new`] fails of.
     pub fn to<'a>(patience: &'a Patience, route: &Route<'_>, url: &Url) -> Result<Web<'a>, Error> {
-        Ok(Web { transport: transport(route, url)?, patience })
+        Ok(Web { transport: transport(route, url, patience.left())?, patience })
     }
 
     /// Asks until there is an answer, or until the deadline.
@@ -185,7 +185,7 @@ impl Web<'_> {
     }
 }
 
-fn transport(route: &Route<'_>, url: &Url) -> Result<Transport, Error> {
+fn transport(route: &Route<'_>, url: &Url, left: Duration) -> Result<Transport, Error> {
     let environment: &[Variable] =
         if let Route::Internet(environment) = route { environment } else { &[] };
     let is_https = url.scheme() == "https";
@@ -195,7 +195,7 @@ fn transport(route: &Route<'_>, url: &Url) -> Result<Transport, Error> {
             Proxies::choose(&Address::parse(url.as_str())?, None, environment)?
         }
     };
-    let tls = tls::configure(&TlsSettings::default(), is_https, environment)?;
+    let tls = tls::configure(&TlsSettings::default(), is_https, environment, left)?;
     Transport::new(tls, Resolver::default(), proxies.for_library(), None)
 }
 

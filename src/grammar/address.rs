@@ -16,6 +16,8 @@ pub struct Address {
     /// For a socket, what Vault's own client asks for: `http://localhost`.
     url: Url,
     socket: Option<PathBuf>,
+    /// Whether messages may have the socket's path.
+    is_shown: bool,
 }
 
 impl Address {
@@ -48,7 +50,7 @@ impl Address {
             "http" | "https" => {
                 let url =
                     Url::parse(text).map_err(|error| wrong(&format!("not a URL: {error}")))?;
-                check(&url).map(|()| Address { url, socket: None })
+                check(&url).map(|()| Address { url, socket: None, is_shown: true })
             }
             _ => Err(wrong("neither http://, https:// nor unix://")),
         }
@@ -73,12 +75,24 @@ impl Address {
     pub fn with_host(&self, host: &str) -> Option<Address> {
         let mut url = self.url.clone();
         let is_ip = host.parse::<IpAddr>().is_ok();
-        (!is_ip && url.set_host(Some(host)).is_ok()).then_some(Address { url, socket: None })
+        (!is_ip && url.set_host(Some(host)).is_ok()).then_some(Address {
+            url,
+            socket: None,
+            is_shown: true,
+        })
     }
 
     /// The socket to talk to, where it is no address of the network.
     pub fn socket(&self) -> Option<&path::Path> {
         self.socket.as_deref()
+    }
+
+    /// The same address, without the socket's path in messages unless it looks like one: somebody
+    /// may have put a credential there.
+    #[must_use]
+    pub fn shown_if(self, is_path: impl Fn(&path::Path) -> bool) -> Address {
+        let is_shown = self.socket.as_deref().is_none_or(is_path);
+        Address { is_shown, ..self }
     }
 
     /// The host, as a URL has it: an IPv6 address stands in brackets.
@@ -127,7 +141,8 @@ pub(crate) fn is_localhost(name: &str) -> bool {
 impl std::fmt::Display for Address {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.socket {
-            Some(socket) => write!(f, "unix://{}", socket.display()),
+            Some(socket) if self.is_shown => write!(f, "unix://{}", socket.display()),
+            Some(_) => f.write_str("unix:// and what does not look like a path"),
             None => f.write_str(self.url.as_str().trim_end_matches('/')),
         }
     }
@@ -142,7 +157,7 @@ fn socket(path: &str) -> Result<Address, Error> {
     if SocketAddr::from_pathname(path).is_err() {
         let length = path.len();
         return Err(Error::config(format!(
-            "the path of the socket has {length} bytes, and 107 are the most: {path}"
+            "the path of the socket has {length} bytes, and 107 are the most"
         ))
         .hint(
             "mount the directory of the socket at a shorter path, or reach it through a link with \
@@ -151,7 +166,7 @@ fn socket(path: &str) -> Result<Address, Error> {
     }
     let url = Url::parse("http://localhost")
         .map_err(|error| Error::new(Code::Internal, error.to_string()))?;
-    Ok(Address { url, socket: Some(PathBuf::from(path)) })
+    Ok(Address { url, socket: Some(PathBuf::from(path)), is_shown: true })
 }
 
 /// Whether a variable stands in it that nobody has expanded.

@@ -14,6 +14,7 @@ use base64::prelude::BASE64_STANDARD;
 use rustls::pki_types::CertificateDer;
 
 use crate::error::Error;
+use crate::file;
 use crate::http::pem::{Section, sections};
 use crate::http::x509::Certificate;
 use crate::secret::Variable;
@@ -135,12 +136,21 @@ fn named<'a>(environment: &'a [Variable], name: &str) -> Option<&'a str> {
 }
 
 fn wrong(name: &str, value: Option<&str>, what: &str) -> Error {
-    Error::config(format!("{} ({name}): {what}", value.unwrap_or_default())).hint(
-        "it is where the authorities are that the system trusts: correct it, or set VAULT_CACERT",
-    )
+    let value = value.unwrap_or_default();
+    let not_there = value.split(':').map(Path::new).find(|path| !file::is_path(path));
+    match not_there {
+        Some(path) => file::unusable(path, name, what),
+        None => Error::config(format!("{value} ({name}): {what}")).hint(
+            "it is where the authorities are that the system trusts: correct it, or set \
+             VAULT_CACERT",
+        ),
+    }
 }
 
 fn has_certificate(file: &Path) -> std::io::Result<bool> {
+    if !fs::metadata(file)?.is_file() {
+        return Err(std::io::Error::other("not a file"));
+    }
     let bytes = fs::read(file)?;
     Ok(sections(&String::from_utf8_lossy(&bytes)).any(|section| section.is_certificate()))
 }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use rustls::ClientConfig;
 use rustls::client::Resumption;
@@ -10,6 +11,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 
 use crate::error::Error;
+use crate::file;
 use crate::grammar::sourced::Sourced;
 use crate::http::distrust::Source;
 use crate::http::pem::{Section, sections};
@@ -18,7 +20,6 @@ use crate::http::verifier::{Trusted, Verifier};
 use crate::http::x509::{Certificate, Key};
 use crate::secret::Variable;
 use crate::settings::TlsSettings;
-use crate::settings::credentials::read_file;
 
 /// What to do about an authority that the system does not have, if the server is Vault.
 const FOR_VAULT: &str = "set VAULT_CACERT to the file of the authority's certificate";
@@ -33,9 +34,10 @@ pub fn configure(
     settings: &TlsSettings,
     is_https: bool,
     environment: &[Variable],
+    left: Duration,
 ) -> Result<ClientConfig, Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier = verifier(settings, is_https, environment, &provider)?;
+    let verifier = verifier(settings, is_https, environment, &provider, left)?;
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
         .map_err(|error| Error::config(format!("TLS cannot be set up: {error}")))?
@@ -44,7 +46,7 @@ pub fn configure(
     let mut config = match &settings.client {
         None => builder.with_no_client_auth(),
         Some((certificate, key)) => {
-            let identity = identity(certificate, key, &provider)?;
+            let identity = identity(certificate, key, &provider, left)?;
             builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(identity)))
         }
     };
@@ -59,8 +61,9 @@ fn verifier(
     is_https: bool,
     environment: &[Variable],
     provider: &Arc<CryptoProvider>,
+    left: Duration,
 ) -> Result<Verifier, Error> {
-    let configured = configured(settings)?;
+    let configured = configured(settings, left)?;
     let wants_system = !settings.skip_verify && configured.is_none();
     let system = match wants_system.then(|| Bundle::of_system(environment)).transpose() {
         // A plain http address needs them only where a redirect leads to https.
@@ -98,9 +101,12 @@ type Certificates = Vec<CertificateDer<'static>>;
 
 /// The authorities that the user named, which replace the system's as with Vault's own client, and
 /// where they are.
-fn configured(settings: &TlsSettings) -> Result<Option<(Certificates, String)>, Error> {
+fn configured(
+    settings: &TlsSettings,
+    left: Duration,
+) -> Result<Option<(Certificates, String)>, Error> {
     let (found, place) = match settings {
-        TlsSettings { ca_file: Some(file), .. } => (certificates_in(file)?, place(file)),
+        TlsSettings { ca_file: Some(file), .. } => (certificates_in(file, left)?, place(file)),
         TlsSettings { ca_bytes: Some(bytes), .. } => {
             let place = bytes.origin.to_string();
             (certificates(bytes.value.expose(), &place)?, place)
@@ -111,9 +117,9 @@ fn configured(settings: &TlsSettings) -> Result<Option<(Certificates, String)>, 
     Ok(Some((found, place)))
 }
 
-fn certificates_in(file: &Sourced) -> Result<Certificates, Error> {
-    let bytes = read_file(Path::new(file.text()?)).map_err(|error| error.at(place(file)))?;
-    certificates(&bytes, &place(file))
+fn certificates_in(named: &Sourced, left: Duration) -> Result<Certificates, Error> {
+    let content = file::read(Path::new(named.text()?), &named.origin, left)?;
+    certificates(&content.bytes, &content.place)
 }
 
 /// The certificates of a text. One that is broken is not passed over: it may be the one that
@@ -145,9 +151,8 @@ fn certificates(pem: &[u8], place: &str) -> Result<Certificates, Error> {
 /// Every certificate in the files below a directory that the user named; files without one are
 /// passed over.
 fn certificates_below(directory: &Sourced) -> Result<Vec<CertificateDer<'static>>, Error> {
-    let files = files_below(Path::new(directory.text()?)).map_err(|(next, error)| {
-        Error::config(format!("{}: {}: {error}", directory.origin, next.display()))
-    })?;
+    let files = files_below(Path::new(directory.text()?))
+        .map_err(|(next, error)| file::unusable(&next, &directory.origin, &error.to_string()))?;
     let found: Vec<_> = files.iter().flat_map(|file| certificates_of(file)).collect();
     if found.is_empty() {
         return Err(Error::config(format!(
@@ -163,9 +168,10 @@ fn identity(
     certificate: &Sourced,
     key: &Sourced,
     provider: &CryptoProvider,
+    left: Duration,
 ) -> Result<CertifiedKey, Error> {
-    let chain = certificates_in(certificate)?;
-    let private = key_in(key)?;
+    let chain = certificates_in(certificate, left)?;
+    let private = key_in(key, left)?;
     let kind = kind_of(&private);
     let key_place = place(key);
     let signing = provider.key_provider.load_private_key(private).map_err(|_| {
@@ -207,20 +213,21 @@ fn in_order(
     Some(chain)
 }
 
-fn key_in(file: &Sourced) -> Result<PrivateKeyDer<'static>, Error> {
-    let bytes = read_file(Path::new(file.text()?)).map_err(|error| error.at(place(file)))?;
-    let text = std::str::from_utf8(&bytes).unwrap_or_default();
+fn key_in(named: &Sourced, left: Duration) -> Result<PrivateKeyDer<'static>, Error> {
+    let content = file::read(Path::new(named.text()?), &named.origin, left)?;
+    content.warn_of_others();
+    let text = std::str::from_utf8(&content.bytes).unwrap_or_default();
     let mut keys = sections(text).filter(|section| section.label.ends_with("PRIVATE KEY"));
     let Some(section) = keys.next() else {
         return Err(Error::config(format!(
             "{}: no private key in PEM form (-----BEGIN PRIVATE KEY-----)",
-            place(file)
+            content.place
         )));
     };
     if section.is_encrypted() {
         return Err(Error::config(format!(
             "{}: the private key is encrypted, and there is no place for a password",
-            place(file)
+            content.place
         ))
         .hint("`openssl pkey -in FILE` writes it unencrypted: have the file readable for the container alone"));
     }
@@ -229,11 +236,11 @@ fn key_in(file: &Sourced) -> Result<PrivateKeyDer<'static>, Error> {
         ("PRIVATE KEY", Some(der)) => PrivateKeyDer::Pkcs8(der.into()),
         ("RSA PRIVATE KEY", Some(der)) => PrivateKeyDer::Pkcs1(der.into()),
         ("EC PRIVATE KEY", Some(der)) => PrivateKeyDer::Sec1(der.into()),
-        (_, None) => return Err(Error::config(format!("{}: malformed PEM", place(file)))),
+        (_, None) => return Err(Error::config(format!("{}: malformed PEM", content.place))),
         (label, _) => {
             return Err(Error::config(format!(
                 "{}: a private key of a kind that is not supported, {label}",
-                place(file)
+                content.place
             )));
         }
     };

@@ -68,7 +68,7 @@ impl ServiceAccount {
         if let Some(found) = &self.jwt {
             return load(client, found);
         }
-        let loaded = credentials::usual_file(Path::new(TOKEN))?;
+        let loaded = credentials::usual_file(Path::new(TOKEN), client.patience.left())?;
         let loaded = loaded.ok_or_else(without_token)?;
         client.redactor().add(&loaded.value);
         Ok(loaded)

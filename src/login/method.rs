@@ -151,7 +151,7 @@ impl Endpoint {
 /// # Errors
 /// 78 if it cannot be read, or is not UTF-8 as JSON is.
 pub(super) fn load(client: &Client, found: &Located) -> Result<Loaded, Error> {
-    let loaded = found.load()?;
+    let loaded = found.load(client.patience.left())?;
     client.redactor().add(&loaded.value);
     match loaded.value.expose_text() {
         Some(_) => Ok(loaded),

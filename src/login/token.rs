@@ -1,6 +1,7 @@
 //! `token`: the user brings a token along.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use futures_util::future::LocalBoxFuture;
 
@@ -41,18 +42,19 @@ fn in_home(layers: &Layers<'_>) -> Option<PathBuf> {
 }
 
 impl Given {
-    fn load(&self) -> Result<Loaded, Error> {
+    fn load(&self, left: Duration) -> Result<Loaded, Error> {
         match self {
-            Given::Found(found) => found.load(),
+            Given::Found(found) => found.load(left),
             Given::InHome(file) => {
-                let loaded = file.as_deref().map_or(Ok(None), credentials::usual_file)?;
+                let usual = |file| credentials::usual_file(file, left);
+                let loaded = file.as_deref().map_or(Ok(None), usual)?;
                 loaded.ok_or_else(|| incomplete(&METHOD, "token"))
             }
         }
     }
 
     fn session(&self, client: &Client) -> Result<Session, Error> {
-        let Loaded { value, origin, file } = self.load()?;
+        let Loaded { value, origin, file } = self.load(client.patience.left())?;
         client.redactor().add(&value);
         check_token(&value).map_err(|error| error.at(&origin))?;
         Ok(Session::given(value, file.into_iter().collect()))

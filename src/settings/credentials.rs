@@ -1,20 +1,14 @@
 //! Credentials from variables and files, read when they are needed.
 
-use std::fs::File;
-use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use nix::libc;
-use zeroize::Zeroizing;
-
-use crate::error::{Code, Error, LIMITED};
+use crate::error::Error;
+use crate::file;
 use crate::grammar::sourced::{Origin, is_quoted, meant};
 use crate::secret::Secret;
 use crate::settings::layers::{Found, Layers};
-use crate::settings::names::{Setting, Takes};
-
-/// The largest file that is read; a JWT of a cloud has a few thousand bytes.
-const LIMIT: u64 = 1 << 20;
+use crate::settings::names::{ROLE_ID, Setting, Takes};
 
 /// A credential where it was found, not read yet.
 #[derive(Debug)]
@@ -22,6 +16,8 @@ pub struct Located {
     found: Found,
     /// Whether white space at its ends belongs to it.
     is_password: bool,
+    /// Whether nobody else may know it; a role id is like a user's name.
+    is_secret: bool,
 }
 
 /// A credential's value, and the file that it came from.
@@ -42,7 +38,8 @@ impl Located {
     /// 78 where one layer has both its forms.
     pub fn find(layers: &Layers<'_>, credential: &Setting) -> Result<Option<Located>, Error> {
         let is_password = credential.takes == Takes::Password;
-        Ok(layers.credential(credential)?.map(|found| Located { found, is_password }))
+        let is_secret = credential.variables != ROLE_ID.variables;
+        Ok(layers.credential(credential)?.map(|found| Located { found, is_password, is_secret }))
     }
 
     /// What the user calls the place.
@@ -51,11 +48,11 @@ impl Located {
         &found.origin
     }
 
-    /// The value itself, trimmed.
+    /// The value itself, trimmed, from a file that is read in the time that is left.
     ///
     /// # Errors
     /// 78 for a file that cannot be read or is empty.
-    pub fn load(&self) -> Result<Loaded, Error> {
+    pub fn load(&self, left: Duration) -> Result<Loaded, Error> {
         match &self.found {
             Found::Value(found) => {
                 if !self.is_password {
@@ -68,11 +65,13 @@ impl Located {
                 })
             }
             Found::File(found) => {
-                let file = PathBuf::from(found.text()?);
-                let origin = format!("{} ({})", file.display(), found.origin);
-                let bytes = read_file(&file).map_err(|error| error.at(&origin))?;
-                let value = filled(self.trimmed(&bytes), &origin)?;
-                Ok(Loaded { value, origin, file: Some(file) })
+                let path = PathBuf::from(found.text()?);
+                let content = file::read(&path, &found.origin, left)?;
+                let value = filled(self.trimmed(&content.bytes), &content.place)?;
+                if self.is_secret {
+                    content.warn_of_others();
+                }
+                Ok(Loaded { value, origin: content.place, file: Some(path) })
             }
         }
     }
@@ -104,14 +103,10 @@ fn check_meant(value: &Secret) -> Result<(), Error> {
 ///
 /// # Errors
 /// 78 for a file that is there but cannot be read or is empty.
-pub fn usual_file(file: &Path) -> Result<Option<Loaded>, Error> {
-    let origin = file.display().to_string();
-    if !file.exists() {
-        return Ok(None);
-    }
-    let bytes = read_file(file).map_err(|error| error.at(&origin))?;
-    let value = filled(Secret::from(bytes.trim_ascii().to_vec()), &origin)?;
-    Ok(Some(Loaded { value, origin, file: None }))
+pub fn usual_file(file: &Path, left: Duration) -> Result<Option<Loaded>, Error> {
+    let Some(content) = file::read_usual(file, left)? else { return Ok(None) };
+    let value = filled(Secret::from(content.bytes.trim_ascii().to_vec()), &content.place)?;
+    Ok(Some(Loaded { value, origin: content.place, file: None }))
 }
 
 fn filled(value: Secret, origin: &str) -> Result<Secret, Error> {
@@ -131,34 +126,5 @@ pub fn remove(files: &[PathBuf]) {
             Ok(()) => log::info!("{} is removed", file.display()),
             Err(error) => log::warn!("{} cannot be removed: {error}", file.display()),
         }
-    }
-}
-
-/// A file's bytes.
-///
-/// # Errors
-/// 78 where it cannot be read or is larger than a credential can be.
-pub fn read_file(file: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
-    let mut bytes = Zeroizing::new(Vec::new());
-    let read = File::open(file).and_then(|opened| opened.take(LIMIT + 1).read_to_end(&mut bytes));
-    match read {
-        Ok(_) if bytes.len() as u64 > LIMIT => Err(Error::config("the file has more than 1 MiB")),
-        Ok(_) => Ok(bytes),
-        Err(error) => Err(cannot_read(&error)),
-    }
-}
-
-fn cannot_read(error: &std::io::Error) -> Error {
-    if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM)) {
-        return Error::new(Code::Unavailable, format!("the file cannot be read: {error}"))
-            .hint(LIMITED);
-    }
-    let failure = Error::config(format!("the file cannot be read: {error}"));
-    match error.kind() {
-        ErrorKind::NotFound => failure.hint("is it mounted into the container, and at this path?"),
-        ErrorKind::PermissionDenied => {
-            failure.hint("the user that the container runs as must be able to read it")
-        }
-        _ => failure,
     }
 }

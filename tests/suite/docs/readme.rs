@@ -4,6 +4,7 @@ mod methods;
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -249,6 +250,7 @@ impl Scene<'_> {
                 operator.write(&format!("sys/auth/{method}"), json!({ "type": method }));
                 Value::Null
             }
+            ["umask", "077"] => return,
             ["vault", "read", path] => operator.read(path),
             ["vault", "token", "create"] => create_token(&operator, &flags),
             ["vault", "write", path] if flags.iter().any(|flag| flag.starts_with("-wrap-ttl=")) => {
@@ -274,8 +276,9 @@ impl Scene<'_> {
             "wrapping_token" => &answer["wrap_info"]["token"],
             field => &answer["data"][field],
         };
-        fs::write(self.path(output), text.as_str().expect("a text"))
-            .expect("a file of the operator");
+        let path = self.path(output);
+        fs::write(&path, text.as_str().expect("a text")).expect("a file of the operator");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("its mode");
     }
 }
 

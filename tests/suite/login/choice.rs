@@ -462,13 +462,20 @@ fn a_credential_file_that_cannot_be_used_is_named() {
 #[test]
 fn both_credential_files_that_cannot_be_read_are_named() {
     let run = run().env("VAULT_ADDR", "http://127.0.0.1:9").env("A", "vault:secret/data/a#k");
-    run.env("VAULT_ROLE_ID_FILE", "/none/role").env("VAULT_SECRET_ID_FILE", "/none/secret").fails(
+    let both = |role: &str, secret: &str| {
+        run.clone().env("VAULT_ROLE_ID_FILE", role).env("VAULT_SECRET_ID_FILE", secret)
+    };
+    both("/no-role", "/no-secret").fails(
         78,
         &[
-            "/none/role (VAULT_ROLE_ID_FILE)",
-            "/none/secret (VAULT_SECRET_ID_FILE)",
+            "/no-role (VAULT_ROLE_ID_FILE)",
+            "/no-secret (VAULT_SECRET_ID_FILE)",
             "mounted into the container",
         ],
+    );
+    both("/none/role", "/none/secret").fails(
+        78,
+        &["VAULT_ROLE_ID_FILE: ", "VAULT_SECRET_ID_FILE: ", "its directory is not there"],
     );
 }
 

@@ -1,12 +1,18 @@
 //! Settings that were meant to be something else: names that are nearly ours, values that nobody
 //! expanded, and what belongs elsewhere.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 
-use test_vault::{Target, TestVault};
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
+use test_vault::{Target, TestVault, json};
 use vault_exec::settings::names::ALL;
 
-use crate::support::{Run, directory, run, run_at};
+use crate::support::launch::not_run;
+use crate::support::{Ended, Run, directory, run, run_at};
 
 /// A run that reads a secret, with what a setting of this name needs beside it to be looked at.
 fn complete(run: Run, name: &str) -> Run {
@@ -71,4 +77,186 @@ fn a_setting_that_was_not_expanded_or_has_quotes_around_it_is_an_error_at_once()
     }
     run_at(&target).env("VAULT_ADDR", "http://$VAULT_HOST:8200").fails(78, &["not expanded"]);
     run_at(&target).option("--addr='http://h'").fails(78, &["--addr: ", "quotes around"]);
+}
+
+/// What somebody may have put where the path of its file belongs.
+const CONTENTS: [&str; 4] = [
+    "hvs.CAESIJs3cretS3CRET",
+    "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJzM2NyZXQifQ.c2lnbmF0dXJl",
+    "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQ\n-----END PRIVATE KEY-----",
+    "/9j/4AAQSkZJRgABAQ==",
+];
+
+/// Every variable that takes the path of a file or directory, with a run that looks at it.
+fn paths(target: &Target) -> Vec<(String, Run)> {
+    let mut all = Vec::new();
+    for setting in ALL.iter().filter(|setting| setting.is_path() || setting.is_credential()) {
+        let names = setting.all_variables().into_iter();
+        let is_path =
+            |name: &String| setting.is_path() || !setting.variables.contains(&name.as_str());
+        for name in names.filter(is_path) {
+            let run = complete(run_at(target), &name);
+            let ca = run.variables().get(OsStr::new("VAULT_CACERT")).cloned();
+            let run = match (name.as_str(), ca) {
+                ("CLIENT_KEY", Some(ca)) => run.env("VAULT_CLIENT_CERT", ca),
+                ("CACERT" | "CAPATH", _) => run.without("VAULT_CACERT"),
+                _ => run,
+            };
+            all.push((format!("VAULT_{name}"), run.clone()));
+            all.push((format!("BAO_{name}"), run));
+        }
+    }
+    let aws = || run_at(target).env("VAULT_AUTH_METHOD", "aws").env("A", "vault:secret/app#a");
+    let role = "arn:aws:iam::123456789012:role/app";
+    all.push(("AWS_WEB_IDENTITY_TOKEN_FILE".to_owned(), aws().env("AWS_ROLE_ARN", role)));
+    let over_https = || {
+        run()
+            .env("VAULT_ADDR", "https://127.0.0.1:1")
+            .env("VAULT_TOKEN", "t")
+            .env("A", "vault:a/b#c")
+    };
+    all.push(("SSL_CERT_FILE".to_owned(), over_https()));
+    all.push(("SSL_CERT_DIR".to_owned(), over_https()));
+    let address = "http://127.0.0.1:1/credentials";
+    all.push((
+        "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE".to_owned(),
+        aws().env("AWS_CONTAINER_CREDENTIALS_FULL_URI", address),
+    ));
+    all
+}
+
+#[test]
+fn a_credential_in_the_place_of_its_path_is_never_shown() {
+    let target = Target::from(TestVault::builder().https().start());
+    let paths = paths(&target);
+    assert!(paths.len() > 25, "{}", paths.len());
+    for (name, run) in &paths {
+        for content in CONTENTS {
+            let run = run.clone().env(name, content).options(["--log-level", "trace"]);
+            let ended = run.end();
+            assert_eq!(ended.code, Some(78), "{name} {ended:?}");
+            assert!(ended.stderr.contains(&format!("{name}: ")), "{name}: {}", ended.stderr);
+            assert!(
+                ended.stderr.contains("the content where the path belongs"),
+                "{}",
+                ended.stderr
+            );
+            for part in content.split(['\n', '/', '.']).filter(|part| part.len() > 5) {
+                assert!(!ended.stderr.contains(part), "{name}: {}", ended.stderr);
+            }
+        }
+    }
+    for (option, content) in [("--env-file", CONTENTS[0]), ("--secrets-file", CONTENTS[1])] {
+        let run = run_at(&target).option(option).option(content);
+        let ended = run.fails(78, &[&format!("{option}: "), "where the path belongs"]);
+        assert!(!ended.stderr.contains(content), "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn a_path_that_is_one_is_shown_with_the_remedy() {
+    let target = Target::from(TestVault::builder().https().start());
+    let directory = directory();
+    let absent = directory.path().join("absent");
+    for (name, run) in paths(&target) {
+        if name.starts_with("SSL_") {
+            continue;
+        }
+        let there = directory.path().display().to_string();
+        let shown = format!("{} ({name}): ", absent.display());
+        run.clone().env(&name, &absent).fails(78, &[&shown]);
+        if !name.ends_with("CAPATH") {
+            let told = format!("{there} ({name}): a directory, and not a file");
+            run.env(&name, &there).fails(78, &[&told, "Docker makes a directory"]);
+        }
+    }
+}
+
+#[test]
+fn the_deadline_covers_files() {
+    let target = Target::from(TestVault::builder().https().start());
+    let directory = directory();
+    let fifo = directory.path().join("fifo");
+    mkfifo(&fifo, Mode::S_IRWXU).expect("a FIFO");
+    let is_file = |name: &str| !name.ends_with("CAPATH") && !name.starts_with("SSL_");
+    for (name, run) in paths(&target).iter().filter(|(name, _)| is_file(name)) {
+        let run = run.clone().env(name, &fifo).options(["--timeout", "100ms"]);
+        let shown = format!("{} ({name}): ", fifo.display());
+        run.fails(78, &[&shown, "before the deadline", "FIFO"]);
+    }
+}
+
+#[test]
+fn a_fifo_that_somebody_writes_is_read() {
+    let target = Target::from(TestVault::start());
+    let directory = directory();
+    let fifo = directory.path().join("fifo");
+    mkfifo(&fifo, Mode::S_IRWXU).expect("a FIFO");
+    target.operator().kv_put("secret", 2, "app", json!({ "a": "1" }));
+    let run = run_at(&target).env("VAULT_TOKEN_FILE", &fifo).env("A", "vault:secret/app#a");
+    let child = run.spawn();
+    fs::write(&fifo, target.root_token()).expect("somebody reads");
+    let ended = Ended::of(child.wait_with_output().expect("it ends"));
+    assert!(ended.code == Some(0) && ended.text().contains("A=1"), "{ended:?}");
+}
+
+#[test]
+fn an_empty_file_and_one_of_another_user_are_told_with_the_remedy() {
+    let target = Target::from(TestVault::start());
+    let directory = directory();
+    let file = directory.path().join("token");
+    fs::write(&file, "\n").expect("a file");
+    let run = run_at(&target).env("VAULT_TOKEN_FILE", &file).env("A", "vault:secret/app#a");
+    run.fails(78, &["token (VAULT_TOKEN_FILE): the file is empty", "not yet"]);
+    if !nix::unistd::geteuid().is_root() {
+        not_run("a file of another user", "this is not root");
+        return;
+    }
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).expect("a mode");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("a mode");
+    let mut command = run.build();
+    let ended = Ended::of(command.uid(65534).gid(65534).output().expect("it runs"));
+    assert_eq!(ended.code, Some(78), "{ended:?}");
+    for part in ["belongs to user 0", "mode 600", "this is user 65534", "chown", "fsGroup"] {
+        assert!(ended.stderr.contains(part), "{part}: {}", ended.stderr);
+    }
+}
+
+#[test]
+fn a_credential_file_that_others_may_use_warns() {
+    let target = Target::from(TestVault::start());
+    target.operator().kv_put("secret", 2, "app", json!({ "a": "1" }));
+    let directory = directory();
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).expect("a mode");
+    let file = directory.path().join("token");
+    fs::write(&file, target.root_token()).expect("a file");
+    let run = run_at(&target).env("VAULT_TOKEN_FILE", &file).env("A", "vault:secret/app#a");
+    for (mode, told) in [
+        (0o400, None),
+        (0o440, None),
+        (0o444, Some("every user may read this credential")),
+        (0o622, Some("every user may change this credential")),
+    ] {
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).expect("a mode");
+        let ended = run.clone().marker().end();
+        assert!(ended.started(), "{ended:?}");
+        match told {
+            Some(told) => assert!(ended.stderr.contains(told), "{mode:o}: {}", ended.stderr),
+            None => assert_eq!(ended.stderr, "", "{mode:o}"),
+        }
+    }
+}
+
+#[test]
+fn a_credential_in_the_place_of_a_socket_is_never_shown() {
+    for content in ["hvs.CAESIJs3cret/x", "s3cret s3cret", &"s3cret".repeat(20)] {
+        let ended = run()
+            .env("VAULT_ADDR", format!("unix:///no/{content}"))
+            .env("VAULT_TOKEN", "t")
+            .env("A", "vault:secret/app#a")
+            .options(["--timeout", "100ms", "--log-level", "trace"])
+            .end();
+        assert!(matches!(ended.code, Some(69 | 78)), "{ended:?}");
+        assert!(!ended.stderr.contains("s3cret"), "{}", ended.stderr);
+    }
 }

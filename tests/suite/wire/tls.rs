@@ -391,8 +391,8 @@ fn http_to_a_port_that_speaks_tls_is_said_at_once() {
 fn a_bundle_that_is_named_and_not_there_is_an_error() {
     let vault = https();
     reading(&vault)
-        .env("SSL_CERT_FILE", "/none/bundle.pem")
-        .fails(78, &["SSL_CERT_FILE", "/none/bundle.pem", "VAULT_CACERT"]);
+        .env("SSL_CERT_FILE", "/no-bundle.pem")
+        .fails(78, &["SSL_CERT_FILE", "/no-bundle.pem", "VAULT_CACERT"]);
     reading(&vault)
         .env("SSL_CERT_DIR", "/none")
         .fails(78, &["SSL_CERT_DIR", "/none", "VAULT_CACERT"]);
