@@ -89,6 +89,11 @@ impl TlsFiles {
         self.path("server.pem")
     }
 
+    /// Its private key, for another program that is to show it.
+    pub fn server_key(&self) -> PathBuf {
+        self.path("server-key.pem")
+    }
+
     /// A client certificate that the server accepts.
     pub fn client_cert(&self) -> PathBuf {
         self.path("client.pem")
@@ -147,6 +152,7 @@ pub(crate) fn prepare(settings: &Settings) -> (TlsAcceptor, TlsFiles) {
     for (name, content) in [
         ("ca.pem", &trusted),
         ("server.pem", &server.certificate),
+        ("server-key.pem", &server.key),
         ("client.pem", &client.certificate),
         ("client-key.pem", &client.key),
     ] {
