@@ -62,6 +62,10 @@ pub enum Cause {
     Withheld,
     /// The path, or the address, has a `v1/` too many.
     SecondV1,
+    /// It was the proxy that failed, not what is behind it.
+    Proxy,
+    /// A refusal that is not Vault's: something in between keeps the request from it.
+    Blocked,
     /// A status of 500 with words that are not known here: it may be a refusal.
     Unexplained,
 }
@@ -124,6 +128,8 @@ impl Error {
     #[must_use]
     pub fn also(mut self, hint: &str) -> Error {
         self.hint = Some(match self.hint {
+            // A sentence that has ended begins no clause.
+            Some(first) if first.ends_with(['.', '?']) => format!("{first} {}", capitalized(hint)),
             Some(first) => format!("{first}; {hint}"),
             None => hint.to_owned(),
         });
@@ -136,6 +142,12 @@ impl Error {
         self.message = format!("{place}: {}", self.message);
         self
     }
+}
+
+fn capitalized(text: &str) -> String {
+    let mut characters = text.chars();
+    let first = characters.next().map(|first| first.to_ascii_uppercase());
+    first.into_iter().chain(characters).collect()
 }
 
 impl fmt::Display for Error {
@@ -195,6 +207,7 @@ mod tests {
         let hint = |error: Error| error.hint.unwrap_or_default();
         assert_eq!(hint(Error::config("a").also("x")), "x");
         assert_eq!(hint(Error::config("a").hint("x").also("y")), "x; y");
+        assert_eq!(hint(Error::config("a").hint("x?").also("is it y?").also("z")), "x? Is it y? Z");
     }
 
     #[test]

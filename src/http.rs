@@ -1,6 +1,7 @@
 //! HTTP as every request needs it, whoever is asked: connections, names, certificates, proxies,
 //! retries, and what a failure means.
 
+mod alert;
 pub mod answers;
 pub mod connections;
 pub mod deadline;

@@ -196,7 +196,7 @@ fn transport(route: &Route<'_>, url: &Url, left: Duration) -> Result<Transport, 
         }
     };
     let tls = tls::configure(&TlsSettings::default(), is_https, environment, left)?;
-    Transport::new(tls, Resolver::default(), proxies.for_library(), None)
+    Transport::new(tls, Resolver::default(), proxies, None)
 }
 
 async fn attempt(transport: &Transport, ask: &Ask<'_>, patience: &Patience) -> Tried<Page> {

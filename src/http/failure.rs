@@ -5,12 +5,13 @@ use std::io::{self, ErrorKind};
 
 use h2::Reason;
 use nix::libc;
-use rustls::{AlertDescription, CertificateError, InvalidMessage};
+use rustls::{CertificateError, InvalidMessage};
 
-use crate::error::{Code, Error, LIMITED};
+use crate::error::{Cause, Code, Error, LIMITED};
+use crate::http::alert;
 use crate::http::distrust::Distrust;
 use crate::http::dns::Unresolved;
-use crate::vault::answer::not_through_proxy;
+use crate::http::proxy::Named;
 
 /// Why a try got no answer.
 #[derive(Debug)]
@@ -38,15 +39,32 @@ pub enum Awaited {
     Answer,
 }
 
-/// Understands the failure of a try, over a socket or the network; where it ran out of time, it was
-/// while that was awaited. The URL is never part of it.
-pub fn understand(failure: &reqwest::Error, awaited: Awaited, is_socket: bool) -> Failure {
+/// How a server is reached.
+#[derive(Clone, Copy)]
+pub(crate) enum Route<'a> {
+    /// Over the network.
+    Direct,
+    /// Over a socket of this machine.
+    Socket,
+    /// Through a proxy.
+    Proxy(&'a Named),
+}
+
+/// Understands the failure of a try; where it ran out of time, it was while that was awaited. The
+/// URL is never part of it.
+pub(crate) fn understand(failure: &reqwest::Error, awaited: Awaited, route: Route<'_>) -> Failure {
     if failure.is_timeout() {
-        return Failure {
-            error: late(awaited),
-            may_pass: true,
-            was_sent: awaited == Awaited::Answer,
+        let error = match route {
+            Route::Proxy(proxy) if awaited != Awaited::Answer => late_at_proxy(proxy),
+            _ => late(awaited),
         };
+        return Failure { error, may_pass: true, was_sent: awaited == Awaited::Answer };
+    }
+    if let Route::Proxy(proxy) = route
+        && let Some((error, may_pass)) = of_proxy(failure, proxy)
+    {
+        let error = error.because(Cause::Proxy);
+        return Failure { error, may_pass, was_sent: false };
     }
     let was_sent = !(failure.is_connect() || was_not_looked_at(failure));
     if let Some(tls) = tls_error(failure) {
@@ -56,17 +74,13 @@ pub fn understand(failure: &reqwest::Error, awaited: Awaited, is_socket: bool) -
     if is_not_http(failure) {
         return Failure { error: not_http(failure), may_pass: false, was_sent };
     }
-    let tunnel = tunnel(failure);
-    if tunnel == Some(Tunnel::WantsCredentials) {
-        return Failure { error: not_through_proxy(), may_pass: false, was_sent };
-    }
-    let error = Error::new(Code::Unavailable, words(failure, tunnel));
+    let error = Error::new(Code::Unavailable, words(failure));
     let error = if is_limited(failure) {
         error.hint(LIMITED)
-    } else if is_socket {
+    } else if matches!(route, Route::Socket) {
         with_socket_hint(error, failure)
     } else {
-        with_hint(error, failure, tunnel)
+        with_hint(error, failure)
     };
     Failure { error, may_pass: true, was_sent }
 }
@@ -106,6 +120,69 @@ fn tunnel(failure: &reqwest::Error) -> Option<Tunnel> {
         "failed to create underlying connection" => Some(Tunnel::NoProxy),
         _ => Some(Tunnel::Refused),
     })
+}
+
+/// The failure of a proxy, and whether it may pass, if it was the proxy that failed: over https
+/// what makes the tunnel, else all that makes a connection.
+fn of_proxy(failure: &reqwest::Error, proxy: &Named) -> Option<(Error, bool)> {
+    let is_https = failure.url().is_some_and(|url| url.scheme() == "https");
+    let tunnel = tunnel(failure);
+    if tunnel.is_none() && (is_https || !failure.is_connect()) || is_limited(failure) {
+        return None;
+    }
+    let failed = |words: String, hint: String| {
+        Error::new(Code::Unavailable, format!("the proxy {proxy} {words}")).hint(hint)
+    };
+    let origin = &proxy.origin;
+    let cause = innermost(failure);
+    Some(match (tunnel, tls_error(failure), find::<Unresolved>(failure)) {
+        (Some(Tunnel::WantsCredentials), ..) => (wants_credentials(proxy), false),
+        (Some(Tunnel::Refused), ..) => {
+            let hint = "does it let CONNECT through to this server and port, and reach it itself?";
+            (failed(format!("makes no tunnel to the server ({cause})"), hint.to_owned()), true)
+        }
+        (_, Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)), _) => {
+            (failed("speaks no TLS".to_owned(), format!("use http:// in {origin}")), false)
+        }
+        (_, Some(error), _) => {
+            let hint = format!("is https:// in {origin} right, and its certificate trusted here?");
+            (failed(format!("was not reached over TLS: {}", tls_failure(&error).0), hint), false)
+        }
+        (.., Some(Unresolved::Failed(_))) => {
+            (failed(format!("was not reached: {cause}"), NAME_SERVER_FAILED.to_owned()), true)
+        }
+        (.., Some(_)) => {
+            let hint = format!("is its name in {origin} right? It has no address here");
+            (failed(format!("was not reached: {cause}"), hint), true)
+        }
+        _ => {
+            let hint = format!("does it run, and is its address in {origin} right?");
+            (failed(format!("was not reached: {cause}"), hint), true)
+        }
+    })
+}
+
+/// A proxy wants to know who asks (407).
+pub(crate) fn wants_credentials(proxy: &Named) -> Error {
+    Error::new(
+        Code::Unavailable,
+        format!("the proxy {proxy} wants credentials, or others (status 407)"),
+    )
+    .hint(format!(
+        "they go into its URL in {}: http://user:password@proxy.example.com:3128",
+        proxy.origin
+    ))
+    .because(Cause::Proxy)
+}
+
+fn late_at_proxy(proxy: &Named) -> Error {
+    Error::new(Code::Unavailable, format!("no connection through the proxy {proxy} in time"))
+        .hint(format!(
+            "is its address in {} right, does no firewall drop what is sent, and does it reach the \
+             server itself?",
+            proxy.origin
+        ))
+        .because(Cause::Proxy)
 }
 
 /// HTTP/2 ends a connection itself that has what it cannot read on it.
@@ -166,10 +243,9 @@ fn innermost(failure: &reqwest::Error) -> String {
     }
 }
 
-fn words(failure: &reqwest::Error, tunnel: Option<Tunnel>) -> String {
+fn words(failure: &reqwest::Error) -> String {
     let cause = innermost(failure);
     match failure {
-        _ if tunnel.is_some() => format!("the proxy makes no tunnel to the server ({cause})"),
         _ if failure.is_connect() => cause,
         // The library speaks of its tasks. The request may have been written in the last instant,
         // so it counts as sent.
@@ -180,17 +256,13 @@ fn words(failure: &reqwest::Error, tunnel: Option<Tunnel>) -> String {
     }
 }
 
-fn with_hint(error: Error, failure: &reqwest::Error, tunnel: Option<Tunnel>) -> Error {
+fn with_hint(error: Error, failure: &reqwest::Error) -> Error {
     match find::<Unresolved>(failure) {
         Some(Unresolved::Failed(_)) => return error.hint(NAME_SERVER_FAILED),
         Some(_) => {
             return error.hint("the name of the server in VAULT_ADDR has no address here");
         }
         None => {}
-    }
-    if tunnel.is_some() {
-        return error
-            .hint("does it let CONNECT through to this server and port, and reach it itself?");
     }
     if failure.is_connect() {
         return error
@@ -272,30 +344,15 @@ fn tls_failure(error: &rustls::Error) -> (Error, bool) {
             "the server does not speak TLS on this port".to_owned(),
             "use http:// in the address, or the server's TLS port",
         ),
-        rustls::Error::AlertReceived(
-            AlertDescription::ProtocolVersion
-            | AlertDescription::HandshakeFailure
-            | AlertDescription::InsufficientSecurity,
-        )
-        | rustls::Error::PeerIncompatible(_) => (
+        rustls::Error::AlertReceived(alert) => return alert::understood(*alert),
+        rustls::Error::PeerIncompatible(_) => (
             format!("no common TLS version or cipher ({error})"),
             "TLS 1.2 with ECDHE and AES-GCM or ChaCha20 is the least that is spoken; a server may \
              also say so where it wants a client certificate",
         ),
-        rustls::Error::AlertReceived(_) => return (alerted(error), false),
         _ => return (Error::new(Code::Unavailable, format!("TLS failed ({error})")), true),
     };
     (Error::new(Code::Unavailable, words).hint(hint), false)
-}
-
-/// The server has ended a handshake, or what the client takes for the time after it: in TLS 1.3 it
-/// looks at the client's certificate then.
-fn alerted(cause: &rustls::Error) -> Error {
-    Error::new(
-        Code::Unavailable,
-        format!("the server wants a client certificate, or another one ({cause})"),
-    )
-    .hint("set VAULT_CLIENT_CERT and VAULT_CLIENT_KEY to one that it accepts")
 }
 
 fn certificate_failure(error: &CertificateError) -> (String, String) {
@@ -315,6 +372,8 @@ fn certificate_failure(error: &CertificateError) -> (String, String) {
 
 #[cfg(test)]
 mod tests {
+    use rustls::AlertDescription;
+
     use super::*;
 
     #[test]

@@ -1,5 +1,8 @@
 //! The proxy that a server is reached through, if any.
 
+use std::fmt;
+use std::sync::Arc;
+
 use reqwest::{Proxy, Url};
 
 use crate::error::Error;
@@ -73,9 +76,17 @@ impl Proxies {
     }
 
     /// For the HTTP library, which asks for each request; `None` if there is none for any.
-    pub(crate) fn for_library(self) -> Option<Proxy> {
-        let is_any = self.http.is_some() || self.https.is_some();
-        is_any.then(|| Proxy::custom(move |url| self.of(url).map(|named| named.url.clone())))
+    pub(crate) fn for_library(proxies: &Arc<Proxies>) -> Option<Proxy> {
+        let is_any = proxies.http.is_some() || proxies.https.is_some();
+        let proxies = Arc::clone(proxies);
+        is_any.then(|| Proxy::custom(move |url| proxies.of(url).map(|named| named.url.clone())))
+    }
+}
+
+/// Its address and the variable, without a password.
+impl fmt::Display for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.url.origin().ascii_serialization(), self.origin)
     }
 }
 
@@ -98,7 +109,7 @@ fn for_http(environment: &[Variable]) -> Result<Option<Named>, Error> {
 
 fn named(environment: &[Variable], names: &[&str]) -> Result<Option<Named>, Error> {
     let Some((name, text)) = first(environment, names) else { return Ok(None) };
-    Ok(Some(Named { url: parsed(text, name)?, origin: format!("{name} (and NO_PROXY)") }))
+    Ok(Some(Named { url: parsed(text, name)?, origin: name.to_owned() }))
 }
 
 /// Parses a proxy's URL, of which the scheme may be left out.
@@ -193,7 +204,7 @@ mod tests {
                 "http://[::1]",
             ]
             .map(|url| of(&proxies, url).map(|(_, origin)| origin));
-            let named = |name: &str| Some(format!("{name} (and NO_PROXY)"));
+            let named = |name: &str| Some(name.to_owned());
             let expected = [named("HTTP_PROXY"), named("https_proxy"), None, None, None];
             assert_eq!(origins, expected, "{address}");
         }

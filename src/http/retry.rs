@@ -143,7 +143,7 @@ impl Patience {
                 Tried::Final(error) => return Err(self.report(error, what, at, tries)),
                 Tried::Again(error, wait) => (error, wait),
             };
-            if is_single || self.pause(&error, wait, what, tries).await.is_none() {
+            if is_single || self.pause(&error, wait, what, at, tries).await.is_none() {
                 return Err(self.report(error, what, at, tries));
             }
             before = Some(error);
@@ -156,6 +156,7 @@ impl Patience {
         error: &Error,
         wait: Option<Duration>,
         what: &str,
+        at: &dyn Display,
         tries: u32,
     ) -> Option<()> {
         let left = self.left();
@@ -170,7 +171,7 @@ impl Patience {
             return None;
         }
         if self.pace.due() {
-            log::warn!("{what}: {}; trying again for {}", error.message, shown(left));
+            log::warn!("{what}: {} ({at}); trying again for {}", error.message, shown(left));
         }
         sleep(pause.min(left)).await;
         (!self.left().is_zero()).then_some(())

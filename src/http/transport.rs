@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::redirect::Policy;
-use reqwest::{Client as Http, Method, Proxy, RequestBuilder, Response, Url, retry};
+use reqwest::{Client as Http, Method, RequestBuilder, Response, Url, retry};
 use rustls::ClientConfig;
 
 use crate::error::{Code, Error};
 use crate::http::connections::{Connections, Count};
 use crate::http::dns::Resolver;
-use crate::http::failure::{self, Awaited, Failure};
+use crate::http::failure::{self, Awaited, Failure, Route};
+use crate::http::proxy::{Named, Proxies};
 
 /// DNS, TCP and TLS take at most this much of one try.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -30,7 +31,7 @@ pub struct Transport {
 /// What clients are made of.
 struct Setup {
     tls: ClientConfig,
-    proxy: Option<Proxy>,
+    proxies: Arc<Proxies>,
     socket: Option<PathBuf>,
     connections: Connections,
     resolver: Resolver,
@@ -41,14 +42,15 @@ impl Transport {
     ///
     /// # Errors
     /// 70 if the library fails.
-    pub fn new(
+    pub(crate) fn new(
         tls: ClientConfig,
         resolver: Resolver,
-        proxy: Option<Proxy>,
+        proxies: Proxies,
         socket: Option<&Path>,
     ) -> Result<Transport, Error> {
         let socket = socket.map(Path::to_owned);
-        let setup = Setup { tls, proxy, socket, connections: Connections::default(), resolver };
+        let proxies = Arc::new(proxies);
+        let setup = Setup { tls, proxies, socket, connections: Connections::default(), resolver };
         Ok(Transport { http: setup.client(None)?, alone: OnceCell::new(), setup })
     }
 }
@@ -67,8 +69,8 @@ impl Setup {
             .tls_backend_preconfigured(self.tls.clone())
             .dns_resolver(Arc::new(self.resolver.clone()))
             .no_proxy();
-        if let Some(proxy) = &self.proxy {
-            builder = builder.proxy(proxy.clone());
+        if let Some(proxy) = Proxies::for_library(&self.proxies) {
+            builder = builder.proxy(proxy);
         }
         if let Some(socket) = &self.socket {
             builder = builder.unix_socket(socket.as_path());
@@ -80,7 +82,23 @@ impl Setup {
     }
 }
 
+impl Setup {
+    /// How the server of a failure was to be reached.
+    fn route(&self, failure: &reqwest::Error) -> Route<'_> {
+        match failure.url().and_then(|url| self.proxies.of(url)) {
+            _ if self.socket.is_some() => Route::Socket,
+            Some(proxy) => Route::Proxy(proxy),
+            None => Route::Direct,
+        }
+    }
+}
+
 impl Transport {
+    /// The proxy that a URL is reached through, if any.
+    pub(crate) fn proxy(&self, url: &Url) -> Option<&Named> {
+        self.setup.proxies.of(url)
+    }
+
     /// A request to be sent within this time, to the end of its answer.
     pub fn request(&self, method: Method, url: Url, time: Duration) -> RequestBuilder {
         self.http.request(method, url).timeout(time)
@@ -116,7 +134,7 @@ impl Transport {
         let before = self.setup.connections.count();
         request.send().await.map_err(|error| {
             let failure =
-                failure::understand(&error, self.awaited(before), self.setup.socket.is_some());
+                failure::understand(&error, self.awaited(before), self.setup.route(&error));
             self.setup.resolver.forget();
             failure
         })

@@ -149,13 +149,13 @@ pub fn judge(raw: &Raw<'_>, redactor: &Redactor, budget: &Budget) -> Verdict {
         (400, Some(answer)) if meaning == Meaning::Upgrading => {
             Verdict::NotDone { error: unavailable(Some(&answer)), wait: None }
         }
-        (407, _) => Verdict::Final(not_through_proxy()),
         (404, Some(answer)) if meaning == Meaning::NoNamespace => {
             Verdict::Final(Error::config(answer.refusal()).because(Cause::NoNamespace))
         }
         (400..500, Some(answer)) if has_errors(&answer.body.0) => Verdict::Answered(answer),
         (400..500, _) => {
-            Verdict::Final(not_vaults(raw, "does not have the form of Vault's errors"))
+            let error = not_vaults(raw, "does not have the form of Vault's errors");
+            Verdict::Final(error.because(Cause::Blocked))
         }
         // A node says so with any of these statuses.
         (500..600, Some(answer)) if matches!(meaning, Meaning::Sealed | Meaning::Standby) => {
@@ -256,12 +256,6 @@ fn not_vaults(raw: &Raw<'_>, what: &str) -> Error {
     )
 }
 
-/// A proxy has not let a request through.
-pub fn not_through_proxy() -> Error {
-    Error::new(Code::Unavailable, "the proxy wants credentials, or others (status 407)")
-        .hint("they go into its URL: http://user:password@proxy.example.com:3128.")
-}
-
 /// Go's list of several errors has line breaks and tabs; one line and 500 bytes are enough for a
 /// message. It ends between two words: nobody would know a part of a credential for one.
 pub fn compact(text: &str) -> String {
@@ -340,8 +334,7 @@ mod tests {
             (404, "<html>", "final 76"),
             (404, "", "final 76"),
             (403, r#"{"message":"x"}"#, "final 76"),
-            (407, "<html>", "final 69"),
-            (407, errors, "final 69"),
+            (407, "<html>", "final 76"),
             (400, "Client sent an HTTP request to an HTTPS server.\n", "final 76"),
             (
                 400,

@@ -14,7 +14,7 @@ use crate::grammar::namespace;
 use crate::http::answers::body;
 use crate::http::deadline::Deadline;
 use crate::http::dns::Resolver;
-use crate::http::failure::Failure;
+use crate::http::failure::{Failure, wants_credentials};
 use crate::http::proxy::Proxies;
 use crate::http::redact::Redactor;
 use crate::http::retry::{Patience, Tried};
@@ -75,8 +75,6 @@ pub struct Client {
     target: Address,
     address: Address,
     adds_token: bool,
-    /// The variable that names the proxy.
-    proxy: Option<String>,
     follows_redirects: bool,
     auth_namespace: Option<HeaderValue>,
     namespace: Option<HeaderValue>,
@@ -174,8 +172,8 @@ impl Client {
             max_retries,
         } = connection;
         // Through a proxy the name in the URL is what the proxy connects to.
-        let proxy = proxies.of(address.url()).map(|named| named.origin.clone());
-        let alias = server_name.filter(|_| proxy.is_none() && address.is_https());
+        let is_direct = proxies.of(address.url()).is_none();
+        let alias = server_name.filter(|_| is_direct && address.is_https());
         // A dot at the name's end is for name servers: gateways and certificates do not know it.
         let alias = alias.or_else(|| address.host().strip_suffix('.').map(str::to_owned));
         let namespace =
@@ -184,11 +182,10 @@ impl Client {
             .map(|name| namespace_header(name, "VAULT_AUTH_NAMESPACE"))
             .transpose()?;
         let (target, resolver) = target(&address, alias);
-        let transport = Transport::new(tls, resolver, proxies.for_library(), address.socket())?;
+        let transport = Transport::new(tls, resolver, proxies, address.socket())?;
         Ok(Client {
             transport,
             target,
-            proxy,
             follows_redirects,
             auth_namespace,
             namespace,
@@ -209,7 +206,7 @@ impl Client {
         let is_single = request.repeat == Repeat::Never;
         let attempt = async || self.attempt(request).await;
         let answer = self.patience.persist(&request.what, &self.address, is_single, attempt).await;
-        answer.map_err(|error| self.with_proxy(error))
+        answer.map_err(|error| self.with_way(error))
     }
 
     /// An answer with a status of 4xx as an error: 66 for 404, else 77.
@@ -273,14 +270,25 @@ impl Client {
         request.deadline.map_or_else(|| self.patience.left(), |deadline| deadline.left())
     }
 
-    /// A proxy may be the one that fails.
-    fn with_proxy(&self, error: Error) -> Error {
-        match (&self.proxy, error.code) {
-            (Some(proxy), Code::Unavailable | Code::Protocol) => {
-                let hint = error.hint.map(|hint| format!("{hint} ")).unwrap_or_default();
-                Error { hint: Some(format!("{hint}A proxy may be in between: {proxy}")), ..error }
-            }
-            _ => error,
+    /// Something in between may be what fails, or the port may be wrong.
+    fn with_way(&self, error: Error) -> Error {
+        if !matches!(error.code, Code::Unavailable | Code::Protocol) || error.cause == Cause::Proxy
+        {
+            return error;
+        }
+        let url = self.address.url();
+        let is_odd = error.code == Code::Protocol && !self.address.is_https();
+        let is_doubtful = self.address.socket().is_none() && (is_odd || !self.is_connected());
+        let port = url.port().map_or(url.port_or_known_default(), |_| None);
+        let error = match port.filter(|_| is_doubtful) {
+            Some(port) => error.also(&format!(
+                "the address has no port, so it was port {port}: Vault's own is 8200"
+            )),
+            None => error,
+        };
+        match self.transport.proxy(url) {
+            Some(proxy) => error.also(&format!("a proxy is in between: {proxy}")),
+            None => error,
         }
     }
 
@@ -339,6 +347,10 @@ impl Client {
     }
 
     async fn judged(&self, request: &Request<'_>, response: Response) -> Outcome {
+        let proxy = self.transport.proxy(response.url()).filter(|_| response.status() == 407);
+        if let Some(proxy) = proxy {
+            return Outcome::Final(wants_credentials(proxy));
+        }
         match judged(request, response, &self.patience).await {
             Outcome::Final(error) if error.cause == Cause::NoNamespace => {
                 let is_logins =

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use reqwest::Method;
 use serde_json::Value;
 
-use crate::error::{Code, Error};
+use crate::error::{Cause, Code, Error};
 use crate::grammar::mount::{KvVersion, Question};
 use crate::grammar::path::Path;
 use crate::secret::Secret;
@@ -156,22 +156,38 @@ fn is_below(path: &str, mount: &str) -> bool {
 
 /// All mounts at once; `None` where Vault refuses or does not have that.
 async fn list(client: &Client, token: Option<&Secret>) -> Result<Option<Vec<Mount>>, Error> {
-    let answer = ask(client, token, Space::Secrets, MOUNTS.to_owned()).await?;
-    Ok(answer.is_success().then(|| mounts(&answer.body.0)).flatten())
+    let answer = asked(client, token, Space::Secrets, MOUNTS.to_owned()).await?;
+    Ok(answer.filter(Answer::is_success).and_then(|answer| mounts(&answer.body.0)))
 }
 
 /// The mount of one path, where Vault tells it.
 async fn one(client: &Client, token: Option<&Secret>, path: &Path) -> Result<Option<Mount>, Error> {
     let namespace = client.namespace();
-    let mut answer =
-        ask(client, token, Space::Secrets, format!("{MOUNTS}/{}", path.encoded())).await?;
-    if let Some(namespace) = namespace.filter(|_| !answer.is_success()) {
-        answer = from_root(client, token, namespace, path).await?.unwrap_or(answer);
+    let question = format!("{MOUNTS}/{}", path.encoded());
+    let mut answer = asked(client, token, Space::Secrets, question).await?;
+    let is_told = answer.as_ref().is_some_and(Answer::is_success);
+    if let Some(namespace) = namespace.filter(|_| !is_told) {
+        answer = from_root(client, token, namespace, path).await?.or(answer);
     }
-    let data = answer.body.0.get("data").filter(|_| answer.is_success());
+    let answer = answer.filter(Answer::is_success);
+    let data = answer.as_ref().and_then(|answer| answer.body.0.get("data"));
     Ok(data.and_then(|data| {
         mount(in_path(path.as_str(), data.get("path")?.as_str()?, namespace)?, data)
     }))
+}
+
+/// The answer; `None` where something in between keeps the question from Vault, as an ingress does
+/// that lets nothing below `sys/` through.
+async fn asked(
+    client: &Client,
+    token: Option<&Secret>,
+    space: Space,
+    path: String,
+) -> Result<Option<Answer>, Error> {
+    match ask(client, token, space, path).await {
+        Err(error) if error.cause == Cause::Blocked => Ok(None),
+        answer => answer.map(Some),
+    }
 }
 
 /// The same question in the root namespace: `OpenBao` tells a mount in a namespace below that of

@@ -4,6 +4,7 @@ pub(crate) mod addresses;
 pub(crate) mod certificates;
 pub(crate) mod faults;
 pub(crate) mod load;
+pub(crate) mod messages;
 pub(crate) mod middleboxes;
 pub(crate) mod network;
 pub(crate) mod proxies;
