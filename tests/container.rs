@@ -1,6 +1,8 @@
 //! The static binary as the ENTRYPOINT of an image `FROM scratch`. Not part of `cargo test`:
 //! `.ci/container` starts a daemon and runs this with `DOCKER_HOST` and `VAULT_EXEC_BINARY`.
 
+#[path = "suite/docs/shell.rs"]
+mod shell;
 #[path = "suite/process/signals_while_waiting.rs"]
 #[allow(dead_code, reason = "the suite uses all of it")]
 mod signals_while_waiting;
@@ -20,6 +22,7 @@ use std::time::{Duration, Instant};
 use nix::unistd::Pid;
 use test_vault::{Fault, Matcher, TestVault, json};
 
+use shell::Shell;
 use signals_while_waiting::{Waiting, all_end_at_once};
 use support::Run;
 use support::launch::{PATIENCE, eventually};
@@ -27,6 +30,10 @@ use support::launch::{PATIENCE, eventually};
 const IMAGE: &str = "vault-exec-test";
 const DOCKERFILE: &str = "FROM scratch\nCOPY vault-exec application /\nENTRYPOINT \
                           [\"/vault-exec\", \"--\"]\nCMD [\"/vault-exec\", \"--version\"]\n";
+/// The page of the documentation whose examples are typed into a shell.
+const PAGE: &str = include_str!("../docs/docker.md");
+/// The address of Vault in those examples.
+const SHOWN_ADDRESS: &str = "http://127.0.0.1:8200";
 const PRINTED: &str = concat!("vault-exec ", env!("CARGO_PKG_VERSION"), "\n");
 /// What a stop may take longer than that of the application alone: Docker waits for ten seconds
 /// between TERM and KILL.
@@ -225,4 +232,100 @@ fn each_ending_signal_ends_each_wait_at_once() {
     all_end_at_once("each_ending_signal_ends_each_wait_at_once", &begin, |_: &Waiting| {
         process_of(&name())
     });
+}
+
+/// An image in the place of that which the documentation begins with, as none is pulled.
+fn base_image() {
+    let context = tempfile::tempdir().expect("a directory");
+    let programs = context.path().join("bin");
+    fs::create_dir(&programs).expect("a directory");
+    let installed = Command::new("busybox").args(["--install", "-s"]).arg(&programs).status();
+    assert!(installed.expect("busybox runs").success());
+    // All of them are links to the place where it is on this machine.
+    let busybox = fs::read_link(programs.join("sh")).expect("a link");
+    let place = context.path().join(busybox.strip_prefix("/").expect("an absolute path"));
+    fs::create_dir_all(place.parent().expect("a directory")).expect("a directory");
+    let _ = fs::remove_file(&place);
+    fs::copy(&busybox, &place).expect("busybox");
+    // Debian's has none.
+    let printenv = support::launch::executable(
+        &programs,
+        "printenv",
+        b"#!/bin/sh\nenv | sed -n \"s/^$1=//p\"\n",
+    );
+    assert!(printenv.exists());
+    let text = "FROM scratch\nCOPY . /\nENV PATH=/usr/bin:/bin\nCMD [\"/bin/sh\"]\n";
+    fs::write(context.path().join("Dockerfile"), text).expect("a Dockerfile");
+    must(&["build", "--tag", "alpine:3", context.path().to_str().expect("UTF-8")]);
+}
+
+/// What was printed, without what Docker says of its own builder.
+fn without_deprecation(printed: &str) -> Vec<&str> {
+    let mut is_said = false;
+    let mut lines = printed.lines().collect::<Vec<_>>();
+    lines.retain(|line| {
+        is_said = line.starts_with("DEPRECATED: ") || is_said && line.starts_with("   ");
+        !is_said && !line.is_empty()
+    });
+    lines
+}
+
+/// Its fenced blocks: what stands behind the fence, and the text.
+fn blocks_of(page: &str) -> Vec<(&str, String)> {
+    let fenced = page.split("\n```").skip(1).step_by(2);
+    fenced
+        .map(|block| block.split_once('\n').expect("a line of its own"))
+        .map(|(info, text)| (info, format!("{text}\n")))
+        .collect()
+}
+
+#[test]
+fn the_page_about_docker_shows_what_happens() {
+    base_image();
+    let vault = TestVault::start();
+    let operator = vault.operator();
+    operator.kv_put("secret", 2, "app", json!({ "user": "ada", "password": "correct-horse" }));
+    operator.policy("app", "path \"secret/data/app\" { capabilities = [\"read\"] }");
+    operator.enable_approle("approle");
+    operator.approle_role("approle", "app", json!({ "token_policies": "app" }));
+    let directory = tempfile::tempdir().expect("a directory");
+    let at = |name: &str| directory.path().join(name);
+    fs::copy(env::var_os("VAULT_EXEC_BINARY").expect("a binary"), at("vault-exec")).expect("it");
+    fs::write(at("role-id"), operator.role_id("approle", "app")).expect("a file");
+    fs::write(at("secret-id"), operator.secret_id("approle", "app", json!({}))).expect("a file");
+
+    let mut command = Command::new("sh");
+    command.current_dir(directory.path()).env("DOCKER_BUILDKIT", "0");
+    let mut shell = Shell::open(command);
+    let mut examples = 0;
+    for (info, text) in blocks_of(PAGE) {
+        match info.split_once(' ') {
+            Some(("console", "docker")) => {
+                let text = text.replace(SHOWN_ADDRESS, &vault.addr());
+                let commands: Vec<&str> =
+                    text.lines().filter_map(|line| line.strip_prefix("$ ")).collect();
+                let expected: Vec<&str> =
+                    text.lines().filter(|line| !line.starts_with("$ ")).collect();
+                let printed = shell.type_in(&commands.join("\n"));
+                assert_eq!(without_deprecation(&printed), expected, "{commands:#?}");
+                examples += 1;
+            }
+            Some((_, name)) => fs::write(at(name), text).expect("a file"),
+            None => {}
+        }
+    }
+    assert!(examples > 8, "{examples}");
+}
+
+/// `./release` makes it; whoever runs this alone may not have it.
+#[test]
+fn the_image_of_a_release_is_loaded_and_runs() {
+    let version = env!("CARGO_PKG_VERSION");
+    let archive = format!("{}/dist/vault-exec-{version}-image.tar", env!("CARGO_MANIFEST_DIR"));
+    if !Path::new(&archive).exists() {
+        return support::launch::not_run("the_image_of_a_release_is_loaded_and_runs", archive);
+    }
+    must(&["load", "--input", &archive]);
+    let image = format!("vault-exec:{version}-amd64");
+    assert_eq!(must(&["run", "--rm", "--network", "none", &image, "--version"]), PRINTED);
 }

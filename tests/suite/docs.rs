@@ -2,4 +2,5 @@
 
 pub(crate) mod pages;
 mod readme;
+mod shell;
 mod typed_causes;

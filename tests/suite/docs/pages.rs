@@ -9,6 +9,8 @@ use std::sync::LazyLock;
 /// Every page. What a page's examples need is set up by a page before it.
 const PAGES: &[&str] = &[
     "README.md",
+    "docs/auth/approle.md",
+    "docs/auth/token.md",
     "docs/auth/kubernetes.md",
     "docs/auth/jwt.md",
     "docs/auth/cert.md",
@@ -27,7 +29,11 @@ const PAGES: &[&str] = &[
     "docs/application.md",
     "docs/restarts.md",
     "docs/docker.md",
-    "docs/building.md",
+    "docs/kubernetes.md",
+    "docs/platforms.md",
+    "docs/installing.md",
+    "docs/troubleshooting.md",
+    "docs/upgrading.md",
     "docs/performance.md",
     "docs/comparison.md",
     "docs/migrating/vault-env.md",
@@ -36,9 +42,13 @@ const PAGES: &[&str] = &[
     "docs/migrating/vault-agent.md",
 ];
 
+/// Each page, and its text.
+pub(crate) static TEXTS: LazyLock<Vec<(&str, String)>> =
+    LazyLock::new(|| PAGES.iter().map(|page| (*page, read(page))).collect());
+
 /// All pages, one after the other.
 pub(crate) static TEXT: LazyLock<String> =
-    LazyLock::new(|| PAGES.iter().map(|page| read(page) + "\n").collect());
+    LazyLock::new(|| TEXTS.iter().flat_map(|(_, text)| [text.as_str(), "\n"]).collect());
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -110,4 +120,47 @@ fn the_readme_leads_to_every_page() {
     for page in PAGES.iter().skip(1) {
         assert!(links(&readme).any(|link| link == *page), "{page}");
     }
+}
+
+/// What the system says, in the C library's words.
+const OF_THE_SYSTEM: &[&str] =
+    &["Connection refused", "No such file or directory", "Permission denied", "Is a directory"];
+
+fn sources_below(directory: &Path, text: &mut String) {
+    for entry in fs::read_dir(directory).expect("a directory") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            sources_below(&path, text);
+        } else {
+            *text += &fs::read_to_string(path).expect("a source file");
+        }
+    }
+}
+
+/// The sources, with texts that are continued on the next line put together.
+fn sources() -> String {
+    let mut text = String::new();
+    sources_below(&root().join("src"), &mut text);
+    let mut parts = text.split("\\\n");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |joined, part| joined + part.trim_start())
+}
+
+#[test]
+fn every_message_that_is_explained_is_one() {
+    let (page, sources) = (read("docs/troubleshooting.md"), sources());
+    let rows = page.lines().skip_while(|line| *line != "| message | what it means |").skip(2);
+    let messages: Vec<&str> = rows.filter_map(|row| row.split('`').nth(1)).collect();
+    assert!(messages.len() > 12, "{messages:?}");
+    for message in messages {
+        let own = message.split(": ").filter(|part| !OF_THE_SYSTEM.contains(part));
+        for part in own {
+            assert!(sources.contains(part), "no message has {part:?}");
+        }
+    }
+}
+
+#[test]
+fn the_readme_is_short() {
+    assert!(read("README.md").lines().count() <= 200);
 }

@@ -2,6 +2,7 @@
 
 mod methods;
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -17,9 +18,11 @@ use test_vault::{
 use vault_exec::grammar::variable::{CONTROLLING, IN_ANY_CASE};
 use vault_exec::settings::names::{self, Setting};
 
-use crate::docs::pages::TEXT;
+use crate::docs::pages::{TEXT, TEXTS};
+use crate::docs::shell::Shell;
 use crate::support::{Ended, binary, directory, run, run_at};
 
+const JOB: &str = include_str!("../../../examples/kubernetes/job.yaml");
 const DOCKERFILE: &str = include_str!("../../../Dockerfile.example");
 const ERROR: &str = include_str!("../../../src/error.rs");
 
@@ -31,6 +34,7 @@ const SHOWN_LEASE: (&str, &str) = ("lease database/creds/app/", "Zp0Hk1aWqT");
 /// A fenced block: the words behind the fence, and the text.
 #[derive(Clone, Debug)]
 struct Block {
+    page: &'static str,
     language: &'static str,
     /// The file that it is, where it is one.
     file: Option<&'static str>,
@@ -38,14 +42,19 @@ struct Block {
 }
 
 fn blocks() -> Vec<Block> {
+    TEXTS.iter().flat_map(|(page, text)| blocks_of(page, text)).collect()
+}
+
+fn blocks_of(page: &'static str, text: &'static str) -> Vec<Block> {
     let mut blocks: Vec<Block> = Vec::new();
     let mut is_open = false;
-    for line in TEXT.lines() {
+    for line in text.lines() {
         match (line.strip_prefix("```"), is_open) {
             (Some(info), false) => {
                 let mut words = info.split_whitespace();
                 let language = words.next().expect("every block says what it is");
-                blocks.push(Block { language, file: words.next(), text: String::new() });
+                let file = words.next();
+                blocks.push(Block { page, language, file, text: String::new() });
                 is_open = true;
             }
             (Some(_), true) => is_open = false,
@@ -53,7 +62,7 @@ fn blocks() -> Vec<Block> {
             (None, false) => {}
         }
     }
-    assert!(!is_open, "a block is not closed");
+    assert!(!is_open, "a block of {page} is not closed");
     blocks
 }
 
@@ -64,14 +73,13 @@ fn blocks_in(language: &str) -> Vec<Block> {
     found
 }
 
-/// The rows of the table with this header, each cut into its cells. A bar in a cell is `\|`.
+/// The rows of all tables with this header, each cut into its cells. A bar in a cell is `\|`.
 fn table(header: &str) -> Vec<Vec<String>> {
     let cell = |cell: &str| cell.trim().replace('\0', "|");
-    let rows: Vec<Vec<String>> = TEXT
-        .lines()
-        .skip_while(|line| *line != header)
-        .skip(2)
-        .take_while(|line| line.starts_with('|'))
+    let lines: Vec<&str> = TEXT.lines().collect();
+    let tables = lines.iter().enumerate().filter(|(_, line)| **line == header);
+    let rows: Vec<Vec<String>> = tables
+        .flat_map(|(at, _)| lines[at + 2..].iter().take_while(|line| line.starts_with('|')))
         .map(|line| line.replace("\\|", "\0").trim_matches('|').split('|').map(cell).collect())
         .collect();
     assert!(!rows.is_empty(), "no table {header}");
@@ -98,6 +106,8 @@ struct Scene<'a> {
     /// Whether there is a database secrets engine, which a real server has where there is a
     /// PostgreSQL.
     has_database: bool,
+    /// The shell of a page, which all of its examples are typed into.
+    shell: RefCell<Option<(&'static str, Shell)>>,
 }
 
 impl Scene<'_> {
@@ -120,7 +130,7 @@ impl Scene<'_> {
                 postgres,
             );
         }
-        Scene { target, directory, has_cli: cli.is_some(), has_database }
+        Scene { target, directory, has_cli: cli.is_some(), has_database, shell: RefCell::default() }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -143,19 +153,35 @@ impl Scene<'_> {
             }
             ("sh", None) => block.text.lines().for_each(|line| self.operate(line)),
             ("console", None) if self.has_database || !block.text.contains("vault:database/") => {
-                self.compare(&block.text);
+                self.compare(block);
             }
             _ => {}
         }
     }
 
-    /// Runs the lines behind `$ ` in one shell, which must print the others.
-    fn compare(&self, text: &str) {
-        let commands: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("$ ")).collect();
-        let expected: Vec<&str> = text.lines().filter(|line| !line.starts_with("$ ")).collect();
-        let ended = self.shell(&format!("exec 2>&1\n{}", commands.join("\n")));
-        let printed = with_shown_leases(&ended.text().replace(&self.target.addr(), SHOWN_ADDRESS));
-        assert_eq!(printed.lines().collect::<Vec<_>>(), expected, "{commands:#?}");
+    /// Types the lines behind `$ ` into the shell of the page, which must print the others.
+    fn compare(&self, block: &Block) {
+        let lines = || block.text.lines();
+        let commands: Vec<&str> = lines().filter_map(|line| line.strip_prefix("$ ")).collect();
+        let expected: Vec<&str> = lines().filter(|line| !line.starts_with("$ ")).collect();
+        let mut shell = self.shell.borrow_mut();
+        if shell.as_ref().is_none_or(|(page, _)| *page != block.page) {
+            *shell = Some((block.page, Shell::open(self.container(block.page))));
+        }
+        let (_, shell) = shell.as_mut().expect("a shell");
+        let printed = shell.type_in(&commands.join("\n"));
+        let printed = with_shown_leases(&printed.replace(&self.target.addr(), SHOWN_ADDRESS));
+        assert_eq!(printed.lines().collect::<Vec<_>>(), expected, "{}: {commands:#?}", block.page);
+    }
+
+    /// A shell as a container's application has it: the pages behind the README have the
+    /// credentials that it sets.
+    fn container(&self, page: &str) -> Command {
+        let mut command = self.bare_shell();
+        if page != "README.md" {
+            command.env("VAULT_ROLE_ID_FILE", "role-id").env("VAULT_SECRET_ID_FILE", "secret-id");
+        }
+        command
     }
 
     /// Starts what a manifest or a Dockerfile starts, at the Vault of the scene: each of its
@@ -195,29 +221,27 @@ impl Scene<'_> {
         assert_eq!(environment.contains_key("password"), from_path);
     }
 
+    /// Runs what an operator types.
     fn shell(&self, script: &str) -> Ended {
+        let mut command = self.bare_shell();
+        command.env("VAULT_TOKEN", self.target.root_token()).args(["-c", script]);
+        Ended::of(command.output().expect("a shell"))
+    }
+
+    fn bare_shell(&self) -> Command {
         let mut search = self.path("programs").into_os_string();
         search.push(":");
         search.push(std::env::var_os("PATH").expect("a PATH"));
         let mut command = Command::new("sh");
-        command.env_clear().current_dir(self.directory.path()).args(["-c", script]);
+        command.env_clear().current_dir(self.directory.path());
         command
             .env("PATH", search)
             .env("HOME", self.directory.path())
             .env("VAULT_ADDR", self.target.addr());
-        if script.contains("vault ") && self.has_cli {
-            command.env("VAULT_TOKEN", self.target.root_token());
-        }
         if let Some(ca) = self.target.ca_file() {
             command.env("VAULT_CACERT", ca);
         }
-        // An example that sets credentials gets no others.
-        let has_credentials =
-            ["VAULT_ROLE_ID_FILE=", "VAULT_TOKEN_FILE="].iter().any(|name| script.contains(name));
-        if self.path("secret-id").is_file() && !has_credentials {
-            command.env("VAULT_ROLE_ID_FILE", "role-id").env("VAULT_SECRET_ID_FILE", "secret-id");
-        }
-        Ended::of(command.output().expect("a shell"))
+        command
     }
 
     /// Does to the project's own Vault what a `vault …` line does to a real one.
@@ -533,13 +557,11 @@ fn the_table_of_exit_codes_is_that_of_the_source() {
         rows.iter().map(|row| row[0].as_str()).filter(|code| *code != "128+n").collect();
     assert!(source.len() >= 9, "{source:?}");
     assert_eq!(named, source);
-    for block in blocks_in("yaml").iter().filter(|block| block.file == Some("job.yaml")) {
-        let values = between(&block.text, "values: [", ']');
-        for code in values.iter().flat_map(|values| values.split(',')).map(str::trim) {
-            assert!(named.contains(code), "{code} in {}", block.text);
-        }
-        assert_eq!(values.len(), 1);
+    let values = between(JOB, "values: [", ']');
+    for code in values.iter().flat_map(|values| values.split(',')).map(str::trim) {
+        assert!(named.contains(code), "{code} in the Job");
     }
+    assert_eq!(values.len(), 1);
 }
 
 /// Instructions of a Dockerfile, with continued lines put together.

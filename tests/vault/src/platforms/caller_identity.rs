@@ -1,16 +1,14 @@
-//! What AWS's token service says to a signed GetCallerIdentity. The signatures are made anew by
-//! AWS's own crate.
+//! What AWS's token service says to a signed GetCallerIdentity. The signatures are compared
+//! with those that AWS's own crate makes.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
-use aws_credential_types::Credentials;
-use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
-use aws_sigv4::sign::v4::SigningParams;
 use time::OffsetDateTime;
 use time::format_description::well_known::Iso8601;
 
 use crate::platforms::aws_keys::AwsKeys;
+use crate::platforms::aws_signature::is_made_with;
 use crate::platforms::sts::Refused;
 
 /// How far the clock of one who signs may be off.
@@ -37,7 +35,7 @@ pub(crate) struct Authorization<'a> {
     pub(crate) access_key_id: &'a str,
     day: &'a str,
     pub(crate) region: &'a str,
-    service: &'a str,
+    pub(crate) service: &'a str,
     signed: &'a str,
     signature: &'a str,
 }
@@ -128,38 +126,4 @@ fn signed_at(posted: &Posted<'_>) -> Result<SystemTime, Refused> {
         )),
         _ => Ok(time),
     }
-}
-
-/// Signs the same headers and compares. What AWS's crate adds itself is not given to it.
-fn is_made_with(
-    keys: &AwsKeys,
-    given: &Authorization<'_>,
-    posted: &Posted<'_>,
-    time: SystemTime,
-) -> bool {
-    let own = ["host", "x-amz-date", "x-amz-security-token", "authorization"];
-    let headers = posted
-        .headers
-        .iter()
-        .filter(|(name, _)| given.covers(name) && !own.contains(&name.as_str()));
-    let headers = headers.map(|(name, value)| (name.as_str(), value.as_str()));
-    let Ok(request) =
-        SignableRequest::new("POST", posted.url, headers, SignableBody::Bytes(posted.body))
-    else {
-        return false;
-    };
-    let token = keys.session_token.clone();
-    let identity =
-        Credentials::new(&keys.access_key_id, &keys.secret_access_key, token, None, "test").into();
-    let settings = SigningParams::builder()
-        .identity(&identity)
-        .region(given.region)
-        .name(given.service)
-        .time(time)
-        .settings(SigningSettings::default());
-    let params = settings.build().expect("all that it needs").into();
-    let signed = sign(request, &params).expect("a request that can be signed");
-    let made =
-        signed.output().headers().find(|(name, _)| name.eq_ignore_ascii_case("authorization"));
-    made.and_then(|(_, value)| Authorization::parse(value)).is_some_and(|made| made == *given)
 }

@@ -1,8 +1,10 @@
 //! Shows a whole start against the project's own Vault: what an operator sets up, and what the
 //! container does then.
 //!
-//! `cargo run --example quickstart` starts a small application; `cargo run --example quickstart --
-//! command …` starts that command. It ends with the application's exit code.
+//! `cargo run --package quickstart` starts a small application; `cargo run --package quickstart --
+//! command …` starts that command, and ends with its exit code. With `--stay` in the place of a
+//! command the server stays until the end of the input, and what is printed can be typed into
+//! another terminal.
 
 #![allow(clippy::print_stdout, reason = "it is there to show something")]
 
@@ -17,17 +19,40 @@ use test_vault::{TestVault, json};
 const PASSWORD: &str = "correct-horse-battery";
 const POLICY: &str = r#"path "secret/data/app" { capabilities = ["read"] }"#;
 /// The application, where the user names no other one.
-const APP: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/app.py");
+const APP: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../app.py");
+/// The root of the repository.
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
 fn main() -> ExitCode {
-    let vault = TestVault::builder().https().start();
+    let stays = env::args_os().skip(1).eq(["--stay"]);
+    let vault = TestVault::builder();
+    // A certificate would have to be taken into the container.
+    let vault = if stays { vault.start() } else { vault.https().start() };
     let directory = tempfile::tempdir().expect("a temporary directory");
     let secret_id_file = directory.path().join("secret-id");
+    if stays {
+        println!("export VAULT_ADDR={} VAULT_TOKEN={}", vault.addr(), vault.root_token());
+    }
     let role_id = set_up(&vault, &secret_id_file);
-    let ended = start(&vault, &role_id, &secret_id_file);
+    let settings = settings(&vault, role_id, &secret_id_file);
+    println!("\n# 4. the container starts");
+    if stays {
+        println!("unset VAULT_TOKEN");
+    }
+    for (name, value) in &settings {
+        println!("export {name}={}", quoted(&value.to_string_lossy()));
+    }
+    let program = binary();
+    if stays {
+        println!("{} -- {}", program.display(), words(&application(&[])));
+        println!("\n# The server stays until this program's input ends: Control-D.");
+        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        return ExitCode::SUCCESS;
+    }
+    let ended = start(&program, settings);
     println!("\n# Vault was asked");
     for line in vault.lines() {
-        println!("{line}");
+        println!("#   {line}");
     }
     println!("\n# the application ended with {}", code(ended));
     ExitCode::from(code(ended))
@@ -66,35 +91,37 @@ fn set_up(vault: &TestVault, secret_id_file: &Path) -> String {
     );
     println!("vault read -field=role_id auth/approle/role/app/role-id");
     let role_id = operator.role_id("approle", "app");
-    println!("  {role_id}");
+    println!("#   {role_id}");
     println!("vault write -force -field=secret_id auth/approle/role/app/secret-id > secret-id");
     let secret_id = operator.secret_id("approle", "app", json!({}));
     let beginning: String = secret_id.chars().take(4).collect();
-    println!("  {beginning}…");
+    println!("#   {beginning}…");
     fs::write(secret_id_file, secret_id).expect("a file for the secret id");
     role_id
 }
 
-/// What a container does at its start.
-fn start(vault: &TestVault, role_id: &str, secret_id_file: &Path) -> ExitStatus {
-    let ca = vault.tls().expect("an https server").ca();
-    let settings: [(&str, OsString); 6] = [
+/// What a container is started with.
+fn settings(
+    vault: &TestVault,
+    role_id: String,
+    secret_id_file: &Path,
+) -> Vec<(&'static str, OsString)> {
+    let ca = vault.tls().map(|tls| ("VAULT_CACERT", tls.ca().into()));
+    let settings: [(&str, OsString); 5] = [
         ("VAULT_ADDR", vault.addr().into()),
-        ("VAULT_CACERT", ca.into()),
         ("VAULT_ROLE_ID", role_id.into()),
         ("VAULT_SECRET_ID_FILE", secret_id_file.into()),
         ("DB_USER", "vault:secret/app#user".into()),
         ("DB_PASSWORD", "vault:secret/app#password".into()),
     ];
-    println!("\n# 4. the container starts");
-    for (name, value) in &settings {
-        println!("export {name}={}", value.to_string_lossy());
-    }
-    let application = application();
-    let shown: Vec<String> =
-        application.iter().map(|word| shown(&word.to_string_lossy())).collect();
-    println!("vault-exec -- {}\n", shown.join(" "));
-    let mut command = Command::new(binary());
+    settings.into_iter().chain(ca).collect()
+}
+
+/// What a container does at its start.
+fn start(program: &Path, settings: Vec<(&str, OsString)>) -> ExitStatus {
+    let application = application(&env::args_os().skip(1).collect::<Vec<_>>());
+    println!("{} -- {}\n", program.display(), words(&application));
+    let mut command = Command::new(program);
     // Settings of whoever tries this are for another Vault.
     for (name, _) in env::vars_os().filter(|(name, _)| starts_with(name, &["VAULT_", "BAO_"])) {
         command.env_remove(name);
@@ -103,18 +130,24 @@ fn start(vault: &TestVault, role_id: &str, secret_id_file: &Path) -> ExitStatus 
 }
 
 /// The user's command, or a small application.
-fn application() -> Vec<OsString> {
-    let command: Vec<OsString> = env::args_os().skip(1).collect();
+fn application(command: &[OsString]) -> Vec<OsString> {
     if !command.is_empty() {
-        return command;
+        return command.to_owned();
     }
     let has_python =
         Command::new("python3").args(["-c", ""]).status().is_ok_and(|status| status.success());
-    if has_python { vec!["python3".into(), APP.into()] } else { vec!["env".into()] }
+    let app = fs::canonicalize(APP).expect("the application of the example");
+    if has_python { vec!["python3".into(), app.into()] } else { vec!["env".into()] }
+}
+
+/// A command as a shell would have to be given it.
+fn words(command: &[OsString]) -> String {
+    let words: Vec<String> = command.iter().map(|word| quoted(&word.to_string_lossy())).collect();
+    words.join(" ")
 }
 
 /// A word as a shell would have to be given it.
-fn shown(word: &str) -> String {
+fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:@%+,".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         word.to_owned()
@@ -127,20 +160,20 @@ fn starts_with(name: &OsStr, prefixes: &[&str]) -> bool {
     prefixes.iter().any(|prefix| name.as_encoded_bytes().starts_with(prefix.as_bytes()))
 }
 
-/// The real binary, which cargo puts into the directory above that of the examples.
+/// The real binary, which cargo puts into the same directory.
 fn binary() -> PathBuf {
     let own = env::current_exe().expect("the path of this program");
-    let directory = own.parent().and_then(Path::parent).expect("target/<profile>/examples");
+    let directory = own.parent().expect("target/<profile>");
     let binary = directory.join("vault-exec");
     build(directory);
     assert!(binary.is_file(), "{} is not there: run cargo build", binary.display());
     binary
 }
 
-/// Builds the binary for the profile that this program was built with: `cargo run --example` does
-/// not, and one that is there already may be older than the source. The example is named too, for
-/// the features of dependencies to be the same as those that it was built with: cargo would build
-/// all of them again, and put another binary in the place of the first.
+/// Builds the binary for the profile that this program was built with: `cargo run` builds this
+/// package alone, and a binary that is there already may be older than the source. This package is
+/// named too, so that the features of dependencies stay the same: cargo would build all of them
+/// again for others.
 fn build(directory: &Path) {
     let Some(cargo) = env::var_os("CARGO") else { return };
     let profile = match directory.file_name().and_then(|name| name.to_str()) {
@@ -148,17 +181,8 @@ fn build(directory: &Path) {
         Some(profile) => profile,
     };
     let mut command = Command::new(cargo);
-    command.args([
-        "build",
-        "--quiet",
-        "--bin",
-        "vault-exec",
-        "--example",
-        "quickstart",
-        "--profile",
-        profile,
-    ]);
-    command.args(["--manifest-path", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")]);
+    command.args(["build", "--quiet", "--package", "quickstart", "--package", "vault-exec"]);
+    command.args(["--bins", "--profile", profile]).current_dir(ROOT);
     // What cargo tells a program about its package would make build scripts run again that look at
     // it, as ring's does.
     for (name, _) in
