@@ -6,8 +6,12 @@
 #![allow(unsafe_code, reason = "an allocator is unsafe to implement")]
 
 use std::alloc::{GlobalAlloc, Layout};
+use std::ffi::c_int;
 
+use nix::libc;
 use zeroize::optimization_barrier;
+
+use crate::error::Code;
 
 /// Wraps an allocator and wipes each block when it is freed.
 ///
@@ -15,18 +19,43 @@ use zeroize::optimization_barrier;
 /// through `dealloc`, while that of a C library may leave the old block behind as it was.
 pub struct Wiping<A>(pub A);
 
+/// A block, or the end: the standard library would abort, with words about itself.
+fn given(block: *mut u8) -> *mut u8 {
+    if block.is_null() {
+        out_of_memory();
+    }
+    block
+}
+
+/// Ends the process as any failure of the kernel's does. Nothing can be allocated to say so, nor to
+/// give back what is held.
+#[cold]
+fn out_of_memory() -> ! {
+    const SAID: &[u8] = b"vault-exec: error: the kernel gives no more memory\n\
+        vault-exec:   is there a limit (ulimit -v, or that of the container)?\n";
+    let mut stderr = libc::pollfd { fd: libc::STDERR_FILENO, events: libc::POLLOUT, revents: 0 };
+    // SAFETY: the calls read and write nothing but these two; a stderr that nobody reads is not
+    // waited for. _exit(2) runs nothing of ours any more.
+    unsafe {
+        if libc::poll(&raw mut stderr, 1, 0) == 1 && stderr.revents & libc::POLLOUT != 0 {
+            libc::write(libc::STDERR_FILENO, SAID.as_ptr().cast(), SAID.len());
+        }
+        libc::_exit(c_int::from(Code::Unavailable.status()))
+    }
+}
+
 // SAFETY: every call goes to the wrapped allocator unchanged; `dealloc` writes to the block only
 // while it is still ours.
 unsafe impl<A: GlobalAlloc> GlobalAlloc for Wiping<A> {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller keeps the contract of `GlobalAlloc::alloc`, which is the wrapped one's
         // too.
-        unsafe { self.0.alloc(layout) }
+        given(unsafe { self.0.alloc(layout) })
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         // SAFETY: as for `alloc`.
-        unsafe { self.0.alloc_zeroed(layout) }
+        given(unsafe { self.0.alloc_zeroed(layout) })
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {

@@ -1,6 +1,7 @@
 //! Starts to which the kernel gives little: each one works, or says why it does not, and none hangs
 //! or dies without a word.
 
+use std::fs;
 use std::process::{Command, Stdio};
 
 use nix::libc::rlim_t;
@@ -8,7 +9,7 @@ use nix::sys::resource::{Resource, setrlimit};
 
 use crate::proof::memory::frozen::Frozen;
 use crate::support::launch::{FETCHED, Ordinary, Served, as_root, before_exec};
-use crate::support::{Ended, Run, binary};
+use crate::support::{Ended, Run, binary, directory, run};
 
 fn start(served: &Served) -> Run {
     served.with_approle().options(["--max-retries", "2"]).shell("echo $PASSWORD")
@@ -29,6 +30,20 @@ fn is_started(ended: &Ended) -> bool {
     assert_eq!((ended.code, ended.text().as_str()), (Some(69), ""), "{ended:?}");
     assert!(ended.stderr.contains("is there a limit"), "{ended:?}");
     false
+}
+
+/// The memory that the kernel gives ends in a line, wherever it ends.
+#[test]
+fn the_end_of_memory_is_said_and_no_abort() {
+    let directory = directory();
+    let file = directory.path().join("large.env");
+    fs::write(&file, format!("A={}\n", "x".repeat(1_000_000))).expect("a file");
+    // Each of them is kept until the environment is made.
+    let run = (0..80).fold(run().marker(), |run, _| run.option("--env-file").option(&file));
+    let ended = limited(run.build(), Resource::RLIMIT_AS, 64 << 20);
+    assert_eq!((ended.code, ended.text().as_str()), (Some(69), ""), "{ended:?}");
+    assert!(ended.stderr.contains("gives no more memory"), "{ended:?}");
+    assert!(ended.stderr.contains("is there a limit"), "{ended:?}");
 }
 
 fn on_both_schemes(test: impl Fn(&Served)) {
