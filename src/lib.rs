@@ -39,4 +39,5 @@ pub mod round;
 pub mod secret;
 pub mod settings;
 pub mod start;
+mod supervise;
 pub mod vault;

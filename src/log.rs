@@ -13,6 +13,7 @@ use log::{LevelFilter, Record};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::error::{Code, Error, Errors};
+use crate::process::reap;
 
 /// How much of the log is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,6 +135,8 @@ pub fn report_bugs() {
         log::error!(
             "a bug of vault-exec at {place}\nplease report it with the version and this place"
         );
+        // A bug of the supervisor's does not end the application.
+        reap::keep();
         std::process::exit(Code::Internal.status().into());
     }));
 }

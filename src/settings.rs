@@ -5,6 +5,7 @@ pub mod layers;
 pub mod load;
 pub mod login_token;
 pub mod names;
+pub mod supervise;
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -86,6 +87,8 @@ pub struct Settings {
     pub max_retries: Option<u32>,
     /// Unlink credential files after the login.
     pub remove_files: bool,
+    /// Whether to stay beside the application, and how.
+    pub supervise: Option<supervise::Supervise>,
     /// How TLS is done.
     pub tls: TlsSettings,
     /// Whether a standby may send a request to the active node.
@@ -239,6 +242,7 @@ pub fn understand(layers: &Layers<'_>) -> Result<Settings, Errors> {
             .unwrap_or(DEFAULT_TIMEOUT),
         max_retries: get!(one_of(layers, &MAX_RETRIES, units::count)).flatten(),
         remove_files: get!(flag(layers, &REMOVE_FILES, false)).unwrap_or_default(),
+        supervise: get!(supervise::understand(layers)).flatten(),
         tls: get!(tls(layers)).unwrap_or_default(),
         follows_redirects: !get!(flag(layers, &DISABLE_REDIRECTS, false)).unwrap_or_default(),
         proxy: get!(sourced(layers, &PROXY)).flatten(),

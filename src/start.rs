@@ -14,6 +14,7 @@ use crate::log::{self as records, LogSettings};
 use crate::output::print;
 use crate::policy;
 use crate::process::block;
+use crate::process::child::Origin;
 use crate::process::exec::Image;
 use crate::process::harden;
 use crate::process::install::install;
@@ -23,6 +24,7 @@ use crate::round::{Round, round};
 use crate::secret::Variable;
 use crate::settings::layers::{EnvFile, Layers, Options};
 use crate::settings::{self, load, names};
+use crate::supervise::{self, Side, Supervisor};
 
 /// What is wiped beside the heap, of which the allocator takes care.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,17 +53,28 @@ pub fn start(wiped: Wiped) -> u8 {
     } else {
         stack::wiped_after(|| image(wiped))
     };
-    let ended = image.and_then(|image| match image {
-        Some(image) => Err(image.exec().into()),
-        None => Ok(()),
-    });
-    let Err(errors) = ended else { return 0 };
+    let errors = match image {
+        Ok(Next::End) => return 0,
+        Ok(Next::Stay(supervisor)) => return supervisor.run(),
+        Ok(Next::Become(image)) => image.exec().into(),
+        Err(errors) => errors,
+    };
     records::report(&errors);
     errors.code().status()
 }
 
-/// The application with its environment; `None` if something was printed instead.
-fn image(wiped: Wiped) -> Result<Option<Image>, Errors> {
+/// What is left to do.
+enum Next {
+    /// To become the application.
+    Become(Image),
+    /// To stay beside it.
+    Stay(Box<Supervisor>),
+    /// Nothing: something was printed instead.
+    End,
+}
+
+/// The application with its environment, or what there is to do instead.
+fn image(wiped: Wiped) -> Result<Next, Errors> {
     let began = Instant::now();
     let environment = block::read();
     if wiped != Wiped::AllButBlock {
@@ -82,25 +95,37 @@ fn image(wiped: Wiped) -> Result<Option<Image>, Errors> {
     match task {
         Task::PrintPolicy => {
             print(&policy::of(&plan, &settings)?)?;
-            return Ok(None);
+            return Ok(Next::End);
         }
         Task::Start if command.is_empty() => return Err(no_command().into()),
         Task::Start | Task::Check => {}
     }
     let deadline = Deadline::new(began, settings.timeout);
     let job = Job::new(&layers, settings, plan, command, task == Task::Check)?;
-    let work = carry_out(&job, deadline);
-    match &job.login {
+    let mut origin = None;
+    if let (Task::Start, Some(supervise)) = (task, &job.settings.supervise) {
+        match supervise::divide(supervise)? {
+            Side::Supervisor(supervisor) => return Ok(Next::Stay(supervisor)),
+            Side::Application(found) => origin = Some(found),
+        }
+    }
+    let work = carry_out(&job, deadline, origin.as_ref());
+    let image = match &job.login {
         Some(_) => runtime::wait(work)?,
         None => work.now_or_never().unwrap_or_else(|| Err(Error::internal("a wait").into())),
-    }
+    };
+    Ok(image?.map_or(Next::End, Next::Become))
 }
 
-async fn carry_out(job: &Job, deadline: Deadline) -> Result<Option<Image>, Errors> {
+async fn carry_out(
+    job: &Job,
+    deadline: Deadline,
+    origin: Option<&Origin>,
+) -> Result<Option<Image>, Errors> {
     let mut round = round(job, deadline).await?;
     let report = job.is_check.then(|| check::report(&round.built, &round.outcomes));
     // Before the client goes, so that a start that cannot become the application still revokes.
-    let image = match (built(job, &mut round), report) {
+    let image = match (built(job, &mut round, origin), report) {
         (Ok(image), None) => image,
         (image, report) => {
             round.undo(job).await;
@@ -113,8 +138,11 @@ async fn carry_out(job: &Job, deadline: Deadline) -> Result<Option<Image>, Error
     Ok(Some(image))
 }
 
-fn built(job: &Job, round: &mut Round) -> Result<Image, Errors> {
-    let variables = std::mem::take(&mut round.built.variables);
+fn built(job: &Job, round: &mut Round, origin: Option<&Origin>) -> Result<Image, Errors> {
+    let mut variables = std::mem::take(&mut round.built.variables);
+    if let Some(origin) = origin {
+        supervise::name_application(&mut variables, origin);
+    }
     let image = Image::new(job.program(&variables)?, job.command.clone(), variables)?;
     // Later there is nothing to revoke with.
     if job.login.is_some() && !job.is_check {
@@ -123,13 +151,13 @@ fn built(job: &Job, round: &mut Round) -> Result<Image, Errors> {
     Ok(image)
 }
 
-fn without_settings(invocation: Result<Invocation, Error>) -> Result<Option<Image>, Errors> {
+fn without_settings(invocation: Result<Invocation, Error>) -> Result<Next, Errors> {
     match invocation? {
         Invocation::Print(text) => print(&text)?,
         Invocation::Install(place) => install(&place)?,
         Invocation::Run { .. } => return Err(Error::internal("a command to run").into()),
     }
-    Ok(None)
+    Ok(Next::End)
 }
 
 fn start_log(options: &Options, environment: &[Variable], files: &[EnvFile]) {

@@ -1,13 +1,17 @@
-//! What ends the process while it waits for Vault: at once, or after what must be undone first.
+//! Signals: what ends the process while it waits for Vault, at once or after what must be undone
+//! first; and how a supervisor gets and passes them on.
 #![allow(unsafe_code, reason = "signal handlers can only be installed with unsafe calls")]
 
 use std::mem::MaybeUninit;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::ptr;
 use std::sync::atomic::{AtomicI32, Ordering};
 
-use nix::libc::{self, c_int};
+use nix::errno::Errno;
+use nix::libc::{self, c_int, c_void};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::unistd::Pid;
 use tokio::net::unix::pipe::{self, Receiver, Sender};
 
 const ENDING: [c_int; 4] = [libc::SIGTERM, libc::SIGINT, libc::SIGQUIT, libc::SIGHUP];
@@ -95,6 +99,192 @@ impl Deferred {
         let signal = ARRIVED.swap(NONE, Ordering::SeqCst);
         u8::try_from(128 + signal).ok().filter(|_| signal != NONE)
     }
+}
+
+/// What a fault of the program itself raises: blocked, it would end the process all the same, and
+/// without its handler (signal(7)).
+const FAULTS: [c_int; 7] = [
+    libc::SIGSEGV,
+    libc::SIGBUS,
+    libc::SIGFPE,
+    libc::SIGILL,
+    libc::SIGABRT,
+    libc::SIGTRAP,
+    libc::SIGSYS,
+];
+
+/// A set of signals as the kernel has it: bit n-1 is signal n, up to 64.
+///
+/// The C library's own sets leave out the real-time signals that it keeps for itself, which another
+/// library's may use.
+type Mask = u64;
+
+/// The signals as the caller left them, for the application.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Caller {
+    mask: Mask,
+    ignores_child: bool,
+}
+
+impl Caller {
+    /// Blocks every signal except those of faults, and gives SIGCHLD its default.
+    ///
+    /// If SIGCHLD were ignored, children would leave no status and a wait would see the end of none
+    /// of them (wait(2)).
+    pub(crate) fn take_over() -> nix::Result<Caller> {
+        let faults = FAULTS.iter().fold(0, |mask: Mask, signal| mask | 1 << (signal - 1));
+        let mask = change_mask(!faults)?;
+        let ignores_child = is_ignored(libc::SIGCHLD);
+        set_disposition(libc::SIGCHLD, libc::SIG_DFL);
+        Ok(Caller { mask, ignores_child })
+    }
+
+    /// Gives the process back the mask and the dispositions that it had.
+    pub(crate) fn give_back(self) -> nix::Result<()> {
+        if self.ignores_child {
+            set_disposition(libc::SIGCHLD, libc::SIG_IGN);
+        }
+        change_mask(self.mask).map(|_| ())
+    }
+}
+
+/// Sets the mask of this thread, the only one, and returns the one before.
+fn change_mask(mask: Mask) -> nix::Result<Mask> {
+    let mut before: Mask = 0;
+    // SAFETY: the kernel reads one set and writes the other, each of the size that it is told
+    // (rt_sigprocmask(2)); both are this function's.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigprocmask,
+            libc::SIG_SETMASK,
+            &raw const mask,
+            &raw mut before,
+            size_of::<Mask>(),
+        )
+    };
+    Errno::result(done).map(|_| before)
+}
+
+fn set_disposition(signal: c_int, disposition: libc::sighandler_t) {
+    // SAFETY: called with SIG_DFL and SIG_IGN only, which are no handlers.
+    unsafe { libc::signal(signal, disposition) };
+}
+
+/// A signal that has come, with what came along with it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrived {
+    /// Its number; real-time signals have no name.
+    pub(crate) number: c_int,
+    /// What sigqueue(3) gave it.
+    value: usize,
+    /// Whether the kernel made it, such as at a key of the terminal, and no process.
+    pub(crate) is_of_kernel: bool,
+}
+
+/// Opens a descriptor that every blocked signal can be read from; it does not block.
+pub(crate) fn open() -> nix::Result<SignalFd> {
+    let mut all = MaybeUninit::<libc::sigset_t>::zeroed();
+    // SAFETY: a `sigset_t` begins with the kernel's set (all C libraries hand it to the kernel as it
+    // is) and is at least as large; all zeroes is a valid one. The new descriptor is nobody else's,
+    // and it is a signalfd.
+    unsafe {
+        all.as_mut_ptr().cast::<Mask>().write(Mask::MAX);
+        let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+        let descriptor = Errno::result(libc::signalfd(-1, all.as_ptr(), flags.bits()))?;
+        Ok(SignalFd::from_owned_fd(OwnedFd::from_raw_fd(descriptor)))
+    }
+}
+
+/// The next signal that has come, or nothing if there is none now.
+pub(crate) fn next(descriptor: &SignalFd) -> Option<Arrived> {
+    let info = descriptor.read_signal().ok().flatten()?;
+    Some(Arrived {
+        number: c_int::try_from(info.ssi_signo).ok()?,
+        value: usize::try_from(info.ssi_ptr).unwrap_or_default(),
+        is_of_kernel: info.ssi_code == libc::SI_KERNEL,
+    })
+}
+
+/// Sends a signal to a process or, with a negative id, to a group; one that is not there is no
+/// failure, for it has just ended.
+pub(crate) fn send(to: Pid, number: c_int) {
+    // SAFETY: kill(2) touches no memory of ours.
+    let sent = Errno::result(unsafe { libc::kill(to.as_raw(), number) });
+    if let Err(error) = sent.map(|_| ()).or_else(|error| match error {
+        Errno::ESRCH => Ok(()),
+        other => Err(other),
+    }) {
+        log::debug!("signal {number} cannot be sent to {to}: {error}");
+    }
+}
+
+/// Passes a signal on to a process; a real-time one with its value.
+pub(crate) fn pass_on(to: Pid, arrived: Arrived) {
+    let is_real_time = arrived.number >= FIRST_REAL_TIME;
+    if is_real_time && to.as_raw() > 0 {
+        let value = libc::sigval { sival_ptr: arrived.value as *mut c_void };
+        // SAFETY: the value is handed on as a number; nobody here looks at what it may point to.
+        let queued = unsafe { libc::sigqueue(to.as_raw(), arrived.number, value) };
+        if queued == 0 {
+            return;
+        }
+    }
+    send(to, arrived.number);
+}
+
+/// The kernel's first real-time signal (signal(7)); C libraries keep some of them for themselves.
+const FIRST_REAL_TIME: c_int = 32;
+
+/// Whether any process is left in a group.
+pub(crate) fn group_is_there(group: Pid) -> bool {
+    // SAFETY: kill(2) with signal 0 only looks.
+    unsafe { libc::kill(-group.as_raw(), 0) == 0 || Errno::last() == Errno::EPERM }
+}
+
+/// Raises a signal in this process with its default effect; all others stay blocked.
+///
+/// Returns where that effect is none or was a stop that is over. The kernel stops no process whose
+/// group is orphaned (setpgid(2)) with SIGTSTP, SIGTTIN or SIGTTOU, and PID 1 with none.
+pub(crate) fn raise_with_default(number: c_int) {
+    // SAFETY: SIG_DFL is no handler; kill(2) touches no memory of ours.
+    let before = unsafe {
+        let before = libc::signal(number, libc::SIG_DFL);
+        libc::kill(libc::getpid(), number);
+        before
+    };
+    // It takes effect here, before the call returns.
+    if let Ok(mask) = change_mask(Mask::MAX & !(1 << (number - 1))) {
+        let _ = change_mask(mask);
+    }
+    if before != libc::SIG_ERR {
+        // SAFETY: what was there before is valid.
+        unsafe { libc::signal(number, before) };
+    }
+}
+
+/// Takes a SIGCONT that is waiting, and says whether there was one.
+pub(crate) fn take_continue() -> bool {
+    let mut only = MaybeUninit::<libc::sigset_t>::zeroed();
+    let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the set is initialized, and outlives the call, as the time does; no information about
+    // the signal is asked for.
+    unsafe {
+        libc::sigemptyset(only.as_mut_ptr());
+        libc::sigaddset(only.as_mut_ptr(), libc::SIGCONT);
+        libc::sigtimedwait(only.as_ptr(), ptr::null_mut(), &raw const now) == libc::SIGCONT
+    }
+}
+
+/// Waits for any signal without a descriptor, which needs nothing of the process but its stack.
+pub(super) fn wait_for_any() -> Option<c_int> {
+    let mut all = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: the set is initialized by the first call; no information about the signal is asked
+    // for.
+    let number = unsafe {
+        libc::sigfillset(all.as_mut_ptr());
+        libc::sigwaitinfo(all.as_ptr(), ptr::null_mut())
+    };
+    (number > 0).then_some(number)
 }
 
 extern "C" fn end(signal: c_int) {

@@ -136,6 +136,28 @@ table! {
         "tries of a request after the first one";
     REMOVE_FILES = Some("remove-credential-files"), Switch, ["EXEC_REMOVE_CREDENTIAL_FILES"],
         "false", "remove credential files after a successful login";
+    SUPERVISE = Some("supervise"), Switch, ["EXEC_SUPERVISE", "ENV_DAEMON"], "false",
+        "stay as an init, and keep the application's credentials alive";
+    REFRESH = Some("refresh"), Text("DURATION"), ["EXEC_REFRESH"], "off",
+        "how often KV is looked at; at least 10s";
+    ON_CHANGE = Some("on-change"), Text("WHAT"), ["EXEC_ON_CHANGE"], "restart",
+        "restart, signal:NAME, exec:PROGRAM ARGUMENTS, exit[:CODE] or none";
+    ON_FILE_CHANGE = Some("on-file-change"), Text("WHAT"), ["EXEC_ON_FILE_CHANGE"],
+        "as --on-change", "the same where only files changed";
+    ON_EXPIRY = Some("on-expiry"), Text("WHAT"), ["EXEC_ON_EXPIRY"], "keep",
+        "credentials ended and could not be replaced: keep or exit[:CODE]";
+    REPLACE_BEFORE = Some("replace-before"), Text("DURATION"), ["EXEC_REPLACE_BEFORE"],
+        "10-20 % of the life", "replace at least this long before an end that cannot be moved";
+    STOP_SIGNAL = Some("stop-signal"), Text("SIGNAL"), ["EXEC_STOP_SIGNAL"], "TERM",
+        "what stops the application at a restart, or at an exit of ours";
+    STOP_TIMEOUT = Some("stop-timeout"), Text("DURATION"), ["EXEC_STOP_TIMEOUT"], "30s",
+        "how long it gets for that before it is killed";
+    SPLAY = Some("splay"), Text("DURATION"), ["EXEC_SPLAY"], "0",
+        "random wait of at most this before acting";
+    SIGNAL_GROUP = Some("signal-group"), Switch, ["EXEC_SIGNAL_GROUP"], "false",
+        "signals reach the application's whole group";
+    STATUS_FILE = Some("status-file"), File("FILE"), ["EXEC_STATUS_FILE"], "",
+        "where the state is written as JSON";
     CHECK = Some("check"), Switch, [], "",
         "fetch everything and start nothing: a line for each variable, without its value";
     PRINT_POLICY = Some("print-policy"), Switch, [], "",
@@ -199,11 +221,7 @@ pub const OF_CLIENTS: [&str; 5] =
     ["CLIENT_TIMEOUT", "MAX_RETRIES", "SRV_LOOKUP", "WRAP_TTL", "MFA"];
 
 /// Variables that mean something to vault-env and nothing here, and what happens instead.
-pub const OF_VAULT_ENV: [(&str, &str); 3] = [
-    (
-        "VAULT_ENV_DAEMON",
-        "vault-exec becomes the application, and nobody renews leases while it runs",
-    ),
+pub const OF_VAULT_ENV: [(&str, &str); 2] = [
     ("VAULT_ENV_DELAY", "the application starts at once, and its own start can wait"),
     ("VAULT_ENV_LOG_SERVER", "records go to stderr"),
 ];

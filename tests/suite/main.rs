@@ -10,5 +10,6 @@ mod process;
 mod proof;
 mod references;
 mod settings;
+mod supervise;
 mod support;
 mod wire;

@@ -104,11 +104,7 @@ fn a_timeout_without_a_unit_is_in_seconds() {
 fn what_has_no_effect_here_says_so_and_false_says_nothing() {
     on_every_vault(|target| {
         let mount = with_app(target);
-        for (name, value) in [
-            ("VAULT_ENV_DAEMON", "true"),
-            ("VAULT_ENV_DELAY", "5s"),
-            ("VAULT_ENV_LOG_SERVER", "logs:514"),
-        ] {
+        for (name, value) in [("VAULT_ENV_DELAY", "5s"), ("VAULT_ENV_LOG_SERVER", "logs:514")] {
             let run =
                 as_root(target).env("A", format!("vault:{mount}/app#user")).shell("echo $A; env");
             let began = Instant::now();
@@ -130,14 +126,14 @@ fn what_has_no_effect_here_says_so_and_false_says_nothing() {
 
 #[test]
 fn the_log_is_set_by_vault_envs_names() {
-    let run = run().env("VAULT_ENV_DAEMON", "true");
+    let run = run().env("VAULT_ENV_DELAY", "5s");
     let quiet = run.clone().env("VAULT_LOG_LEVEL", "error").marker().end();
     assert!(quiet.started() && quiet.stderr.is_empty(), "{}", quiet.stderr);
     let json = run.env("VAULT_JSON_LOG", "true").marker().end();
     let line = json.stderr.lines().next().expect("a line");
     let record: test_vault::Value = serde_json::from_str(line).expect("JSON");
     assert!(
-        record["message"].as_str().is_some_and(|text| text.contains("VAULT_ENV_DAEMON")),
+        record["message"].as_str().is_some_and(|text| text.contains("VAULT_ENV_DELAY")),
         "{line}"
     );
     assert_eq!(json.text().lines().count(), 1, "the log is not on stdout");

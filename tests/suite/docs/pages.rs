@@ -28,6 +28,7 @@ const PAGES: &[&str] = &[
     "docs/exit-codes.md",
     "docs/application.md",
     "docs/restarts.md",
+    "docs/supervise.md",
     "docs/docker.md",
     "docs/kubernetes.md",
     "docs/platforms.md",

@@ -4,7 +4,7 @@
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
@@ -12,6 +12,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::libc;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::pty::openpty;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
@@ -19,7 +20,8 @@ use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Pid, getpgrp, getsid, setsid};
 
 use crate::support::launch::{
-    Ordinary, Served, add, before_exec, executable, ignore, not_run, on_both_starts, works,
+    Ordinary, PATIENCE, Served, add, before_exec, executable, ignore, not_run, on_both_starts,
+    works,
 };
 use crate::support::{Ended, Run, binary, directory, run};
 
@@ -592,7 +594,7 @@ impl Terminal {
         Terminal { child, master: pty.master.into() }
     }
 
-    fn type_in(&mut self, text: &[u8]) {
+    pub(crate) fn type_in(&mut self, text: &[u8]) {
         self.master.write_all(text).expect("a terminal");
     }
 
@@ -606,6 +608,9 @@ impl Terminal {
             if so_far.contains(text) {
                 return so_far;
             }
+            let mut ready = [PollFd::new(self.master.as_fd(), PollFlags::POLLIN)];
+            let patience = PollTimeout::try_from(PATIENCE).expect("a timeout");
+            assert_eq!(poll(&mut ready, patience), Ok(1), "no {text:?} in {so_far:?}");
             match self.master.read(&mut buffer) {
                 Ok(length) if length > 0 => shown.extend(&buffer[..length]),
                 _ => panic!("no {text:?} in {so_far:?}"),

@@ -1,0 +1,132 @@
+//! What becomes of children: collecting every one that has ended, and ending as one of them did.
+#![allow(unsafe_code, reason = "the wait of nix fails at a death by a real-time signal")]
+
+use std::sync::atomic::{AtomicI32, Ordering};
+
+use nix::errno::Errno;
+use nix::libc::{self, c_int};
+use nix::sys::resource::{Resource, setrlimit};
+use nix::unistd::Pid;
+
+use crate::process::signals;
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// With this status.
+    Exited(u8),
+    /// By this signal.
+    Killed(c_int),
+}
+
+/// What a child has done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// It has ended, and is no zombie any more.
+    Ended(End),
+    /// A signal has stopped it.
+    Stopped(c_int),
+}
+
+/// The next child of which there is something to say; nothing once there is none left.
+///
+/// To be asked until then at each SIGCHLD: several that come at once are one (signal(7)).
+pub(crate) fn next() -> Option<(Pid, Change)> {
+    let mut status = 0;
+    loop {
+        // SAFETY: the kernel writes to the one integer that it is given.
+        let pid = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG | libc::WUNTRACED) };
+        match pid {
+            1.. => return understood(status).map(|change| (Pid::from_raw(pid), change)),
+            -1 if Errno::last() == Errno::EINTR => {}
+            _ => return None,
+        }
+    }
+}
+
+fn understood(status: c_int) -> Option<Change> {
+    if libc::WIFEXITED(status) {
+        let status = u8::try_from(libc::WEXITSTATUS(status)).ok()?;
+        return Some(Change::Ended(End::Exited(status)));
+    }
+    if libc::WIFSIGNALED(status) {
+        return Some(Change::Ended(End::Killed(libc::WTERMSIG(status))));
+    }
+    libc::WIFSTOPPED(status).then(|| Change::Stopped(libc::WSTOPSIG(status)))
+}
+
+/// Ends this process as the application did: with its status; or, where a signal ended it, by the
+/// same one, as the caller would have seen without us. PID 1 cannot end by a signal, and ends with
+/// 128+n.
+pub(crate) fn end_like(end: End) -> u8 {
+    match end {
+        End::Exited(status) => status,
+        End::Killed(signal) => {
+            if std::process::id() != 1 {
+                // The application has left its core file, if any; this process has nothing to show.
+                let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
+                signals::raise_with_default(signal);
+            }
+            u8::try_from(128 + signal).unwrap_or(u8::MAX)
+        }
+    }
+}
+
+/// The application's process, for [`keep`]; 0 before there is one.
+static APPLICATION: AtomicI32 = AtomicI32::new(0);
+
+/// Names the process that [`keep`] looks after.
+pub(crate) fn look_after(application: Pid) {
+    APPLICATION.store(application.as_raw(), Ordering::Relaxed);
+}
+
+/// What is left to do after a bug in a supervisor: collects what ends, passes signals on, and ends
+/// as the application does. Uses nothing that the bug may have spoilt: no memory but its stack and
+/// one static. Returns at once in a process that has no application.
+pub(crate) fn keep() {
+    let application = APPLICATION.load(Ordering::Relaxed);
+    if application == 0 {
+        return;
+    }
+    loop {
+        while let Some((pid, change)) = next() {
+            match change {
+                Change::Ended(end) if pid.as_raw() == application => exit(end),
+                Change::Stopped(_) | Change::Ended(_) => {}
+            }
+        }
+        match signals::wait_for_any() {
+            None | Some(libc::SIGCHLD | libc::SIGTTIN | libc::SIGTTOU) => {}
+            // SAFETY: kill(2) touches no memory of ours.
+            Some(number) => unsafe {
+                libc::kill(application, number);
+            },
+        }
+    }
+}
+
+fn exit(end: End) -> ! {
+    let status = end_like(end);
+    // SAFETY: ends the process without running anything else of it.
+    unsafe { libc::_exit(status.into()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_of_the_kernel_is_understood() {
+        for (status, change) in [
+            (0, Some(Change::Ended(End::Exited(0)))),
+            (255 << 8, Some(Change::Ended(End::Exited(255)))),
+            (libc::SIGKILL, Some(Change::Ended(End::Killed(libc::SIGKILL)))),
+            (libc::SIGSEGV | 0x80, Some(Change::Ended(End::Killed(libc::SIGSEGV)))),
+            (64, Some(Change::Ended(End::Killed(64)))),
+            (libc::SIGTSTP << 8 | 0x7f, Some(Change::Stopped(libc::SIGTSTP))),
+            (0xffff, None),
+        ] {
+            assert_eq!(understood(status), change, "{status:#x}");
+        }
+    }
+}
