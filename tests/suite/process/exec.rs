@@ -15,7 +15,7 @@ use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::pty::openpty;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Pid, getpgrp, getsid, setsid};
 
@@ -581,6 +581,8 @@ impl Terminal {
 
     pub(crate) fn of(mut command: Command) -> Terminal {
         let pty = openpty(None, None).expect("a terminal");
+        // Nobody else is to hold it: its end is what ends the session.
+        fcntl(&pty.master, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).expect("a descriptor");
         let end = || Stdio::from(pty.slave.try_clone().expect("a descriptor"));
         command.stdin(end()).stdout(end()).stderr(end());
         before_exec(&mut command, || {
@@ -624,6 +626,14 @@ impl Terminal {
 
     pub(crate) fn ends(mut self) -> ExitStatus {
         self.child.wait().expect("it ends")
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        // SIGHUP is what a terminal that goes away sends to what it controls.
+        let pid = Pid::from_raw(self.child.id().cast_signed());
+        let _ = kill(pid, Signal::SIGHUP).and_then(|()| kill(pid, Signal::SIGCONT));
     }
 }
 

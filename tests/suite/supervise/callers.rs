@@ -31,7 +31,7 @@ fn closed_standard_descriptors_are_no_obstacle() {
 // tini: parent death signal
 #[test]
 fn the_application_gets_a_sigterm_if_we_are_killed() {
-    let script = "trap 'echo term; exit' TERM; echo ready; while :; do sleep 1000 & wait $!; done";
+    let script = "trap 'echo term; exit 0' TERM; echo ready; while :; do sleep 60 & wait $!; done";
     let mut running = Running::script(Init::Ours, Place::Beside, script);
     running.signal(Signal::SIGKILL);
     assert_eq!(running.line(), "term");
@@ -52,7 +52,7 @@ fn a_child_of_the_callers_is_no_application() {
 #[test]
 fn a_signal_to_the_group_of_the_caller_reaches_the_application_once() {
     let mut command = Init::Ours
-        .command(["sh", "-c", "trap 'echo int' INT; trap 'echo term; exit' TERM; echo ready; while :; do sleep 1000 & wait $!; done"]);
+        .command(["sh", "-c", "trap 'echo int' INT; trap 'echo term; exit 0' TERM; echo ready; while :; do sleep 60 & wait $!; done"]);
     command.process_group(0).stdin(Stdio::null());
     let mut running = Running::start(Place::Beside, command);
     assert_eq!(running.line(), "ready");

@@ -120,6 +120,8 @@ pub(crate) struct Running {
     lines: BufReader<ChildStdout>,
     /// The init's own process.
     pub(crate) init: Pid,
+    /// The groups of what it has started, for the end of the test.
+    groups: Vec<Pid>,
 }
 
 impl Running {
@@ -131,13 +133,14 @@ impl Running {
         let lines = BufReader::new(child.stdout.take().expect("piped"));
         let started = Pid::from_raw(child.id().cast_signed());
         let init = if place == Place::First { only_child(started) } else { started };
-        Running { child, lines, init }
+        Running { child, lines, init, groups: children(init) }
     }
 
     /// The same with a script, once it has said `ready`.
     pub(crate) fn script(init: Init, place: Place, script: &str) -> Running {
         let mut running = Running::start(place, init.command(["sh", "-c", script]));
         assert_eq!(running.line(), "ready", "{init:?} {place:?}");
+        running.groups.extend(children(running.init));
         running
     }
 
@@ -180,6 +183,9 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
+        for group in self.groups.drain(..).chain(children(self.init)) {
+            let _ = kill(Pid::from_raw(-group.as_raw()), Signal::SIGKILL);
+        }
         let _ = kill(self.init, Signal::SIGKILL);
         let _ = self.child.kill();
         let _ = self.child.wait();

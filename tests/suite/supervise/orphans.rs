@@ -13,7 +13,7 @@ const ORPHANS: &str = "
     wait
     echo ready
     trap 'exit 6' TERM
-    while :; do sleep 1000 & wait $!; done";
+    while :; do sleep 60 & wait $!; done";
 
 // tini: reaping; catatonit: coalesced CHLD; pid1-rs: multiple zombies, orphaned grandchildren
 #[test]
@@ -40,7 +40,7 @@ fn a_zombie_of_the_applications_own_is_left_to_it() {
     // exec: the child of the shell belongs to a program that never asks for it.
     let mut running = Running::start(
         Place::Beside,
-        Init::Ours.command(["sh", "-c", "sleep 0.3 & echo $!; exec sleep 1000"]),
+        Init::Ours.command(["sh", "-c", "sleep 0.3 & echo $!; exec sleep 60"]),
     );
     let below = nix::unistd::Pid::from_raw(running.line().parse().expect("a pid"));
     eventually("a zombie", || (state(below) == Some('Z')).then_some(()));

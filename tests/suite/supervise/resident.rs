@@ -14,7 +14,7 @@ use crate::support::launch::{FETCHED, Served, as_root, eventually};
 fn we_leave_the_working_directory_and_the_application_keeps_it() {
     let directory = directory();
     for place in places("supervise::resident::we_leave_the_working_directory") {
-        let mut command = Init::Ours.command(["sh", "-c", "pwd; sleep 1000"]);
+        let mut command = Init::Ours.command(["sh", "-c", "pwd; sleep 60"]);
         command.current_dir(directory.path());
         let mut running = Running::start(place, command);
         let here = directory.path().canonicalize().expect("it is there");
@@ -32,7 +32,7 @@ fn we_hold_no_descriptor_of_the_callers_but_stderr() {
     let mut running = Running::script(
         Init::Ours,
         Place::Beside,
-        "exec 9</etc/passwd; echo ready; exec sleep 1000 >/dev/null",
+        "exec 9</etc/passwd; echo ready; exec sleep 60 >/dev/null",
     );
     let found = eventually("descriptors", || {
         let found = descriptors(running.init);
@@ -49,7 +49,7 @@ fn we_hold_no_descriptor_of_the_callers_but_stderr() {
 
 #[test]
 fn a_descriptor_of_the_callers_is_the_applications() {
-    let built = Init::Ours.command(["sh", "-c", "cat <&7; exec sleep 1000"]);
+    let built = Init::Ours.command(["sh", "-c", "cat <&7; exec sleep 60"]);
     let mut command = std::process::Command::new("sh");
     command.args(["-c", "exec 7</proc/sys/kernel/ostype; exec \"$@\"", "sh"]);
     crate::support::launch::add(&mut command, &built);
@@ -65,7 +65,7 @@ fn a_descriptor_of_the_callers_is_the_applications() {
 fn variables_that_named_us_name_the_application() {
     // `exec` keeps the shell's process id.
     let script = "export LISTEN_PID=$$ WATCHDOG_PID=1 OTHER=$$
-        exec \"$@\" --supervise -- sh -c 'echo $$ $LISTEN_PID $WATCHDOG_PID $OTHER; sleep 1000'";
+        exec \"$@\" --supervise -- sh -c 'echo $$ $LISTEN_PID $WATCHDOG_PID $OTHER; sleep 60'";
     let mut command = std::process::Command::new("sh");
     command.args(["-c", script, "sh"]).arg(crate::support::binary());
     let mut running = Running::start(Place::Beside, command);
@@ -81,7 +81,7 @@ fn a_pure_init_holds_no_credential_and_no_secret() {
     as_root("supervise::resident::a_pure_init_holds_no_credential_and_no_secret", || {
         let served = Served::http();
         let run = served.with_approle().option("--supervise");
-        let built = run.shell("printf '%s\\n' \"$PASSWORD\"; exec sleep 1000").build();
+        let built = run.shell("printf '%s\\n' \"$PASSWORD\"; exec sleep 60").build();
         let mut running = Running::start(Place::Beside, built);
         assert_eq!(running.line(), FETCHED);
         let memory = Memory::of(running.init);

@@ -37,7 +37,7 @@ const PASSED: [Signal; 17] = [
 fn saying(numbers: impl IntoIterator<Item = i32>) -> String {
     let traps = numbers.into_iter().map(|number| format!("trap 'echo {number}' {number}\n"));
     let traps = traps.collect::<Vec<_>>().concat();
-    format!("{traps}echo ready\nwhile :; do sleep 1000 & wait $!; done")
+    format!("{traps}echo ready\nwhile :; do sleep 60 & wait $!; done")
 }
 
 // dumb-init: every normal signal is forwarded; tini: TERM, USR1, USR2
@@ -99,7 +99,7 @@ fn a_signal_reaches_the_application_once() {
 #[test]
 fn what_stops_us_stops_the_application_and_a_continue_resumes_both() {
     for signal in [Signal::SIGTSTP, Signal::SIGTTOU, Signal::SIGTTIN] {
-        let mut command = Init::Ours.command(["sh", "-c", "echo ready; sleep 1000"]);
+        let mut command = Init::Ours.command(["sh", "-c", "echo ready; sleep 60"]);
         // In an orphaned group the kernel would stop nobody at SIGTSTP.
         command.process_group(0);
         let mut running = Running::start(Place::Beside, command);
@@ -120,7 +120,7 @@ fn what_stops_us_stops_the_application_and_a_continue_resumes_both() {
 const FAMILY: &str = "
     trap '' USR1
     trap 'echo main; exit 3' TERM
-    (trap 'echo below; exit' TERM; echo ready; while :; do sleep 1000 & wait $!; done) &
+    (trap 'echo below; exit' TERM; echo ready; while :; do sleep 60 & wait $!; done) &
     while :; do wait; done";
 
 // dumb-init: signals_entire_group; tini: group
@@ -150,7 +150,7 @@ fn the_whole_group_gets_a_signal_only_if_asked_for() {
 #[test]
 fn what_is_left_of_the_group_is_ended_before_us_if_asked_for() {
     let script = "
-        (trap 'sleep 0.2; echo gone; exit' TERM; echo ready; while :; do sleep 1000 & wait $!; done) &
+        (trap 'sleep 0.2; echo gone; exit' TERM; echo ready; while :; do sleep 60 & wait $!; done) &
         read line < \"$0\"; exit 5";
     for place in places("supervise::signals::what_is_left_of_the_group") {
         let directory = crate::support::directory();
@@ -168,7 +168,7 @@ fn what_is_left_of_the_group_is_ended_before_us_if_asked_for() {
 
 #[test]
 fn what_does_not_end_with_its_group_is_killed_after_the_time_to_stop() {
-    let script = "trap '' TERM; (echo ready; while :; do sleep 1000; done) & sleep 0.1; exit 5";
+    let script = "trap '' TERM; (echo ready; while :; do sleep 60; done) & sleep 0.1; exit 5";
     let command =
         ["--supervise", "--signal-group", "--stop-timeout=300ms", "--", "sh", "-c", script];
     let mut built = Command::new(crate::support::binary());
@@ -184,7 +184,7 @@ fn what_does_not_end_with_its_group_is_killed_after_the_time_to_stop() {
 fn an_application_that_ignores_a_signal_is_never_killed_for_it() {
     for place in places("supervise::signals::an_application_that_ignores_a_signal") {
         let script = "trap '' TERM; trap 'echo 10' USR1; echo ready
-            while :; do sleep 1000 & wait $!; done";
+            while :; do sleep 60 & wait $!; done";
         let mut running = Running::script(Init::Ours, place, script);
         for _ in 0..3 {
             running.signal(Signal::SIGTERM);
