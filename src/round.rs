@@ -15,7 +15,7 @@ use crate::file;
 use crate::grammar::address::Address;
 use crate::http::deadline::Deadline;
 use crate::http::proxy::Proxies;
-use crate::http::tls;
+use crate::http::tls::{self, Peer};
 use crate::job::Job;
 use crate::process::signals::Deferred;
 use crate::revoke::{self, Ending, Wishes};
@@ -178,7 +178,13 @@ fn connection(job: &Job, adds_token: bool, deadline: Deadline) -> Result<Connect
     warn_of(&address, settings);
     Ok(Connection {
         proxies: Proxies::choose(&address, settings.proxy.as_ref(), network)?,
-        tls: tls::configure(&settings.tls, address.is_https(), network, deadline.left())?,
+        tls: tls::configure(
+            &settings.tls,
+            address.is_https(),
+            network,
+            Peer::Vault,
+            deadline.left(),
+        )?,
         server_name: settings.tls.server_name.clone(),
         auth_namespace: settings.auth_namespace.clone(),
         namespace: settings.namespace.clone(),

@@ -14,6 +14,7 @@ use crate::error::{Code, Error};
 use crate::file;
 use crate::grammar::address;
 use crate::grammar::path::percent_encoded;
+use crate::grammar::sourced::{Origin, Sourced};
 use crate::http;
 use crate::secret::{Secret, Variable};
 use crate::settings::layers::Layers;
@@ -81,6 +82,8 @@ pub struct WebIdentity {
     token: PathBuf,
     /// For its proxies.
     environment: Vec<Variable>,
+    /// `AWS_CA_BUNDLE`: the authorities of AWS's hosts.
+    authorities: Option<Sourced>,
 }
 
 /// The first source that the environment speaks of; the instance where it speaks of none, unless it
@@ -124,11 +127,21 @@ pub fn checked_region(region: &str, origin: &str) -> Result<String, Error> {
 
 /// The host of the token service: that of a region, or the one for all.
 pub fn sts_host(region: Option<&str>) -> String {
-    match region {
-        None | Some("us-east-1") => "sts.amazonaws.com".to_owned(),
-        Some(region) if region.starts_with("cn-") => format!("sts.{region}.amazonaws.com.cn"),
-        Some(region) => format!("sts.{region}.amazonaws.com"),
-    }
+    /// The beginnings of regions outside of the partition `aws`, and their domains, as
+    /// partitions.json of AWS's client libraries has them.
+    const PARTITIONS: [(&str, &str); 6] = [
+        ("cn-", "amazonaws.com.cn"),
+        ("us-iso-", "c2s.ic.gov"),
+        ("us-isob-", "sc2s.sgov.gov"),
+        ("us-isof-", "csp.hci.ic.gov"),
+        ("eu-isoe-", "cloud.adc-e.uk"),
+        ("eusc-", "amazonaws.eu"),
+    ];
+    let Some(region) = region.filter(|region| *region != "us-east-1") else {
+        return "sts.amazonaws.com".to_owned();
+    };
+    let partition = PARTITIONS.iter().find(|(start, _)| region.starts_with(start));
+    format!("sts.{region}.{}", partition.map_or("amazonaws.com", |(_, domain)| domain))
 }
 
 /// The first of two variables that is set, with its name.
@@ -163,6 +176,8 @@ fn check(credentials: &Credentials) -> Option<()> {
     session_token.as_ref().is_none_or(|token| metadata::token(token).is_some()).then_some(())
 }
 
+const BUNDLE: &str = "AWS_CA_BUNDLE";
+
 fn web_identity(layers: &Layers<'_>) -> Result<Option<WebIdentity>, Error> {
     let Some(token) = layers.text_of_platform("AWS_WEB_IDENTITY_TOKEN_FILE") else {
         return Ok(None);
@@ -178,6 +193,10 @@ fn web_identity(layers: &Layers<'_>) -> Result<Option<WebIdentity>, Error> {
         session: session.to_owned(),
         token: PathBuf::from(token),
         environment,
+        authorities: layers.text_of_platform(BUNDLE).map(|file| Sourced {
+            value: file.into(),
+            origin: Origin::Variable(BUNDLE.to_owned()),
+        }),
     }))
 }
 
@@ -416,7 +435,7 @@ impl WebIdentity {
             hint: NO_STS,
             ..Ask::new(Method::POST, self.endpoint.clone())
         };
-        let route = Route::Internet(&self.environment);
+        let route = Route::Internet(&self.environment, self.authorities.as_ref());
         let page = Web::to(&client.patience, &route, &self.endpoint)?.ask(&ask).await?;
         if !page.is_success() {
             let words =
@@ -536,7 +555,13 @@ mod tests {
             (None, "sts.amazonaws.com"),
             (Some("us-east-1"), "sts.amazonaws.com"),
             (Some("us-gov-west-1"), "sts.us-gov-west-1.amazonaws.com"),
+            (Some("us-gov-east-1"), "sts.us-gov-east-1.amazonaws.com"),
             (Some("cn-north-1"), "sts.cn-north-1.amazonaws.com.cn"),
+            (Some("us-iso-east-1"), "sts.us-iso-east-1.c2s.ic.gov"),
+            (Some("us-isob-east-1"), "sts.us-isob-east-1.sc2s.sgov.gov"),
+            (Some("us-isof-south-1"), "sts.us-isof-south-1.csp.hci.ic.gov"),
+            (Some("eu-isoe-west-1"), "sts.eu-isoe-west-1.cloud.adc-e.uk"),
+            (Some("eusc-de-east-1"), "sts.eusc-de-east-1.amazonaws.eu"),
         ] {
             assert_eq!(sts_host(region), host);
         }

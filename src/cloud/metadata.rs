@@ -10,12 +10,13 @@ use serde_json::Value;
 use crate::error::{Code, Error};
 use crate::grammar::address::Address;
 use crate::grammar::path::percent_encoded;
+use crate::grammar::sourced::Sourced;
 use crate::http::answers::{Budget, body};
 use crate::http::dns::Resolver;
 use crate::http::proxy::Proxies;
 use crate::http::redact::Redactor;
 use crate::http::retry::{Patience, Tried};
-use crate::http::tls;
+use crate::http::tls::{self, Peer};
 use crate::http::transport::Transport;
 use crate::secret::{Secret, Variable};
 use crate::settings::TlsSettings;
@@ -33,8 +34,9 @@ pub enum Route<'a> {
     /// Without a proxy: a metadata server knows the container by its address, and a proxy would see
     /// the token.
     Direct,
-    /// Through the proxy that the environment names, if any, with the system's authorities.
-    Internet(&'a [Variable]),
+    /// Through the proxy that the environment names, if any, with the system's authorities, or those
+    /// of this file.
+    Internet(&'a [Variable], Option<&'a Sourced>),
 }
 
 /// A request.
@@ -186,16 +188,16 @@ impl Web<'_> {
 }
 
 fn transport(route: &Route<'_>, url: &Url, left: Duration) -> Result<Transport, Error> {
-    let environment: &[Variable] =
-        if let Route::Internet(environment) = route { environment } else { &[] };
-    let is_https = url.scheme() == "https";
-    let proxies = match route {
-        Route::Direct => Proxies::default(),
-        Route::Internet(environment) => {
-            Proxies::choose(&Address::parse(url.as_str())?, None, environment)?
+    let address = || Address::parse(&url.origin().ascii_serialization());
+    let (environment, authorities, proxies) = match route {
+        Route::Direct => (&[][..], None, Proxies::default()),
+        Route::Internet(environment, authorities) => {
+            (*environment, *authorities, Proxies::choose(&address()?, None, environment)?)
         }
     };
-    let tls = tls::configure(&TlsSettings::default(), is_https, environment, left)?;
+    let trusted = TlsSettings { ca_file: authorities.cloned(), ..TlsSettings::default() };
+    let peer = Peer::Other(url.host_str().unwrap_or_default());
+    let tls = tls::configure(&trusted, url.scheme() == "https", environment, peer, left)?;
     Transport::new(tls, Resolver::default(), proxies, None)
 }
 
@@ -211,7 +213,12 @@ async fn attempt(transport: &Transport, ask: &Ask<'_>, patience: &Patience) -> T
     match transport.send(request).await {
         Ok(response) => judged(ask, response, &patience.budget).await,
         Err(failure) => {
-            let error = Error { hint: Some(ask.hint.to_owned()), ..failure.error };
+            // What is wrong with a certificate is said best where it was verified.
+            let hint = match failure.error.hint {
+                Some(hint) if !failure.may_pass && failure.error.code == Code::Unavailable => hint,
+                _ => ask.hint.to_owned(),
+            };
+            let error = Error { hint: Some(hint), ..failure.error };
             if failure.may_pass { Tried::Again(error, None) } else { Tried::Final(error) }
         }
     }

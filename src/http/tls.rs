@@ -21,8 +21,47 @@ use crate::http::x509::{Certificate, Key};
 use crate::secret::Variable;
 use crate::settings::TlsSettings;
 
-/// What to do about an authority that the system does not have, if the server is Vault.
-const FOR_VAULT: &str = "set VAULT_CACERT to the file of the authority's certificate";
+/// Whom a connection is to, for messages.
+#[derive(Clone, Copy)]
+pub(crate) enum Peer<'a> {
+    Vault,
+    /// Another host, which Vault's settings are not for.
+    Other(&'a str),
+}
+
+impl Peer<'_> {
+    /// What to do about an authority that the system does not have.
+    fn remedy(self) -> &'static str {
+        match self {
+            Peer::Vault => "set VAULT_CACERT to the file of the authority's certificate",
+            Peer::Other(_) => {
+                "set SSL_CERT_FILE, or AWS_CA_BUNDLE for AWS, to a file that has the authority's \
+                 certificate"
+            }
+        }
+    }
+
+    fn without_bundle(self) -> Error {
+        match self {
+            Peer::Vault => Error::config(
+                "an https address, and no certificate of an authority to trust: this image has no \
+                 CA bundle",
+            )
+            .hint(
+                "set VAULT_CACERT to the file of Vault's CA certificate, or install \
+                 ca-certificates in the image",
+            ),
+            Peer::Other(host) => Error::config(format!(
+                "https://{host}, and no certificate of an authority to trust: this image has no CA \
+                 bundle, and VAULT_CACERT is for Vault alone"
+            ))
+            .hint(
+                "set SSL_CERT_FILE, or AWS_CA_BUNDLE for AWS, to a file with the authorities, or \
+                 install ca-certificates in the image",
+            ),
+        }
+    }
+}
 
 /// The configuration of every connection. The system's bundle is parsed at the first handshake, not
 /// before.
@@ -30,14 +69,15 @@ const FOR_VAULT: &str = "set VAULT_CACERT to the file of the authority's certifi
 /// # Errors
 /// 78 for a file that cannot be read or holds no certificate or key, and for an https address
 /// without any trusted authority.
-pub fn configure(
+pub(crate) fn configure(
     settings: &TlsSettings,
     is_https: bool,
     environment: &[Variable],
+    peer: Peer<'_>,
     left: Duration,
 ) -> Result<ClientConfig, Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier = verifier(settings, is_https, environment, &provider, left)?;
+    let verifier = verifier(settings, is_https, environment, &provider, peer, left)?;
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
         .map_err(|error| Error::config(format!("TLS cannot be set up: {error}")))?
@@ -61,6 +101,7 @@ fn verifier(
     is_https: bool,
     environment: &[Variable],
     provider: &Arc<CryptoProvider>,
+    peer: Peer<'_>,
     left: Duration,
 ) -> Result<Verifier, Error> {
     let configured = configured(settings, left)?;
@@ -71,18 +112,11 @@ fn verifier(
         found => found.ok().flatten().flatten(),
     };
     if wants_system && is_https && system.is_none() {
-        return Err(Error::config(
-            "an https address, and no certificate of an authority to trust: this image has no CA \
-             bundle",
-        )
-        .hint(
-            "set VAULT_CACERT to the file of Vault's CA certificate, or install ca-certificates \
-             in the image",
-        ));
+        return Err(peer.without_bundle());
     }
     let (configured, source) = match configured {
         Some((certificates, place)) => (certificates, Source::Configured(place)),
-        None => (Vec::new(), Source::System(FOR_VAULT)),
+        None => (Vec::new(), Source::System(peer.remedy())),
     };
     Ok(Verifier {
         provider: provider.clone(),
@@ -258,4 +292,21 @@ fn kind_of(key: &PrivateKeyDer<'_>) -> Option<Key> {
 
 fn place(file: &Sourced) -> String {
     format!("{} ({})", file.value.expose_text().unwrap_or_default(), file.origin)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_bundle_each_host_has_its_own_remedy() {
+        let remedy = |peer: Peer<'_>| {
+            let error = peer.without_bundle();
+            format!("{} {}", error.message, error.hint.unwrap_or_default())
+        };
+        assert!(remedy(Peer::Vault).contains("set VAULT_CACERT"));
+        let other = remedy(Peer::Other("sts.amazonaws.com"));
+        assert!(other.contains("https://sts.amazonaws.com,"), "{other}");
+        assert!(other.contains("set SSL_CERT_FILE, or AWS_CA_BUNDLE"), "{other}");
+    }
 }

@@ -580,8 +580,15 @@ fn a_token_service_over_https_is_verified_with_the_systems_authorities() {
     let (server, files) = source.server.over_tls();
     source.server = server;
     let run = source.add_to(account.run()).env("AWS_ENDPOINT_URL_STS", source.server.addr());
-    assert_not_asked(&account, &soon(run.clone()), 69, &["certificate"]);
+    let words = ["unknown authority", "SSL_CERT_FILE", "AWS_CA_BUNDLE"];
+    // What is set for Vault is not for AWS.
+    for run in [run.clone(), run.clone().env("VAULT_CACERT", files.ca())] {
+        assert_not_asked(&account, &soon(run), 69, &words);
+    }
     assert_eq!(source.lines(), Vec::<String>::new());
-    account.way.assert_in(&run.env("SSL_CERT_FILE", files.ca()));
-    assert!(source.server.wait_for(|requests| requests.len() == 1, PATIENCE));
+    account.way.assert_in(&run.clone().env("SSL_CERT_FILE", files.ca()));
+    account.way.assert_in(&run.clone().env("AWS_CA_BUNDLE", files.ca()));
+    assert!(source.server.wait_for(|requests| requests.len() == 2, PATIENCE));
+    let nowhere = run.env("AWS_CA_BUNDLE", "/nowhere/bundle.pem");
+    assert_not_asked(&account, &nowhere, 78, &["AWS_CA_BUNDLE"]);
 }
