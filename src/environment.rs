@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 
 use crate::error::{Code, Error, Errors};
 use crate::grammar::import::Keys;
+use crate::grammar::selector::Selector;
 use crate::grammar::variable;
 use crate::plan::{Entry, Imported, Origin, Piece, Plan, Request, Source, Wanted};
 use crate::secret::{Secret, Variable};
@@ -168,7 +169,7 @@ impl Builder<'_> {
                     from.push((request, selector.to_string()));
                     return Some(value);
                 }
-                Ok(None) => self.no_key(request, &selector.to_string(), &found.document),
+                Ok(None) => self.no_key(request, selector, &found.document),
                 Err(error) => {
                     self.errors.0.push(error.at(format!("{who}: {}", self.path(request))));
                     return None;
@@ -231,7 +232,11 @@ impl Builder<'_> {
                 let from = Provenance::Fetched(vec![(request, key.clone())]);
                 self.imported(place, name, value, from);
             }
-            None => self.missing(request, self.no_key(request, key, document), place),
+            None => self.missing(
+                request,
+                self.no_key(request, &Selector::Key(key.clone()), document),
+                place,
+            ),
         }
     }
 
@@ -297,14 +302,9 @@ impl Builder<'_> {
         }
     }
 
-    fn no_key(&self, request: usize, key: &str, document: &Document) -> Error {
-        let keys: Vec<&str> = document.keys().collect();
-        let hint = if keys.is_empty() {
-            "the secret has no keys".to_owned()
-        } else {
-            format!("the secret has {}", keys.join(", "))
-        };
-        Error::new(Code::Missing, format!("{}: no key {key}", self.path(request))).hint(hint)
+    fn no_key(&self, request: usize, selector: &Selector, document: &Document) -> Error {
+        let message = format!("{}: no key {selector}", self.path(request));
+        Error::new(Code::Missing, message).hint(document.suggestion(selector))
     }
 
     fn path(&self, request: usize) -> &str {

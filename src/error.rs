@@ -60,6 +60,10 @@ pub enum Cause {
     NoNamespace,
     /// Vault made a lease with the last use of a token, and withheld it.
     Withheld,
+    /// Nothing is mounted where a path leads.
+    NoMount,
+    /// No secret is at a path, and nothing tells why.
+    NoSecret,
     /// The path, or the address, has a `v1/` too many.
     SecondV1,
     /// It was the proxy that failed, not what is behind it.

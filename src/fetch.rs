@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use reqwest::Method;
 
 use crate::environment::Outcomes;
-use crate::error::{Cause, Error};
+use crate::error::{Cause, Code, Error};
 use crate::grammar::mount::{KvVersion, Question};
 use crate::grammar::path::Path;
 use crate::grammar::reference::{Ask, Body};
@@ -204,7 +204,36 @@ async fn read(
     let is_about_token = refuses_token || (session.token.is_none() && status == 403);
     let is_about_path =
         *engine == Engine::Unknown && !is_about_token && !client.is_elsewhere(path.as_str());
-    found.map_err(|error| if is_about_path { with_detection_hint(error, path) } else { error })
+    found.map_err(|error| match remedy(path, &error) {
+        Some(remedy) => error.hint(remedy),
+        None if is_about_path => with_detection_hint(error, path),
+        None => error,
+    })
+}
+
+/// What to do about a path that has nothing behind it, as far as the path itself tells.
+fn remedy(path: &Path, error: &Error) -> Option<&'static str> {
+    let is_of_path = matches!(error.cause, Cause::Other | Cause::NoSecret);
+    if !is_of_path || !matches!(error.code, Code::Missing | Code::Refused) {
+        return None;
+    }
+    let first = path.segments().next().unwrap_or_default();
+    if first == "v1" {
+        return Some("leave v1/ out of the path: a reference has the API's path without it");
+    }
+    if path.as_str().contains('?') {
+        return Some("a path has no query: the version stands behind the key, path#key#1");
+    }
+    if error.cause != Cause::NoSecret {
+        return None;
+    }
+    if path.is_of_kv2_api(first.len()) {
+        return Some(
+            "is the path right? `vault kv list` shows the secrets of a mount. If it is KV v1, leave \
+             data/ out",
+        );
+    }
+    Some("is the path right? `vault kv list` shows the secrets of a mount")
 }
 
 async fn write(
@@ -234,12 +263,15 @@ fn request<'a>(method: Method, session: &'a Session, path: &Path) -> Request<'a>
 
 /// Where the mount could not be found out, the path may lack its `data`.
 fn with_detection_hint(error: Error, path: &Path) -> Error {
-    if path.is_like_kv2() || error.status_is_transient() || error.cause == Cause::SecondV1 {
+    if path.is_like_kv2()
+        || error.status_is_transient()
+        || matches!(error.cause, Cause::SecondV1 | Cause::NoMount)
+    {
         return error;
     }
     error.hint(
-        "the token cannot see what is mounted there. Is the path right, and does the policy allow \
-         it? For KV v2 write data/ after the mount, or set --kv-version 2",
+        "nothing is mounted there, or the token cannot see it. Is the path right, and does the \
+         policy allow it? For KV v2 write data/ after the mount, or set --kv-version 2",
     )
 }
 

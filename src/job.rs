@@ -51,6 +51,11 @@ impl Job {
             if plan.fetches("PATH") { None } else { Some(find(&command, plan.known("PATH"))?) };
         let login =
             if plan.needs_vault() { Some(login::credentials(layers, &settings)?) } else { None };
+        report(&plan, || {
+            settings.address.is_some()
+                && settings.literal.is_empty()
+                && login::credentials(layers, &settings).is_ok()
+        });
         let network = http::about_network(layers.environment);
         Ok(Job { settings, plan, login, command, program, network, is_check })
     }
@@ -63,6 +68,24 @@ impl Job {
         let path = || variables.iter().find(|variable| variable.name == "PATH");
         let found = || find(&self.command, path().map(|variable| &variable.value));
         self.program.clone().map_or_else(found, Ok)
+    }
+}
+
+/// Says what was found, and what looks like a mistake.
+fn report(plan: &Plan, could_log_in: impl Fn() -> bool) {
+    for entry in &plan.entries {
+        for reference in plan.references(entry) {
+            log::debug!("{}: a reference to {reference}", entry.name.to_string_lossy());
+        }
+    }
+    for warning in &plan.warnings {
+        log::warn!("{warning}");
+    }
+    if !plan.needs_vault() && could_log_in() {
+        log::warn!(
+            "nothing is fetched: no variable is a reference such as vault:path#key, and nothing is \
+             imported"
+        );
     }
 }
 

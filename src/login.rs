@@ -10,6 +10,7 @@ mod kubernetes;
 mod ldap;
 mod method;
 mod none;
+mod service_account;
 mod token;
 mod userpass;
 pub mod wrapping;
@@ -52,8 +53,16 @@ pub fn credentials(layers: &Layers<'_>, settings: &Settings) -> Result<Credentia
         Some(name) => by_name(name)?,
         None => inferred(layers, settings)?,
     };
+    let method = if has_token_beside(method, layers)? { &token::METHOD } else { method };
     log::debug!("auth method {}", method.name);
     (method.find)(layers, settings)
+}
+
+/// Whether a token is given beside a method that needs none then. The webhook of bank-vaults always
+/// sets the method `jwt`, and a token if a pod has one.
+fn has_token_beside(method: &Method, layers: &Layers<'_>) -> Result<bool, Error> {
+    let yields = [kubernetes::METHOD.name, jwt::METHOD.name].contains(&method.name);
+    Ok(yields && Located::find(layers, &names::TOKEN)?.is_some())
 }
 
 /// Checks the name of a method without reading anything.

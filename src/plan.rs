@@ -106,6 +106,8 @@ pub struct Plan {
     pub entries: Vec<Entry>,
     /// What else the application gets.
     pub imports: Vec<Imported>,
+    /// What looks like a mistake in the values, and may be none.
+    pub warnings: Vec<String>,
 }
 
 /// A variable with the place that it is from.
@@ -147,6 +149,19 @@ impl Plan {
         hands_on || !self.requests.is_empty() || !self.ciphertexts.is_empty()
     }
 
+    /// Returns the references of a variable as `path#key`, for messages.
+    pub fn references<'a>(&'a self, entry: &'a Entry) -> impl Iterator<Item = String> + 'a {
+        let pieces =
+            if let Source::Pieces(pieces) = &entry.source { pieces.as_slice() } else { &[] };
+        pieces.iter().filter_map(|piece| match piece {
+            Piece::Wanted(Wanted { request, selector, .. }) => {
+                let path = &self.requests.get(*request)?.path;
+                Some(format!("{path}#{selector}"))
+            }
+            _ => None,
+        })
+    }
+
     /// The value of a variable, if it is known before anything is fetched.
     pub fn known(&self, name: &str) -> Option<&Secret> {
         self.entries.iter().find(|entry| entry.name == name).and_then(|entry| match &entry.source {
@@ -184,6 +199,9 @@ impl Plan {
         origin: Origin,
     ) -> Result<Option<Source>, Error> {
         let is_literal = settings.literal.contain(name);
+        let suspicion = reference::suspicion(value.expose()).filter(|_| !is_literal);
+        let warning = suspicion.map(|what| format!("{} {what}", name.to_string_lossy()));
+        self.warnings.extend(warning);
         let parsed = if is_literal { Value::Literal } else { reference::parse(value.expose())? };
         Ok(Some(match parsed {
             Value::Literal if passes(settings, name, &origin) => Source::Value(value, origin),

@@ -86,8 +86,70 @@ pub fn parse(value: &[u8]) -> Result<Value, Error> {
     }
     match start(value) {
         Some(start) => whole(start).map(Value::Reference),
-        None => text(value),
+        None => mistaken(value).map_or_else(|| text(value), Err),
     }
+}
+
+/// The error for a value that would be a reference without quotes or blanks around it, or in lower
+/// case: a mistake of the file or shell that it comes from.
+fn mistaken(value: &[u8]) -> Option<Error> {
+    let is_around = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, b'"' | b'\'' | b'`');
+    let first = value.iter().position(|byte| !is_around(byte))?;
+    let end = value.iter().rposition(|byte| !is_around(byte))? + 1;
+    let bare = value.get(first..end)?;
+    let colon = bare.iter().position(|byte| *byte == b':')?;
+    let lower = [&bare.get(..colon)?.to_ascii_lowercase(), bare.get(colon..)?].concat();
+    // A sentence is none: `Vault: see #4`.
+    let has_path = bare.get(colon + 1).is_some_and(|byte| !byte.is_ascii_whitespace());
+    let is_reference = || start(&lower).is_some_and(|at| whole(at).is_ok());
+    let is_one = has_path && (ciphertext(&lower).is_some() || is_reference());
+    let around = value.get(..first)?;
+    let fault = match around.iter().find(|byte| !byte.is_ascii_whitespace()) {
+        Some(_) => "with quotes around it",
+        None if around.is_empty() => "in capital letters",
+        None => "with a blank before it",
+    };
+    is_one.then(|| {
+        Error::config(format!("a reference {fault}, which would reach the application as text"))
+            .hint(format!("write it as vault:path#key, {LITERAL}"))
+    })
+}
+
+/// Returns what makes a value look like a reference that it is not, for a warning.
+pub fn suspicion(value: &[u8]) -> Option<&'static str> {
+    const URL: &str =
+        "begins like a URL, so it is text and no reference: without the slashes it would be one";
+    const UNBRACED: &str =
+        "has a reference without braces in it, which stays as it is: write ${vault:path#key}";
+    let is_url = |prefix: &&[u8]| value.starts_with(prefix) && value.contains(&b'#');
+    if [&b"vault://"[..], b"bao://"].iter().any(is_url) {
+        return Some(URL);
+    }
+    let text = |piece: Piece| if let Piece::Text(text) = piece { Some(text) } else { None };
+    let texts = match parse(value) {
+        Ok(Value::Literal) => vec![Secret::from(value.to_vec())],
+        Ok(Value::Text(pieces)) => pieces.into_iter().filter_map(text).collect(),
+        _ => return None,
+    };
+    texts.iter().any(|text| has_unbraced(text.expose())).then_some(UNBRACED)
+}
+
+/// Whether `vault:path#key` stands in a text as a word of its own.
+fn has_unbraced(text: &[u8]) -> bool {
+    let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || b"_-.".contains(byte);
+    let is_path = |byte: &u8| is_word(byte) || *byte == b'/';
+    // Behind a slash it is the host of a URL.
+    let begins = |at: usize| !at.checked_sub(1).and_then(|at| text.get(at)).is_some_and(is_path);
+    (0..text.len()).filter(|at| begins(*at)).any(|at| {
+        let rest = text.get(at..).unwrap_or_default();
+        let path = rest.strip_prefix(b"vault:").or_else(|| rest.strip_prefix(b"bao:"));
+        path.filter(|path| !path.starts_with(b"//")).is_some_and(|path| {
+            let end = path.iter().position(|byte| !is_path(byte)).unwrap_or(path.len());
+            end > 0
+                && path.get(end) == Some(&b'#')
+                && path.get(end + 1).is_some_and(|byte| is_word(byte) || *byte == b'/')
+        })
+    })
 }
 
 /// Whether the whole value is a reference or a ciphertext, however wrong.
@@ -507,9 +569,11 @@ mod tests {
             "a",
             "vault",
             "vaults:a#b",
-            "Vault:a#b",
+            "Vault: a#b? no, a title",
+            "VAULT:",
+            "\"vault:\"",
+            " vault://a#b",
             "notvault:a#b",
-            " vault:a#b",
             "vault://host/x#y",
             "bao://x",
             "prefix-vault:secret/data/a#k",
@@ -583,6 +647,58 @@ mod tests {
         }
         for value in [&b"vault:\xff#k"[..], b"${vault:a\xff#k}", b"${vault:a#k:-\xff}"] {
             assert_eq!(parse(value).expect_err("an error").code.status(), 78);
+        }
+    }
+
+    #[test]
+    fn a_reference_with_something_around_it_or_in_capitals_is_an_error() {
+        for (value, fault) in [
+            ("\"vault:s3cret/b#k\"", "quotes"),
+            ("'vault?:s3cret/b#k#2:-d'", "quotes"),
+            (" \"vault:s3cret#k\"\n", "quotes"),
+            ("`bao:s3cret#k`", "quotes"),
+            (" vault:s3cret#k", "a blank"),
+            ("\t>>vault:s3cret#k#{}", "a blank"),
+            ("\n vault:v1:aGVsbG8= ", "a blank"),
+            ("VAULT:s3cret#k", "capital"),
+            ("Vault:s3cret#k", "capital"),
+            (">>BAO?:s3cret#k", "capital"),
+            ("Vault:v1:aGVsbG8=", "capital"),
+        ] {
+            let error = parse(value.as_bytes()).expect_err(value);
+            assert!(error.message.contains(fault), "{value}: {error:?}");
+            assert!(error.code.status() == 78 && !format!("{error:?}").contains("s3cret"));
+        }
+    }
+
+    #[test]
+    fn what_looks_like_a_reference_and_is_none_is_suspicious() {
+        for (value, words) in [
+            ("vault://secret/app#k", Some("begins like a URL")),
+            ("bao://x#y", Some("begins like a URL")),
+            ("postgres://vault:p#k:vault:p#k@h", Some("without braces")),
+            ("x vault:secret/data/app#k", Some("without braces")),
+            ("[\"bao:a-b/c.d#/e/0\"]", Some("without braces")),
+            ("${vault:a#b} and vault:a#b", Some("without braces")),
+            ("vault://secret/app", None),
+            ("${vault:a#b}", None),
+            ("${vault:a#b:-vault: a#b}", None),
+            ("my-vault:a#b", None),
+            ("notvault:a#b", None),
+            ("the vault: see #12", None),
+            ("see vault:#1", None),
+            ("a vault:8200/ui#", None),
+            ("http://vault:8200/ui/#x", None),
+            ("tcp vault://a#b", None),
+            ("vault:a#b", None),
+            ("", None),
+        ] {
+            let found = suspicion(value.as_bytes());
+            assert_eq!(
+                found.map(|found| words.is_some_and(|words| found.contains(words))),
+                words.map(|_| true),
+                "{value}: {found:?}"
+            );
         }
     }
 

@@ -46,6 +46,36 @@ pub fn value(secret: &Map<String, Value>, key: &str) -> Option<Secret> {
     secret.get(key).or_else(|| pointer(secret, key)).map(text)
 }
 
+/// Returns what to write instead of a key that is not there, if something like it is.
+pub fn suggestion(secret: &Map<String, Value>, key: &str) -> Option<String> {
+    let near =
+        secret.keys().find(|known| key.trim() == known.trim() || key.eq_ignore_ascii_case(known));
+    if let Some(known) = near {
+        let ends_in_blank = key.trim() == known && key != key.trim();
+        let why =
+            if ends_in_blank { "a blank or line break stands at an end of the key: " } else { "" };
+        return Some(format!("{why}write #{known}"));
+    }
+    let pointer = format!("/{}", key.trim_start_matches('/').replace('.', "/"));
+    if pointer != key && self::pointer(secret, &pointer).is_some() {
+        return Some(format!("the value is nested: write #{pointer}"));
+    }
+    let (above, _) = key.rsplit_once('/').filter(|(above, _)| !above.is_empty())?;
+    match self::pointer(secret, above)? {
+        Value::Object(map) => Some(format!("{above} has {}", listed(map.keys()))),
+        Value::Array(list) => Some(format!("{above} is a list of {}, from {above}/0", list.len())),
+        _ => Some(format!("{above} is a value, and has nothing below it")),
+    }
+}
+
+/// Returns names for a message: some of them, if there are many.
+pub fn listed<'a>(names: impl ExactSizeIterator<Item = &'a String>) -> String {
+    const MOST: usize = 20;
+    let more = names.len().saturating_sub(MOST);
+    let text = names.take(MOST).map(String::as_str).collect::<Vec<_>>().join(", ");
+    if more > 0 { format!("{text} and {more} more") } else { text }
+}
+
 /// Returns a string as it is, a number in its own spelling, `true` and `false`, null as nothing, the rest
 /// as compact JSON.
 pub fn text(value: &Value) -> Secret {
@@ -133,5 +163,37 @@ mod tests {
         ] {
             assert_eq!(get(json, key).as_deref(), value, "{key}");
         }
+    }
+
+    #[test]
+    fn a_key_like_one_that_is_there_is_suggested() {
+        let json =
+            r#"{"password": "p", "Pool": 1, "pool": {"max": 10, "min": 1}, "l": ["x"], "s": "t"}"#;
+        let secret: Map<String, Value> = serde_json::from_str(json).expect("an object");
+        for (key, part) in [
+            (
+                "password ",
+                Some("a blank or line break stands at an end of the key: write #password"),
+            ),
+            ("\npassword", Some("write #password")),
+            ("PASSWORD", Some("write #password")),
+            ("pool.max", Some("nested: write #/pool/max")),
+            ("pool/max", Some("nested: write #/pool/max")),
+            ("/pool.max", Some("nested: write #/pool/max")),
+            ("l.0", Some("nested: write #/l/0")),
+            ("/pool/mux", Some("/pool has max, min")),
+            ("/l/7", Some("/l is a list of 1, from /l/0")),
+            ("/s/x", Some("/s is a value, and has nothing below it")),
+            ("/none/x", None),
+            ("/none", None),
+            ("user", None),
+        ] {
+            let found = suggestion(&secret, key);
+            let fits = found.as_ref().map(|found| part.is_some_and(|part| found.contains(part)));
+            assert_eq!(fits, part.map(|_| true), "{key}: {found:?}");
+        }
+        let many: Map<String, Value> = (0..25).map(|at| (format!("k{at:02}"), at.into())).collect();
+        let listed = listed(many.keys());
+        assert!(listed.starts_with("k00, k01, ") && listed.ends_with("k19 and 5 more"), "{listed}");
     }
 }

@@ -64,6 +64,11 @@ pub fn list(text: &str) -> impl Iterator<Item = &str> {
 pub struct Names(Vec<String>);
 
 impl Names {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Takes the names of a comma list in.
     pub fn add(&mut self, text: &str) {
         self.0.extend(list(text).map(str::to_owned));

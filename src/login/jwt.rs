@@ -2,18 +2,19 @@
 
 use serde_json::{Map, Value};
 
-use super::method::{Credentials, Login, Method, Proof, Prove, incomplete, load};
+use super::method::{Credentials, Login, Method, Proof, Prove};
+use super::service_account::ServiceAccount;
 use crate::error::Errors;
 use crate::secret::Secret;
 use crate::settings::Settings;
-use crate::settings::credentials::{Loaded, Located};
+use crate::settings::credentials::Loaded;
 use crate::settings::layers::Layers;
-use crate::settings::names;
 use crate::vault::client::Client;
 
 pub(super) const METHOD: Method = Method {
     name: "jwt",
-    needs: "VAULT_JWT[_FILE] and, unless the mount has a default_role, VAULT_ROLE",
+    needs: "VAULT_JWT[_FILE], or a pod's service account, and, unless the mount has a \
+            default_role, VAULT_ROLE",
     reads: &["VAULT_JWT", "VAULT_JWT_FILE", "VAULT_ROLE", "VAULT_AUTH_MOUNT"],
     find,
 };
@@ -21,21 +22,21 @@ pub(super) const METHOD: Method = Method {
 const HINT: &str = "do issuer, audience, subject and claims of the JWT fit the role, and has it \
                     not expired? The mount may be another (VAULT_AUTH_MOUNT)";
 
-/// A JWT that the user brings along.
+/// A JWT that the user brings along, or the pod.
 struct Presented {
     role: Option<String>,
-    jwt: Located,
+    jwt: ServiceAccount,
 }
 
 fn find(layers: &Layers<'_>, settings: &Settings) -> Result<Credentials, Errors> {
-    let jwt = Located::find(layers, &names::JWT)?.ok_or_else(|| incomplete(&METHOD, "JWT"))?;
+    let jwt = ServiceAccount::find(layers, &METHOD, "JWT")?;
     let presented = Presented { role: settings.role.clone(), jwt };
     Ok(Login::at_mount(settings, &METHOD, HINT, presented))
 }
 
 impl Prove for Presented {
     async fn proof(&self, client: &Client) -> Result<Proof, Errors> {
-        Ok(proof(self.role.as_deref(), load(client, &self.jwt)?))
+        Ok(proof(self.role.as_deref(), self.jwt.load(client)?))
     }
 }
 

@@ -30,6 +30,8 @@ pub enum Meaning {
     Withheld,
     /// Nothing is mounted there, for the path has a second `v1/`.
     SecondV1,
+    /// Nothing is mounted there.
+    NoMount,
     /// The mount is KV v2, and the path has no `data/`.
     WithoutData,
     /// Other words, or none.
@@ -64,6 +66,7 @@ impl Meaning {
             _ if text.contains("wrapping token") => Meaning::BadWrappingToken,
             _ if text.contains(WITHHELD) => Meaning::Withheld,
             _ if status == 404 && text.contains("route \"v1/") => Meaning::SecondV1,
+            _ if status == 404 && text.contains("no handler for route") => Meaning::NoMount,
             _ if text.starts_with(UPGRADING) => Meaning::Upgrading,
             _ => Meaning::Other,
         }
@@ -410,7 +413,7 @@ mod tests {
                 "no handler for route \"v1/secret/x\". route entry not found.",
                 Meaning::SecondV1,
             ),
-            (404, "no handler for route \"secret/x\". route entry not found.", Meaning::Other),
+            (404, "no handler for route \"secret/x\". route entry not found.", Meaning::NoMount),
             (
                 400,
                 "1 error occurred:\n\t* token had one use left, so leased credentials were immediately revoked\n\n",

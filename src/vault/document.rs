@@ -53,6 +53,19 @@ impl Document {
         selector::value(&self.0, key)
     }
 
+    /// Returns what to do about a key that is not there.
+    pub fn suggestion(&self, selector: &Selector) -> String {
+        let near = match selector {
+            Selector::Key(key) => selector::suggestion(&self.0, key),
+            Selector::Template(_) => None,
+        };
+        match near {
+            Some(near) => near,
+            None if self.0.is_empty() => "the secret has no keys".to_owned(),
+            None => format!("the secret has {}", selector::listed(self.0.keys())),
+        }
+    }
+
     /// Every key with its value as text, in the order of their names.
     pub fn entries(&self) -> impl Iterator<Item = (&str, Secret)> {
         self.0.iter().map(|(key, value)| (key.as_str(), selector::text(value)))

@@ -97,14 +97,22 @@ fn missing(answer: &Answer, version: Option<u64>) -> Error {
             .because(Cause::SecondV1)
             .hint("leave v1/ out of the path, and out of VAULT_ADDR");
     }
+    if answer.meaning == Meaning::NoMount {
+        return Error::new(Code::Missing, words).because(Cause::NoMount).hint(
+            "nothing is mounted where this path begins: `vault secrets list` shows the mounts. A \
+             namespace is set with --namespace",
+        );
+    }
     if !words.is_empty() {
         return Error::new(Code::Missing, words).hint("is the secrets engine mounted there?");
     }
     match version {
         Some(version) => {
-            Error::new(Code::Missing, format!("no version {version} of a secret there"))
+            Error::new(Code::Missing, format!("no version {version} of a secret there")).hint(
+                "`vault kv metadata get` lists the versions; leave #VERSION out for the latest",
+            )
         }
-        None => Error::new(Code::Missing, "no secret there"),
+        None => Error::new(Code::Missing, "no secret there").because(Cause::NoSecret),
     }
 }
 
@@ -112,7 +120,9 @@ fn missing(answer: &Answer, version: Option<u64>) -> Error {
 fn gone(metadata: &Value) -> Error {
     let version = metadata.get("version").and_then(Value::as_u64).unwrap_or_default();
     if metadata.get("destroyed") == Some(&Value::Bool(true)) {
-        return Error::new(Code::Missing, format!("version {version} is destroyed"));
+        return Error::new(Code::Missing, format!("version {version} is destroyed")).hint(
+            "it cannot come back: name another version with #VERSION, or write the secret again",
+        );
     }
     let is_of_time = |c: char| c.is_ascii_digit() || matches!(c, '-' | ':' | '.' | '+' | 'T' | 'Z');
     let time = metadata.get("deletion_time").and_then(Value::as_str).unwrap_or_default();

@@ -86,8 +86,11 @@ fn without_another_file_the_token_is_read_where_kubernetes_puts_it() {
             let mounts = "mkdir -p /var/run && mount -t tmpfs none /var/run && cd /var/run && \
                           mkdir -p secrets/kubernetes.io/serviceaccount && echo \"$TOKEN\" > \
                           secrets/kubernetes.io/serviceaccount/token && exec \"$0\" \"$@\"";
-            for options in [&[][..], &["--remove-credential-files=true"]] {
-                let run = run.clone().options(options.iter().copied()).shell("echo $A");
+            // With jwt, as the webhook of bank-vaults sets it.
+            let jwt = run.clone().env("VAULT_AUTH_METHOD", "jwt");
+            let removing = run.clone().option("--remove-credential-files=true");
+            for run in [run, removing, jwt] {
+                let run = run.shell("echo $A");
                 let mut command = Command::new("unshare");
                 command
                     .env_clear()
@@ -105,10 +108,27 @@ fn without_another_file_the_token_is_read_where_kubernetes_puts_it() {
                 // The kubelet's file is not ours to remove.
                 assert_eq!(ended.stderr, "");
             }
-            assert_eq!(cluster.way.logins().len(), 2);
+            assert_eq!(cluster.way.logins().len(), 3);
             cluster.way.logins().iter().for_each(|login| assert_eq!(login.json()["jwt"], token));
         },
     );
+}
+
+// As vault-env has it, whose webhook sets a token beside the method jwt.
+#[test]
+fn a_token_that_is_given_beside_a_service_account_is_used() {
+    on_every_vault(|target| {
+        let mount = crate::support::application::with_app(target);
+        for method in ["kubernetes", "jwt"] {
+            let run = crate::support::application::as_root(target)
+                .env("VAULT_AUTH_METHOD", method)
+                .env("VAULT_PATH", "kubernetes")
+                .env("VAULT_ROLE", "web")
+                .env("A", format!("vault:{mount}/app#user"));
+            assert_eq!(run.value("A").as_deref(), Some("ada"), "{method}");
+            run.without("VAULT_TOKEN").fails(78, &[method, "VAULT_JWT"]);
+        }
+    });
 }
 
 #[test]

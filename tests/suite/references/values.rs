@@ -545,6 +545,76 @@ fn all_malformed_references_are_named_at_once() {
         .fails(78, &["A: ", "B: ", "C: "]);
 }
 
+#[test]
+fn a_reference_in_quotes_behind_a_blank_or_in_capitals_is_an_error_unless_it_is_literal() {
+    let vault = TestVault::start();
+    let run = run().env("VAULT_ADDR", vault.addr()).env("VAULT_TOKEN", vault.root_token());
+    for (value, words) in [
+        ("\"vault:secret/app#k\"", "with quotes around it"),
+        (" vault:secret/app#k", "with a blank before it"),
+        ("VAULT:secret/app#k", "in capital letters"),
+    ] {
+        let run = run.clone().env("WRONG", value);
+        run.fails(78, &["WRONG: ", words, "--literal"]);
+        assert_eq!(run.option("--literal=WRONG").value("WRONG").as_deref(), Some(value));
+    }
+    assert_eq!(vault.connections(), 0);
+}
+
+#[test]
+fn what_looks_like_a_mistake_warns_and_passes() {
+    let vault = TestVault::start();
+    let to_vault = run().env("VAULT_ADDR", vault.addr()).env("VAULT_TOKEN", vault.root_token());
+    let nothing = "nothing is fetched: no variable is a reference";
+    for (value, words) in [
+        ("vault://secret/app#k", "X begins like a URL"),
+        ("postgres://vault:p#k:vault:p#k@h", "X has a reference without braces in it"),
+        ("plain", nothing),
+    ] {
+        let ended = to_vault.clone().env("X", value).shell("echo \"$X\"").end();
+        assert_eq!((ended.code, ended.text()), (Some(0), format!("{value}\n")));
+        assert!(
+            ended.stderr.contains("warn: ") && ended.stderr.contains(words),
+            "{}",
+            ended.stderr
+        );
+        let ended = to_vault.clone().env("X", value).option("--literal=X").end();
+        assert_eq!(ended.stderr, "");
+    }
+    for quiet in [run().env("VAULT_ADDR", vault.addr()), run().env("VAULT_TOKEN", "t"), run()] {
+        assert_eq!(quiet.env("X", "plain").end().stderr, "");
+    }
+    let found = to_vault.env("X", "<${vault:secret/none#k:-d}>").option("--log-level=debug");
+    let ended = found.end();
+    assert!(ended.stderr.contains("X: a reference to secret/none#k"), "{}", ended.stderr);
+}
+
+#[test]
+fn what_to_do_about_a_missing_secret_fits_the_mistake() {
+    on_every_vault(|target| {
+        let (one, two) = (kv(target, 1), with_app(target));
+        let operator = target.operator();
+        operator.kv_put(&one, 1, "app", json!({"k": "v"}));
+        operator.kv_put(&two, 2, "app", json!({"user": "u", "pool": {"max": 1, "min": 2}}));
+        for (value, words) in [
+            (format!("vault:v1/{two}/data/app#user"), "leave v1/ out"),
+            (format!("vault:{two}/data/app?version=1#user"), "path#key#1"),
+            (format!("vault:{two}/nothing#user"), "is the path right?"),
+            (format!("vault:{one}/data/app#k"), "If it is KV v1, leave data/ out"),
+            (format!("vault:{two}/app#user#9"), "lists the versions"),
+            ("vault:nowhere/app#k".to_owned(), "nothing is mounted where this path begins"),
+            (format!("vault:{two}/app#user "), "a blank or line break stands at an end of the key"),
+            (format!("vault:{two}/app#pool.max"), "write #/pool/max"),
+            (format!("vault:{two}/app#pool/max"), "write #/pool/max"),
+            (format!("vault:{two}/app#/pool/mux"), "/pool has max, min"),
+            (format!("vault:{two}/app#USER"), "write #user"),
+            (format!("vault:{two}/app#other"), "the secret has pool, user"),
+        ] {
+            as_root(target).env("X", &value).fails(66, &["X: ", words]);
+        }
+    });
+}
+
 // Peer cases A11, A35, B9.
 #[test]
 fn what_is_no_reference_passes_and_asks_nobody() {
@@ -553,7 +623,7 @@ fn what_is_no_reference_passes_and_asks_nobody() {
         ("SPRING", "vault://host/x#y"),
         ("PREFIXED", "prefix-vault:secret/data/a#k"),
         ("NOT", "notvault:foo#bar"),
-        ("UPPER", "VAULT:a#b"),
+        ("UPPER", "VAULT: a title"),
         ("SHELL", "${HOME} $(x) `y`"),
         ("EMPTY", ""),
     ];
