@@ -215,7 +215,7 @@ pub fn understand(layers: &Layers<'_>) -> Result<Settings, Errors> {
     }
     let settings = Settings {
         enabled: get!(flag(layers, &ENABLED, true)).unwrap_or(true),
-        address: get!(maybe(layers, &ADDR, address)).flatten(),
+        address: get!(address(layers)).flatten(),
         namespace: get!(text(layers, &NAMESPACE)).flatten().as_deref().and_then(namespace::named),
         auth_namespace: get!(auth_namespace(layers)).flatten(),
         auth_method: get!(text(layers, &AUTH_METHOD))
@@ -347,8 +347,10 @@ fn names(layers: &Layers<'_>, setting: &Setting) -> Result<Names, Error> {
     Ok(names)
 }
 
-fn address(text: &str) -> Result<Address, Error> {
-    Address::parse(text).map(|address| address.shown_if(file::is_path))
+fn address(layers: &Layers<'_>) -> Result<Option<Address>, Error> {
+    let Some((origin, text)) = found(layers, &ADDR)? else { return Ok(None) };
+    let address = Address::parse(&text).map_err(|error| error.at(&origin))?;
+    Ok(Some(address.shown_if(file::is_path).set_in(&origin.to_string())))
 }
 
 /// Where there is no other, that of the secrets.

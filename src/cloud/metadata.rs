@@ -198,7 +198,7 @@ fn transport(route: &Route<'_>, url: &Url, left: Duration) -> Result<Transport, 
     let trusted = TlsSettings { ca_file: authorities.cloned(), ..TlsSettings::default() };
     let peer = Peer::Other(url.host_str().unwrap_or_default());
     let tls = tls::configure(&trusted, url.scheme() == "https", environment, peer, left)?;
-    Transport::new(tls, Resolver::default(), proxies, None)
+    Transport::new(tls, Resolver::default(), proxies, None, "this")
 }
 
 async fn attempt(transport: &Transport, ask: &Ask<'_>, patience: &Patience) -> Tried<Page> {

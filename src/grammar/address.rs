@@ -18,6 +18,8 @@ pub struct Address {
     socket: Option<PathBuf>,
     /// Whether messages may have the socket's path.
     is_shown: bool,
+    /// Where it is set.
+    origin: String,
 }
 
 impl Address {
@@ -50,7 +52,8 @@ impl Address {
             "http" | "https" => {
                 let url =
                     Url::parse(text).map_err(|error| wrong(&format!("not a URL: {error}")))?;
-                check(&url).map(|()| Address { url, socket: None, is_shown: true })
+                check(&url)?;
+                Ok(Address { url: without_version(url), socket: None, ..Address::nowhere()? })
             }
             _ => Err(wrong("neither http://, https:// nor unix://")),
         }
@@ -75,16 +78,37 @@ impl Address {
     pub fn with_host(&self, host: &str) -> Option<Address> {
         let mut url = self.url.clone();
         let is_ip = host.parse::<IpAddr>().is_ok();
-        (!is_ip && url.set_host(Some(host)).is_ok()).then_some(Address {
-            url,
-            socket: None,
-            is_shown: true,
-        })
+        (!is_ip && url.set_host(Some(host)).is_ok()).then(|| Address { url, ..self.clone() })
     }
 
     /// The socket to talk to, where it is no address of the network.
     pub fn socket(&self) -> Option<&path::Path> {
         self.socket.as_deref()
+    }
+
+    /// For a socket, what Vault's own client asks for.
+    fn nowhere() -> Result<Address, Error> {
+        let url = Url::parse("http://localhost")
+            .map_err(|error| Error::new(Code::Internal, error.to_string()))?;
+        Ok(Address { url, socket: None, is_shown: true, origin: "VAULT_ADDR".to_owned() })
+    }
+
+    /// The same address, as it is set in this option or variable.
+    #[must_use]
+    pub fn set_in(self, origin: &str) -> Address {
+        Address { origin: origin.to_owned(), ..self }
+    }
+
+    /// The option or the variable that it is set in.
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// The port that plain http has if the address leaves it out, which is hardly Vault's.
+    pub fn assumed_port(&self) -> Option<u16> {
+        let is_assumed =
+            self.socket.is_none() && self.url.scheme() == "http" && self.url.port().is_none();
+        is_assumed.then(|| self.port())
     }
 
     /// The same address, without the socket's path in messages unless it looks like one: somebody
@@ -164,9 +188,7 @@ fn socket(path: &str) -> Result<Address, Error> {
              one",
         ));
     }
-    let url = Url::parse("http://localhost")
-        .map_err(|error| Error::new(Code::Internal, error.to_string()))?;
-    Ok(Address { url, socket: Some(PathBuf::from(path)), is_shown: true })
+    Ok(Address { socket: Some(PathBuf::from(path)), ..Address::nowhere()? })
 }
 
 /// Whether a variable stands in it that nobody has expanded.
@@ -184,6 +206,15 @@ fn has_zone(rest: &str) -> bool {
 /// What stands before the path.
 fn authority(rest: &str) -> &str {
     rest.split(['/', '\\', '?', '#']).next().unwrap_or_default()
+}
+
+/// The address without the API's own `/v1` at its end, which would be there twice.
+fn without_version(mut url: Url) -> Url {
+    let path = url.path().trim_end_matches('/');
+    if let Some(prefix) = path.strip_suffix("/v1").map(str::to_owned) {
+        url.set_path(&prefix);
+    }
+    url
 }
 
 fn check(url: &Url) -> Result<(), Error> {
@@ -214,6 +245,11 @@ mod tests {
             ("https://h:8200/", "https://h:8200/v1/a/b"),
             ("https://h/vault", "https://h/vault/v1/a/b"),
             ("https://h/vault/", "https://h/vault/v1/a/b"),
+            ("https://h/v1", "https://h/v1/a/b"),
+            ("https://h/v1/", "https://h/v1/a/b"),
+            ("https://h/vault/v1", "https://h/vault/v1/a/b"),
+            ("https://h/v1/vault", "https://h/v1/vault/v1/a/b"),
+            ("https://h/rev1", "https://h/rev1/v1/a/b"),
             ("http://[::1]:8200", "http://[::1]:8200/v1/a/b"),
         ] {
             assert_eq!(address(text).join("a/b", None).as_str(), url);
@@ -302,6 +338,13 @@ mod tests {
         }
         assert_eq!(address("https://xn--bcher-kva.example").host(), "xn--bcher-kva.example");
         assert_eq!(address("http://h/ä").join("a", None).as_str(), "http://h/%C3%A4/v1/a");
+    }
+
+    #[test]
+    fn a_port_is_assumed_for_plain_http_alone() {
+        let ports = ["http://h", "http://h:80", "http://h:8200", "https://h", "unix:///a/b"]
+            .map(|text| address(text).assumed_port());
+        assert_eq!(ports, [Some(80), Some(80), None, None, None]);
     }
 
     #[test]

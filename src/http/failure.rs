@@ -25,8 +25,8 @@ pub struct Failure {
 }
 
 const NAME_SERVER_FAILED: &str = "a name server in this container's /etc/resolv.conf has failed, perhaps for a search domain, \
-     which `ndots` puts first: with a dot at its end (https://vault.example.com.:8200) the name in \
-     VAULT_ADDR is asked for as it is";
+     which `ndots` puts first: with a dot at its end (https://vault.example.com.:8200) the name is \
+     asked for as it is";
 
 /// What a try waits for, one after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,11 +52,16 @@ pub(crate) enum Route<'a> {
 
 /// Understands the failure of a try; where it ran out of time, it was while that was awaited. The
 /// URL is never part of it.
-pub(crate) fn understand(failure: &reqwest::Error, awaited: Awaited, route: Route<'_>) -> Failure {
+pub(crate) fn understand(
+    failure: &reqwest::Error,
+    awaited: Awaited,
+    route: Route<'_>,
+    named: &str,
+) -> Failure {
     if failure.is_timeout() {
         let error = match route {
             Route::Proxy(proxy) if awaited != Awaited::Answer => late_at_proxy(proxy),
-            _ => late(awaited),
+            _ => late(awaited, named),
         };
         return Failure { error, may_pass: true, was_sent: awaited == Awaited::Answer };
     }
@@ -80,7 +85,7 @@ pub(crate) fn understand(failure: &reqwest::Error, awaited: Awaited, route: Rout
     } else if matches!(route, Route::Socket) {
         with_socket_hint(error, failure)
     } else {
-        with_hint(error, failure)
+        with_hint(error, failure, named)
     };
     Failure { error, may_pass: true, was_sent }
 }
@@ -201,22 +206,26 @@ fn not_http(failure: &reqwest::Error) -> Error {
     })
 }
 
-fn late(awaited: Awaited) -> Error {
+fn late(awaited: Awaited, named: &str) -> Error {
     let (words, hint) = match awaited {
         Awaited::Name => (
             "no name server has answered in time",
-            "do the name servers in this container's /etc/resolv.conf answer, and is the name in \
-             VAULT_ADDR right? With `ndots` there, search domains are asked for first: a dot at the \
-             name's end (https://vault.example.com.:8200) leaves them out",
+            format!(
+                "do the name servers in this container's /etc/resolv.conf answer, and is the name \
+                 in {named} right? With `ndots` there, search domains are asked for first: a dot at \
+                 the name's end (https://vault.example.com.:8200) leaves them out"
+            ),
         ),
         Awaited::Connection => (
             "no connection in time",
-            "is VAULT_ADDR its address as seen from this container, and does no firewall drop \
-             what is sent?",
+            format!(
+                "is {named} its address as seen from this container, and does no firewall drop \
+                 what is sent?"
+            ),
         ),
         Awaited::Answer => (
             "no answer in time",
-            "something listens there and does not answer: is it Vault, and is it well?",
+            "something listens there and does not answer: is it Vault, and is it well?".to_owned(),
         ),
     };
     Error::new(Code::Unavailable, words).hint(hint)
@@ -256,17 +265,20 @@ fn words(failure: &reqwest::Error) -> String {
     }
 }
 
-fn with_hint(error: Error, failure: &reqwest::Error) -> Error {
+fn with_hint(error: Error, failure: &reqwest::Error, named: &str) -> Error {
     match find::<Unresolved>(failure) {
-        Some(Unresolved::Failed(_)) => return error.hint(NAME_SERVER_FAILED),
+        Some(Unresolved::Failed(_)) => {
+            return error.hint(format!("{NAME_SERVER_FAILED} (it is in {named})"));
+        }
         Some(_) => {
-            return error.hint("the name of the server in VAULT_ADDR has no address here");
+            return error.hint(format!("the name of the server in {named} has no address here"));
         }
         None => {}
     }
     if failure.is_connect() {
-        return error
-            .hint("is Vault running, and is VAULT_ADDR its address as seen from this container?");
+        return error.hint(format!(
+            "is Vault running, and is {named} its address as seen from this container?"
+        ));
     }
     error.hint(
         "is it Vault that listens there? A server that wants a client certificate \

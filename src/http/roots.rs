@@ -148,7 +148,9 @@ fn wrong(name: &str, value: Option<&str>, what: &str) -> Error {
 }
 
 fn has_certificate(file: &Path) -> std::io::Result<bool> {
-    if !fs::metadata(file)?.is_file() {
+    // A FIFO would be waited for.
+    let seen = fs::metadata(file)?;
+    if !seen.is_file() && !seen.is_dir() {
         return Err(std::io::Error::other("not a file"));
     }
     let bytes = fs::read(file)?;

@@ -33,12 +33,15 @@ struct Setup {
     tls: ClientConfig,
     proxies: Arc<Proxies>,
     socket: Option<PathBuf>,
+    /// What the user calls the server's address.
+    named: String,
     connections: Connections,
     resolver: Resolver,
 }
 
 impl Transport {
-    /// One without connections; `socket` is one to talk to instead of the network.
+    /// One without connections; `socket` is one to talk to instead of the network, `named` what the
+    /// user calls the address.
     ///
     /// # Errors
     /// 70 if the library fails.
@@ -47,10 +50,12 @@ impl Transport {
         resolver: Resolver,
         proxies: Proxies,
         socket: Option<&Path>,
+        named: &str,
     ) -> Result<Transport, Error> {
         let socket = socket.map(Path::to_owned);
         let proxies = Arc::new(proxies);
-        let setup = Setup { tls, proxies, socket, connections: Connections::default(), resolver };
+        let (connections, named) = (Connections::default(), named.to_owned());
+        let setup = Setup { tls, proxies, socket, named, connections, resolver };
         Ok(Transport { http: setup.client(None)?, alone: OnceCell::new(), setup })
     }
 }
@@ -133,8 +138,8 @@ impl Transport {
     pub async fn send(&self, request: RequestBuilder) -> Result<Response, Failure> {
         let before = self.setup.connections.count();
         request.send().await.map_err(|error| {
-            let failure =
-                failure::understand(&error, self.awaited(before), self.setup.route(&error));
+            let (awaited, route) = (self.awaited(before), self.setup.route(&error));
+            let failure = failure::understand(&error, awaited, route, &self.setup.named);
             self.setup.resolver.forget();
             failure
         })

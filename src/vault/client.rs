@@ -182,7 +182,7 @@ impl Client {
             .map(|name| namespace_header(name, "VAULT_AUTH_NAMESPACE"))
             .transpose()?;
         let (target, resolver) = target(&address, alias);
-        let transport = Transport::new(tls, resolver, proxies, address.socket())?;
+        let transport = Transport::new(tls, resolver, proxies, address.socket(), address.origin())?;
         Ok(Client {
             transport,
             target,
@@ -371,10 +371,25 @@ impl Client {
         log::trace!("{} /v1/{}", request.method, request.path);
         let prepared = self.prepare(request, url).map_err(Outcome::Final)?;
         let response =
-            self.transport.send(prepared).await.map_err(|failure| lost(request, failure))?;
+            self.transport.send(prepared).await.map_err(|failure| self.lost(request, failure))?;
         self.is_connected.set(true);
         self.is_http2.set(response.version() == Version::HTTP_2);
         Ok(response)
+    }
+
+    fn lost(&self, request: &Request<'_>, failure: Failure) -> Outcome {
+        if !failure.may_pass {
+            return Outcome::Final(failure.error);
+        }
+        if failure.was_sent {
+            return unknown(request, failure.error);
+        }
+        let mut error = failure.error;
+        if let Some(port) = self.address.assumed_port().filter(|_| error.cause != Cause::Proxy) {
+            let message = error.message;
+            error.message = format!("{message}; port {port} was tried, and Vault's is 8200");
+        }
+        Outcome::Again(error, None)
     }
 
     fn prepare(&self, request: &Request<'_>, url: Url) -> Result<RequestBuilder, Error> {
@@ -453,17 +468,6 @@ fn too_late() -> Error {
 fn too_large() -> Error {
     Error::new(Code::Protocol, "the answer has more than 4 MiB")
         .hint("is it Vault that answers there?")
-}
-
-fn lost(request: &Request<'_>, failure: Failure) -> Outcome {
-    if !failure.may_pass {
-        return Outcome::Final(failure.error);
-    }
-    if failure.was_sent {
-        unknown(request, failure.error)
-    } else {
-        Outcome::Again(failure.error, None)
-    }
 }
 
 /// What to do where it is not known whether the request was done.

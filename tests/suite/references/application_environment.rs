@@ -314,7 +314,7 @@ fn a_malformed_env_file_is_78_with_the_lines_number_and_no_value() {
         .option("--env-file")
         .option(directory.path().join("none"))
         .fails(78, &["none", "cannot be read"]);
-    run().option("--env-file").option(directory.path()).fails(78, &["cannot be read"]);
+    run().option("--env-file").option(directory.path()).fails(78, &["a directory, and not a file"]);
     let nested = write(directory.path(), "nested.env", "VAULT_EXEC_ENV_FILE=x");
     run().option("--env-file").option(nested).fails(78, &["nested.env"]);
 }

@@ -605,3 +605,39 @@ fn a_real_agent_and_a_real_proxy_let_a_start_through_with_a_login_and_without() 
             .fails(77, &["permission denied", "use_auto_auth_token"]);
     }
 }
+
+#[test]
+fn the_version_of_the_api_at_the_end_of_an_address_is_dropped() {
+    let vault = TestVault::start();
+    vault.operator().kv_put("secret", 2, "app", json!({ "user": "ada" }));
+    let run = run().env("VAULT_TOKEN", vault.root_token()).env("A", "vault:secret/app#user");
+    for end in ["/v1", "/v1/"] {
+        let run = run.clone().env("VAULT_ADDR", format!("{}{end}", vault.addr()));
+        assert_eq!(run.value("A").as_deref(), Some("ada"), "{end}");
+    }
+}
+
+#[test]
+fn an_address_is_named_as_it_was_set() {
+    let wanted =
+        run().env("VAULT_TOKEN", "t").env("A", "vault:a/b#c").env("VAULT_MAX_RETRIES", "0");
+    for name in ["VAULT_ADDR", "BAO_ADDR", "VAULT_AGENT_ADDR", "BAO_AGENT_ADDR", "VAULT_SERVER_URL"]
+    {
+        wanted.clone().env(name, "vault:8200").fails(78, &[&format!("{name}: ")]);
+        let closed = wanted.clone().env(name, "http://127.0.0.1:9");
+        closed.fails(69, &[&format!("is {name} its address"), "http://127.0.0.1:9"]);
+    }
+    wanted.clone().option("--addr=vault:8200").fails(78, &["--addr: "]);
+    let closed = wanted.clone().env("VAULT_ADDR", "http://h:1").option("--addr=http://127.0.0.1:9");
+    closed.fails(69, &["is --addr its address"]);
+}
+
+#[test]
+fn an_address_without_a_port_says_which_one_was_tried() {
+    let wanted = |address| {
+        let run = run().env("VAULT_TOKEN", "t").env("A", "vault:a/b#c").env("VAULT_ADDR", address);
+        run.env("VAULT_MAX_RETRIES", "0").fails(69, &["Connection refused"]).stderr
+    };
+    assert!(wanted("http://127.0.0.2").contains("port 80 was tried, and Vault's is 8200"));
+    assert!(!wanted("http://127.0.0.2:9").contains("8200"));
+}
