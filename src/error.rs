@@ -68,6 +68,8 @@ pub enum Cause {
     SecondV1,
     /// It was the proxy that failed, not what is behind it.
     Proxy,
+    /// A platform's service that Vault asks is too busy, or was not reached.
+    Upstream,
     /// A refusal that is not Vault's: something in between keeps the request from it.
     Blocked,
     /// A status of 500 with words that are not known here: it may be a refusal.

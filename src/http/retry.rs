@@ -151,7 +151,7 @@ impl Patience {
     }
 
     /// Waits before the next try; `None` where there is to be none.
-    async fn pause(
+    pub(crate) async fn pause(
         &self,
         error: &Error,
         wait: Option<Duration>,

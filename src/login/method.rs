@@ -12,8 +12,18 @@ use crate::secret::Secret;
 use crate::settings::Settings;
 use crate::settings::credentials::{Loaded, Located};
 use crate::settings::layers::Layers;
+use crate::vault::answer::{Answer, Meaning};
 use crate::vault::client::{Client, Request, Space};
 use crate::vault::session::Session;
+
+const UPSTREAM: &str = "AWS's token service throttles, or Vault does not reach it: a longer \
+                        --timeout waits for it";
+const UNKNOWN_ROLE: &str = "is VAULT_ROLE right, and is it a role of this mount (VAULT_AUTH_MOUNT) \
+                            in this namespace (VAULT_NAMESPACE)?";
+const EXPIRED: &str = "what shows who logs in has expired: does it get renewed, and are the clocks \
+                       here and at Vault right?";
+const WRONG_AUDIENCE: &str = "the token must be for an audience (aud) that the role allows \
+                              (bound_audiences, or audience)";
 
 /// An auth method: one file, and one row in [`METHODS`](super::METHODS).
 pub struct Method {
@@ -111,10 +121,22 @@ impl<P: Prove + 'static> Login<P> {
 impl<P: Prove + 'static> LogIn for Login<P> {
     fn log_in<'a>(&'a self, client: &'a Client) -> LocalBoxFuture<'a, Result<Session, Errors>> {
         Box::pin(async move {
-            let proof = self.proof.proof(client).await?;
-            let lost = proof.lost;
-            let session = self.endpoint.send(client, proof).await;
-            session.map_err(|error| lost.map_or(error.clone(), |lost| error.also(lost)).into())
+            let mut tries = 0;
+            loop {
+                let proof = self.proof.proof(client).await?;
+                let lost = proof.lost;
+                let error = match self.endpoint.send(client, proof).await {
+                    Ok(session) => return Ok(session),
+                    Err(error) => lost.map_or(error.clone(), |lost| error.also(lost)),
+                };
+                tries += 1;
+                // What was sent has an age and a signature: it is made again for each try.
+                if error.cause != Cause::Upstream
+                    || !self.endpoint.waits(client, &error, tries).await
+                {
+                    return Err(error.into());
+                }
+            }
         })
     }
 }
@@ -133,8 +155,7 @@ impl Endpoint {
             if error.cause == Cause::Unexplained { error.also(self.hint) } else { error }
         })?;
         if !answer.is_success() {
-            let refused = client.refused(&answer, &what);
-            return Err(Error { code: Code::Refused, ..refused }.hint(self.hint));
+            return Err(self.refused(client, &answer, &what));
         }
         for warning in &answer.warnings {
             log::info!("{what}: {warning}");
@@ -143,6 +164,40 @@ impl Endpoint {
             .map_err(|error| client.placed(error, &what, answer.status))?;
         session.token.iter().for_each(|token| client.redactor().add(token));
         Ok(session)
+    }
+}
+
+impl Endpoint {
+    /// A refusal, with a hint that fits it.
+    fn refused(&self, client: &Client, answer: &Answer, what: &str) -> Error {
+        let refused = Error { code: Code::Refused, ..client.refused(answer, what) };
+        match (answer.status, answer.meaning) {
+            (_, Meaning::Upstream) => {
+                Error { code: Code::Unavailable, ..refused }.because(Cause::Upstream).hint(UPSTREAM)
+            }
+            (_, Meaning::NoRole) => {
+                refused.hint("set VAULT_ROLE to the role to log in as").also(self.hint)
+            }
+            (_, Meaning::UnknownRole) => refused.hint(UNKNOWN_ROLE).also(self.hint),
+            (_, Meaning::Expired) => refused.hint(EXPIRED).also(self.hint),
+            (_, Meaning::WrongAudience) => refused.hint(self.hint).also(WRONG_AUDIENCE),
+            (403, _) => refused.hint(self.hint).also(&format!(
+                "a login is denied, too, where nothing is mounted at auth/{} in this namespace \
+                 (VAULT_NAMESPACE), and where wrong ones have locked the role or the user, for 15 \
+                 minutes mostly",
+                self.mount
+            )),
+            _ if client.auth_namespace().is_none() => {
+                refused.hint(self.hint).also("with namespaces, VAULT_NAMESPACE says which")
+            }
+            _ => refused.hint(self.hint),
+        }
+    }
+
+    /// Waits before the next try of the whole login, and returns whether there is to be one.
+    async fn waits(&self, client: &Client, error: &Error, tries: u32) -> bool {
+        let what = format!("login at auth/{}", self.mount);
+        client.patience.pause(error, None, &what, client.address(), tries).await.is_some()
     }
 }
 

@@ -34,6 +34,18 @@ pub enum Meaning {
     NoMount,
     /// The mount is KV v2, and the path has no `data/`.
     WithoutData,
+    /// A login names no role, and the method wants one.
+    NoRole,
+    /// A login names a role that there is not.
+    UnknownRole,
+    /// What shows who logs in has expired.
+    Expired,
+    /// What shows who logs in is for somebody else than Vault.
+    WrongAudience,
+    /// A method says with a status of 500 that who logs in may not.
+    NotAuthorized,
+    /// A platform's service that Vault asks at a login is too busy, or was not reached.
+    Upstream,
     /// Other words, or none.
     Other,
 }
@@ -68,14 +80,74 @@ impl Meaning {
             _ if status == 404 && text.contains("route \"v1/") => Meaning::SecondV1,
             _ if status == 404 && text.contains("no handler for route") => Meaning::NoMount,
             _ if text.starts_with(UPGRADING) => Meaning::Upgrading,
+            _ => Meaning::of_login(status, text),
+        }
+    }
+
+    /// The words of methods that refuse a login. With a status of 500 only those of azure count,
+    /// which refuses with it: others may speak of Vault's own certificates, say.
+    fn of_login(status: u16, text: &str) -> Meaning {
+        let lower = text.to_ascii_lowercase();
+        match status {
+            400 if is_upstream(text) => Meaning::Upstream,
+            500 if !is_refusal_of_azure(&lower) => Meaning::Other,
+            400 | 401 | 403 | 500 if lower.contains("expired") => Meaning::Expired,
+            400 | 401 | 403 | 500 if lower.contains("audience") => Meaning::WrongAudience,
+            500 => Meaning::NotAuthorized,
+            400 if text == "missing role" || text == "role is required" => Meaning::NoRole,
+            400 if is_about_role(text) => Meaning::UnknownRole,
             _ => Meaning::Other,
         }
+    }
+
+    /// Whether it is the refusal of a login, whatever the status.
+    fn is_refused_login(self) -> bool {
+        matches!(self, Meaning::Expired | Meaning::WrongAudience | Meaning::NotAuthorized)
     }
 
     fn of_warning(text: &str) -> Meaning {
         let is_without_data = text.starts_with("Invalid path for a versioned K/V");
         if is_without_data { Meaning::WithoutData } else { Meaning::Other }
     }
+}
+
+/// jwt, gcp and aws; kubernetes and azure.
+fn is_about_role(text: &str) -> bool {
+    let is_not_found = text.ends_with("could not be found") || text.ends_with("not found");
+    is_not_found && (text.starts_with("role ") || text.starts_with("entry for role "))
+        || text.starts_with("invalid role name")
+}
+
+/// What the azure method refuses with, in lower case. Where it could not fetch Azure's keys it has
+/// looked at nothing yet.
+fn is_refusal_of_azure(text: &str) -> bool {
+    let is_without_keys = text.contains("fetching keys") || text.contains("get keys failed");
+    let says = |words: &str| text.contains(words);
+    !is_without_keys
+        && (says(" not authorized")
+            || text.starts_with("oidc: ")
+            || says("failed to verify signature")
+            || says("match expected identities")
+            || says("token is not yet valid")
+            || text.ends_with("are required")
+            || says("claims are missing from token")
+            || says("token claim does not match")
+            || says("provided resource_id does not match")
+            || says("bound scale set defined but"))
+}
+
+/// What the aws method says where AWS's token service throttles, has failed or was not reached.
+fn is_upstream(text: &str) -> bool {
+    const BUSY: [&str; 6] = [
+        "error making request: ",
+        "Throttling",
+        "RequestLimitExceeded",
+        "Rate exceeded",
+        "received error code 429",
+        "received error code 5",
+    ];
+    text.starts_with("error making upstream request: ")
+        && BUSY.iter().any(|busy| text.contains(busy))
 }
 
 /// What Vault says just after a KV mount was upgraded to version 2, for a moment.
@@ -86,7 +158,7 @@ const WITHHELD: &str = "token had one use left, so leased credentials were immed
 /// An answer that is Vault's: JSON, or nothing, with a status that speaks of the request itself.
 #[derive(Debug)]
 pub struct Answer {
-    /// The HTTP status: 2xx or 4xx.
+    /// The HTTP status: 2xx or 4xx, or the 500 of a login that is refused.
     pub status: u16,
     /// What its words mean.
     pub meaning: Meaning,
@@ -121,6 +193,8 @@ pub enum Verdict {
     },
     /// It is not known whether Vault has done it.
     Unknown(Error),
+    /// The same, but of a login it is a refusal: a method says so with a status of 500.
+    RefusedLogin(Answer, Error),
     /// Asking again would change nothing.
     Final(Error),
 }
@@ -163,6 +237,10 @@ pub fn judge(raw: &Raw<'_>, redactor: &Redactor, budget: &Budget) -> Verdict {
         // A node says so with any of these statuses.
         (500..600, Some(answer)) if matches!(meaning, Meaning::Sealed | Meaning::Standby) => {
             Verdict::NotDone { error: unavailable(Some(&answer)), wait: wait(raw) }
+        }
+        (500, Some(answer)) if meaning.is_refused_login() => {
+            let error = unavailable(Some(&answer));
+            Verdict::RefusedLogin(answer, error)
         }
         (501, answer) => Verdict::Final(unavailable(answer.as_ref())),
         (500..600, answer) => Verdict::Unknown(unavailable(answer.as_ref())),
@@ -303,6 +381,7 @@ mod tests {
             Verdict::Answered(answer) => format!("answered {}", answer.status),
             Verdict::NotDone { error, .. } => format!("not done {}", error.code.status()),
             Verdict::Unknown(error) => format!("unknown {}", error.code.status()),
+            Verdict::RefusedLogin(answer, _) => format!("refused login {}", answer.status),
             Verdict::Final(error) => format!("final {}", error.code.status()),
         }
     }
@@ -349,6 +428,8 @@ mod tests {
             (503, r#"{"errors":["Vault is sealed"]}"#, "not done 69"),
             (503, "<html>", "not done 69"),
             (500, errors, "unknown 69"),
+            (500, r#"{"errors":["service principal not authorized: x"]}"#, "refused login 500"),
+            (502, r#"{"errors":["service principal not authorized: x"]}"#, "unknown 69"),
             (502, "<html>", "unknown 69"),
             (501, errors, "final 69"),
             (
@@ -425,6 +506,65 @@ mod tests {
         }
         let warned = serde_json::json!({"warnings": ["Invalid path for a versioned K/V secrets engine. See"]});
         assert_eq!(answer(404, warned).meaning, Meaning::WithoutData);
+    }
+
+    #[test]
+    fn refused_logins_have_a_meaning() {
+        use Meaning::{
+            Expired, NoRole, NotAuthorized, Other, UnknownRole, Upstream, WrongAudience,
+        };
+        for (status, text, meaning) in [
+            (400, "missing role", NoRole),
+            (400, "role is required", NoRole),
+            (400, "role \"app\" could not be found", UnknownRole),
+            (400, "role \"app\" not found", UnknownRole),
+            (400, "entry for role app not found", UnknownRole),
+            (400, "invalid role name \"app\"", UnknownRole),
+            (400, "error validating token: token is expired", Expired),
+            (403, "Token has expired", Expired),
+            (500, "oidc: token is expired (Token Expiry: 2026-01-01)", Expired),
+            (500, "tls: failed to verify certificate: x509: certificate has expired", Other),
+            (
+                400,
+                "error validating claims: aud claim does not match any bound audience",
+                WrongAudience,
+            ),
+            (500, "oidc: expected audience \"a\" got [\"b\"]", WrongAudience),
+            (500, "service principal not authorized: 0f", NotAuthorized),
+            (500, "groups not authorized: [a]", NotAuthorized),
+            (500, "subscription not authorized: 0f", NotAuthorized),
+            (500, "resource group not authorized: web", NotAuthorized),
+            (500, "scale set not authorized: web", NotAuthorized),
+            (500, "location not authorized: westeurope", NotAuthorized),
+            (500, "failed to verify signature: failed to verify id token signature", NotAuthorized),
+            (500, "failed to verify signature: fetching keys oidc: get keys failed: EOF", Other),
+            (500, "token object id does not match expected identities", NotAuthorized),
+            (500, "token is not yet valid (Token Not Before: 2026)", NotAuthorized),
+            (500, "subscription_id and resource_group_name are required", NotAuthorized),
+            (500, "bound scale set defined but no vmss_name", NotAuthorized),
+            (500, "internal error", Other),
+            (404, "role \"app\" not found", Other),
+            (
+                400,
+                "error making upstream request: received error code 400 from STS: <Code>Throttling</Code>",
+                Upstream,
+            ),
+            (400, "error making upstream request: received error code 503 from STS: ", Upstream),
+            (
+                400,
+                "error making upstream request: error making request: dial tcp: i/o timeout",
+                Upstream,
+            ),
+            (
+                400,
+                "error making upstream request: received error code 403 from STS: <Code>InvalidClientTokenId</Code>",
+                Other,
+            ),
+            (400, "invalid role or secret ID", Other),
+        ] {
+            let found = answer(status, serde_json::json!({ "errors": [text] })).meaning;
+            assert_eq!(found, meaning, "{status} {text}");
+        }
     }
 
     #[test]

@@ -242,6 +242,11 @@ impl Client {
         text(self.namespace.as_ref())
     }
 
+    /// The server, for messages.
+    pub(crate) fn address(&self) -> &Address {
+        &self.address
+    }
+
     /// The namespace of the login.
     pub(crate) fn auth_namespace(&self) -> Option<&str> {
         text(self.auth_namespace.as_ref())
@@ -438,7 +443,8 @@ async fn judged(request: &Request<'_>, mut response: Response, patience: &Patien
     match judge(&raw, &patience.redactor, &patience.budget) {
         Verdict::Answered(answer) => Outcome::Done(answer),
         Verdict::NotDone { error, wait } => Outcome::Again(error, wait),
-        Verdict::Unknown(error) => unknown(request, error),
+        Verdict::RefusedLogin(answer, _) if request.space == Space::Login => Outcome::Done(answer),
+        Verdict::Unknown(error) | Verdict::RefusedLogin(_, error) => unknown(request, error),
         Verdict::Final(error) => Outcome::Final(error),
     }
 }

@@ -12,6 +12,7 @@ pub(crate) mod kubernetes;
 pub(crate) mod link_local;
 pub(crate) mod login_token;
 pub(crate) mod methods;
+pub(crate) mod refusals;
 pub(crate) mod revocation;
 pub(crate) mod userpass_and_ldap;
 pub(crate) mod without_token;

@@ -63,12 +63,13 @@ impl Machine<'_> {
     /// Vault answers 500 with these words, as its plugin does where it refuses: that is told, and
     /// not tried again.
     #[track_caller]
+    /// The method refuses with a status of 500.
     fn assert_failed(&self, words: &str) {
         let vault = self.way.target.own().expect("ours");
         vault.clear();
         let at = format!("login at auth/{}", self.way.mount);
         self.run()
-            .fails(69, &[&at, words, "does the role allow this identity", "VAULT_AZURE_RESOURCE"]);
+            .fails(77, &[&at, words, "oes the role allow this identity", "VAULT_AZURE_RESOURCE"]);
         assert_eq!(self.way.logins().len(), 1, "{words}");
     }
 }

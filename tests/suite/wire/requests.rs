@@ -120,3 +120,23 @@ fn with_nothing_to_fetch_nobody_is_asked() {
     assert!(without_anything.marker().end().started(), "credentials are not looked at either");
     assert_eq!(counted(vault, &as_root(&target)), (0, 0));
 }
+
+/// The other side may just have closed the connection that was kept: tinyproxy closes each one
+/// without saying so. Over TLS it takes leave.
+#[test]
+fn in_clear_what_must_not_be_sent_twice_has_a_connection_of_its_own() {
+    for (vault, connections) in [
+        (TestVault::start(), [1, 1, 2]),
+        (TestVault::builder().https().http1_only().start(), [1, 1, 1]),
+        (TestVault::builder().https().start(), [1, 1, 1]),
+    ] {
+        let target = Target::from(vault);
+        let (_, run) = secrets(&target, 1, "data/");
+        let vault = target.own().expect("own");
+        assert_eq!(counted(vault, &run).0, 1 + 1 + 1);
+        let requests = vault.requests();
+        let first = requests[0].connection - 1;
+        let found: Vec<_> = requests.iter().map(|request| request.connection - first).collect();
+        assert_eq!(found, connections, "login, read, revocation");
+    }
+}

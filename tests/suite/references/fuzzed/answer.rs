@@ -57,7 +57,9 @@ fn judged(raw: &Raw<'_>, number: Option<u64>) -> Vec<String> {
     };
     match judge(raw, &Redactor::default(), &Budget::default()) {
         Verdict::Answered(_) => answered(raw, number),
-        Verdict::NotDone { error, .. } | Verdict::Unknown(error) => {
+        Verdict::NotDone { error, .. }
+        | Verdict::Unknown(error)
+        | Verdict::RefusedLogin(_, error) => {
             is_sound(&error);
             assert_eq!(error.code, Code::Unavailable);
             vec![format!("{error:?}")]
