@@ -293,6 +293,7 @@ fn the_page_about_docker_shows_what_happens() {
     fs::copy(env::var_os("VAULT_EXEC_BINARY").expect("a binary"), at("vault-exec")).expect("it");
     fs::write(at("role-id"), operator.role_id("approle", "app")).expect("a file");
     fs::write(at("secret-id"), operator.secret_id("approle", "app", json!({}))).expect("a file");
+    fs::set_permissions(at("secret-id"), fs::Permissions::from_mode(0o400)).expect("its owner");
 
     let mut command = Command::new("sh");
     command.current_dir(directory.path()).env("DOCKER_BUILDKIT", "0");
@@ -315,6 +316,54 @@ fn the_page_about_docker_shows_what_happens() {
         }
     }
     assert!(examples > 8, "{examples}");
+}
+
+/// The tasks of a service read the secret id as the user that the example gives it to, and those
+/// that an update starts do so as well.
+#[test]
+fn the_stack_for_swarm_starts_its_tasks() {
+    const SWARM: &str = include_str!("../examples/swarm.yaml");
+    build();
+    let vault = TestVault::start();
+    let operator = vault.operator();
+    operator.kv_put("secret", 2, "app", json!({ "password": "s3cret" }));
+    operator.policy("app", "path \"secret/data/app\" { capabilities = [\"read\"] }");
+    operator.enable_approle("approle");
+    operator.approle_role("approle", "app", json!({ "token_policies": "app" }));
+    let directory = tempfile::tempdir().expect("a directory");
+    let at = |name: &str| directory.path().join(name).to_str().expect("UTF-8").to_owned();
+    fs::write(at("secret-id"), operator.secret_id("approle", "app", json!({}))).expect("a file");
+    // The stack's own network would need rules of a firewall, which this daemon may not make.
+    let stack = SWARM
+        .replace("https://vault.example.com:8200", &vault.addr())
+        .replace("7a1c1e5c-2f0e-4b1b-9d52-5f8f0a4b7d11", &operator.role_id("approle", "app"))
+        .replace("image: my-application", &format!("image: {IMAGE}\n    command: [/application]"))
+        + "networks:\n  default:\n    external: true\n    name: host\n";
+    fs::write(at("stack.yaml"), stack).expect("a file");
+
+    must(&["swarm", "init", "--advertise-addr", "127.0.0.1"]);
+    must(&["secret", "create", "app-secret-id", &at("secret-id")]);
+    must(&[
+        "stack",
+        "deploy",
+        "--resolve-image",
+        "never",
+        "--compose-file",
+        &at("stack.yaml"),
+        "app",
+    ]);
+    let logins =
+        || vault.lines().iter().filter(|line| *line == "POST /v1/auth/approle/login").count();
+    let ready = |count| {
+        eventually("the tasks", || {
+            let said = must(&["service", "logs", "app_app"]);
+            (said.matches("ready").count() >= count && logins() == count).then_some(())
+        });
+    };
+    ready(2);
+    must(&["service", "update", "--force", "--detach", "app_app"]);
+    ready(4);
+    must(&["swarm", "leave", "--force"]);
 }
 
 /// `./release` makes it; whoever runs this alone may not have it.

@@ -165,3 +165,14 @@ fn every_message_that_is_explained_is_one() {
 fn the_readme_is_short() {
     assert!(read("README.md").lines().count() <= 200);
 }
+
+/// Nobody writes a figure by hand.
+#[test]
+fn the_tables_of_performance_are_those_that_the_benchmark_has_written() {
+    let (page, results) = (read("docs/performance.md"), read("benches/results/start.md"));
+    let rows: Vec<&str> = page.lines().filter(|line| line.starts_with('|')).collect();
+    assert!(rows.len() > 30, "{rows:?}");
+    for row in rows {
+        assert!(results.lines().any(|line| line == row), "{row}");
+    }
+}
