@@ -2,40 +2,46 @@
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
+use std::rc::Rc;
 
 use zeroize::Zeroizing;
 
 use crate::error::{Code, Error, Errors};
 use crate::grammar::import::Keys;
+use crate::grammar::path::Path;
 use crate::grammar::selector::Selector;
 use crate::grammar::variable;
-use crate::plan::{Entry, Imported, Origin, Piece, Plan, Request, Source, Wanted};
+use crate::intern::Id;
+use crate::plan::{Ciphertext, Entry, Imported, Origin, Piece, Plan, Request, Source, Wanted};
 use crate::secret::{Secret, Variable};
 use crate::settings::{Naming, OnConflict};
 use crate::vault::document::{Document, Found};
 
-/// What came of a plan: several of its requests can have been one.
+/// What came of a plan.
 #[derive(Debug, Default)]
 pub struct Outcomes {
-    /// What came of each request that was made.
-    pub answers: Vec<Result<Found, Error>>,
-    /// For each request of the plan, in its order, which of them it was.
-    pub places: Vec<usize>,
-    /// What came of each ciphertext of the plan.
-    pub decrypted: Vec<Result<Secret, Error>>,
-    /// The token of the login, where there is one.
+    /// What came of each request; several of them can have been one.
+    pub answers: HashMap<Id<Request>, Rc<Result<Found, Error>>>,
+    /// What came of each ciphertext.
+    pub decrypted: HashMap<Id<Ciphertext>, Result<Secret, Error>>,
+    /// The token of the login, if there is one.
     pub token: Option<Secret>,
 }
 
 impl Outcomes {
     /// What came of a request of the plan.
-    pub fn get(&self, request: usize) -> Option<&Result<Found, Error>> {
-        self.answers.get(*self.places.get(request)?)
+    ///
+    /// # Errors
+    /// 70 if it was not made.
+    pub fn of(&self, request: Id<Request>) -> Result<&Result<Found, Error>, Error> {
+        let answer = self.answers.get(&request);
+        answer.map(Rc::as_ref).ok_or_else(|| Error::internal("a request that was not made"))
     }
 
     /// Whether the token has been good for anything.
     pub fn has_worked(&self) -> bool {
-        self.answers.iter().any(Result::is_ok) || self.decrypted.iter().any(Result::is_ok)
+        let answers = self.answers.values();
+        answers.map(Rc::as_ref).any(Result::is_ok) || self.decrypted.values().any(Result::is_ok)
     }
 }
 
@@ -43,13 +49,18 @@ impl Outcomes {
 #[derive(Debug, Default)]
 pub struct Built {
     /// Every name once.
-    pub variables: Vec<Variable>,
-    /// For each of them, in their order, where it comes from.
-    pub sources: Vec<Provenance>,
+    pub variables: Vec<Provided>,
     /// What was left out, and why.
     pub warnings: Vec<String>,
-    /// The plan's requests, which the sources speak of.
-    pub requests: Vec<Request>,
+}
+
+/// A variable, and where its value comes from.
+#[derive(Debug)]
+pub struct Provided {
+    /// What the application gets.
+    pub variable: Variable,
+    /// For a check's report.
+    pub from: Provenance,
 }
 
 /// Where a value comes from.
@@ -59,7 +70,7 @@ pub enum Provenance {
     Value(Origin),
     /// From answers: which requests of the plan, and what of each. None of them where only defaults
     /// are in it.
-    Fetched(Vec<(usize, String)>),
+    Fetched(Vec<(Id<Request>, String)>),
     /// From the transit engine.
     Ciphertext,
     /// From the login itself.
@@ -84,7 +95,8 @@ pub fn build(plan: &Plan, outcomes: &Outcomes, rules: Rules) -> Result<Built, Er
     let mut builder = Builder {
         outcomes,
         rules,
-        built: Built { requests: plan.requests.clone(), ..Built::default() },
+        plan,
+        built: Built::default(),
         places: HashMap::new(),
         failed: Vec::new(),
         errors: Errors::default(),
@@ -99,6 +111,7 @@ pub fn build(plan: &Plan, outcomes: &Outcomes, rules: Rules) -> Result<Built, Er
 }
 
 struct Builder<'a> {
+    plan: &'a Plan,
     outcomes: &'a Outcomes,
     rules: Rules,
     built: Built,
@@ -119,7 +132,11 @@ impl Builder<'_> {
             }
             Source::Pieces(pieces) => self.pieces(&who, pieces),
             Source::Ciphertext(which) => self.decrypted(&who, *which),
-            Source::Token => self.outcomes.token.clone().map(|token| (token, Provenance::Login)),
+            Source::Token => {
+                let token = self.outcomes.token.clone();
+                let token = token.ok_or_else(|| Error::internal("no token of a login"));
+                self.errors.keep(token).map(|token| (token, Provenance::Login))
+            }
         };
         if let Some((value, from)) = value {
             self.add(name.clone(), value, from);
@@ -159,19 +176,20 @@ impl Builder<'_> {
         &mut self,
         who: &str,
         wanted: &Wanted,
-        from: &mut Vec<(usize, String)>,
+        from: &mut Vec<(Id<Request>, String)>,
     ) -> Option<Secret> {
         let Wanted { request, selector, optional, default } = wanted;
         let request = *request;
-        let missing = match self.outcomes.get(request)? {
+        let missing = match self.errors.keep(self.outcomes.of(request))? {
             Ok(found) => match found.document.select(selector) {
                 Ok(Some(value)) => {
                     from.push((request, selector.to_string()));
                     return Some(value);
                 }
-                Ok(None) => self.no_key(request, selector, &found.document),
+                Ok(None) => self.no_key(request, selector, &found.document)?,
                 Err(error) => {
-                    self.errors.0.push(error.at(format!("{who}: {}", self.path(request))));
+                    let error = error.at(self.path(request)?).at(who);
+                    self.errors.0.push(error);
                     return None;
                 }
             },
@@ -187,8 +205,10 @@ impl Builder<'_> {
         None
     }
 
-    fn decrypted(&mut self, who: &str, which: usize) -> Option<(Secret, Provenance)> {
-        match self.outcomes.decrypted.get(which)? {
+    fn decrypted(&mut self, who: &str, which: Id<Ciphertext>) -> Option<(Secret, Provenance)> {
+        let value = self.outcomes.decrypted.get(&which);
+        let value = value.ok_or_else(|| Error::internal("a ciphertext that was not decrypted"));
+        match self.errors.keep(value)? {
             Ok(value) => Some((value.clone(), Provenance::Ciphertext)),
             Err(error) => {
                 let error = error.clone();
@@ -201,7 +221,7 @@ impl Builder<'_> {
     fn import(&mut self, import: &Imported) {
         let Imported { place, request, keys } = import;
         let (outcomes, request) = (self.outcomes, *request);
-        match outcomes.get(request) {
+        match self.errors.keep(outcomes.of(request)) {
             Some(Ok(found)) => self.keys(place, request, keys, &found.document),
             Some(Err(error)) if error.code == Code::Missing => {
                 self.missing(request, error.clone(), place);
@@ -211,7 +231,7 @@ impl Builder<'_> {
         }
     }
 
-    fn keys(&mut self, place: &str, request: usize, keys: &Keys, document: &Document) {
+    fn keys(&mut self, place: &str, request: Id<Request>, keys: &Keys, document: &Document) {
         let (name, key) = match keys {
             Keys::All { prefix } => {
                 for (key, value) in document.entries() {
@@ -232,11 +252,12 @@ impl Builder<'_> {
                 let from = Provenance::Fetched(vec![(request, key.clone())]);
                 self.imported(place, name, value, from);
             }
-            None => self.missing(
-                request,
-                self.no_key(request, &Selector::Key(key.clone()), document),
-                place,
-            ),
+            None => {
+                let selector = Selector::Key(key.clone());
+                if let Some(error) = self.no_key(request, &selector, document) {
+                    self.missing(request, error, place);
+                }
+            }
         }
     }
 
@@ -268,47 +289,52 @@ impl Builder<'_> {
         let Some(&at) = self.places.get(OsStr::new(&name)) else {
             return self.add(name.into(), value, from);
         };
-        match (
-            self.rules.naming.on_conflict,
-            self.built.variables.get_mut(at).zip(self.built.sources.get_mut(at)),
-        ) {
-            (OnConflict::Overwrite, Some((there, source))) => {
-                there.value = value;
-                *source = from;
+        match self.rules.naming.on_conflict {
+            OnConflict::Overwrite => {
+                let there = self.built.variables.get_mut(at);
+                let there = there.ok_or_else(|| Error::internal("a name without its variable"));
+                if let Some(Provided { variable, from: source }) = self.errors.keep(there) {
+                    variable.value = value;
+                    *source = from;
+                }
             }
-            (OnConflict::Error, _) => {
+            OnConflict::Error => {
                 let error = Error::config(format!("{place}: {name} is there already"));
                 self.errors.0.push(error.hint(
                     "give it another name or a prefix, or set --on-conflict keep or overwrite",
                 ));
             }
-            _ => {}
+            OnConflict::Keep => {}
         }
     }
 
     fn add(&mut self, name: OsString, value: Secret, from: Provenance) {
         self.places.insert(name.clone(), self.built.variables.len());
-        self.built.variables.push(Variable { name, value });
-        self.built.sources.push(from);
+        self.built.variables.push(Provided { variable: Variable { name, value }, from });
     }
 
-    fn missing(&mut self, request: usize, error: Error, who: &str) {
+    fn missing(&mut self, request: Id<Request>, error: Error, who: &str) {
         if self.rules.ignore_missing {
             self.built.warnings.push(format!("{who} is left out: {error}"));
-        } else if self.outcomes.get(request).is_some_and(Result::is_err) {
+        } else if self.outcomes.of(request).is_ok_and(Result::is_err) {
             self.fail(&error, who);
         } else {
             self.errors.0.push(error.at(who));
         }
     }
 
-    fn no_key(&self, request: usize, selector: &Selector, document: &Document) -> Error {
-        let message = format!("{}: no key {selector}", self.path(request));
-        Error::new(Code::Missing, message).hint(document.suggestion(selector))
+    fn no_key(
+        &mut self,
+        request: Id<Request>,
+        selector: &Selector,
+        document: &Document,
+    ) -> Option<Error> {
+        let message = format!("{}: no key {selector}", self.path(request)?);
+        Some(Error::new(Code::Missing, message).hint(document.suggestion(selector)))
     }
 
-    fn path(&self, request: usize) -> &str {
-        self.built.requests.get(request).map(|request| request.path.as_str()).unwrap_or_default()
+    fn path(&mut self, request: Id<Request>) -> Option<&'_ Path> {
+        self.errors.keep(self.plan.requests.get(request)).map(|request| &request.path)
     }
 
     /// What failed for several is said once, with the names of all.
@@ -339,6 +365,7 @@ mod tests {
     use crate::grammar::reference::Ask;
     use crate::grammar::selector::Selector;
     use crate::grammar::template::Template;
+    use crate::intern::Interned;
 
     const RULES: Rules = Rules {
         ignore_missing: false,
@@ -352,7 +379,18 @@ mod tests {
     }
 
     fn of(outcome: Result<Found, Error>) -> Outcomes {
-        Outcomes { answers: vec![outcome], places: vec![0], ..Outcomes::default() }
+        let answers = [(only(), Rc::new(outcome))].into();
+        Outcomes { answers, ..Outcomes::default() }
+    }
+
+    fn request() -> Request {
+        let path = Path::constant("a/b");
+        Request { path, mount: None, ask: Ask::Read(None) }
+    }
+
+    /// The id of the one request.
+    fn only() -> Id<Request> {
+        Interned::default().intern(request())
     }
 
     fn missing() -> Result<Found, Error> {
@@ -369,7 +407,12 @@ mod tests {
 
     fn piece(key: &str, optional: bool, default: Option<&str>) -> Piece {
         let selector = Selector::Key(key.into());
-        Piece::Wanted(Wanted { request: 0, selector, optional, default: default.map(Secret::from) })
+        Piece::Wanted(Wanted {
+            request: only(),
+            selector,
+            optional,
+            default: default.map(Secret::from),
+        })
     }
 
     fn wanted(name: &str, key: &str, optional: bool, default: Option<&str>) -> Entry {
@@ -383,18 +426,14 @@ mod tests {
     fn all(prefix: &str) -> Imported {
         Imported {
             place: "--secret a/b".into(),
-            request: 0,
+            request: only(),
             keys: Keys::All { prefix: prefix.into() },
         }
     }
 
     fn plan(entries: Vec<Entry>, imports: Vec<Imported>) -> Plan {
-        let request = Request {
-            path: crate::grammar::path::Path::constant("a/b"),
-            mount: None,
-            ask: Ask::Read(None),
-        };
-        Plan { requests: vec![request], entries, imports, ..Plan::default() }
+        let requests = [request()].into_iter().collect();
+        Plan { requests, entries, imports, ..Plan::default() }
     }
 
     fn built(
@@ -402,7 +441,7 @@ mod tests {
         outcome: Result<Found, Error>,
         rules: Rules,
     ) -> Result<Vec<(String, String)>, Errors> {
-        let text = |variable: Variable| {
+        let text = |Provided { variable, .. }: Provided| {
             (
                 variable.name.to_string_lossy().into_owned(),
                 variable.value.expose_text().unwrap_or("?").to_owned(),
@@ -472,7 +511,7 @@ mod tests {
         ];
         let outcomes = of(document(r#"{"a":"${vault:x#y}"}"#));
         let built = build(&plan(vec![text("A", pieces)], vec![]), &outcomes, RULES).expect("built");
-        assert_eq!(built.variables[0].value.expose(), b"\xff{${vault:x#y}${vault:x#y}}\n");
+        assert_eq!(built.variables[0].variable.value.expose(), b"\xff{${vault:x#y}${vault:x#y}}\n");
     }
 
     #[test]
@@ -502,7 +541,7 @@ mod tests {
     fn a_value_that_a_filter_cannot_take_names_its_variable() {
         let selector = Selector::Template(Template::parse("${.k | b64dec}").expect("a template"));
         let wanted = Piece::Wanted(Wanted {
-            request: 0,
+            request: only(),
             selector,
             optional: true,
             default: Some("d".into()),
@@ -517,27 +556,29 @@ mod tests {
 
     #[test]
     fn ciphertexts_and_the_token_have_their_places() {
+        let mut ciphertexts = Interned::default();
+        let [first, second] = ["a", "b"].map(|text| ciphertexts.intern(Ciphertext(text.into())));
         let entry = |name: &str, source| Entry { name: name.into(), source };
         let entries = || {
             vec![
-                entry("A", Source::Ciphertext(1)),
+                entry("A", Source::Ciphertext(second)),
                 entry("T", Source::Token),
-                entry("B", Source::Ciphertext(0)),
+                entry("B", Source::Ciphertext(first)),
             ]
         };
         let failed = || Err(Error::new(Code::Refused, "transit/decrypt/k: no"));
-        let outcomes = |first| Outcomes {
-            decrypted: vec![first, Ok("plain".into())],
+        let outcomes = |value| Outcomes {
+            decrypted: [(first, value), (second, Ok("plain".into()))].into(),
             token: Some("t".into()),
             ..Outcomes::default()
         };
         let built =
             build(&plan(entries(), vec![]), &outcomes(Ok("x".into())), RULES).expect("built");
         assert_eq!(
-            built.sources,
-            [Provenance::Ciphertext, Provenance::Login, Provenance::Ciphertext]
+            built.variables.iter().map(|provided| &provided.from).collect::<Vec<_>>(),
+            [&Provenance::Ciphertext, &Provenance::Login, &Provenance::Ciphertext]
         );
-        assert_eq!(built.variables[2].value, Secret::from("x"));
+        assert_eq!(built.variables[2].variable.value, Secret::from("x"));
         let errors =
             build(&plan(entries(), vec![]), &outcomes(failed()), RULES).expect_err("failed");
         assert_eq!(errors.0, [Error::new(Code::Refused, "B: transit/decrypt/k: no")]);
@@ -551,6 +592,22 @@ mod tests {
         ] {
             let entries = vec![wanted("A", "x", false, None), wanted("B", "y", false, None)];
             assert_eq!(messages(built(&plan(entries, vec![all("")]), outcome, RULES)), [message]);
+        }
+    }
+
+    #[test]
+    fn an_outcome_that_is_not_there_is_a_bug_and_never_another_secret() {
+        let nothing = Outcomes::default();
+        let mut ciphertexts = Interned::default();
+        let ciphertext = Source::Ciphertext(ciphertexts.intern(Ciphertext("a".into())));
+        for (entry, imports) in [
+            (wanted("A", "k", true, Some("d")), vec![]),
+            (Entry { name: "A".into(), source: ciphertext }, vec![]),
+            (Entry { name: "A".into(), source: Source::Token }, vec![]),
+            (value("A", "1"), vec![all("")]),
+        ] {
+            let errors = build(&plan(vec![entry], imports), &nothing, RULES).expect_err("a bug");
+            assert_eq!(errors.code(), Code::Internal, "{errors:?}");
         }
     }
 
@@ -583,7 +640,7 @@ mod tests {
                 Some(name) => Keys::Named { key: key.into(), name: name.into() },
                 None => Keys::One { key: key.into(), prefix: "p-".into() },
             };
-            Imported { place: "x".into(), request: 0, keys }
+            Imported { place: "x".into(), request: only(), keys }
         };
         let plan = plan(vec![], vec![all("db."), one("a.b", None), one("a.b", Some("as_it_is"))]);
         let expected = pairs(&[("DB_A_B", "1"), ("DB__", "2"), ("P_A_B", "1"), ("as_it_is", "1")]);
@@ -624,7 +681,7 @@ mod tests {
             build(&plan(vec![value("PATH", "/bin")], vec![all("")]), &of(document(json)), RULES)
                 .expect("built");
         let names: Vec<_> =
-            built.variables.iter().filter_map(|variable| variable.name.to_str()).collect();
+            built.variables.iter().filter_map(|provided| provided.variable.name.to_str()).collect();
         assert_eq!((names, built.warnings.len()), (vec!["PATH", "ok"], 3));
     }
 

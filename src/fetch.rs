@@ -1,40 +1,45 @@
 //! Carries the plan out: each distinct request once, in parallel.
 
+use std::collections::HashMap;
 use std::num::NonZeroUsize;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::rc::Rc;
+use std::time::{Duration, SystemTime};
 
 use reqwest::Method;
 
+use crate::date::rfc3339;
 use crate::environment::Outcomes;
 use crate::error::{Cause, Code, Error};
 use crate::grammar::mount::{KvVersion, Question};
 use crate::grammar::path::Path;
 use crate::grammar::reference::{Ask, Body};
-use crate::plan::{self, Plan};
+use crate::intern::{Id, Interned};
+use crate::plan::{Ciphertext, Plan, Request};
 use crate::secret::Secret;
 use crate::settings::Settings;
 use crate::vault::answer::Meaning;
-use crate::vault::client::{Client, Repeat, Request};
-use crate::vault::document::{Found, Lease};
+use crate::vault::client::{self, Client, Repeat};
+use crate::vault::document::Found;
 use crate::vault::kv;
-use crate::vault::mounts::{self, Engine, Target};
+use crate::vault::mounts::{self, Engine, Mounts, Target};
 use crate::vault::parallel::{in_parallel, in_turn};
 use crate::vault::session::Session;
-use crate::vault::stay::Stay;
+use crate::vault::stay::{Leased, Stay};
 use crate::vault::transit;
 
-/// A request that is made.
+/// A request that is made. Several requests of a plan can be one: paths that were written in two
+/// ways.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Job {
+enum Call {
     Read(Target, Option<u64>),
     Write(Path, Body),
-    Decrypt(Path, Vec<Secret>),
+    Decrypt(Path, Vec<(Id<Ciphertext>, Secret)>),
 }
 
 /// What came of it.
 enum Done {
     Found(Result<Found, Error>),
-    Decrypted(Vec<Result<Secret, Error>>),
+    Decrypted(Vec<(Id<Ciphertext>, Result<Secret, Error>)>),
 }
 
 /// Makes every request of a plan, with a token of this TTL, if that is known. The stay holds each
@@ -50,67 +55,84 @@ pub async fn fetch(
     settings: &Settings,
 ) -> Result<Outcomes, Error> {
     let Stay { client, session, .. } = stay;
-    let (mut jobs, places) = requests(client, session, plan, settings.kv_version).await?;
-    jobs.extend(batches(plan, settings));
-    check_uses(session, jobs.len())?;
-    let work = async |job: &Job| carry_out(stay, job).await;
-    stay.count(jobs.len() as u64);
-    let done = if goes_in_turn(session, &jobs) {
-        in_turn(&jobs, &work).await
+    let mut calls = Interned::default();
+    let callers = requests(&mut calls, stay, plan, settings.kv_version).await?;
+    for batch in batches(plan, settings) {
+        calls.intern(batch);
+    }
+    check_uses(session, calls.len())?;
+    stay.count(calls.len() as u64);
+    let calls: Vec<(Id<Call>, &Call)> = calls.iter().collect();
+    let work = async |(id, call): &(Id<Call>, &Call)| (*id, carry_out(stay, call).await);
+    let done = if goes_in_turn(session, &calls) {
+        in_turn(&calls, &work).await
     } else {
-        in_parallel(client, &jobs, &work).await
+        in_parallel(client, &calls, &work).await
     };
-    let mut outcomes = Outcomes { places, token: session.token.clone(), ..Outcomes::default() };
-    for done in done {
-        match done {
-            Done::Found(found) => outcomes.answers.push(found),
-            Done::Decrypted(values) => outcomes.decrypted.extend(values),
-        }
+    let outcomes = outcomes(done, &callers, session)?;
+    for granted in stay.leases() {
+        report(&granted, ttl);
     }
-    let leases: Vec<Lease> =
-        outcomes.answers.iter().flatten().filter_map(|found| found.lease.clone()).collect();
-    for lease in &leases {
-        report(lease, ttl);
-    }
-    check_spent(session, jobs.len(), &leases, &outcomes.answers)?;
+    check_spent(stay, &outcomes)?;
     Ok(outcomes)
 }
 
-/// The reads and writes of a plan, and for each of its requests which of them it is: paths that
-/// were written in two ways can be the same request.
-async fn requests(
-    client: &Client,
+/// The outcome of each request of the plan and of each ciphertext.
+fn outcomes(
+    done: Vec<(Id<Call>, Done)>,
+    callers: &[(Id<Request>, Id<Call>)],
     session: &Session,
+) -> Result<Outcomes, Error> {
+    let mut outcomes = Outcomes { token: session.token.clone(), ..Outcomes::default() };
+    let mut found = HashMap::new();
+    for (call, done) in done {
+        match done {
+            Done::Found(answer) => {
+                found.insert(call, Rc::new(answer));
+            }
+            Done::Decrypted(values) => outcomes.decrypted.extend(values),
+        }
+    }
+    for (request, call) in callers {
+        let answer = found.get(call).ok_or_else(|| Error::internal("a request without outcome"))?;
+        outcomes.answers.insert(*request, Rc::clone(answer));
+    }
+    Ok(outcomes)
+}
+
+/// Adds the reads and writes of a plan to the calls, and says which call each request is.
+async fn requests(
+    calls: &mut Interned<Call>,
+    stay: &Stay,
     plan: &Plan,
     version: Option<KvVersion>,
-) -> Result<(Vec<Job>, Vec<usize>), Error> {
-    let questions: Vec<Question<'_>> = plan.requests.iter().filter_map(question).collect();
-    let mut targets =
-        mounts::resolve(client, session.token.as_ref(), &questions, version).await?.into_iter();
-    let mut jobs = Vec::new();
-    let mut places = Vec::with_capacity(plan.requests.len());
-    for plan::Request { path, ask, .. } in &plan.requests {
-        let job = match ask {
-            Ask::Write(body) => Some(Job::Write(path.clone(), body.clone())),
-            Ask::Read(version) => targets.next().map(|target| Job::Read(target, *version)),
-        };
-        places.extend(job.map(|job| plan::place(&mut jobs, job)));
-    }
-    Ok((jobs, places))
+) -> Result<Vec<(Id<Request>, Id<Call>)>, Error> {
+    let token = stay.session.token.as_ref();
+    let questions: Vec<Question<'_>> =
+        plan.requests.iter().filter_map(|(_, request)| question(request)).collect();
+    let mounts = Mounts::learn(&stay.client, token, &questions, version).await?;
+    let call = |request: &Request| match (&request.ask, question(request)) {
+        (Ask::Read(version), Some(question)) => Call::Read(mounts.target(question), *version),
+        (Ask::Read(version), None) => Call::Read(mounts::as_written(&request.path), *version),
+        (Ask::Write(body), _) => Call::Write(request.path.clone(), body.clone()),
+    };
+    Ok(plan.requests.iter().map(|(id, request)| (id, calls.intern(call(request)))).collect())
 }
 
 /// What is to be found out about a request: a write goes where it says.
-pub fn question(request: &plan::Request) -> Option<Question<'_>> {
+pub fn question(request: &Request) -> Option<Question<'_>> {
     match request.ask {
         Ask::Read(_) => Some(Question { path: &request.path, mount: request.mount }),
         Ask::Write(_) => None,
     }
 }
 
-fn batches(plan: &Plan, settings: &Settings) -> Vec<Job> {
+fn batches(plan: &Plan, settings: &Settings) -> Vec<Call> {
     let Some(path) = settings.transit.path() else { return Vec::new() };
-    let parts = in_parts(&plan.ciphertexts, settings.transit.batch);
-    parts.map(|batch| Job::Decrypt(path.clone(), batch.to_vec())).collect()
+    let ciphertexts: Vec<(Id<Ciphertext>, Secret)> =
+        plan.ciphertexts.iter().map(|(id, Ciphertext(text))| (id, text.clone())).collect();
+    let parts = in_parts(&ciphertexts, settings.transit.batch);
+    parts.map(|batch| Call::Decrypt(path.clone(), batch.to_vec())).collect()
 }
 
 fn in_parts<T>(items: &[T], most: NonZeroUsize) -> impl Iterator<Item = &[T]> {
@@ -133,16 +155,12 @@ fn check_uses(session: &Session, requests: usize) -> Result<(), Error> {
 /// A token that is used up is gone, and its leases with it. Vault withholds a lease that comes with
 /// the last use, and lets one that came before end: which of them it is depends on the order in
 /// which it takes the requests.
-fn check_spent(
-    session: &Session,
-    requests: usize,
-    leases: &[Lease],
-    answers: &[Result<Found, Error>],
-) -> Result<(), Error> {
+fn check_spent(stay: &Stay, outcomes: &Outcomes) -> Result<(), Error> {
     let is_withheld = |answer: &Result<Found, Error>| matches!(answer, Err(error) if error.cause == Cause::Withheld);
-    let has_lost = !leases.is_empty() || answers.iter().any(is_withheld);
-    match session.uses {
-        Some(uses) if uses <= requests as u64 && has_lost => Err(Error::config(format!(
+    let has_lost =
+        !stay.leases().is_empty() || outcomes.answers.values().any(|answer| is_withheld(answer));
+    match stay.session.uses {
+        Some(uses) if uses <= stay.requests() && has_lost => Err(Error::config(format!(
             "the login's token is good for {uses} requests, all of them are used, and the dynamic \
              secrets ended with it"
         ))
@@ -153,21 +171,21 @@ fn check_spent(
 
 /// A lease that is made while the last use of its token is under way can outlive the token, and
 /// nobody has it then.
-fn goes_in_turn(session: &Session, jobs: &[Job]) -> bool {
-    let makes_no_lease = |job: &Job| match job {
-        Job::Read(Target { engine, .. }, _) => matches!(engine, Engine::Kv(_)),
-        Job::Write(..) => false,
-        Job::Decrypt(..) => true,
+fn goes_in_turn(session: &Session, calls: &[(Id<Call>, &Call)]) -> bool {
+    let makes_no_lease = |(_, call): &(Id<Call>, &Call)| match call {
+        Call::Read(Target { engine, .. }, _) => matches!(engine, Engine::Kv(_)),
+        Call::Write(..) => false,
+        Call::Decrypt(..) => true,
     };
-    session.uses == Some(jobs.len() as u64) && !jobs.iter().all(makes_no_lease)
+    session.uses == Some(calls.len() as u64) && !calls.iter().all(makes_no_lease)
 }
 
-async fn carry_out(stay: &Stay, job: &Job) -> Done {
+async fn carry_out(stay: &Stay, call: &Call) -> Done {
     let Stay { client, session, .. } = stay;
-    let found = match job {
-        Job::Read(target, version) => read(client, session, target, *version).await,
-        Job::Write(path, body) => write(client, session, path, body).await,
-        Job::Decrypt(path, batch) => {
+    let found = match call {
+        Call::Read(target, version) => read(client, session, target, *version).await,
+        Call::Write(path, body) => write(client, session, path, body).await,
+        Call::Decrypt(path, batch) => {
             return Done::Decrypted(transit::decrypt(client, session, path, batch).await);
         }
     };
@@ -192,7 +210,7 @@ async fn read(
         if matches!(engine, Engine::Kv(_)) { Repeat::Freely } else { Repeat::OnlyIfNotDone };
     let known = if let Engine::Kv(version) = engine { Some(*version) } else { None };
     let query = version.map(|version| format!("version={version}"));
-    let request = Request { query, repeat, ..request(Method::GET, session, path) };
+    let request = client::Request { query, repeat, ..request(Method::GET, session, path) };
     let answer = client.send(&request).await?;
     let (status, refuses_token) = (answer.status, answer.meaning == Meaning::BadToken);
     let found = match answer.status {
@@ -243,7 +261,7 @@ async fn write(
     body: &Body,
 ) -> Result<Found, Error> {
     let body = body.json();
-    let request = Request { body: Some(&body), ..request(Method::POST, session, path) };
+    let request = client::Request { body: Some(&body), ..request(Method::POST, session, path) };
     let answer = client.send(&request).await?;
     let status = answer.status;
     match status {
@@ -253,11 +271,11 @@ async fn write(
     }
 }
 
-fn request<'a>(method: Method, session: &'a Session, path: &Path) -> Request<'a> {
-    Request {
+fn request<'a>(method: Method, session: &'a Session, path: &Path) -> client::Request<'a> {
+    client::Request {
         token: session.token.as_ref(),
         what: path.to_string(),
-        ..Request::new(method, path.encoded())
+        ..client::Request::new(method, path.encoded())
     }
 }
 
@@ -275,38 +293,24 @@ fn with_detection_hint(error: Error, path: &Path) -> Error {
     )
 }
 
-fn report(lease: &Lease, token: Option<Duration>) {
-    let Lease { id, duration, renewable } = lease;
+fn report(lease: &Leased, token: Option<Duration>) {
+    let Leased { id, ttl, renewable } = lease;
+    let duration = ttl.as_secs();
     log::info!("lease {id}: {duration} s, {}renewable", if *renewable { "" } else { "not " });
-    if let Some(ttl) = token.filter(|ttl| *ttl < Duration::from_secs(*duration)) {
-        let end = date_after(ttl).map(|date| format!(" at {date}")).unwrap_or_default();
-        let ttl = ttl.as_secs();
+    if let Some(token) = token.filter(|token| token < ttl) {
+        let end = SystemTime::now().checked_add(token).and_then(rfc3339);
+        let end = end.map(|date| format!(" at {date}")).unwrap_or_default();
+        let token = token.as_secs();
         log::warn!(
-            "lease {id} ends{end} with the token that it was made with, in {ttl} s, not in \
+            "lease {id} ends{end} with the token that it was made with, in {token} s, not in \
              {duration} s"
         );
     }
 }
 
-/// The date after a time from now, as far as there are dates: `humantime` panics after year 9999.
-fn date_after(time: Duration) -> Option<String> {
-    const END_OF_9999: Duration = Duration::from_secs(253_402_300_799);
-    let end = SystemTime::now().checked_add(time)?;
-    let is_date = end.duration_since(UNIX_EPOCH).is_ok_and(|since| since <= END_OF_9999);
-    is_date.then(|| humantime::format_rfc3339_seconds(end).to_string())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn there_is_no_date_after_the_year_9999() {
-        assert!(date_after(Duration::from_mins(1)).is_some_and(|date| date.ends_with('Z')));
-        for seconds in [253_402_300_800, 300_000_000_000, i64::MAX as u64, u64::MAX] {
-            assert_eq!(date_after(Duration::from_secs(seconds)), None, "{seconds}");
-        }
-    }
 
     #[test]
     fn ciphertexts_come_in_parts() {

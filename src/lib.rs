@@ -21,12 +21,14 @@
 pub mod check;
 pub mod cli;
 pub mod cloud;
+pub mod date;
 pub mod environment;
 pub mod error;
 pub mod fetch;
 pub mod file;
 pub mod grammar;
 pub mod http;
+pub mod intern;
 pub mod job;
 pub mod log;
 pub mod login;

@@ -8,6 +8,7 @@ use crate::grammar::import::{Import, Keys};
 use crate::grammar::path::Path;
 use crate::grammar::reference::{self, Ask, Reference, Value};
 use crate::grammar::selector::Selector;
+use crate::intern::{Id, Interned};
 use crate::secret::{Secret, Variable};
 use crate::settings::layers::EnvFile;
 use crate::settings::login_token::HandOn;
@@ -25,6 +26,10 @@ pub struct Request {
     pub ask: Ask,
 }
 
+/// A text that the transit engine decrypts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ciphertext(pub Secret);
+
 /// A variable of the application.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -41,8 +46,8 @@ pub enum Source {
     Value(Secret, Origin),
     /// From Vault, with text around it or not.
     Pieces(Vec<Piece>),
-    /// From Vault's transit engine: which of the plan's ciphertexts.
-    Ciphertext(usize),
+    /// From Vault's transit engine.
+    Ciphertext(Id<Ciphertext>),
     /// The token of the login itself.
     Token,
 }
@@ -67,15 +72,15 @@ pub enum Piece {
     Text(Secret),
     /// From Vault.
     Wanted(Wanted),
-    /// From Vault's transit engine: which of the plan's ciphertexts.
-    Ciphertext(usize),
+    /// From Vault's transit engine.
+    Ciphertext(Id<Ciphertext>),
 }
 
 /// What is taken of an answer.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Wanted {
-    /// Which of the plan's requests.
-    pub request: usize,
+    /// The request that it comes from.
+    pub request: Id<Request>,
     /// What of it.
     pub selector: Selector,
     /// It may be missing, and is left out then.
@@ -89,8 +94,8 @@ pub struct Wanted {
 pub struct Imported {
     /// `--secret secret/app`.
     pub place: String,
-    /// Which of the plan's requests.
-    pub request: usize,
+    /// The request that it comes from.
+    pub request: Id<Request>,
     /// Which of its keys, and as what.
     pub keys: Keys,
 }
@@ -99,9 +104,9 @@ pub struct Imported {
 #[derive(Debug, Default)]
 pub struct Plan {
     /// What is asked for, each once.
-    pub requests: Vec<Request>,
+    pub requests: Interned<Request>,
     /// What is decrypted, each once.
-    pub ciphertexts: Vec<Secret>,
+    pub ciphertexts: Interned<Ciphertext>,
     /// The application's variables in their order.
     pub entries: Vec<Entry>,
     /// What else the application gets.
@@ -239,14 +244,18 @@ impl Plan {
     fn wanted(&mut self, reference: Reference) -> Wanted {
         let Reference { path, ask, selector, optional, default } = reference;
         Wanted {
-            request: self.request(Request { path, mount: None, ask }),
+            request: self.requests.intern(Request { path, mount: None, ask }),
             selector,
             optional,
             default,
         }
     }
 
-    fn ciphertext(&mut self, settings: &Settings, ciphertext: Secret) -> Result<usize, Error> {
+    fn ciphertext(
+        &mut self,
+        settings: &Settings,
+        ciphertext: Secret,
+    ) -> Result<Id<Ciphertext>, Error> {
         if !settings.enabled {
             return Err(without_vault("a ciphertext"));
         }
@@ -256,7 +265,7 @@ impl Plan {
                  it is to stay as it is",
             ));
         }
-        Ok(place(&mut self.ciphertexts, ciphertext))
+        Ok(self.ciphertexts.intern(Ciphertext(ciphertext)))
     }
 
     /// What the application gets with the token, and has not had in its environment.
@@ -273,21 +282,9 @@ impl Plan {
 
     fn import(&mut self, imports: &Imports) {
         let Imports { place, mount, import: Import { path, version, keys } } = imports.clone();
-        let request = self.request(Request { path, mount, ask: Ask::Read(version) });
+        let request = self.requests.intern(Request { path, mount, ask: Ask::Read(version) });
         self.imports.push(Imported { place, request, keys });
     }
-
-    fn request(&mut self, request: Request) -> usize {
-        place(&mut self.requests, request)
-    }
-}
-
-/// Where `item` stands among `items`, as the last one if it was not there.
-pub fn place<T: PartialEq>(items: &mut Vec<T>, item: T) -> usize {
-    items.iter().position(|known| *known == item).unwrap_or_else(|| {
-        items.push(item);
-        items.len() - 1
-    })
 }
 
 /// Where the value of a variable comes from, if it is one of those that are handed on.
@@ -429,11 +426,16 @@ mod tests {
             asked(&plan),
             [("a/b", Ask::Read(None)), ("a/b", Ask::Read(Some(1))), ("a/c", Ask::Read(None))]
         );
-        assert_eq!(plan.imports.iter().map(|import| import.request).collect::<Vec<_>>(), [0, 1]);
+        let ids: Vec<_> = plan.requests.iter().map(|(id, _)| id).collect();
+        let imported: Vec<_> = plan.imports.iter().map(|import| import.request).collect();
+        assert_eq!(imported, ids[..2]);
     }
 
     fn asked(plan: &Plan) -> Vec<(&str, Ask)> {
-        plan.requests.iter().map(|request| (request.path.as_str(), request.ask.clone())).collect()
+        plan.requests
+            .iter()
+            .map(|(_, request)| (request.path.as_str(), request.ask.clone()))
+            .collect()
     }
 
     #[test]

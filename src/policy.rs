@@ -28,7 +28,7 @@ struct Rule {
 pub fn of(plan: &Plan, settings: &Settings) -> Result<String, Errors> {
     let mut errors = Errors::default();
     let mut rules: Vec<Rule> = Vec::new();
-    for request in &plan.requests {
+    for (_, request) in plan.requests.iter() {
         errors.keep(rule(request, settings).map(|rule| add(&mut rules, rule)));
     }
     if let Some(path) = settings.transit.path().filter(|_| !plan.ciphertexts.is_empty()) {

@@ -10,7 +10,7 @@ use crate::http::deadline::Deadline;
 use crate::secret::Secret;
 use crate::settings::Revoke;
 use crate::vault::client::{Repeat, Request, Space};
-use crate::vault::stay::Stay;
+use crate::vault::stay::{Leased, Stay};
 
 /// One try of at most this: nobody waits long for what is only good manners.
 pub const LIMIT: Duration = Duration::from_secs(2);
@@ -130,7 +130,7 @@ async fn token(stay: &Stay, ending: Ending, setting: Revoke, deadline: Deadline)
 /// others.
 async fn leases(stay: &Stay, ending: Ending, deadline: Deadline) {
     let of = if ending == Ending::Check { "of this check" } else { "of this start" };
-    for (id, ttl) in stay.leases() {
+    for Leased { id, ttl, .. } in stay.leases() {
         let ttl = ttl.as_secs();
         if stay.session.token.is_none() {
             log::warn!(

@@ -123,14 +123,14 @@ async fn carry_out(
     origin: Option<&Origin>,
 ) -> Result<Option<Image>, Errors> {
     let mut round = round(job, deadline).await?;
-    let report = job.is_check.then(|| check::report(&round.built, &round.outcomes));
+    let report = job.is_check.then(|| check::report(&round.built, &job.plan, &round.outcomes));
     // Before the client goes, so that a start that cannot become the application still revokes.
     let image = match (built(job, &mut round, origin), report) {
         (Ok(image), None) => image,
         (image, report) => {
             round.undo(job).await;
             image?;
-            report.as_deref().map_or(Ok(()), print)?;
+            print(&report.unwrap_or_else(|| Ok(String::new()))?)?;
             return Ok(None);
         }
     };
@@ -139,7 +139,9 @@ async fn carry_out(
 }
 
 fn built(job: &Job, round: &mut Round, origin: Option<&Origin>) -> Result<Image, Errors> {
-    let mut variables = std::mem::take(&mut round.built.variables);
+    let provided = std::mem::take(&mut round.built.variables);
+    let mut variables: Vec<Variable> =
+        provided.into_iter().map(|provided| provided.variable).collect();
     if let Some(origin) = origin {
         supervise::name_application(&mut variables, origin);
     }

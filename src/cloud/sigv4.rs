@@ -8,6 +8,8 @@ use std::time::SystemTime;
 
 use ring::{digest, hmac};
 
+use crate::date::rfc3339;
+use crate::error::Error;
 use crate::secret::Secret;
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
@@ -50,21 +52,23 @@ pub struct Request<'a> {
 /// Signs a request and gives the headers to add: `X-Amz-Date`, `X-Amz-Security-Token` where there
 /// is one, and `Authorization`. Whoever has all three can send the request for a while, so all of
 /// them are secrets.
+///
+/// # Errors
+/// 78 for a clock before 1970 or after the year 9999.
 pub fn sign(
     request: &Request<'_>,
     credentials: &Credentials,
     scope: Scope<'_>,
     time: SystemTime,
-) -> Vec<(&'static str, Secret)> {
-    let time = compact(time);
+) -> Result<Vec<(&'static str, Secret)>, Error> {
+    let (day, time) = compact(time)?;
     let mut added = vec![("X-Amz-Date", Secret::from(time.as_str()))];
     added.extend(
         credentials.session_token.iter().map(|token| ("X-Amz-Security-Token", token.clone())),
     );
     let headers = canonical(request.headers, &added);
     let names = names(&headers);
-    let (day, _) = time.split_once('T').unwrap_or_default();
-    let parts = [day, scope.region, scope.service, "aws4_request"];
+    let parts = [day.as_str(), scope.region, scope.service, "aws4_request"];
     let credential = parts.join("/");
     let content = hash(whole(request, &headers, &names).expose());
     let text = [ALGORITHM, &time, &credential, &content].join("\n");
@@ -75,14 +79,17 @@ pub fn sign(
     let id = credentials.access_key_id.expose();
     let authorization = [ALGORITHM.as_bytes(), b" Credential=", id, rest.as_bytes()].concat();
     added.push(("Authorization", Secret::from(authorization)));
-    added
+    Ok(added)
 }
 
-/// `20150830T123600Z`: RFC 3339 without its punctuation.
-fn compact(time: SystemTime) -> String {
-    let mut text = humantime::format_rfc3339_seconds(time).to_string();
+/// `20150830` and `20150830T123600Z`: RFC 3339 without its punctuation.
+fn compact(time: SystemTime) -> Result<(String, String), Error> {
+    let mut text = rfc3339(time).ok_or_else(|| {
+        Error::config("this machine's clock has no date that a request could be signed with")
+    })?;
     text.retain(|sign| sign.is_ascii_alphanumeric());
-    text
+    let day = text.split_once('T').map(|(day, _)| day.to_owned());
+    Ok((day.ok_or_else(|| Error::internal("a date without a day"))?, text))
 }
 
 /// Names in lower case and in order; values with single spaces, those of the same name with commas
@@ -431,6 +438,7 @@ mod tests {
         };
         let time = humantime::parse_rfc3339("2015-08-30T12:36:00Z").unwrap();
         sign(&request, &credentials, Scope { region: "us-east-1", service: "service" }, time)
+            .expect("a date")
     }
 
     #[test]

@@ -99,13 +99,13 @@ fn server_id(settings: &Settings) -> Result<Option<String>, Error> {
 impl Prove for Identity {
     async fn proof(&self, client: &Client) -> Result<Proof, Errors> {
         let credentials = self.source.credentials(client).await?;
-        Ok(Proof::of(self.signed(&credentials, SystemTime::now())))
+        Ok(Proof::of(self.signed(&credentials, SystemTime::now())?))
     }
 }
 
 impl Identity {
     /// The login's body: the request to be sent, in parts that are each base64 of their text.
-    fn signed(&self, credentials: &Keys, now: SystemTime) -> Secret {
+    fn signed(&self, credentials: &Keys, now: SystemTime) -> Result<Secret, Error> {
         let host = aws::sts_host(Some(&self.region));
         let mut headers = vec![("Content-Type", FORM)];
         headers.extend(self.server_id.as_deref().map(|id| ("X-Vault-AWS-IAM-Server-ID", id)));
@@ -122,10 +122,10 @@ impl Identity {
             headers: &headers,
             body: REQUEST.as_bytes(),
         };
-        for (name, value) in
-            sigv4::sign(&request, credentials, Scope { region: &self.region, service: "sts" }, now)
-        {
-            put(&mut all, name, value.expose_text().unwrap_or_default());
+        let scope = Scope { region: &self.region, service: "sts" };
+        for (name, value) in sigv4::sign(&request, credentials, scope, now)? {
+            let value = value.expose_text();
+            put(&mut all, name, value.ok_or_else(|| Error::internal("a signature without text"))?);
         }
         let mut body = Map::new();
         put(&mut body, "iam_http_request_method", "POST");
@@ -135,7 +135,7 @@ impl Identity {
         if let Some(role) = &self.role {
             put(&mut body, "role", role);
         }
-        Secret::from(Value::Object(body).to_string())
+        Ok(Secret::from(Value::Object(body).to_string()))
     }
 }
 

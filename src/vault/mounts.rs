@@ -45,34 +45,41 @@ pub struct Mount {
     engine: Engine,
 }
 
-/// What is read for each path: those of KV v2's API below a mount of one segment, and all if the
-/// version is set, without asking.
-///
-/// # Errors
-/// 69 or 76 where Vault could not be asked; a refusal is none.
-pub async fn resolve(
-    client: &Client,
-    token: Option<&Secret>,
-    questions: &[Question<'_>],
+/// What is known of the mounts below which paths are.
+#[derive(Debug)]
+pub struct Mounts {
+    known: Vec<Mount>,
+    /// The version of every KV mount, if the user has told it.
     version: Option<KvVersion>,
-) -> Result<Vec<Target>, Error> {
-    let needs_mounts =
-        version.is_none() && questions.iter().any(|question| !question.is_as_written());
-    let mut mounts =
-        if needs_mounts { list(client, token).await?.unwrap_or_default() } else { Vec::new() };
-    let told = questions.iter().map(|question| offline(*question, version));
-    let asked = questions
-        .iter()
-        .zip(told.clone())
-        .filter(|(_, told)| told.is_none())
-        .map(|(question, _)| question.path);
-    look_up(client, token, asked.collect(), &mut mounts).await?;
-    let found = |question: &Question<'_>| on_mount(question.path, above(question.path, &mounts));
-    Ok(questions
-        .iter()
-        .zip(told)
-        .map(|(question, told)| told.unwrap_or_else(|| found(question)))
-        .collect())
+}
+
+impl Mounts {
+    /// Finds out what has to be known about these paths. Those of KV v2's API below a mount of one
+    /// segment, and all if the version is set, are known without asking.
+    ///
+    /// # Errors
+    /// 69 or 76 if Vault could not be asked; a refusal is none.
+    pub async fn learn(
+        client: &Client,
+        token: Option<&Secret>,
+        questions: &[Question<'_>],
+        version: Option<KvVersion>,
+    ) -> Result<Mounts, Error> {
+        let needs_mounts =
+            version.is_none() && questions.iter().any(|question| !question.is_as_written());
+        let mut known =
+            if needs_mounts { list(client, token).await?.unwrap_or_default() } else { Vec::new() };
+        let is_asked = |question: &&Question<'_>| offline(**question, version).is_none();
+        let asked = questions.iter().filter(is_asked).map(|question| question.path).collect();
+        look_up(client, token, asked, &mut known).await?;
+        Ok(Mounts { known, version })
+    }
+
+    /// What is read for a path.
+    pub fn target(&self, question: Question<'_>) -> Target {
+        offline(question, self.version)
+            .unwrap_or_else(|| on_mount(question.path, above(question.path, &self.known)))
+    }
 }
 
 /// Adds the mounts that the list does not have: it is refused, or a namespace stands in front of

@@ -32,9 +32,7 @@ pub async fn in_turn<T, R>(items: &[T], work: &impl AsyncFn(&T) -> R) -> Vec<R> 
 }
 
 async fn at_once<T, R>(most: usize, items: &[T], work: &impl AsyncFn(&T) -> R) -> Vec<R> {
-    let mut done: Vec<Option<R>> = items.iter().map(|_| None).collect();
-    let mut place =
-        |(at, result)| done.get_mut(at).map(|place: &mut Option<R>| *place = Some(result));
+    let mut done: Vec<(usize, R)> = Vec::with_capacity(items.len());
     let mut left = items.iter().enumerate();
     let mut under_way = FuturesUnordered::new();
     loop {
@@ -44,18 +42,19 @@ async fn at_once<T, R>(most: usize, items: &[T], work: &impl AsyncFn(&T) -> R) -
         let is_none_new = under_way.len() == before;
         // Makes the new requests, and takes what has come.
         while let Some(Some(result)) = under_way.next().now_or_never() {
-            place(result);
+            done.push(result);
         }
         if !is_none_new {
             // Lets the connection send them.
             yield_now().await;
         } else if let Some(result) = under_way.next().await {
-            place(result);
+            done.push(result);
         } else {
             break;
         }
     }
-    done.into_iter().flatten().collect()
+    done.sort_by_key(|(at, _)| *at);
+    done.into_iter().map(|(_, result)| result).collect()
 }
 
 #[cfg(test)]

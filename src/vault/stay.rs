@@ -39,6 +39,17 @@ pub enum Held {
     Lease(String),
 }
 
+/// A lease that was granted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leased {
+    /// Its name, which is no secret.
+    pub id: String,
+    /// How long it lasts from its grant on.
+    pub ttl: Duration,
+    /// Whether it can be renewed.
+    pub renewable: bool,
+}
+
 impl Stay {
     /// Begins with a login that was just made.
     pub fn begin(client: Client, session: Session) -> Stay {
@@ -77,11 +88,14 @@ impl Stay {
         self.granted.borrow().clone()
     }
 
-    /// The leases, with how long each was granted for.
-    pub fn leases(&self) -> Vec<(String, Duration)> {
+    /// The leases that were granted.
+    pub fn leases(&self) -> Vec<Leased> {
         let granted = self.granted.borrow();
         let leases = granted.iter().filter_map(|granted| match &granted.what {
-            Held::Lease(id) => Some((id.clone(), granted.ttl)),
+            Held::Lease(id) => {
+                let Granted { ttl, renewable, .. } = *granted;
+                Some(Leased { id: id.clone(), ttl, renewable })
+            }
             Held::Token => None,
         });
         leases.collect()

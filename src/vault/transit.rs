@@ -15,19 +15,22 @@ use crate::vault::session::Session;
 const SETTINGS: &str =
     "are VAULT_TRANSIT_KEY_ID and VAULT_TRANSIT_PATH the key and the mount of the engine?";
 
-/// Decrypts a batch with the key of `path`, `transit/decrypt/<key>`. There is one result for each
-/// ciphertext, in their order.
-pub async fn decrypt(
+/// Decrypts a batch with the key of `path`, `transit/decrypt/<key>`. Returns a result for each
+/// ciphertext, by its name.
+pub async fn decrypt<K: Copy>(
     client: &Client,
     session: &Session,
     path: &Path,
-    batch: &[Secret],
-) -> Vec<Result<Secret, Error>> {
-    let results = send(client, session, path, batch).await.and_then(|answer| {
+    batch: &[(K, Secret)],
+) -> Vec<(K, Result<Secret, Error>)> {
+    let ciphertexts: Vec<&Secret> = batch.iter().map(|(_, ciphertext)| ciphertext).collect();
+    let results = send(client, session, path, &ciphertexts).await.and_then(|answer| {
         match results(&answer, batch.len()) {
-            Some(results) => Ok(results
-                .into_iter()
-                .map(|result| plaintext(client.redactor(), path, result))
+            // As many as there are ciphertexts, and in their order.
+            Some(results) => Ok(batch
+                .iter()
+                .zip(results)
+                .map(|((name, _), result)| (*name, plaintext(client.redactor(), path, result)))
                 .collect()),
             None if answer.is_success() => Err(Error::new(
                 Code::Protocol,
@@ -40,14 +43,15 @@ pub async fn decrypt(
             }
         }
     });
-    results.unwrap_or_else(|error| vec![Err(error); batch.len()])
+    results
+        .unwrap_or_else(|error| batch.iter().map(|(name, _)| (*name, Err(error.clone()))).collect())
 }
 
 async fn send(
     client: &Client,
     session: &Session,
     path: &Path,
-    batch: &[Secret],
+    batch: &[&Secret],
 ) -> Result<Answer, Error> {
     let items: Vec<Value> =
         batch.iter().map(|item| json!({ "ciphertext": item.expose_text() })).collect();

@@ -53,7 +53,8 @@ impl<'a> Login<'a> {
             session_token: self.keys.session_token.as_deref().map(Secret::from),
         };
         let added =
-            sign(&request, &credentials, Scope { region: self.region, service: "sts" }, self.time);
+            sign(&request, &credentials, Scope { region: self.region, service: "sts" }, self.time)
+                .expect("a date");
         let added = added.iter().map(|(name, value)| (*name, value.expose_text().expect("text")));
         let headers: Value = given
             .into_iter()

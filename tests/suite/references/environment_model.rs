@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
+use std::rc::Rc;
 
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -222,16 +223,16 @@ fn built(case: &Case) -> Result<Pairs, Errors> {
     let settings = settings::understand(&layers)?;
     let files: Vec<EnvFile> = case.files.iter().map(|file| as_file(file)).collect();
     let plan = plan::make(&settings, &as_variables(&case.environment), &files)?;
-    let answers: Vec<_> =
-        plan.requests.iter().map(|request| answered(case, request.path.as_str())).collect();
-    let outcomes =
-        Outcomes { places: (0..answers.len()).collect(), answers, ..Outcomes::default() };
+    let answered =
+        |(id, request): (_, &plan::Request)| (id, Rc::new(answered(case, request.path.as_str())));
+    let answers = plan.requests.iter().map(answered).collect();
+    let outcomes = Outcomes { answers, ..Outcomes::default() };
     let rules = Rules { ignore_missing: settings.ignore_missing, naming: settings.naming };
     let built = environment::build(&plan, &outcomes, rules)?;
-    assert_eq!(built.sources.len(), built.variables.len());
     Ok(built
         .variables
         .into_iter()
+        .map(|provided| provided.variable)
         .map(|variable| (variable.name, variable.value.expose().to_vec()))
         .collect())
 }

@@ -8,10 +8,11 @@ use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fmt::Debug;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::rc::Rc;
 
 use serde_json::json;
 use vault_exec::cli::{self, Invocation};
-use vault_exec::environment::{Built, Outcomes, Rules, build};
+use vault_exec::environment::{Built, Outcomes, Provided, Rules, build};
 use vault_exec::error::{Code, Error, Errors};
 use vault_exec::grammar::env_file;
 use vault_exec::grammar::reference::is_login;
@@ -138,8 +139,9 @@ fn is_silent(shown: &(impl Debug + ?Sized)) {
 fn is_whole(plan: &Plan) {
     let names: BTreeSet<&OsString> = plan.entries.iter().map(|entry| &entry.name).collect();
     assert_eq!(names.len(), plan.entries.len(), "{plan:?}");
-    for (at, request) in plan.requests.iter().enumerate() {
-        assert!(!plan.requests[..at].contains(request), "{plan:?}");
+    for (id, request) in plan.requests.iter() {
+        let same = plan.requests.iter().filter(|(_, other)| *other == request);
+        assert_eq!(same.map(|(id, _)| id).collect::<Vec<_>>(), [id], "{plan:?}");
     }
     let wanted = plan.entries.iter().filter_map(|entry| match &entry.source {
         Source::Pieces(pieces) => Some(pieces),
@@ -150,7 +152,7 @@ fn is_whole(plan: &Plan) {
         plan::Piece::Text(_) | plan::Piece::Ciphertext(_) => None,
     });
     let imported = plan.imports.iter().map(|import| import.request);
-    assert!(wanted.chain(imported).all(|request| request < plan.requests.len()), "{plan:?}");
+    assert!(wanted.chain(imported).all(|request| plan.requests.get(request).is_ok()), "{plan:?}");
 }
 
 /// Every request brings the same secret.
@@ -158,22 +160,17 @@ fn found(plan: &Plan) -> Outcomes {
     let secret = json!({ "k": "v", "A": "a", "B_C": "b", "a.b": { "c": [1.50, null] }, "LD_PRELOAD": "x", "PATH": "y" });
     let secret = secret.as_object().expect("an object");
     let answer = || Ok(Found { document: Document::new(secret.clone()), ..Found::default() });
-    outcomes(plan, plan.requests.iter().map(|_| answer()).collect())
+    outcomes(plan, answer)
 }
 
 fn missing(plan: &Plan) -> Outcomes {
-    outcomes(
-        plan,
-        plan.requests.iter().map(|_| Err(Error::new(Code::Missing, "no secret there"))).collect(),
-    )
+    outcomes(plan, || Err(Error::new(Code::Missing, "no secret there")))
 }
 
-fn outcomes(plan: &Plan, answers: Vec<Result<Found, Error>>) -> Outcomes {
-    let decrypted = plan.ciphertexts.iter().map(|_| Ok("plain".into())).collect();
+fn outcomes(plan: &Plan, answer: impl Fn() -> Result<Found, Error>) -> Outcomes {
     Outcomes {
-        places: (0..answers.len()).collect(),
-        answers,
-        decrypted,
+        answers: plan.requests.iter().map(|(id, _)| (id, Rc::new(answer()))).collect(),
+        decrypted: plan.ciphertexts.iter().map(|(id, _)| (id, Ok("plain".into()))).collect(),
         token: Some("token".into()),
     }
 }
@@ -181,9 +178,9 @@ fn outcomes(plan: &Plan, answers: Vec<Result<Found, Error>>) -> Outcomes {
 /// Each name once, the inherited ones in their order, and no credential that is not kept.
 fn is_environment(built: &Built, settings: &Settings, layers: &Layers<'_>) {
     built.warnings.iter().for_each(is_silent);
-    let names: Vec<&OsString> = built.variables.iter().map(|variable| &variable.name).collect();
+    let names: Vec<&OsString> =
+        built.variables.iter().map(|provided| &provided.variable.name).collect();
     assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len(), "{built:?}");
-    assert_eq!(built.sources.len(), names.len());
     let mut inherited = layers.environment.iter().map(|variable| &variable.name);
     let is_inherited =
         |name: &&&OsString| layers.environment.iter().any(|variable| variable.name == ***name);
@@ -191,7 +188,7 @@ fn is_environment(built: &Built, settings: &Settings, layers: &Layers<'_>) {
         names.iter().filter(is_inherited).all(|name| inherited.any(|next| next == *name)),
         "{built:?}"
     );
-    for variable in &built.variables {
+    for Provided { variable, .. } in &built.variables {
         let is_kept = settings.keep.contain(&variable.name);
         assert!(is_kept || !contains(variable.value.expose(), MARK.as_bytes()), "{built:?}");
     }
