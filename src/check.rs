@@ -1,28 +1,20 @@
 //! `--check`: what the application would get, and where from, without a single value (pure).
 
-use std::ffi::OsStr;
-
 use crate::environment::{Built, Outcomes, Provenance, Provided};
 use crate::error::Error;
 use crate::intern::Id;
 use crate::plan::{Origin, Plan, Request};
+use crate::printable::printable;
 use crate::vault::document::{Found, Lease};
 
 /// One line for each variable: `NAME: source`. A source that was fetched has its path and key, and
 /// its version or its lease with the TTL in seconds.
 pub fn report(built: &Built, plan: &Plan, outcomes: &Outcomes) -> Result<String, Error> {
     let line = |Provided { variable, from }: &Provided| {
-        Ok(format!("{}: {}\n", shown(&variable.name), source(from, plan, outcomes)?))
+        let source = source(from, plan, outcomes)?;
+        Ok(format!("{}: {}\n", printable(&variable.name.to_string_lossy()), printable(&source)))
     };
     built.variables.iter().map(line).collect()
-}
-
-/// A name in one line, whatever is in it.
-fn shown(name: &OsStr) -> String {
-    name.to_string_lossy()
-        .chars()
-        .flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] })
-        .collect()
 }
 
 fn source(provenance: &Provenance, plan: &Plan, outcomes: &Outcomes) -> Result<String, Error> {

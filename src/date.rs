@@ -11,6 +11,11 @@ pub fn rfc3339(time: SystemTime) -> Option<String> {
     is_date.then(|| humantime::format_rfc3339_seconds(time).to_string())
 }
 
+/// The same to the millisecond.
+pub fn rfc3339_millis(time: SystemTime) -> Option<String> {
+    rfc3339(time).map(|_| humantime::format_rfc3339_millis(time).to_string())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

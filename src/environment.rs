@@ -247,17 +247,11 @@ impl Builder<'_> {
             Keys::One { key, prefix } => (self.shaped(prefix, key), key),
             Keys::Named { key, name } => (name.clone(), key),
         };
-        match document.get(key) {
-            Some(value) => {
-                let from = Provenance::Fetched(vec![(request, key.clone())]);
-                self.imported(place, name, value, from);
-            }
-            None => {
-                let selector = Selector::Key(key.clone());
-                if let Some(error) = self.no_key(request, &selector, document) {
-                    self.missing(request, error, place);
-                }
-            }
+        if let Some(value) = document.get(key) {
+            let from = Provenance::Fetched(vec![(request, key.clone())]);
+            self.imported(place, name, value, from);
+        } else if let Some(error) = self.no_key(request, &Selector::Key(key.clone()), document) {
+            self.missing(request, error, place);
         }
     }
 

@@ -35,6 +35,7 @@ pub mod login;
 pub mod output;
 pub mod plan;
 pub mod policy;
+pub mod printable;
 pub mod process;
 pub mod revoke;
 pub mod round;

@@ -4,61 +4,29 @@
 //! `O_NONBLOCK` belongs to the open file, which the application shares, so readiness is asked for
 //! with `poll` instead.
 
-use std::fmt::Write as _;
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::AsFd;
+use std::sync::OnceLock;
+use std::time::SystemTime;
 
-use env_logger::{Builder, Target};
-use log::{LevelFilter, Record};
+use log::kv::Key;
+use log::{LevelFilter, Log, Metadata, Record};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use crate::date::rfc3339_millis;
 use crate::error::{Code, Error, Errors};
+use crate::printable::{MOST, bounded};
 use crate::process::reap;
 
-/// How much of the log is shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Level {
-    /// Nothing, errors not either.
-    Off,
-    /// Why a start failed.
-    Error,
-    /// What an operator should look at.
-    Warn,
-    /// What was done.
-    Info,
-    /// How it was done.
-    Debug,
-    /// Everything.
-    Trace,
-}
-
-impl Level {
-    /// Understands the name of a level.
-    ///
-    /// # Errors
-    /// What was expected.
-    pub fn parse(text: &str) -> Result<Level, &'static str> {
-        match text.to_ascii_lowercase().as_str() {
-            "off" => Ok(Level::Off),
-            "error" => Ok(Level::Error),
-            "warn" | "warning" => Ok(Level::Warn),
-            "info" => Ok(Level::Info),
-            "debug" => Ok(Level::Debug),
-            "trace" => Ok(Level::Trace),
-            _ => Err("off, error, warn, info, debug or trace"),
-        }
+/// Understands the name of a level.
+///
+/// # Errors
+/// What was expected.
+pub fn level(text: &str) -> Result<LevelFilter, &'static str> {
+    if text.eq_ignore_ascii_case("warning") {
+        return Ok(LevelFilter::Warn);
     }
-
-    fn filter(self) -> LevelFilter {
-        match self {
-            Level::Off => LevelFilter::Off,
-            Level::Error => LevelFilter::Error,
-            Level::Warn => LevelFilter::Warn,
-            Level::Info => LevelFilter::Info,
-            Level::Debug => LevelFilter::Debug,
-            Level::Trace => LevelFilter::Trace,
-        }
-    }
+    text.parse().map_err(|_| "off, error, warn, info, debug or trace")
 }
 
 /// How a record is written.
@@ -66,7 +34,7 @@ impl Level {
 pub enum Format {
     /// `vault-exec: warn: …`
     Text,
-    /// One JSON object a line, with `level` and `message`.
+    /// One JSON object a line, with `time`, `level` and `message`.
     Json,
 }
 
@@ -88,29 +56,25 @@ impl Format {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogSettings {
     /// From which level on.
-    pub level: Level,
+    pub level: LevelFilter,
     /// In which form.
     pub format: Format,
 }
 
 impl Default for LogSettings {
     fn default() -> LogSettings {
-        LogSettings { level: Level::Warn, format: Format::Text }
+        LogSettings { level: LevelFilter::Warn, format: Format::Text }
     }
 }
+
+static LOGGER: OnceLock<Logger> = OnceLock::new();
 
 /// Starts the log. Only records of this program are shown, whatever the level: those of the HTTP
 /// and TLS libraries would show what is sent. `RUST_LOG` is the application's and is not read.
 pub fn start(settings: LogSettings) {
-    let format = settings.format;
-    let logger = Builder::new()
-        .filter_level(LevelFilter::Off)
-        .filter_module("vault_exec", settings.level.filter())
-        .target(Target::Pipe(Box::new(Stderr)))
-        .format(move |out, record| out.write_all(line(format, record).as_bytes()))
-        .try_init();
-    if logger.is_err() {
-        log::debug!("the log was started twice");
+    let logger = LOGGER.get_or_init(|| Logger(settings));
+    if log::set_logger(logger).is_ok() {
+        log::set_max_level(settings.level);
     }
 }
 
@@ -118,9 +82,8 @@ pub fn start(settings: LogSettings) {
 pub fn report(errors: &Errors) {
     for Error { message, hint, .. } in &errors.0 {
         match hint {
-            // The line break divides the two: see `line`.
-            Some(hint) => log::error!("{}\n{hint}", printable(message)),
-            None => log::error!("{}", printable(message)),
+            Some(hint) => log::error!(hint = hint.as_str(); "{message}"),
+            None => log::error!("{message}"),
         }
     }
 }
@@ -131,9 +94,10 @@ pub fn report_bugs() {
     std::panic::set_hook(Box::new(|panic| {
         // It may be too early for the log to have been started.
         start(LogSettings::default());
-        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let place = panic.location().map(|place| format!(" at {place}")).unwrap_or_default();
         log::error!(
-            "a bug of vault-exec at {place}\nplease report it with the version and this place"
+            hint = "please report it with the version and this place";
+            "a bug of vault-exec{place}"
         );
         // A bug of the supervisor's does not end the application.
         reap::keep();
@@ -141,100 +105,137 @@ pub fn report_bugs() {
     }));
 }
 
-fn line(format: Format, record: &Record<'_>) -> String {
-    let level = record.level().as_str().to_ascii_lowercase();
-    let text = record.args().to_string();
-    let (message, hint) = match text.split_once('\n') {
-        Some((message, hint)) => (message, Some(hint)),
-        None => (text.as_str(), None),
-    };
-    match format {
-        Format::Text => text_line(&level, message, hint),
-        Format::Json => json_line(&level, message, hint),
+struct Logger(LogSettings);
+
+impl Log for Logger {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        let is_own = metadata.target().split("::").next() == Some("vault_exec");
+        is_own && metadata.level() <= self.0.level
     }
+
+    fn log(&self, record: &Record<'_>) {
+        if self.enabled(record.metadata()) {
+            write(line(self.0.format, record).as_bytes());
+        }
+    }
+
+    fn flush(&self) {}
 }
 
-/// A message may quote a server: a line break or an escape sequence in it would forge lines of the
-/// log.
+/// The lines of a record. They are one write that a pipe takes whole, since half a line of JSON
+/// would be none.
+fn line(format: Format, record: &Record<'_>) -> String {
+    let level = record.level().as_str().to_ascii_lowercase();
+    let message = record.args().to_string();
+    let hint = record.key_values().get(Key::from("hint")).map(|hint| hint.to_string());
+    let shown = |most: usize| {
+        let hint = hint.as_deref().map(|hint| bounded(hint, most));
+        match format {
+            Format::Text => text_line(&level, &bounded(&message, most), hint.as_deref()),
+            Format::Json => json_line(&level, &bounded(&message, most), hint.as_deref()),
+        }
+    };
+    let line = shown(MOST);
+    // Escaped, a text has twice as many bytes.
+    if line.len() <= PIPE_BUF { line } else { shown(MOST / 2) }
+}
+
 fn text_line(level: &str, message: &str, hint: Option<&str>) -> String {
-    let mut line = format!("vault-exec: {level}: {}\n", printable(message));
-    if let Some(hint) = hint {
-        let _ = writeln!(line, "vault-exec:   {}", printable(hint));
-    }
-    line
+    let hint = hint.map(|hint| format!("vault-exec:   {hint}\n")).unwrap_or_default();
+    format!("vault-exec: {level}: {message}\n{hint}")
 }
 
 fn json_line(level: &str, message: &str, hint: Option<&str>) -> String {
-    let mut object =
-        serde_json::json!({ "level": level, "message": message, "program": "vault-exec" });
-    if let (Some(hint), Some(fields)) = (hint, object.as_object_mut()) {
-        fields.insert("hint".to_owned(), hint.into());
+    let mut object = serde_json::Map::new();
+    let mut put = |name: &str, text: &str| object.insert(name.to_owned(), text.into());
+    if let Some(time) = rfc3339_millis(SystemTime::now()) {
+        put("time", &time);
     }
-    format!("{object}\n")
+    put("level", level);
+    put("message", message);
+    put("program", "vault-exec");
+    if let Some(hint) = hint {
+        put("hint", hint);
+    }
+    format!("{}\n", serde_json::Value::Object(object))
 }
-
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
-}
-
-/// Standard error, written to only where it takes what is written at once.
-struct Stderr;
 
 /// `PIPE_BUF` of Linux: a pipe that is ready takes this much without blocking (pipe(7)).
 const PIPE_BUF: usize = 4096;
 
-impl Write for Stderr {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let stderr = io::stderr();
-        for chunk in bytes.chunks(PIPE_BUF) {
-            let mut fds = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
-            let ready = poll(&mut fds, PollTimeout::ZERO).unwrap_or(0) == 1;
-            if !ready || nix::unistd::write(&stderr, chunk).is_err() {
-                break;
-            }
+/// Writes to standard error what it takes at once.
+fn write(bytes: &[u8]) {
+    let stderr = io::stderr();
+    for chunk in bytes.chunks(PIPE_BUF) {
+        let mut fds = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
+        let ready = poll(&mut fds, PollTimeout::ZERO).unwrap_or(0) == 1;
+        if !ready || nix::unistd::write(&stderr, chunk).is_err() {
+            break;
         }
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use log::Level;
+    use serde_json::Value;
+
     use super::*;
+
+    fn written(format: Format, message: &str, hint: Option<&str>) -> String {
+        let pairs = hint.map(|hint| ("hint", hint));
+        let record = |message: std::fmt::Arguments<'_>| {
+            let mut record = Record::builder();
+            record.level(Level::Warn).args(message);
+            match &pairs {
+                Some(pair) => line(format, &record.key_values(pair).build()),
+                None => line(format, &record.build()),
+            }
+        };
+        record(format_args!("{message}"))
+    }
 
     #[test]
     fn text_has_a_line_for_the_message_and_one_for_the_hint_whatever_is_in_them() {
         assert_eq!(
-            text_line("error", "a\nb\x1b[1m", Some("c")),
-            "vault-exec: error: a b [1m\nvault-exec:   c\n"
+            written(Format::Text, "a\nb\x1b[1m", Some("c\nd")),
+            "vault-exec: warn: a\\nb\\u{1b}[1m\nvault-exec:   c\\nd\n"
         );
-        assert_eq!(text_line("info", "a", None), "vault-exec: info: a\n");
+        assert_eq!(written(Format::Text, "a", None), "vault-exec: warn: a\n");
     }
 
     #[test]
-    fn json_is_one_object_a_line() {
-        let line = json_line("warn", "a \"b\"\n", Some("c"));
-        let value: serde_json::Value = serde_json::from_str(&line).expect("JSON");
-        assert_eq!(
-            (value["message"].as_str(), value["hint"].as_str()),
-            (Some("a \"b\"\n"), Some("c"))
-        );
-        assert_eq!(line.matches('\n').count(), 1);
+    fn json_is_one_object_a_line_and_has_a_hint_only_where_there_is_one() {
+        for (message, hint) in [("a \"b\"", Some("c")), ("a\nb", None), ("a", Some("b\nc"))] {
+            let line = written(Format::Json, message, hint);
+            let value: Value = serde_json::from_str(&line).expect("JSON");
+            assert_eq!(value["message"], bounded(message, MOST));
+            assert_eq!(value.get("hint"), hint.map(|hint| bounded(hint, MOST).into()).as_ref());
+            let time = value["time"].as_str().expect("a time");
+            assert!(
+                time.len() == "2026-01-01T00:00:00.000Z".len() && time.ends_with('Z'),
+                "{time}"
+            );
+            assert_eq!(line.matches('\n').count(), 1);
+        }
+    }
+
+    #[test]
+    fn a_record_is_one_write_however_long_its_texts_are() {
+        for text in ["x".repeat(10_000), "\"\\".repeat(10_000), "\u{202e}".repeat(10_000)] {
+            for format in [Format::Text, Format::Json] {
+                let line = written(format, &text, Some(&text));
+                assert!(line.len() <= PIPE_BUF && line.ends_with('\n'), "{}", line.len());
+            }
+        }
     }
 
     #[test]
     fn levels_and_formats() {
         for name in ["off", "ERROR", "Warn", "warning", "info", "debug", "trace"] {
-            assert!(Level::parse(name).is_ok(), "{name}");
+            assert!(level(name).is_ok(), "{name}");
         }
-        assert!(
-            Level::parse("").is_err()
-                && Level::parse("verbose").is_err()
-                && Format::parse("xml").is_err()
-        );
+        assert!(level("").is_err() && level("verbose").is_err() && Format::parse("xml").is_err());
         assert_eq!(Format::parse("JSON"), Ok(Format::Json));
     }
 }

@@ -160,7 +160,7 @@ impl Plan {
             if let Source::Pieces(pieces) = &entry.source { pieces.as_slice() } else { &[] };
         pieces.iter().filter_map(|piece| match piece {
             Piece::Wanted(Wanted { request, selector, .. }) => {
-                let path = &self.requests.get(*request)?.path;
+                let path = &self.requests.get(*request).ok()?.path;
                 Some(format!("{path}#{selector}"))
             }
             _ => None,

@@ -13,7 +13,8 @@ use crate::error::{Code, Error, Errors};
 use crate::fetch;
 use crate::file;
 use crate::grammar::address::Address;
-use crate::http::deadline::Deadline;
+use crate::grammar::selector::listed;
+use crate::http::deadline::{Deadline, shown};
 use crate::http::proxy::Proxies;
 use crate::http::tls::{self, Peer};
 use crate::job::Job;
@@ -57,7 +58,10 @@ pub async fn round(job: &Job, deadline: Deadline) -> Result<Round, Errors> {
     let session = login.log_in(&client).await?;
     let kept = Kept { stay: Stay::begin(client, session), signals: Deferred::begin() };
     match kept.unless_ended(fetched(job, &kept.stay)).await {
-        Some(Ok((built, outcomes))) => Ok(Round { built, outcomes, kept: Some(kept) }),
+        Some(Ok((built, outcomes))) => {
+            log::info!("{}", summary(&kept.stay, deadline.elapsed()));
+            Ok(Round { built, outcomes, kept: Some(kept) })
+        }
         Some(Err(errors)) => {
             kept.undo(job, revoke::LIMIT).await;
             Err(errors)
@@ -118,6 +122,22 @@ impl Kept {
             end(status);
         }
     }
+}
+
+/// What was done, in one line.
+fn summary(stay: &Stay, took: Duration) -> String {
+    let Session { token, login, identity, policies, ttl, .. } = &stay.session;
+    let who = identity.as_ref().map(|identity| format!(" as {identity}")).unwrap_or_default();
+    let login = match (login, token) {
+        (Some(login), _) => format!("logged in with {login}{who}"),
+        (None, Some(_)) => "used the token that was given".to_owned(),
+        (None, None) => "used the token of the Agent or Proxy".to_owned(),
+    };
+    let policies = (!policies.is_empty()).then(|| format!("policies {}", listed(policies.iter())));
+    let ttl = ttl.map(|ttl| format!("token for {}", shown(ttl)));
+    let (requests, leases) = (stay.requests(), stay.leases().len());
+    let work = format!("{requests} requests for secrets, {leases} leases, {}", shown(took));
+    [Some(login), policies, ttl, Some(work)].into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 /// What a signal asks for. Nothing is reported: who has sent it knows why.

@@ -11,6 +11,8 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use log::LevelFilter;
+
 use crate::error::{Error, Errors};
 use crate::file;
 use crate::grammar::address::Address;
@@ -21,7 +23,7 @@ use crate::grammar::path::Path;
 use crate::grammar::reference;
 use crate::grammar::sourced::{Origin, Sourced};
 use crate::grammar::units::{self, Names};
-use crate::log::{Format, Level, LogSettings};
+use crate::log::{self as records, Format, LogSettings};
 use crate::secret::{Secret, Variable};
 use crate::settings::layers::Layers;
 use crate::settings::login_token::HandOn;
@@ -189,15 +191,17 @@ pub fn timeout(layers: &Layers<'_>) -> Duration {
 /// 78 for a level or a format that there is not.
 pub fn log_settings(layers: &Layers<'_>) -> Result<LogSettings, Errors> {
     let mut errors = Errors::default();
-    let level = errors.keep(choice(layers, &LOG_LEVEL, Level::parse, Level::Warn));
+    let level = errors.keep(choice(layers, &LOG_LEVEL, records::level, LevelFilter::Warn));
     let format = match layers.one(&LOG_FORMAT) {
         Some(_) => choice(layers, &LOG_FORMAT, Format::parse, Format::Text),
         None => flag(layers, &JSON_LOG, false)
             .map(|json| if json { Format::Json } else { Format::Text }),
     };
     let format = errors.keep(format);
-    let settings =
-        LogSettings { level: level.unwrap_or(Level::Warn), format: format.unwrap_or(Format::Text) };
+    let settings = LogSettings {
+        level: level.unwrap_or(LevelFilter::Warn),
+        format: format.unwrap_or(Format::Text),
+    };
     errors.or(settings)
 }
 

@@ -64,7 +64,7 @@ impl Setup {
     /// A client that keeps at most so many connections that nothing uses.
     fn client(&self, idle: Option<usize>) -> Result<Http, Error> {
         let mut builder = Http::builder()
-            .user_agent("vault-exec")
+            .user_agent(concat!("vault-exec/", env!("CARGO_PKG_VERSION")))
             .redirect(Policy::none())
             // Its own would be neither counted nor waited for.
             .retry(retry::never())

@@ -66,6 +66,7 @@ struct Endpoint {
     /// Below `auth/<mount>/`, percent-encoded.
     path: String,
     mount: String,
+    method: &'static str,
     /// What to do about a refusal.
     hint: &'static str,
 }
@@ -114,7 +115,8 @@ impl<P: Prove + 'static> Login<P> {
     ) -> Credentials {
         let mount = mount(settings, method);
         let path = format!("auth/{}/{below}", mount.encoded());
-        Box::new(Login { endpoint: Endpoint { path, mount: mount.to_string(), hint }, proof })
+        let (mount, method) = (mount.to_string(), method.name);
+        Box::new(Login { endpoint: Endpoint { path, mount, method, hint }, proof })
     }
 }
 
@@ -160,9 +162,12 @@ impl Endpoint {
         for warning in &answer.warnings {
             log::info!("{what}: {warning}");
         }
-        let session = Session::of_login(&answer, proof.files)
+        let mut session = Session::of_login(&answer, proof.files)
             .map_err(|error| client.placed(error, &what, answer.status))?;
         session.token.iter().for_each(|token| client.redactor().add(token));
+        session.login = Some(format!("{} at auth/{}", self.method, self.mount));
+        let clean = |text: &mut String| *text = client.redactor().clean(text);
+        session.policies.iter_mut().chain(&mut session.identity).for_each(clean);
         Ok(session)
     }
 }

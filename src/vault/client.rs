@@ -2,17 +2,18 @@
 //! Vault's or an error.
 
 use std::cell::Cell;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::header::{HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Method, RequestBuilder, Response, Url, Version};
 use rustls::ClientConfig;
+use serde_json::Value;
 
 use crate::error::{Cause, Code, Error};
 use crate::grammar::address::Address;
 use crate::grammar::namespace;
 use crate::http::answers::body;
-use crate::http::deadline::Deadline;
+use crate::http::deadline::{Deadline, shown};
 use crate::http::dns::Resolver;
 use crate::http::failure::{Failure, wants_credentials};
 use crate::http::proxy::Proxies;
@@ -203,10 +204,12 @@ impl Client {
     /// 69 where it was not reached or not ready before the deadline, 76 where something else
     /// answered.
     pub async fn send(&self, request: &Request<'_>) -> Result<Answer, Error> {
-        let is_single = request.repeat == Repeat::Never;
+        let (is_single, began) = (request.repeat == Repeat::Never, Instant::now());
         let attempt = async || self.attempt(request).await;
         let answer = self.patience.persist(&request.what, &self.address, is_single, attempt).await;
-        answer.map_err(|error| self.with_way(error))
+        answer
+            .inspect(|answer| log_answer(&request.what, answer, began.elapsed()))
+            .map_err(|error| self.with_way(error))
     }
 
     /// An answer with a status of 4xx as an error: 66 for 404, else 77.
@@ -424,6 +427,12 @@ impl Client {
         }
         Ok(builder)
     }
+}
+
+fn log_answer(what: &str, answer: &Answer, took: Duration) {
+    let id = answer.body.0.get("request_id").and_then(Value::as_str).filter(|id| !id.is_empty());
+    let id = id.map(|id| format!(", request id {id}")).unwrap_or_default();
+    log::debug!("{what}: status {} in {}{id}", answer.status, shown(took));
 }
 
 async fn judged(request: &Request<'_>, mut response: Response, patience: &Patience) -> Outcome {

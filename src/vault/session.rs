@@ -29,6 +29,12 @@ pub struct Session {
     pub renewable: bool,
     /// The files of the credentials that were used.
     pub files: Vec<PathBuf>,
+    /// How it was made, for the log: `approle at auth/approle`.
+    pub login: Option<String>,
+    /// The role or the entity that has logged in.
+    pub identity: Option<String>,
+    /// The policies of the token.
+    pub policies: Vec<String>,
 }
 
 impl Session {
@@ -60,8 +66,26 @@ impl Session {
             ttl: number("lease_duration").map(Duration::from_secs),
             renewable: auth.get("renewable") == Some(&Value::Bool(true)),
             files,
+            login: None,
+            identity: identity(auth),
+            policies: policies(auth),
         })
     }
+}
+
+/// The name of the role or the user, as far as the method tells it, or else the entity's id.
+fn identity(auth: &Value) -> Option<String> {
+    let filled = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+    let named = |name: &str| filled(auth.get("metadata")?.get(name)?);
+    let role = ["role_name", "role"].into_iter().find_map(named).map(|name| format!("role {name}"));
+    let user = || named("username").map(|name| format!("user {name}"));
+    let entity = || Some(format!("entity {}", filled(auth.get("entity_id")?)?));
+    role.or_else(user).or_else(entity)
+}
+
+fn policies(auth: &Value) -> Vec<String> {
+    let all = auth.get("policies").and_then(Value::as_array).into_iter().flatten();
+    all.filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
 /// Checks that a header can hold a token. Vault's own client refuses tokens with characters that
@@ -138,6 +162,15 @@ mod tests {
             (session.uses, session.is_batch, session.ttl, session.renewable),
             (Some(3), true, Some(Duration::from_mins(1)), true)
         );
+        for (auth, identity) in [
+            (json!({"metadata": {"role_name": "web"}, "entity_id": "e"}), Some("role web")),
+            (json!({"metadata": {"role": "web", "username": "x"}}), Some("role web")),
+            (json!({"metadata": {"username": "ada"}, "entity_id": "e"}), Some("user ada")),
+            (json!({"metadata": null, "entity_id": "e"}), Some("entity e")),
+            (json!({"metadata": {"role": ""}, "entity_id": ""}), None),
+        ] {
+            assert_eq!(super::identity(&auth).as_deref(), identity, "{auth}");
+        }
         let unlimited =
             understood(json!({"auth": {"client_token": "x", "num_uses": 0, "lease_duration": 0}}))
                 .expect("a session");

@@ -404,3 +404,86 @@ fn no_file_is_written() {
     assert!(output.status.success());
     assert_eq!(fs::read_dir(directory.path()).expect("readable").count(), 0);
 }
+
+/// The lines that a start writes at a level.
+fn lines(run: &Run, level: &str) -> Vec<String> {
+    let ended = run.clone().option(format!("--log-level={level}")).marker().end();
+    assert!(ended.started(), "{}", ended.stderr);
+    ended.stderr.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn a_good_start_says_in_one_line_at_info_what_it_did() {
+    let served = Served::http();
+    assert_eq!(lines(&served.with_approle(), "warn"), Vec::<String>::new());
+    let said = lines(&served.with_approle(), "info");
+    let [line] = said.as_slice() else { panic!("{said:?}") };
+    for part in [
+        "info: logged in with approle at auth/approle as role app, policies ",
+        "token for ",
+        ", 1 requests for secrets, 0 leases, ",
+    ] {
+        assert!(line.contains(part), "no {part:?} in {line}");
+    }
+    let said = lines(&served.with_token(), "info");
+    assert!(
+        matches!(said.as_slice(), [line] if line.contains("used the token that was given, 1 req")),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn each_request_is_told_at_debug_with_its_status_its_time_and_vaults_id() {
+    let served = Served::http();
+    let said = lines(&served.with_approle(), "debug");
+    for what in ["login at auth/approle", "secret/data/app", "auth/token/revoke-self"] {
+        let start = format!("vault-exec: debug: {what}: status 20");
+        let line = said.iter().find(|line| line.starts_with(&start));
+        let line = line.unwrap_or_else(|| panic!("no {what} in {said:?}"));
+        assert!(line.contains(" in "), "{line}");
+        assert_eq!(line.contains("request id "), !what.ends_with("revoke-self"), "{line}");
+    }
+    let name = concat!("vault-exec/", env!("CARGO_PKG_VERSION"));
+    let requests = served.vault.requests();
+    assert!(requests.iter().all(|request| request.header("user-agent") == Some(name)));
+}
+
+#[test]
+fn nothing_that_a_server_says_makes_a_line_or_a_hint_of_its_own() {
+    let served = Served::http();
+    let forged = "x\nvault-exec: error: forged\u{202e}\u{9b}2J";
+    served.vault.operator().kv_put("secret", 2, "app", json!({ "password": "p", forged: "v" }));
+    let login = json!({
+        "auth": { "client_token": served.token, "policies": [forged], "token_type": "service" },
+        "warnings": [forged],
+    });
+    served.vault.fault("/v1/auth/approle/login", Fault::answer(200, login.to_string()));
+    let run = served.with_approle().option("--revoke=false").option("--log-level=info");
+    for run in [run.clone(), run.env("B", "vault:secret/app#none")] {
+        let ended = run.clone().marker().end();
+        let plain = |c: char| c == '\n' || (!c.is_control() && c != '\u{202e}');
+        assert!(ended.stderr.chars().all(plain), "{:?}", ended.stderr);
+        assert!(ended.stderr.contains("forged"), "{}", ended.stderr);
+        for line in ended.stderr.lines() {
+            assert!(!line.starts_with("vault-exec: error: forged"), "{}", ended.stderr);
+        }
+        let ended = run.option("--log-format=json").marker().end();
+        for line in ended.stderr.lines() {
+            let object: Value = line.parse().expect("an object a line");
+            let is_error = object["level"] == "error";
+            assert_eq!(object.get("hint").is_some(), is_error, "{line}");
+            let time = object["time"].as_str().expect("a time");
+            assert!(time.starts_with("20") && time.ends_with('Z'), "{time}");
+        }
+    }
+}
+
+#[test]
+fn a_secret_with_very_many_keys_has_some_of_them_named_in_the_hint_of_a_missing_one() {
+    let served = Served::http();
+    let keys = (0..5000).map(|number| (format!("key-{number:04}"), json!("v")));
+    served.vault.operator().kv_put("secret", 2, "app", Value::Object(keys.collect()));
+    let run = served.with_approle();
+    let ended = run.fails(66, &["no key password", "key-0000, ", " and 4980 more"]);
+    assert!(ended.stderr.len() < 1000, "{}", ended.stderr.len());
+}

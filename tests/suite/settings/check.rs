@@ -362,3 +362,30 @@ fn what_cannot_be_printed_is_an_error() {
         );
     }
 }
+
+#[test]
+fn no_name_of_a_key_or_a_lease_forges_a_line_or_controls_a_terminal() {
+    let target: Target = TestVault::start().into();
+    let forged = "x\nDB_PASSWORD: the environment\u{1b}]0;t\u{7}\u{202e}\u{9b}2J";
+    let mount = kv(&target, 2);
+    target.operator().kv_put(&mount, 2, "app", json!({ forged: "v" }));
+    let leased = json!({
+        "lease_id": format!("database/creds/app/{forged}"), "lease_duration": 60,
+        "renewable": true, "data": { "user": "u" },
+    });
+    target.own().expect("own").fault("/v1/leased/", Fault::answer(200, leased.to_string()));
+    let run = as_root(&target)
+        .env("B", "vault:leased/data/app#user")
+        .option("--sanitize")
+        .option("--secret")
+        .option(format!("P_*={mount}/data/app"));
+    let ended = checked(&run);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let text = ended.text();
+    for said in [&text, &ended.stderr] {
+        let plain = |c: char| c == '\n' || (!c.is_control() && c != '\u{202e}');
+        assert!(said.chars().all(plain), "{said:?}");
+    }
+    assert!(!text.lines().any(|line| line.starts_with("DB_PASSWORD")), "{text}");
+    assert!(text.contains("lease database/creds/app/x\\nDB_PASSWORD"), "{text}");
+}
