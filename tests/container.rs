@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::unistd::Pid;
-use test_vault::{Fault, Matcher, TestVault, json};
+use test_vault::{Fault, KubernetesApi, Matcher, TestVault, json};
 
 use shell::Shell;
 use signals_while_waiting::{Waiting, all_end_at_once};
@@ -377,4 +377,89 @@ fn the_image_of_a_release_is_loaded_and_runs() {
     must(&["load", "--input", &archive]);
     let image = format!("vault-exec:{version}-amd64");
     assert_eq!(must(&["run", "--rm", "--network", "none", &image, "--version"]), PRINTED);
+}
+
+/// The image of `examples/bank-vaults`, and one of an application; the shell is this machine's.
+fn build_webhook() -> Option<(&'static str, &'static str)> {
+    const NAMES: (&str, &str) = ("vault-exec-webhook-test", "vault-exec-webhooked-test");
+    let shell = Path::new("/bin/busybox");
+    let binary = env::var_os("VAULT_EXEC_BINARY").expect("VAULT_EXEC_BINARY: run .ci/container");
+    if !shell.exists() {
+        eprintln!("not run: there is no busybox");
+        return None;
+    }
+    let context = tempfile::tempdir().expect("a directory");
+    let at = |name: &str| context.path().join(name);
+    fs::copy(binary, at("vault-exec")).expect("the binary");
+    fs::set_permissions(at("vault-exec"), Permissions::from_mode(0o755)).expect("its mode");
+    fs::create_dir(at("bin")).expect("a directory");
+    for name in ["sh", "cp", "printenv"] {
+        fs::copy(shell, at("bin").join(name)).expect("busybox");
+    }
+    let example = fs::read_to_string("examples/bank-vaults/Dockerfile").expect("the example");
+    assert!(example.contains("vault-exec /usr/local/bin/vault-env\n"), "{example}");
+    let webhook = "FROM scratch\nCOPY bin /bin\nCOPY vault-exec /usr/local/bin/vault-env\n";
+    let context_path = context.path().to_str().expect("UTF-8").to_owned();
+    for (name, dockerfile) in [(NAMES.0, webhook), (NAMES.1, "FROM scratch\nCOPY bin /bin\n")] {
+        fs::write(at("Dockerfile"), dockerfile).expect("a Dockerfile");
+        must(&["build", "--tag", name, &context_path]);
+    }
+    Some(NAMES)
+}
+
+/// As `pkg/webhook/pod.go` of bank-vaults/vault-secrets-webhook makes a pod: an init container
+/// copies the binary, which then stands before the command of the container.
+#[test]
+fn a_container_that_the_webhook_of_bank_vaults_has_changed_starts() {
+    let Some((webhook, application)) = build_webhook() else { return };
+    let vault = TestVault::start();
+    let operator = vault.operator();
+    operator.kv_put("secret", 2, "app", json!({ "password": "s3cret" }));
+    let api = KubernetesApi::start();
+    operator.enable_kubernetes("kubernetes", &api);
+    let role = json!({
+        "bound_service_account_names": ["app"],
+        "bound_service_account_namespaces": ["default"],
+        "token_policies": ["root"],
+    });
+    operator.kubernetes_role("kubernetes", "app", role);
+    let account = tempfile::tempdir().expect("a directory");
+    fs::write(account.path().join("token"), api.token("default", "app", json!({})))
+        .expect("a token");
+    fs::set_permissions(account.path(), Permissions::from_mode(0o755)).expect("its mode");
+    let shared = tempfile::tempdir().expect("a directory");
+    fs::set_permissions(shared.path(), Permissions::from_mode(0o777)).expect("its mode");
+    let vault_volume = format!("{}:/vault", shared.path().display());
+    let copy = "cp /usr/local/bin/vault-env /vault/";
+    let user = ["--user", "1000", "--read-only", "--cap-drop", "ALL", "--rm", "--network", "host"];
+    let run = |options: &[&str], words: &[&str]| {
+        let all = [&["run"][..], &user, &["--volume", &vault_volume], options, words].concat();
+        must(&all)
+    };
+    run(&[], &[webhook, "sh", "-c", copy]);
+    let account_volume =
+        format!("{}:/var/run/secrets/kubernetes.io/serviceaccount:ro", account.path().display());
+    let address = format!("VAULT_ADDR={}", vault.addr());
+    let mut options = vec!["--volume", &account_volume, "--entrypoint", "/vault/vault-env"];
+    for setting in [
+        &address,
+        "VAULT_SKIP_VERIFY=false",
+        "VAULT_AUTH_METHOD=jwt",
+        "VAULT_PATH=kubernetes",
+        "VAULT_ROLE=app",
+        "VAULT_IGNORE_MISSING_SECRETS=false",
+        "VAULT_ENV_PASSTHROUGH=",
+        "VAULT_JSON_LOG=false",
+        "VAULT_CLIENT_TIMEOUT=10s",
+        "A=vault:secret/data/app#password",
+        "B=My secret is ${vault:secret/data/app#${.password | upper}}",
+    ] {
+        options.extend(["--env", setting]);
+    }
+    let shown = run(&options, &[application, "sh", "-c", "echo $A; echo $B; echo [$VAULT_ROLE]"]);
+    assert_eq!(shown, "s3cret\nMy secret is S3CRET\n[]\n");
+    // A probe runs the binary again.
+    assert_eq!(run(&options, &[application, "printenv", "A"]), "s3cret\n");
+    let logins = vault.lines().into_iter().filter(|line| line.ends_with("/login")).count();
+    assert_eq!(logins, 2);
 }

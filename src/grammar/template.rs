@@ -196,7 +196,7 @@ mod tests {
     const SECRET: &str = r#"{"p":"a b/ü&~*'","q":"c2VjcmV0","o":{"a":null,"b":[1.0,"x"],
         "c":{"d":"deep"}},"n":1.50,"w":"c2Vj\ncmV0\r\n","bin":"/w==","z":null,"t":true,"f":false,
         "s":"","my-key":"dash","tls.crt":"PEM\nLINE","l":["x",["y"]],"sp":" \t a  b\u00a0\n ",
-        "title":"hello wörld o'neil foo_bar ünder-score ßa","h":"<a&b>\u2028","zero":0,"UP":"ÄßÉ",
+        "title":"hello wörld o'neil foo_bar ünder-score ßa ǆx","h":"<a&b>\u2028","zero":0,"UP":"ÄßÉ",
         "quote":"a\"b\\c\n\u0001é\u00a0\u0301🦀\u200b","js":"{\"a\":{\"b\":\"in\"},\"n\":1.50}",
         "URL":"http://x/y/"}"#;
 
@@ -226,8 +226,8 @@ mod tests {
             (r#"${index . "my-key" | upper}"#, "DASH"),
             (r#"${index .o "c" "d"}${(index .o "c").d}"#, "deepdeep"),
             ("${index .l 0}${index .l 1 0}", "xy"),
-            ("${title .title}", "Hello Wörld O'Neil Foo_bar Ünder-Score ßa"),
-            ("${.title | upper}", "HELLO WÖRLD O'NEIL FOO_BAR ÜNDER-SCORE ßA"),
+            ("${title .title}", "Hello Wörld O'Neil Foo_bar Ünder-Score ßa ǅx"),
+            ("${.title | upper}", "HELLO WÖRLD O'NEIL FOO_BAR ÜNDER-SCORE ßA ǄX"),
             ("${lower .UP}", "äßé"),
             ("${.sp | trim}", "a  b"),
             ("${.h | toJson}${toJson \"<\"}", r#""\u003ca\u0026b\u003e\u2028""\u003c""#),
@@ -247,7 +247,9 @@ mod tests {
             ("${.bin | b64dec | b64enc}", "/w=="),
             (r#"${printf "%s:%s" .p .q | b64enc}"#, "YSBiL8O8Jn4qJzpjMlZqY21WMA=="),
             (r#"${printf "%v%%%q" .n .p}"#, "1.50%\"a b/ü&~*'\""),
-            ("${print .p .q .t .f .n}", "a b/ü&~*'c2VjcmV0true false1.50"),
+            ("${print .p .q .t .f .n 5 6}", "a b/ü&~*'c2VjcmV0true false1.505 6"),
+            ("${quote .z .q .z}${squote .z}", "\"c2VjcmV0\""),
+            ("${default 7 0}${0 | default \"x\"}", "7x"),
             (
                 "${urlquery .p}${urlquery .p .q}",
                 "a+b%2F%C3%BC%26~%2A%27a+b%2F%C3%BC%26~%2A%27c2VjcmV0",

@@ -135,13 +135,19 @@ impl Function {
             (Function::ToJson, [item]) => go_json(&json(item)?, true),
             (Function::ToRawJson, [item]) => go_json(&json(item)?, false),
             (Function::Quote, all) => {
-                let quoted: Result<Vec<_>, _> =
-                    all.iter().map(|item| text(item).map(|text| go_quoted(&text))).collect();
+                let quoted: Result<Vec<_>, _> = all
+                    .iter()
+                    .filter(|item| !item.is_null())
+                    .map(|item| text(item).map(|text| go_quoted(&text)))
+                    .collect();
                 quoted?.join(" ")
             }
             (Function::Squote, all) => {
-                let quoted: Result<Vec<_>, _> =
-                    all.iter().map(|item| text(item).map(|text| format!("'{text}'"))).collect();
+                let quoted: Result<Vec<_>, _> = all
+                    .iter()
+                    .filter(|item| !item.is_null())
+                    .map(|item| text(item).map(|text| format!("'{text}'")))
+                    .collect();
                 quoted?.join(" ")
             }
             (Function::Printf, [form, values @ ..]) => formatted(&text(form)?, values)?,
@@ -195,15 +201,18 @@ pub(super) enum Item<'a> {
     Missing,
     /// The whole secret.
     Whole(&'a Map<String, Value>),
-    /// A value of it, or a constant.
+    /// A value of it.
     Json(Cow<'a, Value>),
+    /// A number that the template has itself. Go prints it as a number, and one of a secret as a
+    /// string.
+    Number(&'a Value),
     /// What a function has made.
     Text(Secret),
 }
 
 impl<'a> Item<'a> {
     pub(super) fn constant(value: &'a Value) -> Item<'a> {
-        Item::Json(Cow::Borrowed(value))
+        if value.is_number() { Item::Number(value) } else { Item::Json(Cow::Borrowed(value)) }
     }
 
     pub(super) fn text(&self) -> Secret {
@@ -211,6 +220,7 @@ impl<'a> Item<'a> {
             Item::Missing => Secret::default(),
             Item::Whole(secret) => Secret::from(selector::object(secret)),
             Item::Json(value) => selector::text(value),
+            Item::Number(value) => selector::text(value),
             Item::Text(bytes) => bytes.clone(),
         }
     }
@@ -221,7 +231,7 @@ impl<'a> Item<'a> {
             Item::Whole(secret) => secret.get(name).map(Cow::Borrowed),
             Item::Json(Cow::Borrowed(value)) => value.get(name).map(Cow::Borrowed),
             Item::Json(Cow::Owned(value)) => value.get(name).cloned().map(Cow::Owned),
-            Item::Missing | Item::Text(_) => None,
+            Item::Missing | Item::Text(_) | Item::Number(_) => None,
         };
         found.map_or(Item::Missing, Item::Json)
     }
@@ -243,6 +253,7 @@ impl<'a> Item<'a> {
             Item::Missing => true,
             Item::Whole(secret) => secret.is_empty(),
             Item::Text(bytes) => bytes.is_empty(),
+            Item::Number(value) => value.as_f64() == Some(0.0),
             Item::Json(value) => match &**value {
                 Value::Null | Value::Bool(false) => true,
                 Value::Bool(true) | Value::Number(_) => false,
@@ -253,12 +264,16 @@ impl<'a> Item<'a> {
         }
     }
 
+    fn is_null(&self) -> bool {
+        matches!(self, Item::Json(value) if value.is_null())
+    }
+
     /// Whether Go has it as a string: `print` puts no blank beside one.
     fn is_string(&self) -> bool {
         match self {
             Item::Text(_) => true,
             Item::Json(value) => value.is_string() || value.is_number(),
-            Item::Missing | Item::Whole(_) => false,
+            Item::Missing | Item::Whole(_) | Item::Number(_) => false,
         }
     }
 }
@@ -267,7 +282,7 @@ fn index<'a>(of: &Item<'a>, keys: &[Item<'a>]) -> Result<Item<'a>, Error> {
     let mut item = of.clone();
     for key in keys {
         item = match key {
-            Item::Json(key) if key.is_number() => {
+            Item::Number(key) => {
                 let at = key
                     .to_string()
                     .parse()
@@ -289,6 +304,7 @@ fn from_json<'a>(text: &Secret) -> Result<Item<'a>, Error> {
 fn json(item: &Item<'_>) -> Result<String, Error> {
     match item {
         Item::Json(value) => Ok(value.to_string()),
+        Item::Number(value) => Ok(value.to_string()),
         Item::Whole(secret) => Ok(selector::object(secret)),
         item => Ok(Value::from(Function::ToJson.text(item)?).to_string()),
     }
@@ -397,6 +413,17 @@ fn upper(c: char) -> char {
     single(c, upper.next(), upper.next())
 }
 
+/// The digraphs of Latin have a third form beside upper and lower case.
+fn title_case(c: char) -> char {
+    match c {
+        'Ǆ'..='ǆ' => 'ǅ',
+        'Ǉ'..='ǉ' => 'ǈ',
+        'Ǌ'..='ǌ' => 'ǋ',
+        'Ǳ'..='ǳ' => 'ǲ',
+        c => upper(c),
+    }
+}
+
 fn lower(c: char) -> char {
     let mut lower = c.to_lowercase();
     single(c, lower.next(), lower.next())
@@ -414,7 +441,7 @@ fn single(c: char, first: Option<char>, second: Option<char>) -> char {
 fn title(text: &str) -> String {
     let mut is_first = true;
     let one = |c: char| {
-        let shown = if is_first { upper(c) } else { c };
+        let shown = if is_first { title_case(c) } else { c };
         is_first =
             if c.is_ascii() { !c.is_ascii_alphanumeric() && c != '_' } else { c.is_whitespace() };
         shown
