@@ -120,6 +120,9 @@ fn is_at_or_below(suffix: &str, name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use proptest::test_runner::RngSeed;
+
     use super::*;
 
     /// What Go's clients do with an entry.
@@ -239,6 +242,44 @@ mod tests {
                 "{list:?}: {host}:{port}"
             );
             assert!(*is_excepted || *go == Same, "Go excepts nothing that is not excepted here");
+        }
+    }
+
+    fn cases() -> ProptestConfig {
+        ProptestConfig {
+            rng_seed: RngSeed::Fixed(1),
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        }
+    }
+
+    proptest! {
+        #![proptest_config(cases())]
+
+        #[test]
+        fn any_list_is_read(list in "\\PC*", host in "\\PC{0,20}", port: u16) {
+            NoProxy::parse(&list).has(&host, port);
+        }
+
+        #[test]
+        fn a_server_is_excepted_by_itself_wherever_it_stands(
+            host in "[a-z0-9-]{1,8}(\\.[a-zA-Z][a-z0-9-]{0,8}){0,3}\\.?",
+            port in 1..u16::MAX,
+            before in "[a-z.*:0-9/, ]{0,30}",
+            divider in "[, \t]{1,3}",
+        ) {
+            for entry in [host.clone(), format!("{host}:{port}")] {
+                let list = format!("{before}{divider}{entry}{divider}{before}");
+                prop_assert!(NoProxy::parse(&list).has(&host.to_lowercase(), port), "{list}");
+            }
+        }
+
+        #[test]
+        fn an_address_is_in_each_network_that_it_begins_as(bits: u32, length in 0..=32_u8) {
+            let text = |bits| std::net::Ipv4Addr::from_bits(bits).to_string();
+            let list = NoProxy::parse(&format!("{}/{length}", text(bits)));
+            prop_assert!(list.has(&text(bits), 1));
+            prop_assert_eq!(list.has(&text(bits ^ (1 << 31)), 1), length == 0);
         }
     }
 }

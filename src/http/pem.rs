@@ -59,6 +59,9 @@ impl<'a> Section<'a> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use proptest::test_runner::RngSeed;
+
     use super::*;
 
     const ONE: &str = "-----BEGIN CERTIFICATE-----\nb25l\n-----END CERTIFICATE-----";
@@ -119,6 +122,43 @@ mod tests {
             assert_eq!(found.len(), 1);
             assert_eq!(found[0].is_encrypted(), is_encrypted, "{text}");
             assert_eq!(found[0].decoded().as_deref().map(Vec::as_slice), Some(&b"one"[..]));
+        }
+    }
+
+    fn cases() -> ProptestConfig {
+        ProptestConfig {
+            rng_seed: RngSeed::Fixed(1),
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        }
+    }
+
+    proptest! {
+        #![proptest_config(cases())]
+
+        #[test]
+        fn any_text_is_read(text in "(-----BEGIN |-----|-----END |CERTIFICATE|[A-Za-z0-9+/=:\\n ]|\\PC){0,40}") {
+            for section in sections(&text) {
+                let _ = (section.decoded(), section.is_encrypted());
+            }
+        }
+
+        #[test]
+        fn what_is_between_sections_changes_nothing(
+            bytes: Vec<Vec<u8>>,
+            between in "[a-zA-Z0-9 #:,\\n\\r\\u{feff}]{0,20}",
+            width in 1_usize..80,
+        ) {
+            let section = |bytes: &Vec<u8>| {
+                let text = BASE64_STANDARD.encode(bytes);
+                let lines: Vec<_> = text.as_bytes().chunks(width).map(String::from_utf8_lossy).collect();
+                format!("-----BEGIN X-----\n{}\n-----END X-----", lines.join("\n"))
+            };
+            let texts: Vec<String> = bytes.iter().map(section).collect();
+            let text = format!("{between}{}{between}", texts.join(&between));
+            let found: Vec<_> = sections(&text).filter_map(|section| section.decoded()).collect();
+            let found: Vec<Vec<u8>> = found.iter().map(|bytes| bytes.to_vec()).collect();
+            prop_assert_eq!(found, bytes);
         }
     }
 }

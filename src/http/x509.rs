@@ -350,3 +350,114 @@ impl<'a> Reader<'a> {
         Some(UnixTime::since_unix_epoch(since))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use proptest::test_runner::RngSeed;
+
+    use super::*;
+
+    /// One of version 3 with a P-256 key, for `b`, by `a`, that is an authority for servers.
+    fn certificate() -> Vec<u8> {
+        let element = |tag: u8, content: &[u8]| {
+            let length = u8::try_from(content.len()).expect("short");
+            let length = if length < 0x80 { vec![length] } else { vec![0x81, length] };
+            [&[tag][..], &length, content].concat()
+        };
+        let sequence = |parts: &[Vec<u8>]| element(SEQUENCE, &parts.concat());
+        let name = |text: &[u8]| {
+            let part = sequence(&[element(OID, &[0x55, 4, 3]), element(0x0c, text)]);
+            sequence(&[element(0x31, &part)])
+        };
+        let extension = |oid: &[u8], is_critical: bool, value: &[u8]| {
+            let critical = if is_critical { element(BOOLEAN, &[0xff]) } else { Vec::new() };
+            sequence(&[element(OID, oid), critical, element(OCTET_STRING, value)])
+        };
+        let signature = || sequence(&[element(OID, &[0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 2])]);
+        let curve = element(OID, &[0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7]);
+        let kind = element(OID, &[0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1]);
+        let key = sequence(&[sequence(&[kind, curve]), element(BIT_STRING, &[0, 4])]);
+        let constraints = sequence(&[element(BOOLEAN, &[0xff])]);
+        let usage = sequence(&[element(OID, SERVER_AUTH)]);
+        let extensions = sequence(&[
+            extension(BASIC_CONSTRAINTS, true, &constraints),
+            extension(EXTENDED_KEY_USAGE, false, &usage),
+            extension(&[0x2a, 3], true, &[]),
+        ]);
+        let times = [element(UTC_TIME, b"700101000010Z"), element(0x18, b"20500101000000Z")];
+        let body = sequence(&[
+            element(VERSION, &element(INTEGER, &[2])),
+            element(INTEGER, &[1]),
+            signature(),
+            name(b"a"),
+            sequence(&times),
+            name(b"b\x1b\n"),
+            key,
+            element(EXTENSIONS, &extensions),
+        ]);
+        sequence(&[body, signature(), element(BIT_STRING, &[0])])
+    }
+
+    #[test]
+    fn a_certificate_says_what_it_is() {
+        let der = certificate();
+        let found = Certificate::parse(&der).expect("a certificate");
+        assert_eq!(
+            (found.version, shown(found.issuer), shown(found.subject)),
+            (3, "a".into(), "b??".into())
+        );
+        assert!(found.is_authority() && found.is_for_servers());
+        assert_eq!(found.key(), Key { name: "ECDSA P-256".into(), is_supported: true });
+        assert_eq!(found.signature(), "ECDSA with SHA-256");
+        assert_eq!(found.not_understood(), ["1.2.3"]);
+        let (from, to) = found.validity().expect("times");
+        assert_eq!((from.as_secs(), to.as_secs()), (10, 2_524_608_000));
+    }
+
+    #[test]
+    fn numbers_of_objects_are_dotted() {
+        for (oid, text) in [
+            (&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 5][..], "1.2.840.113549.1.1.5"),
+            (&[0x55, 0x1d, 0x24], "2.5.29.36"),
+            (&[0x88, 0x37], "2.999"),
+            (&[], ""),
+        ] {
+            assert_eq!(dotted(oid), text);
+        }
+    }
+
+    fn cases() -> ProptestConfig {
+        ProptestConfig {
+            rng_seed: RngSeed::Fixed(1),
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        }
+    }
+
+    /// Reads all that can be read.
+    fn read(der: &[u8]) {
+        let Some(found) = Certificate::parse(der) else { return };
+        let _ = (shown(found.issuer), found.is_authority(), found.is_for_servers());
+        let _ = (found.validity(), found.signature(), found.not_understood(), found.key());
+    }
+
+    proptest! {
+        #![proptest_config(cases())]
+
+        #[test]
+        fn whatever_the_bytes_are_they_are_read(bytes: Vec<u8>) {
+            read(&bytes);
+            let _ = (Key::of_pkcs1(&bytes), Key::of_pkcs8(&bytes), Key::of_sec1(&bytes));
+        }
+
+        #[test]
+        fn whatever_is_changed_in_a_certificate_it_is_read(at: proptest::sample::Index, to: u8) {
+            let mut der = certificate();
+            let at = at.index(der.len());
+            der[at] = to;
+            read(&der);
+            read(&der[..at]);
+        }
+    }
+}

@@ -16,20 +16,21 @@ const RSA: &[&str] = &["RSA", "-pkeyopt", "rsa_keygen_bits:2048"];
 const RSA_1024: &[&str] = &["RSA", "-pkeyopt", "rsa_keygen_bits:1024"];
 const ED448: &[&str] = &["ED448"];
 
-const AUTHORITY: &str = "basicConstraints=critical,CA:TRUE\nkeyUsage=keyCertSign\n";
-const SERVER: &str = "basicConstraints=CA:FALSE\nsubjectAltName=DNS:localhost,IP:127.0.0.1\n";
+pub(super) const AUTHORITY: &str = "basicConstraints=critical,CA:TRUE\nkeyUsage=keyCertSign\n";
+pub(super) const SERVER: &str =
+    "basicConstraints=CA:FALSE\nsubjectAltName=DNS:localhost,IP:127.0.0.1\n";
 
 /// Certificates and keys in a directory.
-struct Files {
+pub(super) struct Files {
     directory: tempfile::TempDir,
 }
 
 impl Files {
-    fn new() -> Files {
+    pub(super) fn new() -> Files {
         Files { directory: directory() }
     }
 
-    fn path(&self, name: &str) -> std::path::PathBuf {
+    pub(super) fn path(&self, name: &str) -> std::path::PathBuf {
         self.directory.path().join(name)
     }
 
@@ -57,7 +58,7 @@ impl Files {
 
     /// `NAME.pem` and `NAME.key`: a certificate for the name, signed by an issuer or by itself.
     /// Without extensions it is of version 1.
-    fn certificate(&self, name: &str, made: &Made) {
+    pub(super) fn certificate(&self, name: &str, made: &Made) {
         let [pem, key, request, extensions] =
             ["pem", "key", "csr", "cnf"].map(|end| format!("{name}.{end}"));
         let generate = [&["genpkey", "-algorithm"], made.key, &["-out", &key]].concat();
@@ -96,7 +97,7 @@ impl Files {
 
 /// How a certificate is made.
 #[derive(Clone, Copy)]
-struct Made {
+pub(super) struct Made {
     key: &'static [&'static str],
     issuer: Option<&'static str>,
     extensions: &'static str,
@@ -104,7 +105,7 @@ struct Made {
     days: &'static str,
 }
 
-const fn made(issuer: Option<&'static str>, extensions: &'static str) -> Made {
+pub(super) const fn made(issuer: Option<&'static str>, extensions: &'static str) -> Made {
     Made { key: P256, issuer, extensions, digest: Some("-sha256"), days: "30" }
 }
 

@@ -12,6 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use test_vault::{Gate, Shut, TestVault};
 
+use super::certificates::{AUTHORITY, Files, SERVER, made};
 use crate::support::launch::{Served, eventually, not_run};
 use crate::support::own_network::alone;
 use crate::support::{Run, directory};
@@ -173,6 +174,36 @@ fn nginx_in_front_of_vault() {
             starts(&run, &format!("nginx with {listen:?} {client:?} for {host}"));
         }
     }
+}
+
+/// An old client certificate is one for OpenSSL, and so for what stands in front of Vault.
+#[test]
+fn nginx_takes_a_clients_certificate_of_version_1() {
+    const NAME: &str = "wire::middleboxes::nginx_takes_a_clients_certificate_of_version_1";
+    let Some(nginx_program) = program("nginx") else { return not_run(NAME, "no nginx") };
+    let (served, files) = (Served::http(), Files::new());
+    files.certificate("ca", &made(None, AUTHORITY));
+    files.certificate("server", &made(Some("ca"), SERVER));
+    files.certificate("v1", &made(Some("ca"), ""));
+    let path = |name: &str| files.path(name).display().to_string();
+    let (port, to) = (free_port(), served.vault.addr());
+    let rules = format!(
+        "ssl_certificate {}; ssl_certificate_key {}; ssl_client_certificate {}; \
+         ssl_verify_client on; location / {{ proxy_pass {to}; }}",
+        path("server.pem"),
+        path("server.key"),
+        path("ca.pem")
+    );
+    let _nginx = Daemon::start(&nginx_program, port, nginx(port, "ssl http2", &rules));
+    let run = served
+        .with_approle()
+        .env("VAULT_ADDR", format!("https://127.0.0.1:{port}"))
+        .env("VAULT_CACERT", path("ca.pem"));
+    let known = run.clone().env("VAULT_CLIENT_CERT", path("v1.pem"));
+    starts(&known.env("VAULT_CLIENT_KEY", path("v1.key")), "version 1");
+    // nginx says so in a page of its own.
+    let ended = run.marker().end();
+    assert!(!ended.started(), "{}", ended.stderr);
 }
 
 #[test]
