@@ -10,17 +10,17 @@ use std::rc::Rc;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
 use serde_json::{Map, Value};
-use vault_exec::environment::{self, Outcomes, Rules};
-use vault_exec::grammar::env_file;
-use vault_exec::grammar::reference;
-use vault_exec::http::answers::Budget;
-use vault_exec::http::redact::Redactor;
-use vault_exec::plan::{self, Plan};
-use vault_exec::secret::Variable;
-use vault_exec::settings::layers::{Layers, Options};
-use vault_exec::settings::{self, Settings};
-use vault_exec::vault::answer::{Raw, Verdict, judge};
-use vault_exec::vault::document::{Document, Found};
+use vault_exec::door::environment::{self, Outcomes, Rules};
+use vault_exec::door::grammar::env_file;
+use vault_exec::door::grammar::reference;
+use vault_exec::door::http::answers::Budget;
+use vault_exec::door::http::redact::Redactor;
+use vault_exec::door::plan::{self, Plan};
+use vault_exec::door::secret::Variable;
+use vault_exec::door::settings::layers::{Layers, Options};
+use vault_exec::door::settings::{self, Settings};
+use vault_exec::door::vault::answer::{Raw, Verdict, judge};
+use vault_exec::door::vault::document::{Document, Found};
 
 /// How many references a start has.
 const SIZES: [usize; 4] = [1, 10, 100, 1000];

@@ -9,7 +9,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use vault_exec::settings::names::{ALL, Setting, Takes};
+use vault_exec::door::settings::names::{ALL, Setting, Takes};
 
 const EXIT_CODES: &str = include_str!("../docs/exit-codes.md");
 const REFERENCES: &str = include_str!("../docs/references.md");

@@ -9,7 +9,7 @@ use crate::vault::document::{Found, Lease};
 
 /// One line for each variable: `NAME: source`. A source that was fetched has its path and key, and
 /// its version or its lease with the TTL in seconds.
-pub fn report(built: &Built, plan: &Plan, outcomes: &Outcomes) -> Result<String, Error> {
+pub(crate) fn report(built: &Built, plan: &Plan, outcomes: &Outcomes) -> Result<String, Error> {
     let line = |Provided { variable, from }: &Provided| {
         let source = source(from, plan, outcomes)?;
         Ok(format!("{}: {}\n", printable(&variable.name.to_string_lossy()), printable(&source)))

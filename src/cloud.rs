@@ -1,5 +1,5 @@
 //! What a platform knows of the container that it runs: metadata servers and token services.
 
-pub mod aws;
-pub mod metadata;
-pub mod sigv4;
+pub(crate) mod aws;
+pub(crate) mod metadata;
+pub(crate) mod sigv4;

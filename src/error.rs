@@ -46,7 +46,7 @@ impl Code {
 }
 
 /// What to do where the kernel gives no thread, descriptor or memory.
-pub const LIMITED: &str = "is there a limit on the container's processes, open files or memory? A \
+pub(crate) const LIMITED: &str = "is there a limit on the container's processes, open files or memory? A \
                            start takes about ten descriptors, 8 MB, and a thread for each file or \
                            name";
 

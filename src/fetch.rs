@@ -48,7 +48,7 @@ enum Done {
 /// # Errors
 /// 78 if the token is not good for so many requests; 69 and 76 if the mounts cannot be asked for. A
 /// request that fails is an outcome, not an error: all of them are reported.
-pub async fn fetch(
+pub(crate) async fn fetch(
     stay: &Stay,
     ttl: Option<Duration>,
     plan: &Plan,
@@ -120,7 +120,7 @@ async fn requests(
 }
 
 /// What is to be found out about a request: a write goes where it says.
-pub fn question(request: &Request) -> Option<Question<'_>> {
+pub(crate) fn question(request: &Request) -> Option<Question<'_>> {
     match request.ask {
         Ask::Read(_) => Some(Question { path: &request.path, mount: request.mount }),
         Ask::Write(_) => None,

@@ -23,7 +23,7 @@ const STACK: usize = 128 * 1024;
 
 /// What was read.
 #[derive(Debug)]
-pub struct Content {
+pub(crate) struct Content {
     /// The bytes.
     pub bytes: Zeroizing<Vec<u8>>,
     /// What messages call the file: `/run/token (VAULT_TOKEN_FILE)`.
@@ -57,7 +57,7 @@ struct Failure {
 /// 78 if it cannot be read in time or is larger than 1 MiB, 69 if the kernel has no descriptor or
 /// memory for it. The path is shown only if it looks like one of this system; otherwise somebody
 /// may have put a credential where the path of its file belongs.
-pub fn read(path: &Path, origin: impl Display, left: Duration) -> Result<Content, Error> {
+pub(crate) fn read(path: &Path, origin: impl Display, left: Duration) -> Result<Content, Error> {
     let place = format!("{} ({origin})", path.display());
     match within(left, path) {
         Some(Ok((bytes, others))) => Ok(Content { bytes, place, others }),
@@ -72,7 +72,7 @@ pub fn read(path: &Path, origin: impl Display, left: Duration) -> Result<Content
 ///
 /// # Errors
 /// As of [`read`].
-pub fn read_usual(path: &Path, left: Duration) -> Result<Option<Content>, Error> {
+pub(crate) fn read_usual(path: &Path, left: Duration) -> Result<Option<Content>, Error> {
     let place = path.display().to_string();
     match within(left, path) {
         Some(Ok((bytes, others))) => Ok(Some(Content { bytes, place, others })),
@@ -83,13 +83,13 @@ pub fn read_usual(path: &Path, left: Duration) -> Result<Option<Content>, Error>
 }
 
 /// Returns the user that a socket or a file belongs to, if that is neither root nor this process's.
-pub fn owned_by_another(path: &Path) -> Option<u32> {
+pub(crate) fn owned_by_another(path: &Path) -> Option<u32> {
     let owner = fs::metadata(path).ok()?.uid();
     (owner != 0 && owner != nix::unistd::geteuid().as_raw()).then_some(owner)
 }
 
 /// The error of a path that a setting names and that cannot be used, told as [`read`] does it.
-pub fn unusable(path: &Path, origin: impl Display, what: &str) -> Error {
+pub(crate) fn unusable(path: &Path, origin: impl Display, what: &str) -> Error {
     let told = Error::config(format!("it cannot be used: {what}"));
     if is_path(path) {
         told.at(format!("{} ({origin})", path.display()))
@@ -100,7 +100,7 @@ pub fn unusable(path: &Path, origin: impl Display, what: &str) -> Error {
 
 impl Content {
     /// Warns if others may read this credential, or write another one in its place.
-    pub fn warn_of_others(&self) {
+    pub(crate) fn warn_of_others(&self) {
         let what = match self.others {
             Others { write: true, .. } => "change",
             Others { read: true, .. } => "read",
@@ -182,7 +182,7 @@ fn is_absent(error: &io::Error) -> bool {
 }
 
 /// Returns whether a path that cannot be used may be shown: a credential does not look like this.
-pub fn is_path(path: &Path) -> bool {
+pub(crate) fn is_path(path: &Path) -> bool {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     looks_like_path(path) && directory.unwrap_or(Path::new(".")).is_dir()
 }

@@ -1,17 +1,17 @@
 //! What a user can write: references, imports, files of settings, paths, addresses and units. All
 //! of it is pure.
 
-pub mod address;
-pub mod env_file;
-pub mod import;
-pub mod mount;
-pub mod namespace;
-pub mod nearest;
-pub mod path;
-pub mod reference;
-pub mod secrets_file;
-pub mod selector;
-pub mod sourced;
-pub mod template;
-pub mod units;
-pub mod variable;
+pub(crate) mod address;
+pub(crate) mod env_file;
+pub(crate) mod import;
+pub(crate) mod mount;
+pub(crate) mod namespace;
+pub(crate) mod nearest;
+pub(crate) mod path;
+pub(crate) mod reference;
+pub(crate) mod secrets_file;
+pub(crate) mod selector;
+pub(crate) mod sourced;
+pub(crate) mod template;
+pub(crate) mod units;
+pub(crate) mod variable;

@@ -2,28 +2,28 @@
 //! retries, and what a failure means.
 
 mod alert;
-pub mod answers;
-pub mod connections;
-pub mod deadline;
+pub(crate) mod answers;
+pub(crate) mod connections;
+pub(crate) mod deadline;
 pub(crate) mod distrust;
-pub mod dns;
-pub mod failure;
+pub(crate) mod dns;
+pub(crate) mod failure;
 pub(crate) mod no_proxy;
 pub(crate) mod pem;
-pub mod proxy;
-pub mod redact;
-pub mod retry;
-pub mod roots;
-pub mod runtime;
-pub mod tls;
-pub mod transport;
+pub(crate) mod proxy;
+pub(crate) mod redact;
+pub(crate) mod retry;
+pub(crate) mod roots;
+pub(crate) mod runtime;
+pub(crate) mod tls;
+pub(crate) mod transport;
 pub(crate) mod verifier;
 pub(crate) mod x509;
 
 use crate::secret::Variable;
 
 /// The variables that say how servers are reached: proxies, and where the system's authorities are.
-pub fn about_network(environment: &[Variable]) -> Vec<Variable> {
+pub(crate) fn about_network(environment: &[Variable]) -> Vec<Variable> {
     let is_one = |variable: &&Variable| {
         let name = variable.name.to_string_lossy();
         name.to_ascii_lowercase().ends_with("_proxy")

@@ -16,7 +16,7 @@ use crate::settings::layers::Layers;
 use crate::settings::{self, Settings, load};
 
 /// What is to be done, as often as it has to be done.
-pub struct Job {
+pub(crate) struct Job {
     /// The settings.
     pub settings: Settings,
     /// What is fetched, and for whom.
@@ -40,7 +40,7 @@ impl Job {
     /// # Errors
     /// 126 or 127 for a command that cannot run, 78 for credentials that are missing or do not go
     /// together.
-    pub fn new(
+    pub(crate) fn new(
         layers: &Layers<'_>,
         settings: Settings,
         plan: Plan,
@@ -64,7 +64,7 @@ impl Job {
     ///
     /// # Errors
     /// 126 or 127 for a command that cannot run.
-    pub fn program(&self, variables: &[Variable]) -> Result<PathBuf, Error> {
+    pub(crate) fn program(&self, variables: &[Variable]) -> Result<PathBuf, Error> {
         let path = || variables.iter().find(|variable| variable.name == "PATH");
         let found = || find(&self.command, path().map(|variable| &variable.value));
         self.program.clone().map_or_else(found, Ok)
@@ -99,7 +99,7 @@ fn find(command: &[OsString], path: Option<&Secret>) -> Result<PathBuf, Error> {
 ///
 /// # Errors
 /// 78 for everything that cannot be understood.
-pub fn understand(layers: &Layers<'_>, began: Instant) -> Result<(Settings, Plan), Errors> {
+pub(crate) fn understand(layers: &Layers<'_>, began: Instant) -> Result<(Settings, Plan), Errors> {
     settings::log_settings(layers)?;
     let mut settings = settings::understand(layers)?;
     if let Some(method) = &settings.auth_method {

@@ -18,29 +18,31 @@
     allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
 )]
 
-pub mod check;
-pub mod cli;
-pub mod cloud;
-pub mod date;
-pub mod environment;
-pub mod error;
-pub mod fetch;
-pub mod file;
-pub mod grammar;
-pub mod http;
-pub mod intern;
-pub mod job;
-pub mod log;
-pub mod login;
-pub mod output;
-pub mod plan;
-pub mod policy;
-pub mod printable;
-pub mod process;
-pub mod revoke;
-pub mod round;
-pub mod secret;
-pub mod settings;
-pub mod start;
+mod check;
+mod cli;
+mod cloud;
+mod date;
+#[doc(hidden)]
+pub mod door;
+mod environment;
+mod error;
+mod fetch;
+mod file;
+mod grammar;
+mod http;
+mod intern;
+mod job;
+mod log;
+mod login;
+mod output;
+mod plan;
+mod policy;
+mod printable;
+mod process;
+mod revoke;
+mod round;
+mod secret;
+mod settings;
+mod start;
 mod supervise;
-pub mod vault;
+mod vault;

@@ -22,7 +22,7 @@ use crate::process::reap;
 ///
 /// # Errors
 /// What was expected.
-pub fn level(text: &str) -> Result<LevelFilter, &'static str> {
+pub(crate) fn level(text: &str) -> Result<LevelFilter, &'static str> {
     if text.eq_ignore_ascii_case("warning") {
         return Ok(LevelFilter::Warn);
     }
@@ -71,7 +71,7 @@ static LOGGER: OnceLock<Logger> = OnceLock::new();
 
 /// Starts the log. Only records of this program are shown, whatever the level: those of the HTTP
 /// and TLS libraries would show what is sent. `RUST_LOG` is the application's and is not read.
-pub fn start(settings: LogSettings) {
+pub(crate) fn start(settings: LogSettings) {
     let logger = LOGGER.get_or_init(|| Logger(settings));
     if log::set_logger(logger).is_ok() {
         log::set_max_level(settings.level);
@@ -79,7 +79,7 @@ pub fn start(settings: LogSettings) {
 }
 
 /// Reports every failure: one line each, and a second one with what to do about it.
-pub fn report(errors: &Errors) {
+pub(crate) fn report(errors: &Errors) {
     for Error { message, hint, .. } in &errors.0 {
         match hint {
             Some(hint) => log::error!(hint = hint.as_str(); "{message}"),

@@ -13,9 +13,9 @@ mod none;
 mod service_account;
 mod token;
 mod userpass;
-pub mod wrapping;
+pub(crate) mod wrapping;
 
-pub use method::{Credentials, LogIn, Method};
+pub(crate) use method::{Credentials, Method};
 
 use crate::error::{Error, Errors};
 use crate::settings::Settings;
@@ -39,7 +39,7 @@ pub const METHODS: &[&Method] = &[
 ];
 
 /// The method that is none.
-pub const WITHOUT_LOGIN: &str = none::METHOD.name;
+pub(crate) const WITHOUT_LOGIN: &str = none::METHOD.name;
 
 /// The first of them are inferred from what is set.
 const INFERRED: usize = 3;
@@ -48,7 +48,7 @@ const INFERRED: usize = 3;
 ///
 /// # Errors
 /// 78: an unknown method, credentials of several or of none.
-pub fn credentials(layers: &Layers<'_>, settings: &Settings) -> Result<Credentials, Errors> {
+pub(crate) fn credentials(layers: &Layers<'_>, settings: &Settings) -> Result<Credentials, Errors> {
     let method = match &settings.auth_method {
         Some(name) => by_name(name)?,
         None => inferred(layers, settings)?,
@@ -69,7 +69,7 @@ fn has_token_beside(method: &Method, layers: &Layers<'_>) -> Result<bool, Error>
 ///
 /// # Errors
 /// 78 with the list of those that there are.
-pub fn by_name(name: &str) -> Result<&'static Method, Error> {
+pub(crate) fn by_name(name: &str) -> Result<&'static Method, Error> {
     let found = METHODS.iter().copied().find(|method| method.name == name);
     found.ok_or_else(|| {
         Error::config("--auth-method (VAULT_AUTH_METHOD): no such auth method")

@@ -3,9 +3,9 @@
 use std::process::ExitCode;
 
 use dlmalloc::GlobalDlmalloc;
-use vault_exec::log;
-use vault_exec::process::alloc::Wiping;
-use vault_exec::start::{self, Wiped};
+use vault_exec::door::log;
+use vault_exec::door::process::alloc::Wiping;
+use vault_exec::door::start::{self, Wiped};
 
 #[global_allocator]
 static ALLOCATOR: Wiping<GlobalDlmalloc> = Wiping(GlobalDlmalloc);

@@ -8,7 +8,7 @@ use crate::error::Error;
 ///
 /// # Errors
 /// 78 if stdout cannot be written.
-pub fn print(text: &str) -> Result<(), Error> {
+pub(crate) fn print(text: &str) -> Result<(), Error> {
     let mut stdout = std::io::stdout();
     let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
     written.map_err(|error| Error::config(format!("stdout cannot be written: {error}")))

@@ -1,13 +1,13 @@
 //! Text from outside as it may stand in a line of ours: printable, on one line, and bounded (pure).
 
 /// The most bytes of a text that a line has.
-pub const MOST: usize = 1500;
+pub(crate) const MOST: usize = 1500;
 
 /// A text on one line, of at most `most` bytes and a sign for what is left out. What would end the
 /// line, control a terminal, or show the text in another order is escaped: all control characters
 /// (C0 and C1), the separators of lines and paragraphs, and what Unicode has to direct and to hide
 /// text.
-pub fn bounded(text: &str, most: usize) -> String {
+pub(crate) fn bounded(text: &str, most: usize) -> String {
     let mut line = String::new();
     for c in text.chars() {
         let before = line.len();
@@ -26,7 +26,7 @@ pub fn bounded(text: &str, most: usize) -> String {
 }
 
 /// A text on one line that is as long as a line may be.
-pub fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     bounded(text, MOST)
 }
 

@@ -1,18 +1,18 @@
 //! The process itself: what it shows of itself, what ends it, its initial environment, and how it
 //! becomes another program.
 
-pub mod alloc;
-pub mod block;
+pub(crate) mod alloc;
+pub(crate) mod block;
 pub(crate) mod child;
-pub mod exec;
-pub mod harden;
-pub mod install;
+pub(crate) mod exec;
+pub(crate) mod harden;
+pub(crate) mod install;
 mod may_execute;
 pub(crate) mod names;
-pub mod program;
+pub(crate) mod program;
 pub(crate) mod reap;
-pub mod signals;
-pub mod stack;
+pub(crate) mod signals;
+pub(crate) mod stack;
 pub(crate) mod terminal;
 #[cfg(target_env = "musl")]
 mod thread_name;

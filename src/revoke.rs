@@ -13,13 +13,13 @@ use crate::vault::client::{Repeat, Request, Space};
 use crate::vault::stay::{Leased, Stay};
 
 /// One try of at most this: nobody waits long for what is only good manners.
-pub const LIMIT: Duration = Duration::from_secs(2);
+pub(crate) const LIMIT: Duration = Duration::from_secs(2);
 /// The same for a process that was told to end.
-pub const LAST_MOMENT: Duration = Duration::from_secs(1);
+pub(crate) const LAST_MOMENT: Duration = Duration::from_secs(1);
 
 /// How a round ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
+pub(crate) enum Ending {
     /// The application starts.
     Start,
     /// Nothing starts, so that nobody has a use for what was granted.
@@ -30,7 +30,7 @@ pub enum Ending {
 
 /// What the user wants.
 #[derive(Clone, Copy, Debug)]
-pub struct Wishes {
+pub(crate) struct Wishes {
     /// `--revoke`.
     pub setting: Revoke,
     /// Whether the application gets the token.
@@ -58,7 +58,7 @@ struct Facts {
 
 /// Revokes what the ending of a round and the user's wishes leave no use for, within `limit`. A
 /// failure never stops anything.
-pub async fn revoke(stay: &Stay, ending: Ending, wishes: Wishes, limit: Duration) {
+pub(crate) async fn revoke(stay: &Stay, ending: Ending, wishes: Wishes, limit: Duration) {
     let facts = Facts::of(stay);
     let deadline = Deadline::new(Instant::now(), limit);
     match decide(facts, ending, wishes) {

@@ -28,7 +28,7 @@ use crate::vault::session::Session;
 use crate::vault::stay::{Granted, Stay};
 
 /// What came of a round.
-pub struct Round {
+pub(crate) struct Round {
     /// What the application gets.
     pub built: Built,
     /// What came of each request.
@@ -49,7 +49,7 @@ struct Kept {
 ///
 /// # Errors
 /// Every failure that there is: of the login, of the requests, of the environment.
-pub async fn round(job: &Job, deadline: Deadline) -> Result<Round, Errors> {
+pub(crate) async fn round(job: &Job, deadline: Deadline) -> Result<Round, Errors> {
     let Some(login) = &job.login else {
         let outcomes = Outcomes::default();
         return Ok(Round { built: build(job, &outcomes)?, outcomes, kept: None });
@@ -75,12 +75,13 @@ pub async fn round(job: &Job, deadline: Deadline) -> Result<Round, Errors> {
 
 impl Round {
     /// What Vault has granted, in the order in which it came.
-    pub fn granted(&self) -> Vec<Granted> {
+    #[allow(dead_code, reason = "a process that goes on renews it")]
+    pub(crate) fn granted(&self) -> Vec<Granted> {
         self.kept.as_ref().map(|kept| kept.stay.granted()).unwrap_or_default()
     }
 
     /// Leaves nothing behind of a round whose result nobody uses.
-    pub async fn undo(self, job: &Job) {
+    pub(crate) async fn undo(self, job: &Job) {
         if let Some(kept) = self.kept {
             kept.undo(job, revoke::LIMIT).await;
         }
@@ -88,7 +89,7 @@ impl Round {
 
     /// Ends a round whose result the application gets, and is elsewhere by now: revokes the token
     /// if that does no harm.
-    pub async fn settle(self, job: &Job) {
+    pub(crate) async fn settle(self, job: &Job) {
         let Some(kept) = self.kept else { return };
         let revoked = revoke::revoke(&kept.stay, Ending::Start, wishes(job), revoke::LIMIT);
         let is_ended = kept.unless_ended(revoked).await.is_none();

@@ -1,11 +1,11 @@
 //! The settings, understood: from the layers of text to one value each.
 
-pub mod credentials;
-pub mod layers;
-pub mod load;
-pub mod login_token;
-pub mod names;
-pub mod supervise;
+pub(crate) mod credentials;
+pub(crate) mod layers;
+pub(crate) mod load;
+pub(crate) mod login_token;
+pub(crate) mod names;
+pub(crate) mod supervise;
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -175,13 +175,13 @@ pub enum Revoke {
 ///
 /// # Errors
 /// 78 for a variable that is not UTF-8.
-pub fn env_files(layers: &Layers<'_>) -> Result<Vec<(Origin, PathBuf)>, Error> {
+pub(crate) fn env_files(layers: &Layers<'_>) -> Result<Vec<(Origin, PathBuf)>, Error> {
     let items = layers.items(&ENV_FILE)?;
     Ok(items.into_iter().map(|(origin, name)| (origin, PathBuf::from(name))).collect())
 }
 
 /// The deadline's length, for what is read before all settings can be understood.
-pub fn timeout(layers: &Layers<'_>) -> Duration {
+pub(crate) fn timeout(layers: &Layers<'_>) -> Duration {
     choice(layers, &TIMEOUT, units::duration, DEFAULT_TIMEOUT).unwrap_or(DEFAULT_TIMEOUT)
 }
 

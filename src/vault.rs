@@ -1,14 +1,14 @@
 //! Vault's HTTP API: what is asked, and what an answer means.
 
-pub mod answer;
-pub mod client;
-pub mod document;
-pub mod kv;
-pub mod lookup;
-pub mod mounts;
-pub mod parallel;
+pub(crate) mod answer;
+pub(crate) mod client;
+pub(crate) mod document;
+pub(crate) mod kv;
+pub(crate) mod lookup;
+pub(crate) mod mounts;
+pub(crate) mod parallel;
 mod redirect;
-pub mod session;
-pub mod spelling;
-pub mod stay;
-pub mod transit;
+pub(crate) mod session;
+pub(crate) mod spelling;
+pub(crate) mod stay;
+pub(crate) mod transit;

@@ -45,7 +45,7 @@ const NOT_TRUSTED: &str =
 
 /// Where credentials come from.
 #[derive(Debug)]
-pub enum Source {
+pub(crate) enum Source {
     /// The environment has them.
     Keys(Credentials),
     /// A token of an identity provider, such as EKS, is exchanged for them.
@@ -66,7 +66,7 @@ pub enum Source {
 
 /// A token for a container's credentials.
 #[derive(Debug)]
-pub enum Authorization {
+pub(crate) enum Authorization {
     /// The token itself.
     Value(Secret),
     /// The file that has it, which is renewed.
@@ -75,7 +75,7 @@ pub enum Authorization {
 
 /// What is exchanged for credentials.
 #[derive(Debug)]
-pub struct WebIdentity {
+pub(crate) struct WebIdentity {
     endpoint: Url,
     role: String,
     session: String,
@@ -91,7 +91,7 @@ pub struct WebIdentity {
 ///
 /// # Errors
 /// 78 for variables that do not go together or are not understood.
-pub fn source(layers: &Layers<'_>) -> Result<Option<Source>, Error> {
+pub(crate) fn source(layers: &Layers<'_>) -> Result<Option<Source>, Error> {
     if let Some(keys) = keys(layers)? {
         return Ok(Some(Source::Keys(keys)));
     }
@@ -108,7 +108,7 @@ pub fn source(layers: &Layers<'_>) -> Result<Option<Source>, Error> {
 ///
 /// # Errors
 /// 78 for what is no region.
-pub fn region(layers: &Layers<'_>) -> Result<Option<String>, Error> {
+pub(crate) fn region(layers: &Layers<'_>) -> Result<Option<String>, Error> {
     let found = first(layers, ["AWS_REGION", "AWS_DEFAULT_REGION"]);
     found.map(|(name, region)| checked_region(region, name)).transpose()
 }
@@ -117,7 +117,7 @@ pub fn region(layers: &Layers<'_>) -> Result<Option<String>, Error> {
 ///
 /// # Errors
 /// 78 for anything else than letters, digits and dashes.
-pub fn checked_region(region: &str, origin: &str) -> Result<String, Error> {
+pub(crate) fn checked_region(region: &str, origin: &str) -> Result<String, Error> {
     let is_name = !region.is_empty()
         && region.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
     let wrong =
@@ -126,7 +126,7 @@ pub fn checked_region(region: &str, origin: &str) -> Result<String, Error> {
 }
 
 /// The host of the token service: that of a region, or the one for all.
-pub fn sts_host(region: Option<&str>) -> String {
+pub(crate) fn sts_host(region: Option<&str>) -> String {
     /// The beginnings of regions outside of the partition `aws`, and their domains, as
     /// partitions.json of AWS's client libraries has them.
     const PARTITIONS: [(&str, &str); 6] = [
@@ -274,7 +274,7 @@ impl Source {
     ///
     /// # Errors
     /// 77 where they are refused, 76 for an answer without them, and what [`Web::ask`] fails of.
-    pub async fn credentials(&self, client: &Client) -> Result<Credentials, Error> {
+    pub(crate) async fn credentials(&self, client: &Client) -> Result<Credentials, Error> {
         let credentials = match self {
             Source::Keys(keys) => keys.clone(),
             Source::WebIdentity(identity) => identity.exchanged(client).await?,

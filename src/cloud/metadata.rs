@@ -30,7 +30,7 @@ const LIMIT: usize = 1 << 20;
 const TRY: Duration = Duration::from_secs(5);
 
 /// How a server is reached.
-pub enum Route<'a> {
+pub(crate) enum Route<'a> {
     /// Without a proxy: a metadata server knows the container by its address, and a proxy would see
     /// the token.
     Direct,
@@ -41,7 +41,7 @@ pub enum Route<'a> {
 
 /// A request.
 #[derive(Debug)]
-pub struct Ask<'a> {
+pub(crate) struct Ask<'a> {
     /// GET, PUT or POST.
     pub method: Method,
     /// The whole URL, without any secret in it.
@@ -60,7 +60,7 @@ pub struct Ask<'a> {
 
 impl Ask<'_> {
     /// A request without headers and body.
-    pub fn new(method: Method, url: Url) -> Self {
+    pub(crate) fn new(method: Method, url: Url) -> Self {
         Ask {
             method,
             url,
@@ -75,7 +75,7 @@ impl Ask<'_> {
 
 /// An answer, whatever its status below 500.
 #[derive(Debug)]
-pub struct Page {
+pub(crate) struct Page {
     /// The HTTP status: 2xx or 4xx.
     pub status: u16,
     /// The headers.
@@ -86,7 +86,7 @@ pub struct Page {
 
 impl Page {
     /// Whether the status is 2xx.
-    pub fn is_success(&self) -> bool {
+    pub(crate) fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
     }
 
@@ -97,7 +97,7 @@ impl Page {
 
     /// What a refusal says: a description in JSON (RFC 6749, section 5.2), or a line of plain text.
     /// A page of HTML says nothing.
-    pub fn words(&self) -> String {
+    pub(crate) fn words(&self) -> String {
         let text = String::from_utf8_lossy(self.body.expose());
         let Some(json) = self.json() else {
             let line = text.trim_start().lines().next().unwrap_or_default();
@@ -109,7 +109,7 @@ impl Page {
 
     /// A refusal of `what` (77), with the server's own words where it has any, of which a credential
     /// may be one.
-    pub fn refused(&self, what: &str, words: &str, redactor: &Redactor) -> Error {
+    pub(crate) fn refused(&self, what: &str, words: &str, redactor: &Redactor) -> Error {
         let words = compact(&redactor.clean(words));
         let words = if words.is_empty() { words } else { format!(": {words}") };
         Error::new(Code::Refused, format!("{what}: status {}{words}", self.status))
@@ -118,7 +118,7 @@ impl Page {
 
 /// The URL with a query of these names and values.
 #[must_use]
-pub fn with_query(mut url: Url, pairs: &[(&str, &str)]) -> Url {
+pub(crate) fn with_query(mut url: Url, pairs: &[(&str, &str)]) -> Url {
     let encoded = |text: &str| percent_encoded(text.as_bytes(), "-._~");
     let pairs: Vec<String> =
         pairs.iter().map(|(name, value)| format!("{name}={}", encoded(value))).collect();
@@ -127,7 +127,7 @@ pub fn with_query(mut url: Url, pairs: &[(&str, &str)]) -> Url {
 }
 
 /// A token in a text: printable, without white space at its ends and in it.
-pub fn token(text: &Secret) -> Option<Secret> {
+pub(crate) fn token(text: &Secret) -> Option<Secret> {
     let token = text.trimmed();
     let is_token = !token.is_empty() && token.expose().iter().all(u8::is_ascii_graphic);
     is_token.then_some(token)
@@ -139,7 +139,7 @@ pub fn token(text: &Secret) -> Option<Secret> {
 /// # Errors
 /// 78, with the name of the variable, for what is neither http nor https, and for credentials in
 /// it.
-pub fn address(text: &str, origin: &str) -> Result<Url, Error> {
+pub(crate) fn address(text: &str, origin: &str) -> Result<Url, Error> {
     let is_one = |url: &Url| {
         let has_credentials = !url.username().is_empty() || url.password().is_some();
         matches!(url.scheme(), "http" | "https") && !has_credentials && url.fragment().is_none()
@@ -152,7 +152,7 @@ pub fn address(text: &str, origin: &str) -> Result<Url, Error> {
 ///
 /// # Errors
 /// As above.
-pub fn server(text: &str, origin: &str) -> Result<Url, Error> {
+pub(crate) fn server(text: &str, origin: &str) -> Result<Url, Error> {
     let url = address(text, origin)?;
     if url.query().is_some() {
         Err(Error::config(format!("{origin}: a `?` in the address")))
@@ -162,7 +162,7 @@ pub fn server(text: &str, origin: &str) -> Result<Url, Error> {
 }
 
 /// A platform's server and the connection to it, kept as far as the server keeps it.
-pub struct Web<'a> {
+pub(crate) struct Web<'a> {
     transport: Transport,
     patience: &'a Patience,
 }
@@ -172,7 +172,11 @@ impl Web<'_> {
     ///
     /// # Errors
     /// 78 for a proxy that is none, and what [`Transport::new`] fails of.
-    pub fn to<'a>(patience: &'a Patience, route: &Route<'_>, url: &Url) -> Result<Web<'a>, Error> {
+    pub(crate) fn to<'a>(
+        patience: &'a Patience,
+        route: &Route<'_>,
+        url: &Url,
+    ) -> Result<Web<'a>, Error> {
         Ok(Web { transport: transport(route, url, patience.left())?, patience })
     }
 
@@ -180,7 +184,7 @@ impl Web<'_> {
     ///
     /// # Errors
     /// 69 where the server was not reached or not ready, 76 where something else answered.
-    pub async fn ask(&self, ask: &Ask<'_>) -> Result<Page, Error> {
+    pub(crate) async fn ask(&self, ask: &Ask<'_>) -> Result<Page, Error> {
         let at = ask.url.origin().ascii_serialization();
         let attempt = async || attempt(&self.transport, ask, self.patience).await;
         self.patience.persist(ask.what, &at, false, attempt).await

@@ -59,7 +59,7 @@ pub fn parse(text: &str) -> Result<Import, Error> {
 ///
 /// # Errors
 /// 78: a wrong path or version.
-pub fn whole(text: &str) -> Result<Import, Error> {
+pub(crate) fn whole(text: &str) -> Result<Import, Error> {
     let (path, version) = match text.split_once('#') {
         Some((path, version)) => (path, reference::version(version)?),
         None => (text, None),

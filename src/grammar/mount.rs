@@ -13,7 +13,7 @@ pub enum KvVersion {
 
 /// A path to find out about.
 #[derive(Clone, Copy, Debug)]
-pub struct Question<'a> {
+pub(crate) struct Question<'a> {
     /// As the user wrote it.
     pub path: &'a Path,
     /// The length of the mount in front of it, where the user has told the mount.
@@ -22,12 +22,12 @@ pub struct Question<'a> {
 
 impl Question<'_> {
     /// Returns the length of the mount: what the user has told, or else the first segment.
-    pub fn likely_mount(self) -> usize {
+    pub(crate) fn likely_mount(self) -> usize {
         self.mount.unwrap_or_else(|| self.path.segments().next().map_or(0, str::len))
     }
 
     /// Whether it is a path of KV v2's API, which is read as it is written.
-    pub fn is_as_written(self) -> bool {
+    pub(crate) fn is_as_written(self) -> bool {
         self.path.is_of_kv2_api(self.likely_mount())
     }
 }

@@ -2,14 +2,14 @@
 
 /// A namespace as a user writes it, without slashes at its ends. Vault calls the root namespace
 /// `root`, too.
-pub fn named(text: &str) -> Option<String> {
+pub(crate) fn named(text: &str) -> Option<String> {
     let name = text.trim_matches('/');
     (!matches!(name, "" | "root")).then(|| name.to_owned())
 }
 
 /// What is left of a namespace that is `home`, or below it: for those a token of `home` is good,
 /// and for no other.
-pub fn below<'a>(home: Option<&str>, namespace: Option<&'a str>) -> Option<&'a str> {
+pub(crate) fn below<'a>(home: Option<&str>, namespace: Option<&'a str>) -> Option<&'a str> {
     let namespace = namespace.unwrap_or_default();
     let Some(home) = home else { return Some(namespace) };
     let rest = namespace.strip_prefix(home)?;
@@ -17,7 +17,7 @@ pub fn below<'a>(home: Option<&str>, namespace: Option<&'a str>) -> Option<&'a s
 }
 
 /// A path of a namespace, as it is from the root namespace on.
-pub fn whole(namespace: Option<&str>, path: &str) -> String {
+pub(crate) fn whole(namespace: Option<&str>, path: &str) -> String {
     namespace.map_or_else(|| path.to_owned(), |namespace| format!("{namespace}/{path}"))
 }
 

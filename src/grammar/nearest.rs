@@ -3,7 +3,10 @@
 /// Returns the candidate that is nearest to `name`, if one is near enough to be meant: by the
 /// number of letters that are added, dropped, replaced or swapped, or because one name begins or
 /// ends with the other, doubled letters aside.
-pub fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(
+    name: &str,
+    candidates: impl Iterator<Item = &'a str>,
+) -> Option<&'a str> {
     let scored = candidates.filter_map(|candidate| {
         let distance = distance(name.as_bytes(), candidate.as_bytes());
         let is_near = distance <= 1 + candidate.len() / 5 && distance * 2 < candidate.len();

@@ -86,7 +86,7 @@ impl Path {
 }
 
 /// `bytes` with each that is no letter, no digit and not in `kept` percent-encoded (RFC 3986, 2.1).
-pub fn percent_encoded(bytes: &[u8], kept: &str) -> String {
+pub(crate) fn percent_encoded(bytes: &[u8], kept: &str) -> String {
     let mut encoded = String::with_capacity(bytes.len());
     for byte in bytes {
         if byte.is_ascii_alphanumeric() || kept.as_bytes().contains(byte) {

@@ -116,7 +116,7 @@ fn mistaken(value: &[u8]) -> Option<Error> {
 }
 
 /// Returns what makes a value look like a reference that it is not, for a warning.
-pub fn suspicion(value: &[u8]) -> Option<&'static str> {
+pub(crate) fn suspicion(value: &[u8]) -> Option<&'static str> {
     const URL: &str =
         "begins like a URL, so it is text and no reference: without the slashes it would be one";
     const UNBRACED: &str =
@@ -401,7 +401,7 @@ fn closing(text: &str) -> Option<usize> {
 ///
 /// # Errors
 /// An empty key, a version that is no number from 1, a template.
-pub fn key_and_version(text: &str) -> Result<(String, Option<u64>), Error> {
+pub(crate) fn key_and_version(text: &str) -> Result<(String, Option<u64>), Error> {
     if text.contains("${") {
         return Err(Error::config("a template as the key of an import is not supported"));
     }
@@ -417,7 +417,7 @@ pub fn key_and_version(text: &str) -> Result<(String, Option<u64>), Error> {
 ///
 /// # Errors
 /// Anything else but a number from 1.
-pub fn version(text: &str) -> Result<Option<u64>, Error> {
+pub(crate) fn version(text: &str) -> Result<Option<u64>, Error> {
     if matches!(text, "" | "0" | "-1") {
         return Ok(None);
     }

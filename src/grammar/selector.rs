@@ -42,12 +42,12 @@ impl fmt::Display for Selector {
 
 /// Returns the value of `key` as text: that of the key of exactly this name, or else, if it begins
 /// with `/`, what the JSON pointer (RFC 6901) finds in nested values.
-pub fn value(secret: &Map<String, Value>, key: &str) -> Option<Secret> {
+pub(crate) fn value(secret: &Map<String, Value>, key: &str) -> Option<Secret> {
     secret.get(key).or_else(|| pointer(secret, key)).map(text)
 }
 
 /// Returns what to write instead of a key that is not there, if something like it is.
-pub fn suggestion(secret: &Map<String, Value>, key: &str) -> Option<String> {
+pub(crate) fn suggestion(secret: &Map<String, Value>, key: &str) -> Option<String> {
     let near =
         secret.keys().find(|known| key.trim() == known.trim() || key.eq_ignore_ascii_case(known));
     if let Some(known) = near {
@@ -69,7 +69,7 @@ pub fn suggestion(secret: &Map<String, Value>, key: &str) -> Option<String> {
 }
 
 /// Returns names for a message: some of them, if there are many.
-pub fn listed<'a>(names: impl ExactSizeIterator<Item = &'a String>) -> String {
+pub(crate) fn listed<'a>(names: impl ExactSizeIterator<Item = &'a String>) -> String {
     const MOST: usize = 20;
     let more = names.len().saturating_sub(MOST);
     let text = names.take(MOST).map(String::as_str).collect::<Vec<_>>().join(", ");
@@ -78,7 +78,7 @@ pub fn listed<'a>(names: impl ExactSizeIterator<Item = &'a String>) -> String {
 
 /// Returns a string as it is, a number in its own spelling, `true` and `false`, null as nothing, the rest
 /// as compact JSON.
-pub fn text(value: &Value) -> Secret {
+pub(crate) fn text(value: &Value) -> Secret {
     match value {
         Value::String(text) => Secret::from(text.as_str()),
         Value::Null => Secret::default(),
@@ -87,7 +87,7 @@ pub fn text(value: &Value) -> Secret {
 }
 
 /// Returns a whole secret as compact JSON.
-pub fn object(secret: &Map<String, Value>) -> String {
+pub(crate) fn object(secret: &Map<String, Value>) -> String {
     let members =
         secret.iter().map(|(key, value)| format!("{}:{value}", Value::from(key.as_str())));
     format!("{{{}}}", members.collect::<Vec<_>>().join(","))

@@ -59,7 +59,7 @@ impl Sourced {
 ///
 /// # Errors
 /// 78 for quotes around it, and for `${…}` and `$(…)`.
-pub fn meant(text: &str) -> Result<(), Error> {
+pub(crate) fn meant(text: &str) -> Result<(), Error> {
     if is_quoted(text) {
         return Err(Error::config("there are quotes around the value")
             .hint("leave them out: docker --env-file, for one, takes quotes as they stand"));
@@ -71,7 +71,7 @@ pub fn meant(text: &str) -> Result<(), Error> {
 }
 
 /// The error of a variable that nobody has expanded.
-pub fn unexpanded(opening: &str) -> Error {
+pub(crate) fn unexpanded(opening: &str) -> Error {
     Error::config(format!("the value has a variable in it that was not expanded ({opening}…)"))
         .hint(
             "nothing expands it here: a shell, Compose or Kubernetes does so before the start, \
@@ -80,7 +80,7 @@ pub fn unexpanded(opening: &str) -> Error {
 }
 
 /// Returns whether a text begins and ends with the same quote.
-pub fn is_quoted(text: &str) -> bool {
+pub(crate) fn is_quoted(text: &str) -> bool {
     text.len() > 1
         && ['"', '\''].iter().any(|quote| text.starts_with(*quote) && text.ends_with(*quote))
 }

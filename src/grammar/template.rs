@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 use crate::error::Error;
 use crate::secret::Secret;
 
-pub use functions::decoded;
+pub(crate) use functions::decoded;
 use functions::{Function, Item};
 
 /// Text with values of a secret in it.

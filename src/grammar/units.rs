@@ -50,12 +50,12 @@ fn in_unit(number: u64, unit: &str) -> Option<Duration> {
 }
 
 /// A whole number from 0.
-pub fn count(text: &str) -> Result<u32, &'static str> {
+pub(crate) fn count(text: &str) -> Result<u32, &'static str> {
     text.parse().map_err(|_| "a whole number from 0")
 }
 
 /// The items of a comma list, without white space around them and without empty ones.
-pub fn list(text: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn list(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').map(str::trim).filter(|item| !item.is_empty())
 }
 

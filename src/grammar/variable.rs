@@ -2,7 +2,7 @@
 
 /// Returns whether an import may have this name: `[A-Za-z_][A-Za-z0-9_.-]*`. A shell makes functions
 /// of other names, and a line break in one forges a line of what prints the environment.
-pub fn is_name(name: &str) -> bool {
+pub(crate) fn is_name(name: &str) -> bool {
     let mut bytes = name.bytes();
     bytes.next().is_some_and(|first| first.is_ascii_alphabetic() || first == b'_')
         && bytes.all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
@@ -13,7 +13,7 @@ pub fn is_name(name: &str) -> bool {
 ///
 /// Whoever may write a secret must not decide what code the application runs, whom it trusts, where
 /// its connections go, or which configuration it reads.
-pub fn controls_a_process(name: &str) -> bool {
+pub(crate) fn controls_a_process(name: &str) -> bool {
     let fits = |pattern: &&str| fits(pattern.as_bytes(), name.as_bytes());
     let upper = name.to_ascii_uppercase();
     CONTROLLING.iter().any(fits)

@@ -11,7 +11,7 @@ use tower_service::Service;
 
 /// The connections of a client: TCP, and TLS where there is TLS.
 #[derive(Clone, Debug, Default)]
-pub struct Connections(Arc<Counts>);
+pub(crate) struct Connections(Arc<Counts>);
 
 #[derive(Debug, Default)]
 struct Counts {
@@ -21,14 +21,14 @@ struct Counts {
 
 /// How many there were at one time.
 #[derive(Clone, Copy, Debug)]
-pub struct Count {
+pub(crate) struct Count {
     begun: usize,
     made: usize,
 }
 
 impl Connections {
     /// How many there are now.
-    pub fn count(&self) -> Count {
+    pub(crate) fn count(&self) -> Count {
         Count {
             begun: self.0.begun.load(Ordering::Relaxed),
             made: self.0.made.load(Ordering::Relaxed),
@@ -37,7 +37,7 @@ impl Connections {
 
     /// Whether one was begun since then and none was made. With parallel requests it may be another
     /// one's.
-    pub fn is_awaited_since(&self, then: Count) -> bool {
+    pub(crate) fn is_awaited_since(&self, then: Count) -> bool {
         let now = self.count();
         now.begun > then.begun && now.made == then.made
     }
@@ -53,7 +53,7 @@ impl<S> Layer<S> for Connections {
 
 /// What makes connections, and counts them.
 #[derive(Clone, Debug)]
-pub struct Counted<S> {
+pub(crate) struct Counted<S> {
     service: S,
     connections: Connections,
 }

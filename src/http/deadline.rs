@@ -4,35 +4,30 @@ use std::time::{Duration, Instant};
 
 /// A point in time by which the application must have started.
 #[derive(Clone, Copy, Debug)]
-pub struct Deadline {
+pub(crate) struct Deadline {
     start: Instant,
     length: Duration,
 }
 
 impl Deadline {
     /// A deadline this long after `start`.
-    pub fn new(start: Instant, length: Duration) -> Deadline {
+    pub(crate) fn new(start: Instant, length: Duration) -> Deadline {
         Deadline { start, length }
     }
 
     /// The time that is left; zero once it has passed.
-    pub fn left(&self) -> Duration {
+    pub(crate) fn left(&self) -> Duration {
         self.length.saturating_sub(self.elapsed())
     }
 
     /// The time that has passed since the start.
-    pub fn elapsed(&self) -> Duration {
+    pub(crate) fn elapsed(&self) -> Duration {
         self.start.elapsed()
-    }
-
-    /// Its whole length.
-    pub fn length(&self) -> Duration {
-        self.length
     }
 }
 
 /// A duration as a person reads it: `250 ms`, `5 s`, `1.5 s`.
-pub fn shown(duration: Duration) -> String {
+pub(crate) fn shown(duration: Duration) -> String {
     let milliseconds = duration.as_millis();
     match milliseconds {
         0..1000 => format!("{milliseconds} ms"),

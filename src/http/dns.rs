@@ -65,7 +65,7 @@ impl From<NoAddress> for Unresolved {
 /// Asks the C library. A name can stand for another one: so `VAULT_TLS_SERVER_NAME` gets into the
 /// handshake, which takes its name from the URL, while the connection goes to the address.
 #[derive(Clone, Debug, Default)]
-pub struct Resolver {
+pub(crate) struct Resolver {
     /// The name in the URL, and the name whose addresses are used.
     alias: Option<(String, String)>,
     last: Arc<Mutex<Option<Lookup>>>,
@@ -80,18 +80,18 @@ struct Lookup {
 
 impl Resolver {
     /// One for which a name in a URL stands for another one.
-    pub fn with_alias(alias: String, real: String) -> Resolver {
+    pub(crate) fn with_alias(alias: String, real: String) -> Resolver {
         Resolver { alias: Some((alias, real)), ..Resolver::default() }
     }
 
     /// Whether the C library has been asked and has not answered.
-    pub fn is_waiting(&self) -> bool {
+    pub(crate) fn is_waiting(&self) -> bool {
         self.last().as_ref().is_some_and(|lookup| lookup.said.borrow().is_none())
     }
 
     /// Asks anew for the next connection, if all has been said: what was found is good until
     /// something fails.
-    pub fn forget(&self) {
+    pub(crate) fn forget(&self) {
         self.last().take_if(|lookup| lookup.said.borrow().is_some());
     }
 

@@ -15,7 +15,7 @@ use crate::http::proxy::Named;
 
 /// Why a try got no answer.
 #[derive(Debug)]
-pub struct Failure {
+pub(crate) struct Failure {
     /// What to report.
     pub error: Error,
     /// Whether asking again can help.
@@ -30,7 +30,7 @@ const NAME_SERVER_FAILED: &str = "a name server in this container's /etc/resolv.
 
 /// What a try waits for, one after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Awaited {
+pub(crate) enum Awaited {
     /// The server's address.
     Name,
     /// TCP, and TLS.
@@ -320,12 +320,14 @@ fn with_socket_hint(error: Error, failure: &reqwest::Error) -> Error {
 }
 
 /// The innermost error.
-pub fn root<'a>(error: &'a (dyn StdError + 'static)) -> &'a (dyn StdError + 'static) {
+pub(crate) fn root<'a>(error: &'a (dyn StdError + 'static)) -> &'a (dyn StdError + 'static) {
     chain(error).last().unwrap_or(error)
 }
 
 /// The error of a kind below an error.
-pub fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
+pub(crate) fn find<'a, T: StdError + 'static>(
+    error: &'a (dyn StdError + 'static),
+) -> Option<&'a T> {
     chain(error).find_map(|error| error.downcast_ref())
 }
 

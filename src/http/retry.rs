@@ -19,7 +19,7 @@ const BETWEEN_LINES: Duration = Duration::from_secs(10);
 
 /// The wait after the try of this number, from 0: a random part of 250 ms, doubled with each try up
 /// to 5 s (full jitter), so that many containers that failed together do not come back together.
-pub fn backoff(tries: u32) -> Duration {
+pub(crate) fn backoff(tries: u32) -> Duration {
     part_of(ceiling(tries))
 }
 
@@ -46,11 +46,11 @@ fn ceiling(tries: u32) -> Duration {
 
 /// Lets the first failure through at once, then at most one line in 10 s, whichever request it is.
 #[derive(Debug, Default)]
-pub struct Pace(Cell<Option<Instant>>);
+pub(crate) struct Pace(Cell<Option<Instant>>);
 
 impl Pace {
     /// Whether a line is due now.
-    pub fn due(&self) -> bool {
+    pub(crate) fn due(&self) -> bool {
         self.due_at(Instant::now())
     }
 
@@ -66,7 +66,7 @@ impl Pace {
 
 /// What came of one try.
 #[derive(Debug)]
-pub enum Tried<T> {
+pub(crate) enum Tried<T> {
     /// There is an answer.
     Done(T),
     /// It may be tried again, after this time where the server has asked for one.
@@ -78,7 +78,7 @@ pub enum Tried<T> {
 impl<T> Tried<T> {
     /// The same with another error, if there is one.
     #[must_use]
-    pub fn map_err(self, change: impl FnOnce(Error) -> Error) -> Tried<T> {
+    pub(crate) fn map_err(self, change: impl FnOnce(Error) -> Error) -> Tried<T> {
         match self {
             Tried::Done(answer) => Tried::Done(answer),
             Tried::Again(error, wait) => Tried::Again(change(error), wait),
@@ -89,7 +89,7 @@ impl<T> Tried<T> {
 
 /// How long and how often something is tried.
 #[derive(Debug)]
-pub struct Patience {
+pub(crate) struct Patience {
     deadline: Deadline,
     /// Tries after the first one; `None` is until the deadline.
     max_retries: Option<u32>,
@@ -102,7 +102,7 @@ pub struct Patience {
 
 impl Patience {
     /// Until the deadline, or until `max_retries` tries after the first one have failed.
-    pub fn new(deadline: Deadline, max_retries: Option<u32>) -> Patience {
+    pub(crate) fn new(deadline: Deadline, max_retries: Option<u32>) -> Patience {
         Patience {
             deadline,
             max_retries,
@@ -113,7 +113,7 @@ impl Patience {
     }
 
     /// The time until the deadline.
-    pub fn left(&self) -> Duration {
+    pub(crate) fn left(&self) -> Duration {
         self.deadline.left()
     }
 
@@ -122,7 +122,7 @@ impl Patience {
     ///
     /// # Errors
     /// The failure of the last try, with the number of tries and the time that they took.
-    pub async fn persist<T>(
+    pub(crate) async fn persist<T>(
         &self,
         what: &str,
         at: &dyn Display,

@@ -36,7 +36,7 @@ const BEGINNING: usize = 640;
 
 /// Where the authorities are that the system trusts.
 #[derive(Debug)]
-pub struct Bundle {
+pub(crate) struct Bundle {
     file: Option<PathBuf>,
     directories: Vec<PathBuf>,
 }
@@ -47,7 +47,7 @@ impl Bundle {
     ///
     /// # Errors
     /// 78 if the file cannot be read, or neither it nor any of the directories has a certificate.
-    pub fn of_system(environment: &[Variable]) -> Result<Option<Bundle>, Error> {
+    pub(crate) fn of_system(environment: &[Variable]) -> Result<Option<Bundle>, Error> {
         let (file, list) =
             (named(environment, "SSL_CERT_FILE"), named(environment, "SSL_CERT_DIR"));
         if file.is_none() && list.is_none() {
@@ -72,12 +72,12 @@ impl Bundle {
 
     /// All of them. What cannot be read is passed over: whether the rest is enough, the handshake
     /// shows.
-    pub fn certificates(&self) -> Vec<CertificateDer<'static>> {
+    pub(crate) fn certificates(&self) -> Vec<CertificateDer<'static>> {
         self.files().flat_map(|file| certificates_of(&file)).collect()
     }
 
     /// Those that can have issued a chain, as far as that can be seen at a glance.
-    pub fn issuers_of(
+    pub(crate) fn issuers_of(
         &self,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
@@ -159,7 +159,7 @@ fn has_certificate(file: &Path) -> std::io::Result<bool> {
 
 /// The certificates that can be read in a file. They are public, so nothing of it is wiped with
 /// care: a bundle is large.
-pub fn certificates_of(file: &Path) -> Vec<CertificateDer<'static>> {
+pub(crate) fn certificates_of(file: &Path) -> Vec<CertificateDer<'static>> {
     let bytes = fs::read(file).unwrap_or_default();
     decoded(sections(&String::from_utf8_lossy(&bytes)).filter(Section::is_certificate))
 }
@@ -169,7 +169,7 @@ pub fn certificates_of(file: &Path) -> Vec<CertificateDer<'static>> {
 ///
 /// # Errors
 /// The directory that cannot be read, and why.
-pub fn files_below(directory: &Path) -> Result<Vec<PathBuf>, (PathBuf, std::io::Error)> {
+pub(crate) fn files_below(directory: &Path) -> Result<Vec<PathBuf>, (PathBuf, std::io::Error)> {
     let mut files = Vec::new();
     let mut seen = HashSet::new();
     let mut left = vec![directory.to_owned()];

@@ -9,7 +9,7 @@ use crate::error::{Code, Error, LIMITED};
 ///
 /// # Errors
 /// 69 if the kernel gives no descriptor.
-pub fn wait<T>(work: impl Future<Output = T>) -> Result<T, Error> {
+pub(crate) fn wait<T>(work: impl Future<Output = T>) -> Result<T, Error> {
     let runtime = Builder::new_current_thread().enable_io().enable_time().build();
     let runtime = runtime.map_err(|error| {
         Error::new(Code::Unavailable, format!("the HTTP client: {error}")).hint(LIMITED)

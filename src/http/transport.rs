@@ -21,7 +21,7 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// Sends requests over connections that it keeps. All of it happens on the thread that waits for
 /// them, in the runtime of the round: a thread for the library, as its blocking client has one, and
 /// one for each request under way, would cost more than many a request.
-pub struct Transport {
+pub(crate) struct Transport {
     http: Http,
     /// The same without a pool: each of its requests has a connection of its own.
     alone: OnceCell<Http>,
@@ -105,7 +105,7 @@ impl Transport {
     }
 
     /// A request to be sent within this time, to the end of its answer.
-    pub fn request(&self, method: Method, url: Url, time: Duration) -> RequestBuilder {
+    pub(crate) fn request(&self, method: Method, url: Url, time: Duration) -> RequestBuilder {
         self.http.request(method, url).timeout(time)
     }
 
@@ -114,7 +114,7 @@ impl Transport {
     ///
     /// # Errors
     /// 70 if the library fails.
-    pub fn request_alone(
+    pub(crate) fn request_alone(
         &self,
         method: Method,
         url: Url,
@@ -135,7 +135,7 @@ impl Transport {
     ///
     /// # Errors
     /// Why there is no answer to it.
-    pub async fn send(&self, request: RequestBuilder) -> Result<Response, Failure> {
+    pub(crate) async fn send(&self, request: RequestBuilder) -> Result<Response, Failure> {
         let before = self.setup.connections.count();
         request.send().await.map_err(|error| {
             let (awaited, route) = (self.awaited(before), self.setup.route(&error));

@@ -37,10 +37,10 @@ pub struct Method {
 }
 
 /// What logs in, again and again if need be.
-pub type Credentials = Box<dyn LogIn>;
+pub(crate) type Credentials = Box<dyn LogIn>;
 
 /// A way to a session.
-pub trait LogIn {
+pub(crate) trait LogIn {
     /// Gets a session. Files are read at each call, since they may have changed. A refused login is
     /// never repeated.
     ///

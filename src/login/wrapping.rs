@@ -27,7 +27,7 @@ const EMPTY: &str = "the wrapping token is used up: wrap the answer of the path 
 
 /// A response-wrapping token that is to hold a secret id.
 #[derive(Debug)]
-pub struct Wrapped {
+pub(crate) struct Wrapped {
     token: Secret,
     origin: String,
     mount: String,
@@ -37,7 +37,12 @@ pub struct Wrapped {
 impl Wrapped {
     /// A token from the place that the user calls `origin`, for a role of the AppRole mount; any
     /// role where there is none.
-    pub fn new(token: Secret, origin: String, mount: String, role: Option<String>) -> Wrapped {
+    pub(crate) fn new(
+        token: Secret,
+        origin: String,
+        mount: String,
+        role: Option<String>,
+    ) -> Wrapped {
         Wrapped { token, origin, mount, role }
     }
 
@@ -47,7 +52,7 @@ impl Wrapped {
     /// # Errors
     /// 77 for a token that was used already or was made at another path, which may be attacks both;
     /// 76 where no secret id is in it; and what [`Client::send`] fails of.
-    pub async fn secret_id(&self, client: &Client) -> Result<Secret, Error> {
+    pub(crate) async fn secret_id(&self, client: &Client) -> Result<Secret, Error> {
         self.check_namespace(client.auth_namespace())?;
         let path = self.look_up(client).await?;
         let shown = client.redactor().clean(&path);

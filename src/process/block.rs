@@ -14,7 +14,7 @@ unsafe extern "C" {
 }
 
 /// The environment, in its order.
-pub fn read() -> Vec<Variable> {
+pub(crate) fn read() -> Vec<Variable> {
     std::env::vars_os().map(|(name, value)| Variable::new(name, value)).collect()
 }
 
@@ -22,7 +22,7 @@ pub fn read() -> Vec<Variable> {
 /// shows live memory, and removing a variable would leave its text there.
 ///
 /// To be called after [`read`], while the process has a single thread.
-pub fn wipe(is_ours: impl Fn(&[u8]) -> bool) {
+pub(crate) fn wipe(is_ours: impl Fn(&[u8]) -> bool) {
     // SAFETY: `environ` is null or an array of pointers that ends with a null pointer; nothing in
     // this program sets variables, so both array and strings are still those that the kernel
     // made, in writable memory (execve(2)); no other thread runs that could read them.

@@ -24,7 +24,7 @@ const DEFAULT_PATH: &str = "/usr/local/bin:/bin:/usr/bin";
 ///
 /// # Errors
 /// 127 where there is none, 126 where there is one that cannot run.
-pub fn find(command: &OsStr, path: Option<&OsStr>) -> Result<PathBuf, Error> {
+pub(crate) fn find(command: &OsStr, path: Option<&OsStr>) -> Result<PathBuf, Error> {
     let name = command.to_string_lossy().into_owned();
     if command.as_bytes().contains(&b'/') {
         return check(Path::new(command)).map(|()| command.into()).map_err(|error| error.at(name));
@@ -104,7 +104,7 @@ fn cannot_run(why: impl Into<String>) -> Error {
 }
 
 /// A program with its arguments and its environment, in the form that the kernel takes.
-pub struct Image {
+pub(crate) struct Image {
     program: CString,
     arguments: Vec<CString>,
     environment: Vec<CString>,
@@ -117,7 +117,7 @@ impl Image {
     /// 78 for each variable that the kernel would refuse: a NUL byte, a string of more than 32
     /// pages, or all of them together above the limit (execve(2)); the message names the
     /// variable.
-    pub fn new(
+    pub(crate) fn new(
         program: PathBuf,
         command: Vec<OsString>,
         environment: Vec<Variable>,
@@ -139,7 +139,7 @@ impl Image {
 
     /// Becomes the program: the same process, with nothing of us left in it. Returns only where
     /// that failed.
-    pub fn exec(&self) -> Error {
+    pub(crate) fn exec(&self) -> Error {
         signals::restore_sigpipe();
         let Err(errno) = execve(&self.program, &self.arguments, &self.environment);
         // What failed is still to be reported, and perhaps nobody reads it.
@@ -151,7 +151,7 @@ impl Image {
     ///
     /// # Errors
     /// 126 if it would not.
-    pub fn check(&self) -> Result<(), Error> {
+    pub(crate) fn check(&self) -> Result<(), Error> {
         may_execute(&self.program, &self.arguments, &self.environment)
             .map_err(|errno| self.refused(errno))
     }

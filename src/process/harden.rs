@@ -7,7 +7,7 @@ use nix::sys::prctl::set_dumpable;
 /// application is as it would be without us.
 ///
 /// Where it is refused, the start goes on: it is a second line of defence.
-pub fn harden() {
+pub(crate) fn harden() {
     if let Err(error) = set_dumpable(false) {
         log::debug!("the process stays dumpable: {error}");
     }

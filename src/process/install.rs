@@ -19,7 +19,7 @@ const OWN: &str = "/proc/self/exe";
 ///
 /// # Errors
 /// 78 if the program cannot be read or the copy cannot be written.
-pub fn install(to: &Path) -> Result<(), Error> {
+pub(crate) fn install(to: &Path) -> Result<(), Error> {
     let target = if to.is_dir() { to.join(NAME) } else { to.to_owned() };
     let directory = match target.parent() {
         Some(directory) if directory.as_os_str().is_empty() => Path::new("."),

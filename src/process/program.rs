@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// What a file is to the kernel.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Format {
+pub(crate) enum Format {
     /// It has a `#!` line; without an interpreter in it where that is missing.
     Script(Option<PathBuf>),
     /// A program of this machine, with the loader that it names.
@@ -31,7 +31,7 @@ const MACHINE: Option<u64> = if cfg!(target_arch = "x86_64") {
 };
 
 /// Looks into a file. What cannot be read may still be run.
-pub fn of(program: &Path) -> Format {
+pub(crate) fn of(program: &Path) -> Format {
     let Some((file, start)) =
         File::open(program).ok().and_then(|file| bytes(&file, 0, START).map(|start| (file, start)))
     else {

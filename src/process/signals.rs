@@ -22,7 +22,7 @@ const ENDING: [c_int; 4] = [libc::SIGTERM, libc::SIGINT, libc::SIGQUIT, libc::SI
 /// stop` would wait in vain. A signal that the caller ignores stays ignored: a handler would be
 /// gone after `execve`, and the application would get the default instead of what the caller wanted
 /// (signal(7)).
-pub fn end_at_once() {
+pub(crate) fn end_at_once() {
     for signal in ENDING {
         if !is_ignored(signal) {
             install(signal);
@@ -33,7 +33,7 @@ pub fn end_at_once() {
 /// What `start` starts takes none of these signals for the process: a thread that is still there
 /// when the process becomes the application would end alone with its signal (`execve(2)` is then
 /// ending it anyway), and the application would start as if there had been none.
-pub fn kept_from<T>(start: impl FnOnce() -> T) -> T {
+pub(crate) fn kept_from<T>(start: impl FnOnce() -> T) -> T {
     let ending: SigSet =
         ENDING.iter().filter_map(|signal| Signal::try_from(*signal).ok()).collect();
     let before = ending.thread_swap_mask(SigmaskHow::SIG_BLOCK);
@@ -46,13 +46,13 @@ pub fn kept_from<T>(start: impl FnOnce() -> T) -> T {
 
 /// Gives SIGPIPE back its default: Rust's runtime ignores it, and an ignored signal would stay so
 /// in the application.
-pub fn restore_sigpipe() {
+pub(crate) fn restore_sigpipe() {
     // SAFETY: SIG_DFL is a valid disposition and no handler of ours is involved.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
 }
 
 /// Undoes [`restore_sigpipe`] where the process goes on after all.
-pub fn ignore_sigpipe() {
+pub(crate) fn ignore_sigpipe() {
     // SAFETY: SIG_IGN is a valid disposition and no handler of ours is involved.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
 }
@@ -66,7 +66,7 @@ static ARRIVED: AtomicI32 = AtomicI32::new(NONE);
 
 /// From here on TERM, INT, QUIT and HUP are told of instead of ending the process, until
 /// [`Deferred::release`]. A second one ends it at once all the same.
-pub struct Deferred {
+pub(crate) struct Deferred {
     wakes: Receiver,
     /// Open as long as the handler may write to it.
     _handler: Sender,
@@ -75,7 +75,7 @@ pub struct Deferred {
 impl Deferred {
     /// Defers the signals; `None` if the kernel gives no descriptor, and then they still end the
     /// process at once. To be called within a runtime.
-    pub fn begin() -> Option<Deferred> {
+    pub(crate) fn begin() -> Option<Deferred> {
         let (handler, wakes) = pipe::pipe().ok()?;
         ARRIVED.store(NONE, Ordering::SeqCst);
         WAKES.store(handler.as_raw_fd(), Ordering::SeqCst);
@@ -83,7 +83,7 @@ impl Deferred {
     }
 
     /// Waits for a signal.
-    pub async fn arrived(&self) {
+    pub(crate) async fn arrived(&self) {
         while ARRIVED.load(Ordering::SeqCst) == NONE {
             // Without the pipe nothing tells of the signal before the release.
             if self.wakes.readable().await.is_err() {
@@ -94,7 +94,8 @@ impl Deferred {
 
     /// Lets signals end the process at once again. Returns the exit status that one which has
     /// arrived asks for.
-    pub fn release(self) -> Option<u8> {
+    #[allow(clippy::unused_self, reason = "who has it gives it up")]
+    pub(crate) fn release(self) -> Option<u8> {
         WAKES.store(NOWHERE, Ordering::SeqCst);
         let signal = ARRIVED.swap(NONE, Ordering::SeqCst);
         u8::try_from(128 + signal).ok().filter(|_| signal != NONE)

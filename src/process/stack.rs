@@ -22,7 +22,7 @@ const FRAME: usize = 1 << 10;
 const REACH: usize = FRAME + (FRAME >> 1);
 
 /// Does `work` in frames below this one, and wipes these frames.
-pub fn wiped_after<T>(work: impl FnOnce() -> T) -> T {
+pub(crate) fn wiped_after<T>(work: impl FnOnce() -> T) -> T {
     let done = below(work);
     wipe();
     done
@@ -38,7 +38,7 @@ fn below<T>(work: impl FnOnce() -> T) -> T {
 ///
 /// It does not grow the stack: where the kernel gives no more memory, that would end the process.
 #[inline(never)]
-pub fn wipe() {
+pub(crate) fn wipe() {
     let page = sysconf(SysconfVar::PAGE_SIZE).ok().flatten().and_then(|size| size.try_into().ok());
     let top = 0_u8;
     wipe_below((&raw const top).addr(), page.unwrap_or(4096));

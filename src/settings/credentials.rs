@@ -12,7 +12,7 @@ use crate::settings::names::{ROLE_ID, Setting, Takes};
 
 /// A credential where it was found, not read yet.
 #[derive(Debug)]
-pub struct Located {
+pub(crate) struct Located {
     found: Found,
     /// Whether white space at its ends belongs to it.
     is_password: bool,
@@ -22,7 +22,7 @@ pub struct Located {
 
 /// A credential's value, and the file that it came from.
 #[derive(Debug)]
-pub struct Loaded {
+pub(crate) struct Loaded {
     /// The value, trimmed and not empty.
     pub value: Secret,
     /// Where it was: `VAULT_TOKEN`, `/run/token (VAULT_TOKEN_FILE)`.
@@ -36,14 +36,17 @@ impl Located {
     ///
     /// # Errors
     /// 78 where one layer has both its forms.
-    pub fn find(layers: &Layers<'_>, credential: &Setting) -> Result<Option<Located>, Error> {
+    pub(crate) fn find(
+        layers: &Layers<'_>,
+        credential: &Setting,
+    ) -> Result<Option<Located>, Error> {
         let is_password = credential.takes == Takes::Password;
         let is_secret = credential.variables != ROLE_ID.variables;
         Ok(layers.credential(credential)?.map(|found| Located { found, is_password, is_secret }))
     }
 
     /// What the user calls the place.
-    pub fn origin(&self) -> &Origin {
+    pub(crate) fn origin(&self) -> &Origin {
         let (Found::Value(found) | Found::File(found)) = &self.found;
         &found.origin
     }
@@ -52,7 +55,7 @@ impl Located {
     ///
     /// # Errors
     /// 78 for a file that cannot be read or is empty.
-    pub fn load(&self, left: Duration) -> Result<Loaded, Error> {
+    pub(crate) fn load(&self, left: Duration) -> Result<Loaded, Error> {
         match &self.found {
             Found::Value(found) => {
                 if !self.is_password {
@@ -103,7 +106,7 @@ fn check_meant(value: &Secret) -> Result<(), Error> {
 ///
 /// # Errors
 /// 78 for a file that is there but cannot be read or is empty.
-pub fn usual_file(file: &Path, left: Duration) -> Result<Option<Loaded>, Error> {
+pub(crate) fn usual_file(file: &Path, left: Duration) -> Result<Option<Loaded>, Error> {
     let Some(content) = file::read_usual(file, left)? else { return Ok(None) };
     let value = filled(Secret::from(content.bytes.trim_ascii().to_vec()), &content.place)?;
     Ok(Some(Loaded { value, origin: content.place, file: None }))
@@ -120,7 +123,7 @@ fn filled(value: Secret, origin: &str) -> Result<Secret, Error> {
 
 /// Unlinks the files of credentials that have done their work. What cannot be removed, such as a
 /// file of a read-only mount, only warns.
-pub fn remove(files: &[PathBuf]) {
+pub(crate) fn remove(files: &[PathBuf]) {
     for file in files {
         match std::fs::remove_file(file) {
             Ok(()) => log::info!("{} is removed", file.display()),

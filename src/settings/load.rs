@@ -18,7 +18,7 @@ use crate::settings::{self, Imports};
 ///
 /// # Errors
 /// 78 for each that cannot be read or understood, or that names another one.
-pub fn env_files(
+pub(crate) fn env_files(
     options: &Options,
     environment: &[Variable],
     began: Instant,
@@ -49,7 +49,7 @@ fn env_file(origin: &Origin, path: &Path, left: Duration) -> Result<EnvFile, Err
 ///
 /// # Errors
 /// 78 for a file that cannot be read, and for each line that cannot be understood.
-pub fn secrets_file(named: &Sourced, left: Duration) -> Result<Vec<Imports>, Errors> {
+pub(crate) fn secrets_file(named: &Sourced, left: Duration) -> Result<Vec<Imports>, Errors> {
     let name = named.text()?;
     let text = file::read(Path::new(name), &named.origin, left)?.bytes;
     let lines = secrets_file::parse(&text)

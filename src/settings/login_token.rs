@@ -17,7 +17,7 @@ pub struct HandOn {
 }
 
 /// What is handed on, where it is asked for. The prefix of the variable that asks is that of all.
-pub fn wanted(layers: &Layers<'_>) -> Option<HandOn> {
+pub(crate) fn wanted(layers: &Layers<'_>) -> Option<HandOn> {
     let asks = |prefix: &&str| {
         layers.raw(&format!("{prefix}TOKEN")).is_some_and(|value| is_login(value.expose()))
     };

@@ -8,7 +8,7 @@ use std::ffi::OsStr;
 use crate::grammar::nearest::nearest;
 
 /// The prefixes of our variables, in the order in which they are looked for.
-pub const PREFIXES: [&str; 2] = ["BAO_", "VAULT_"];
+pub(crate) const PREFIXES: [&str; 2] = ["BAO_", "VAULT_"];
 
 /// One option, setting or credential.
 #[derive(Debug)]
@@ -53,7 +53,7 @@ macro_rules! table {
     ($($name:ident = $option:expr, $takes:expr, [$($variable:literal),*], $default:literal, $help:literal;)+) => {
         $(
             #[doc = $help]
-            pub static $name: Setting = Setting {
+            pub(crate) static $name: Setting = Setting {
                 option: $option,
                 takes: $takes,
                 variables: &[$($variable),*],
@@ -203,7 +203,7 @@ const AUTH_METHODS: &[&str] = &[
 ];
 
 /// The settings that say how Vault is reached, and the name of each for a client of Vault's.
-pub const OF_CONNECTION: [(&Setting, &str); 10] = [
+pub(crate) const OF_CONNECTION: [(&Setting, &str); 10] = [
     (&ADDR, "ADDR"),
     (&NAMESPACE, "NAMESPACE"),
     (&CACERT, "CACERT"),
@@ -217,11 +217,11 @@ pub const OF_CONNECTION: [(&Setting, &str); 10] = [
 ];
 
 /// Settings of a Vault client that vault-exec has no use for, or another one.
-pub const OF_CLIENTS: [&str; 5] =
+pub(crate) const OF_CLIENTS: [&str; 5] =
     ["CLIENT_TIMEOUT", "MAX_RETRIES", "SRV_LOOKUP", "WRAP_TTL", "MFA"];
 
 /// Variables that mean something to vault-env and nothing here, and what happens instead.
-pub const OF_VAULT_ENV: [(&str, &str); 2] = [
+pub(crate) const OF_VAULT_ENV: [(&str, &str); 2] = [
     ("VAULT_ENV_DELAY", "the application starts at once, and its own start can wait"),
     ("VAULT_ENV_LOG_SERVER", "records go to stderr"),
 ];
@@ -282,27 +282,27 @@ pub fn credentials() -> impl Iterator<Item = &'static Setting> {
 }
 
 /// Returns the option of this name, without its dashes.
-pub fn option(name: &str) -> Option<&'static Setting> {
+pub(crate) fn option(name: &str) -> Option<&'static Setting> {
     ALL.iter().copied().find(|setting| setting.option == Some(name))
 }
 
 /// Returns whether a variable is one of our settings or credentials.
-pub fn is_own(name: &OsStr) -> bool {
+pub(crate) fn is_own(name: &OsStr) -> bool {
     without_prefix(name).is_some_and(|rest| ALL.iter().any(|setting| setting.is_named(rest)))
 }
 
 /// Returns whether a variable is the one that may ask for the token of the login.
-pub fn is_token(name: &OsStr) -> bool {
+pub(crate) fn is_token(name: &OsStr) -> bool {
     without_prefix(name) == Some("TOKEN")
 }
 
 /// Returns whether a name is one of those that are stripped.
-pub fn is_stripped(name: &[u8]) -> bool {
+pub(crate) fn is_stripped(name: &[u8]) -> bool {
     PREFIXES.iter().any(|prefix| name.starts_with(prefix.as_bytes()))
 }
 
 /// Returns whether a variable of a platform holds a key or a token.
-pub fn is_key_of_platform(name: &[u8]) -> bool {
+pub(crate) fn is_key_of_platform(name: &[u8]) -> bool {
     matches!(
         name,
         b"AWS_SECRET_ACCESS_KEY" | b"AWS_SESSION_TOKEN" | b"AWS_CONTAINER_AUTHORIZATION_TOKEN"
@@ -311,7 +311,7 @@ pub fn is_key_of_platform(name: &[u8]) -> bool {
 
 /// Returns what to say of a variable that looks like one of ours and is none. What Kubernetes sets
 /// for a service is passed over.
-pub fn unknown(name: &OsStr) -> Option<String> {
+pub(crate) fn unknown(name: &OsStr) -> Option<String> {
     let rest = without_prefix(name)?;
     let is_service_link = rest.contains("_PORT") || rest.contains("_SERVICE_");
     if !rest.starts_with("EXEC_") || is_service_link || is_own(name) {

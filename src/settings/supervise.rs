@@ -64,7 +64,7 @@ pub enum OnExpiry {
 }
 
 /// `EX_TEMPFAIL`: what an end of ours has for a status where none is given.
-pub const TEMPORARY: u8 = 75;
+pub(crate) const TEMPORARY: u8 = 75;
 /// Between two looks there is at least this.
 const SHORTEST_REFRESH: Duration = Duration::from_secs(10);
 const STOP_AFTER: Duration = Duration::from_secs(30);

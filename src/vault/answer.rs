@@ -339,7 +339,7 @@ fn not_vaults(raw: &Raw<'_>, what: &str) -> Error {
 
 /// Go's list of several errors has line breaks and tabs; one line and 500 bytes are enough for a
 /// message. It ends between two words: nobody would know a part of a credential for one.
-pub fn compact(text: &str) -> String {
+pub(crate) fn compact(text: &str) -> String {
     const MOST: usize = 500;
     let mut line = String::new();
     for word in text.split_whitespace() {
@@ -367,7 +367,7 @@ fn wait(raw: &Raw<'_>) -> Option<Duration> {
 }
 
 /// `Retry-After` in seconds, which is the only form that Vault sends (RFC 9110, 10.2.3).
-pub fn seconds(retry_after: &str) -> Option<Duration> {
+pub(crate) fn seconds(retry_after: &str) -> Option<Duration> {
     retry_after.trim().parse().ok().map(Duration::from_secs)
 }
 

@@ -46,7 +46,7 @@ const REDIRECTED: &str = "a standby redirects to the api_addr of the active node
                           and reachable from this container?";
 
 /// How Vault is reached.
-pub struct Connection {
+pub(crate) struct Connection {
     /// The server.
     pub address: Address,
     /// Whether what is at the address adds a token of its own.
@@ -70,7 +70,7 @@ pub struct Connection {
 }
 
 /// A client of one server.
-pub struct Client {
+pub(crate) struct Client {
     transport: Transport,
     /// The address that requests go to: the user's, or one with the name for the handshake in it.
     target: Address,
@@ -87,7 +87,7 @@ pub struct Client {
 
 /// Whether a request may be sent again when it is not known what became of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Repeat {
+pub(crate) enum Repeat {
     /// It changes nothing: yes.
     Freely,
     /// A login, a write, a read that makes a lease: only where it was not sent, or Vault said that
@@ -99,7 +99,7 @@ pub enum Repeat {
 
 /// The namespace that a request goes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Space {
+pub(crate) enum Space {
     /// That of the login, where its token is at home.
     Login,
     /// That of the secrets.
@@ -110,7 +110,7 @@ pub enum Space {
 
 /// A request.
 #[derive(Debug)]
-pub struct Request<'a> {
+pub(crate) struct Request<'a> {
     /// GET or POST.
     pub method: Method,
     /// The API path, percent-encoded.
@@ -134,7 +134,7 @@ pub struct Request<'a> {
 impl Request<'_> {
     /// A request for a path of our own making in the namespace of the secrets, sent again only
     /// where it was not done.
-    pub fn new(method: Method, path: impl Into<String>) -> Self {
+    pub(crate) fn new(method: Method, path: impl Into<String>) -> Self {
         let path = path.into();
         let what = path.clone();
         Request {
@@ -159,7 +159,7 @@ impl Client {
     /// # Errors
     /// 78 for a namespace or a server name that cannot be sent, and what [`Transport::new`] fails
     /// of.
-    pub fn new(connection: Connection) -> Result<Client, Error> {
+    pub(crate) fn new(connection: Connection) -> Result<Client, Error> {
         let Connection {
             address,
             adds_token,
@@ -203,7 +203,7 @@ impl Client {
     /// # Errors
     /// 69 where it was not reached or not ready before the deadline, 76 where something else
     /// answered.
-    pub async fn send(&self, request: &Request<'_>) -> Result<Answer, Error> {
+    pub(crate) async fn send(&self, request: &Request<'_>) -> Result<Answer, Error> {
         let (is_single, began) = (request.repeat == Repeat::Never, Instant::now());
         let attempt = async || self.attempt(request).await;
         let answer = self.patience.persist(&request.what, &self.address, is_single, attempt).await;
@@ -213,7 +213,7 @@ impl Client {
     }
 
     /// An answer with a status of 4xx as an error: 66 for 404, else 77.
-    pub fn refused(&self, answer: &Answer, what: &str) -> Error {
+    pub(crate) fn refused(&self, answer: &Answer, what: &str) -> Error {
         let code = if answer.status == 404 { Code::Missing } else { Code::Refused };
         let error = Error::new(code, format!("{what}: {} ({})", answer.refusal(), self.address));
         match (answer.status, answer.meaning) {
@@ -230,18 +230,18 @@ impl Client {
     }
 
     /// Names the request, the status and the server in what an answer was found to mean.
-    pub fn placed(&self, error: Error, what: &str, status: u16) -> Error {
+    pub(crate) fn placed(&self, error: Error, what: &str, status: u16) -> Error {
         let message = format!("{what}: {} (status {status}, {})", error.message, self.address);
         Error { message, ..error }
     }
 
     /// Knows the credentials that no message may show.
-    pub fn redactor(&self) -> &Redactor {
+    pub(crate) fn redactor(&self) -> &Redactor {
         &self.patience.redactor
     }
 
     /// The namespace of the secrets.
-    pub fn namespace(&self) -> Option<&str> {
+    pub(crate) fn namespace(&self) -> Option<&str> {
         text(self.namespace.as_ref())
     }
 
@@ -257,19 +257,19 @@ impl Client {
 
     /// Whether a path of the secrets is in a namespace that a token of the login's namespace is not
     /// good for.
-    pub fn is_elsewhere(&self, path: &str) -> bool {
+    pub(crate) fn is_elsewhere(&self, path: &str) -> bool {
         let whole = namespace::whole(self.namespace(), path);
         namespace::below(text(self.auth_namespace.as_ref()), Some(&whole)).is_none()
     }
 
     /// Whether anything has been answered yet.
-    pub fn is_connected(&self) -> bool {
+    pub(crate) fn is_connected(&self) -> bool {
         self.is_connected.get()
     }
 
     /// How many requests are sent at once: few over HTTP/1.1, where each one takes a connection. To
     /// be asked after the first answer, which tells the protocol.
-    pub fn parallel(&self) -> usize {
+    pub(crate) fn parallel(&self) -> usize {
         if self.is_http2.get() { PARALLEL_HTTP2 } else { PARALLEL_HTTP1 }
     }
 

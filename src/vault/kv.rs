@@ -44,7 +44,7 @@ pub fn understand(
 }
 
 /// A version of what keeps none.
-pub fn no_versions() -> Error {
+pub(crate) fn no_versions() -> Error {
     Error::config("a version of a secret that has no versions")
         .hint("only KV v2 keeps versions; leave #version out")
 }

@@ -16,7 +16,7 @@ const LIMIT: Duration = Duration::from_secs(2);
 /// Learns how long a token lasts; `None` is for ever, or not known. Points out a token that is too
 /// good for a container: a root token, one that never expires. A policy may well refuse the
 /// question, so a failure says nothing.
-pub async fn look_up(client: &Client, token: &Secret) -> Option<Duration> {
+pub(crate) async fn look_up(client: &Client, token: &Secret) -> Option<Duration> {
     let what = "auth/token/lookup-self";
     let limit = LIMIT.min(client.patience.left());
     let request = Request {

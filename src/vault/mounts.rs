@@ -19,7 +19,7 @@ const MOUNTS: &str = "sys/internal/ui/mounts";
 
 /// What is mounted where a path leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Engine {
+pub(crate) enum Engine {
     /// KV, of this version.
     Kv(KvVersion),
     /// Another one: a read may make a lease.
@@ -30,7 +30,7 @@ pub enum Engine {
 
 /// What is read for a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
+pub(crate) struct Target {
     /// The path that is sent.
     pub path: Path,
     /// What answers there.
@@ -47,7 +47,7 @@ pub struct Mount {
 
 /// What is known of the mounts below which paths are.
 #[derive(Debug)]
-pub struct Mounts {
+pub(crate) struct Mounts {
     known: Vec<Mount>,
     /// The version of every KV mount, if the user has told it.
     version: Option<KvVersion>,
@@ -59,7 +59,7 @@ impl Mounts {
     ///
     /// # Errors
     /// 69 or 76 if Vault could not be asked; a refusal is none.
-    pub async fn learn(
+    pub(crate) async fn learn(
         client: &Client,
         token: Option<&Secret>,
         questions: &[Question<'_>],
@@ -76,7 +76,7 @@ impl Mounts {
     }
 
     /// What is read for a path.
-    pub fn target(&self, question: Question<'_>) -> Target {
+    pub(crate) fn target(&self, question: Question<'_>) -> Target {
         offline(question, self.version)
             .unwrap_or_else(|| on_mount(question.path, above(question.path, &self.known)))
     }
@@ -109,7 +109,7 @@ async fn look_up(
 }
 
 /// What is read for a path, where that can be told without asking Vault.
-pub fn offline(question: Question<'_>, version: Option<KvVersion>) -> Option<Target> {
+pub(crate) fn offline(question: Question<'_>, version: Option<KvVersion>) -> Option<Target> {
     match version {
         _ if question.is_as_written() => Some(as_written(question.path)),
         Some(version) => Some(forced(question, version)),
@@ -118,7 +118,7 @@ pub fn offline(question: Question<'_>, version: Option<KvVersion>) -> Option<Tar
 }
 
 /// A path about which nothing more can be found out.
-pub fn as_written(path: &Path) -> Target {
+pub(crate) fn as_written(path: &Path) -> Target {
     let first = path.segments().next().map_or(0, str::len);
     let is_kv2 = path.is_like_kv2() || path.is_of_kv2_api(first);
     let engine = if is_kv2 { Engine::Kv(KvVersion::V2) } else { Engine::Unknown };

@@ -14,7 +14,7 @@ const PART: usize = 12;
 /// `work` on each item at once, as far as the connection allows, with the results in order. The
 /// first one goes alone where nothing has been sent yet: its answer tells how many may follow at
 /// once, over a connection that is there then.
-pub async fn in_parallel<T, R>(
+pub(crate) async fn in_parallel<T, R>(
     client: &Client,
     items: &[T],
     work: &impl AsyncFn(&T) -> R,
@@ -27,7 +27,7 @@ pub async fn in_parallel<T, R>(
 }
 
 /// `work` on one item after the other.
-pub async fn in_turn<T, R>(items: &[T], work: &impl AsyncFn(&T) -> R) -> Vec<R> {
+pub(crate) async fn in_turn<T, R>(items: &[T], work: &impl AsyncFn(&T) -> R) -> Vec<R> {
     at_once(1, items, work).await
 }
 

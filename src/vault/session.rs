@@ -93,7 +93,7 @@ fn policies(auth: &Value) -> Vec<String> {
 ///
 /// # Errors
 /// 78 for a token with white space or with characters that cannot be printed.
-pub fn check_token(token: &Secret) -> Result<(), Error> {
+pub(crate) fn check_token(token: &Secret) -> Result<(), Error> {
     let printable = token.expose().iter().all(u8::is_ascii_graphic);
     if printable {
         Ok(())

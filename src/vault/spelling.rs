@@ -9,7 +9,7 @@ use serde_json::{Number, Value};
 
 /// Gives the numbers in `value`, which was parsed from `json`, the spelling that they have there.
 /// Two spellings of one number in one answer stay as they are.
-pub fn keep(json: &[u8], value: &mut Value) {
+pub(crate) fn keep(json: &[u8], value: &mut Value) {
     let mut spellings: HashMap<String, Option<&str>> = HashMap::new();
     for spelling in with_exponent(json) {
         let known = spellings.entry(normal(spelling)).or_insert(Some(spelling));

@@ -8,7 +8,7 @@ use crate::vault::document::Lease;
 use crate::vault::session::Session;
 
 /// The time from a login to the end of its client.
-pub struct Stay {
+pub(crate) struct Stay {
     /// The client, which goes with the stay.
     pub client: Client,
     /// What the login gave.
@@ -19,7 +19,7 @@ pub struct Stay {
 
 /// Something that ends if it is not renewed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Granted {
+pub(crate) struct Granted {
     /// The token or a lease.
     pub what: Held,
     /// When it was granted.
@@ -32,7 +32,7 @@ pub struct Granted {
 
 /// What is held of Vault.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Held {
+pub(crate) enum Held {
     /// The token of our own login.
     Token,
     /// A lease, by its name, which is no secret.
@@ -41,7 +41,7 @@ pub enum Held {
 
 /// A lease that was granted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Leased {
+pub(crate) struct Leased {
     /// Its name, which is no secret.
     pub id: String,
     /// How long it lasts from its grant on.
@@ -52,7 +52,7 @@ pub struct Leased {
 
 impl Stay {
     /// Begins with a login that was just made.
-    pub fn begin(client: Client, session: Session) -> Stay {
+    pub(crate) fn begin(client: Client, session: Session) -> Stay {
         let token = session.ttl.filter(|_| session.is_own).map(|ttl| Granted {
             what: Held::Token,
             since: Instant::now(),
@@ -64,17 +64,17 @@ impl Stay {
     }
 
     /// Counts so many requests that use the token.
-    pub fn count(&self, requests: u64) {
+    pub(crate) fn count(&self, requests: u64) {
         self.requests.set(self.requests.get() + requests);
     }
 
     /// How many requests have used the token.
-    pub fn requests(&self) -> u64 {
+    pub(crate) fn requests(&self) -> u64 {
         self.requests.get()
     }
 
     /// Takes in a lease that was just granted.
-    pub fn hold(&self, lease: &Lease) {
+    pub(crate) fn hold(&self, lease: &Lease) {
         self.granted.borrow_mut().push(Granted {
             what: Held::Lease(lease.id.clone()),
             since: Instant::now(),
@@ -84,12 +84,13 @@ impl Stay {
     }
 
     /// What was granted, in the order in which it came.
-    pub fn granted(&self) -> Vec<Granted> {
+    #[allow(dead_code, reason = "a process that goes on renews it")]
+    pub(crate) fn granted(&self) -> Vec<Granted> {
         self.granted.borrow().clone()
     }
 
     /// The leases that were granted.
-    pub fn leases(&self) -> Vec<Leased> {
+    pub(crate) fn leases(&self) -> Vec<Leased> {
         let granted = self.granted.borrow();
         let leases = granted.iter().filter_map(|granted| match &granted.what {
             Held::Lease(id) => {

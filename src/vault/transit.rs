@@ -17,7 +17,7 @@ const SETTINGS: &str =
 
 /// Decrypts a batch with the key of `path`, `transit/decrypt/<key>`. Returns a result for each
 /// ciphertext, by its name.
-pub async fn decrypt<K: Copy>(
+pub(crate) async fn decrypt<K: Copy>(
     client: &Client,
     session: &Session,
     path: &Path,

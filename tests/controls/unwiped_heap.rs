@@ -5,7 +5,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::process::ExitCode;
 
-use vault_exec::start::{self, Wiped};
+use vault_exec::door::start::{self, Wiped};
 
 /// Uses no block twice: what is found is not what luck has left.
 struct Keeping;
@@ -24,6 +24,6 @@ unsafe impl GlobalAlloc for Keeping {
 static ALLOCATOR: Keeping = Keeping;
 
 fn main() -> ExitCode {
-    vault_exec::log::report_bugs();
+    vault_exec::door::log::report_bugs();
     ExitCode::from(start::start(Wiped::All))
 }

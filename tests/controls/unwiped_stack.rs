@@ -4,13 +4,13 @@
 use std::alloc::System;
 use std::process::ExitCode;
 
-use vault_exec::process::alloc::Wiping;
-use vault_exec::start::{self, Wiped};
+use vault_exec::door::process::alloc::Wiping;
+use vault_exec::door::start::{self, Wiped};
 
 #[global_allocator]
 static ALLOCATOR: Wiping<System> = Wiping(System);
 
 fn main() -> ExitCode {
-    vault_exec::log::report_bugs();
+    vault_exec::door::log::report_bugs();
     ExitCode::from(start::start(Wiped::AllButStack))
 }

@@ -476,7 +476,7 @@ fn too_large() -> Error {
 ///
 /// # Errors
 /// 78 for what is not base64.
-pub fn decoded(text: &Secret) -> Result<Secret, Error> {
+pub(crate) fn decoded(text: &Secret) -> Result<Secret, Error> {
     let bytes: Vec<u8> =
         text.expose().iter().copied().filter(|byte| !matches!(byte, b'\r' | b'\n')).collect();
     STANDARD

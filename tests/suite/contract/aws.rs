@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use test_vault::{AwsKeys, Operator, TestVault, Value, json};
-use vault_exec::cloud::sigv4::{Credentials, Request, Scope, sign};
-use vault_exec::secret::Secret;
+use vault_exec::door::cloud::sigv4::{Credentials, Request, Scope, sign};
+use vault_exec::door::secret::Secret;
 
 const BODY: &str = "Action=GetCallerIdentity&Version=2011-06-15";
 

@@ -15,8 +15,8 @@ use test_vault::{
     Operator, Postgres, Target, Value, json, on_every_vault, on_every_vault_with_database,
 };
 
-use vault_exec::grammar::variable::{CONTROLLING, IN_ANY_CASE};
-use vault_exec::settings::names::{self, Setting};
+use vault_exec::door::grammar::variable::{CONTROLLING, IN_ANY_CASE};
+use vault_exec::door::settings::names::{self, Setting};
 
 use crate::docs::pages::{TEXT, TEXTS};
 use crate::docs::shell::Shell;

@@ -8,7 +8,7 @@ use test_vault::{
     AwsKeys, AzureMetadata, Fault, GcpMetadata, JwtSigner, KubernetesApi, LocalServer, TestVault,
     json,
 };
-use vault_exec::login::METHODS;
+use vault_exec::door::login::METHODS;
 
 use crate::proof::memory::{Credential, assert_clean_of};
 use crate::proof::memory_aws;

@@ -10,13 +10,13 @@ use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::{Map, Value as Json};
-use vault_exec::environment::{self, Outcomes, Rules};
-use vault_exec::error::{Code, Error, Errors};
-use vault_exec::plan;
-use vault_exec::secret::Variable;
-use vault_exec::settings;
-use vault_exec::settings::layers::{EnvFile, Layers, Options};
-use vault_exec::vault::document::{Document, Found};
+use vault_exec::door::environment::{self, Outcomes, Rules};
+use vault_exec::door::error::{Code, Error, Errors};
+use vault_exec::door::plan;
+use vault_exec::door::secret::Variable;
+use vault_exec::door::settings;
+use vault_exec::door::settings::layers::{EnvFile, Layers, Options};
+use vault_exec::door::vault::document::{Document, Found};
 
 use crate::references::grammar::cases;
 

@@ -8,14 +8,14 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use proptest::test_runner::RngSeed;
 use serde_json::{Map, Number, Value as Json};
-use vault_exec::grammar::import::Keys;
-use vault_exec::grammar::path::Path;
-use vault_exec::grammar::reference::{
+use vault_exec::door::grammar::import::Keys;
+use vault_exec::door::grammar::path::Path;
+use vault_exec::door::grammar::reference::{
     Ask, Body, Piece, Reference, Value, has_reference, is_reference, parse,
 };
-use vault_exec::grammar::selector::Selector;
-use vault_exec::grammar::template::Template;
-use vault_exec::secret::Secret;
+use vault_exec::door::grammar::selector::Selector;
+use vault_exec::door::grammar::template::Template;
+use vault_exec::door::secret::Secret;
 
 use crate::references::fuzzed::reference::{self, Place, balanced};
 use crate::references::fuzzed::spelling::{spelled, spelled_reference};
@@ -431,7 +431,7 @@ proptest! {
     ) {
         let head = mount.as_ref().map_or(String::new(), |mount| format!("VERSION 2\nMOUNT {mount}\n"));
         let texts: Vec<&str> = lines.iter().map(|(line, ..)| line.as_str()).collect();
-        let found = vault_exec::grammar::secrets_file::parse((head + &texts.join("\n")).as_bytes()).expect("parses");
+        let found = vault_exec::door::grammar::secrets_file::parse((head + &texts.join("\n")).as_bytes()).expect("parses");
         prop_assert_eq!(found.len(), lines.len());
         for (found, (line, variable, path, key)) in found.iter().zip(&lines) {
             let default = mount.as_ref().filter(|_| !line.contains('='));

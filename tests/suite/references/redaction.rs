@@ -4,7 +4,7 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
-use vault_exec::http::redact::Redactor;
+use vault_exec::door::http::redact::Redactor;
 
 use crate::references::grammar::cases;
 

@@ -9,7 +9,7 @@ use std::os::unix::process::CommandExt;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use test_vault::{Target, TestVault, json};
-use vault_exec::settings::names::ALL;
+use vault_exec::door::settings::names::ALL;
 
 use crate::support::launch::not_run;
 use crate::support::{Ended, Run, directory, run, run_at};

@@ -5,17 +5,17 @@
 //! version, a batch's size); the rest is the body.
 
 use serde_json::Value;
-use vault_exec::error::{Code, Error};
-use vault_exec::grammar::path::Path;
-use vault_exec::http::answers::Budget;
-use vault_exec::http::redact::Redactor;
-use vault_exec::login::wrapping;
-use vault_exec::vault::answer::{Answer, Raw, Verdict, judge};
-use vault_exec::vault::kv;
-use vault_exec::vault::lookup;
-use vault_exec::vault::mounts;
-use vault_exec::vault::session::Session;
-use vault_exec::vault::transit;
+use vault_exec::door::error::{Code, Error};
+use vault_exec::door::grammar::path::Path;
+use vault_exec::door::http::answers::Budget;
+use vault_exec::door::http::redact::Redactor;
+use vault_exec::door::login::wrapping;
+use vault_exec::door::vault::answer::{Answer, Raw, Verdict, judge};
+use vault_exec::door::vault::kv;
+use vault_exec::door::vault::lookup;
+use vault_exec::door::vault::mounts;
+use vault_exec::door::vault::session::Session;
+use vault_exec::door::vault::transit;
 
 const MARK: &str = "S3CR3T";
 

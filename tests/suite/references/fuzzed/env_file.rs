@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use vault_exec::error::{Code, Error};
-use vault_exec::grammar::env_file::parse;
-use vault_exec::secret::Variable;
+use vault_exec::door::error::{Code, Error};
+use vault_exec::door::grammar::env_file::parse;
+use vault_exec::door::secret::Variable;
 
 /// Panics unless the bytes are an env file that can be spelled and read again, or an error of the
 /// first line that is wrong.

@@ -1,8 +1,8 @@
 //! Any bytes are a value or an error; what is a value is spelled as something that reads the same.
 
-use vault_exec::grammar::reference::{Ask, Piece, Reference, Value, has_reference, parse};
-use vault_exec::grammar::selector::Selector;
-use vault_exec::secret::Secret;
+use vault_exec::door::grammar::reference::{Ask, Piece, Reference, Value, has_reference, parse};
+use vault_exec::door::grammar::selector::Selector;
+use vault_exec::door::secret::Secret;
 
 use super::spelling::spelled;
 

@@ -1,8 +1,8 @@
 //! What holds of any bytes that are read as a secrets file. `fuzz/` goes by it as well.
 
-use vault_exec::error::Code;
-use vault_exec::grammar::import::{Import, Keys};
-use vault_exec::grammar::secrets_file::{Line, parse};
+use vault_exec::door::error::Code;
+use vault_exec::door::grammar::import::{Import, Keys};
+use vault_exec::door::grammar::secrets_file::{Line, parse};
 
 /// Panics unless the bytes are a secrets file that can be spelled and read again, or errors that
 /// name their lines.

@@ -11,18 +11,18 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::rc::Rc;
 
 use serde_json::json;
-use vault_exec::cli::{self, Invocation};
-use vault_exec::environment::{Built, Outcomes, Provided, Rules, build};
-use vault_exec::error::{Code, Error, Errors};
-use vault_exec::grammar::env_file;
-use vault_exec::grammar::reference::is_login;
-use vault_exec::plan::{self, Plan, Source};
-use vault_exec::policy;
-use vault_exec::secret::Variable;
-use vault_exec::settings::layers::{EnvFile, Layers, Options};
-use vault_exec::settings::names;
-use vault_exec::settings::{self, Settings};
-use vault_exec::vault::document::{Document, Found};
+use vault_exec::door::cli::{self, Invocation};
+use vault_exec::door::environment::{Built, Outcomes, Provided, Rules, build};
+use vault_exec::door::error::{Code, Error, Errors};
+use vault_exec::door::grammar::env_file;
+use vault_exec::door::grammar::reference::is_login;
+use vault_exec::door::plan::{self, Plan, Source};
+use vault_exec::door::policy;
+use vault_exec::door::secret::Variable;
+use vault_exec::door::settings::layers::{EnvFile, Layers, Options};
+use vault_exec::door::settings::names;
+use vault_exec::door::settings::{self, Settings};
+use vault_exec::door::vault::document::{Document, Found};
 
 const MARK: &str = "S3CR3T";
 

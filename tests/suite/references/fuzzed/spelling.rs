@@ -1,8 +1,8 @@
 //! How a value is spelled: the way back from what `reference::parse` makes of a text. `fuzz/` goes
 //! by it as well.
 
-use vault_exec::grammar::reference::{Ask, Piece, Reference, Value};
-use vault_exec::grammar::selector::Selector;
+use vault_exec::door::grammar::reference::{Ask, Piece, Reference, Value};
+use vault_exec::door::grammar::selector::Selector;
 
 /// The text that reads as `value`; `None` for a literal, which any other text is.
 pub(crate) fn spelled(value: &Value) -> Option<Vec<u8>> {

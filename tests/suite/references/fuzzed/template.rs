@@ -4,8 +4,8 @@
 //! An input is a template, and behind its last line break a secret as JSON.
 
 use serde_json::{Map, Value};
-use vault_exec::error::Error;
-use vault_exec::grammar::template::{Template, split_action};
+use vault_exec::door::error::Error;
+use vault_exec::door::grammar::template::{Template, split_action};
 
 /// Stands in values of the seeds' secrets. A template that has it itself shows nothing of them.
 const MARK: &str = "S3CR3T";

@@ -4,8 +4,8 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
-use vault_exec::grammar::env_file::parse;
-use vault_exec::secret::Variable;
+use vault_exec::door::grammar::env_file::parse;
+use vault_exec::door::secret::Variable;
 
 use super::{LINES, MARK, any_bytes, cases, change, changed};
 use crate::references::fuzzed::{env_file, secrets_file};

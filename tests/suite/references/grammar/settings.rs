@@ -7,8 +7,8 @@ use std::time::Duration;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
-use vault_exec::grammar::import::{self, Import, Keys};
-use vault_exec::grammar::units::{self, Names};
+use vault_exec::door::grammar::import::{self, Import, Keys};
+use vault_exec::door::grammar::units::{self, Names};
 
 use super::{Place, any_text, cases, key, path};
 
