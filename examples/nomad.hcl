@@ -4,8 +4,9 @@
 #
 #     vault auth enable -path=jwt-nomad jwt
 #     vault write auth/jwt-nomad/config jwks_url=http://127.0.0.1:4646/.well-known/jwks.json default_role=app
-#     vault write auth/jwt-nomad/role/app role_type=jwt user_claim=nomad_job_id bound_audiences=vault.io \
-#         bound_claims='{"nomad_job_id":"app"}' token_policies=app token_ttl=5m
+#     echo '{ "role_type": "jwt", "user_claim": "nomad_job_id", "bound_audiences": "vault.io",
+#             "bound_claims": { "nomad_job_id": "app" }, "token_policies": "app", "token_ttl": "5m" }' |
+#         vault write auth/jwt-nomad/role/app -
 job "app" {
   type = "service"
 
@@ -25,7 +26,7 @@ job "app" {
       }
 
       identity {
-        name = "vault_default"
+        name = "vault-exec"
         aud  = ["vault.io"]
         file = true
         ttl  = "1h"
@@ -36,7 +37,7 @@ job "app" {
         VAULT_AUTH_METHOD = "jwt"
         VAULT_AUTH_MOUNT  = "jwt-nomad"
         VAULT_ROLE        = "app"
-        VAULT_JWT_FILE    = "${NOMAD_SECRETS_DIR}/nomad_vault_default.jwt"
+        VAULT_JWT_FILE    = "${NOMAD_SECRETS_DIR}/nomad_vault-exec.jwt"
         # In HCL `$${` is a literal `${`.
         DB_URL = "postgres://$${vault:secret/app#user}:$${vault:secret/app#password}@db/app"
       }

@@ -176,3 +176,18 @@ fn the_tables_of_performance_are_those_that_the_benchmark_has_written() {
         assert!(results.lines().any(|line| line == row), "{row}");
     }
 }
+
+#[test]
+fn the_package_has_what_the_readme_links_to() {
+    let manifest = read("Cargo.toml");
+    let list = manifest.split("include = [").nth(1).and_then(|rest| rest.split(']').next());
+    let included: Vec<&str> = list.expect("a list").split('"').skip(1).step_by(2).collect();
+    let readme = read("README.md");
+    for link in links(&readme).filter(|link| !link.contains("://")) {
+        let file = link.split('#').next().unwrap_or_default();
+        let is_packed = |pattern: &&str| {
+            pattern.strip_suffix("**").map_or(*pattern == file, |below| file.starts_with(below))
+        };
+        assert!(included.iter().any(is_packed), "{link}");
+    }
+}
