@@ -30,6 +30,22 @@ pub(crate) fn printable(text: &str) -> String {
     bounded(text, MOST)
 }
 
+/// Go's list of several errors has line breaks and tabs; one line and 500 bytes are enough for a
+/// message. It ends between two words: nobody would know a part of a credential for one.
+pub(crate) fn compact(text: &str) -> String {
+    const MOST: usize = 500;
+    let mut line = String::new();
+    for word in text.split_whitespace() {
+        let fits = line.len() + 1 + word.len() <= MOST;
+        line.push_str(if line.is_empty() { "" } else { " " });
+        line.push_str(if fits { word } else { "…" });
+        if !fits {
+            break;
+        }
+    }
+    line
+}
+
 fn is_printable(c: char) -> bool {
     !c.is_control()
         && !matches!(c,
@@ -69,6 +85,15 @@ mod tests {
         assert_eq!(bounded("ää", 4), "ää");
         assert_eq!(bounded("äää", 4), "ää…");
         assert_eq!(bounded("a\nb", 2), "a…");
+    }
+
+    #[test]
+    fn a_long_text_ends_between_two_words() {
+        let words = |number: usize| vec!["s3cret"; number].join("\n\t");
+        assert_eq!(compact(&words(71)), vec!["s3cret"; 71].join(" "));
+        assert_eq!(compact(&words(72)), vec!["s3cret"; 71].join(" ") + " …");
+        assert_eq!(compact(&"s3cret".repeat(100)), "…");
+        assert_eq!(compact(" \n"), "");
     }
 
     proptest! {

@@ -23,6 +23,7 @@ use crate::grammar::path::Path;
 use crate::grammar::reference;
 use crate::grammar::sourced::{Origin, Sourced};
 use crate::grammar::units::{self, Names};
+use crate::http::tls::TlsSettings;
 use crate::log::{self as records, Format, LogSettings};
 use crate::secret::{Secret, Variable};
 use crate::settings::layers::Layers;
@@ -119,23 +120,6 @@ pub struct Transit {
     pub mount: Path,
     /// `VAULT_TRANSIT_BATCH_SIZE`: how many are decrypted by one request.
     pub batch: NonZeroUsize,
-}
-
-/// TLS, as it is set; files are not read yet.
-#[derive(Debug, Default)]
-pub struct TlsSettings {
-    /// `VAULT_CACERT`: a file.
-    pub ca_file: Option<Sourced>,
-    /// `VAULT_CACERT_BYTES`: PEM text.
-    pub ca_bytes: Option<Sourced>,
-    /// `VAULT_CAPATH`: a directory.
-    pub ca_path: Option<Sourced>,
-    /// `VAULT_CLIENT_CERT` and `VAULT_CLIENT_KEY`: files.
-    pub client: Option<(Sourced, Sourced)>,
-    /// `VAULT_TLS_SERVER_NAME`.
-    pub server_name: Option<String>,
-    /// `VAULT_SKIP_VERIFY`.
-    pub skip_verify: bool,
 }
 
 /// How imported names are made, and what happens when a name exists already.

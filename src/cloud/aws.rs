@@ -8,6 +8,7 @@ use std::time::Duration;
 use reqwest::{Method, Url};
 use serde_json::Value;
 
+use crate::cloud::Platform;
 use crate::cloud::metadata::{self, Ask, Page, Route, Web};
 use crate::cloud::sigv4::Credentials;
 use crate::error::{Code, Error};
@@ -16,9 +17,8 @@ use crate::grammar::address;
 use crate::grammar::path::percent_encoded;
 use crate::grammar::sourced::{Origin, Sourced};
 use crate::http;
+use crate::http::retry::Patience;
 use crate::secret::{Secret, Variable};
-use crate::settings::layers::Layers;
-use crate::vault::client::Client;
 
 /// Where a container of ECS asks, and an instance.
 const CONTAINER: &str = "http://169.254.170.2";
@@ -91,25 +91,25 @@ pub(crate) struct WebIdentity {
 ///
 /// # Errors
 /// 78 for variables that do not go together or are not understood.
-pub(crate) fn source(layers: &Layers<'_>) -> Result<Option<Source>, Error> {
-    if let Some(keys) = keys(layers)? {
+pub(crate) fn source(platform: &dyn Platform) -> Result<Option<Source>, Error> {
+    if let Some(keys) = keys(platform)? {
         return Ok(Some(Source::Keys(keys)));
     }
-    if let Some(identity) = web_identity(layers)? {
+    if let Some(identity) = web_identity(platform)? {
         return Ok(Some(Source::WebIdentity(identity)));
     }
-    if let Some(container) = container(layers)? {
+    if let Some(container) = container(platform)? {
         return Ok(Some(container));
     }
-    instance(layers)
+    instance(platform)
 }
 
 /// The region that the environment is in.
 ///
 /// # Errors
 /// 78 for what is no region.
-pub(crate) fn region(layers: &Layers<'_>) -> Result<Option<String>, Error> {
-    let found = first(layers, ["AWS_REGION", "AWS_DEFAULT_REGION"]);
+pub(crate) fn region(platform: &dyn Platform) -> Result<Option<String>, Error> {
+    let found = first(platform, ["AWS_REGION", "AWS_DEFAULT_REGION"]);
     found.map(|(name, region)| checked_region(region, name)).transpose()
 }
 
@@ -145,12 +145,15 @@ pub(crate) fn sts_host(region: Option<&str>) -> String {
 }
 
 /// The first of two variables that is set, with its name.
-fn first<'a>(layers: &'a Layers<'_>, names: [&'static str; 2]) -> Option<(&'static str, &'a str)> {
-    names.into_iter().find_map(|name| Some((name, layers.text_of_platform(name)?)))
+fn first<'a>(
+    platform: &'a dyn Platform,
+    names: [&'static str; 2],
+) -> Option<(&'static str, &'a str)> {
+    names.into_iter().find_map(|name| Some((name, platform.text(name)?)))
 }
 
-fn keys(layers: &Layers<'_>) -> Result<Option<Credentials>, Error> {
-    let value = |name| layers.of_platform(name).map(Secret::trimmed);
+fn keys(platform: &dyn Platform) -> Result<Option<Credentials>, Error> {
+    let value = |name| platform.variable(name).map(Secret::trimmed);
     match (value("AWS_ACCESS_KEY_ID"), value("AWS_SECRET_ACCESS_KEY")) {
         (Some(access_key_id), Some(secret_access_key)) => {
             let session_token = value("AWS_SESSION_TOKEN");
@@ -178,31 +181,31 @@ fn check(credentials: &Credentials) -> Option<()> {
 
 const BUNDLE: &str = "AWS_CA_BUNDLE";
 
-fn web_identity(layers: &Layers<'_>) -> Result<Option<WebIdentity>, Error> {
-    let Some(token) = layers.text_of_platform("AWS_WEB_IDENTITY_TOKEN_FILE") else {
+fn web_identity(platform: &dyn Platform) -> Result<Option<WebIdentity>, Error> {
+    let Some(token) = platform.text("AWS_WEB_IDENTITY_TOKEN_FILE") else {
         return Ok(None);
     };
-    let role = layers.text_of_platform("AWS_ROLE_ARN").ok_or_else(|| {
+    let role = platform.text("AWS_ROLE_ARN").ok_or_else(|| {
         Error::config("AWS_WEB_IDENTITY_TOKEN_FILE is set, and AWS_ROLE_ARN is not")
     })?;
-    let session = layers.text_of_platform("AWS_ROLE_SESSION_NAME").unwrap_or("vault-exec");
-    let environment = http::about_network(layers.environment);
+    let session = platform.text("AWS_ROLE_SESSION_NAME").unwrap_or("vault-exec");
+    let environment = http::about_network(platform.environment());
     Ok(Some(WebIdentity {
-        endpoint: sts(layers)?,
+        endpoint: sts(platform)?,
         role: role.to_owned(),
         session: session.to_owned(),
         token: PathBuf::from(token),
         environment,
-        authorities: layers.text_of_platform(BUNDLE).map(|file| Sourced {
+        authorities: platform.text(BUNDLE).map(|file| Sourced {
             value: file.into(),
             origin: Origin::Variable(BUNDLE.to_owned()),
         }),
     }))
 }
 
-fn sts(layers: &Layers<'_>) -> Result<Url, Error> {
-    let region = region(layers)?;
-    match first(layers, ["AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"]) {
+fn sts(platform: &dyn Platform) -> Result<Url, Error> {
+    let region = region(platform)?;
+    match first(platform, ["AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"]) {
         Some((name, address)) => {
             let url = metadata::server(address, name)?;
             if url.scheme() != "https" && !is_loopback(&url) {
@@ -217,10 +220,10 @@ fn sts(layers: &Layers<'_>) -> Result<Url, Error> {
     }
 }
 
-fn container(layers: &Layers<'_>) -> Result<Option<Source>, Error> {
+fn container(platform: &dyn Platform) -> Result<Option<Source>, Error> {
     const RELATIVE: &str = "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI";
     const FULL: &str = "AWS_CONTAINER_CREDENTIALS_FULL_URI";
-    let url = match (layers.text_of_platform(RELATIVE), layers.text_of_platform(FULL)) {
+    let url = match (platform.text(RELATIVE), platform.text(FULL)) {
         (Some(path), _) => {
             metadata::address(&format!("{CONTAINER}/{}", path.trim_start_matches('/')), RELATIVE)?
         }
@@ -232,13 +235,13 @@ fn container(layers: &Layers<'_>) -> Result<Option<Source>, Error> {
         return Err(error
             .hint("http:// is for this machine and for the addresses of ECS and EKS on the link"));
     }
-    let file = layers
-        .text_of_platform("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")
+    let file = platform
+        .text("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")
         .map(PathBuf::from)
         .map(Authorization::File);
     let value = || {
-        layers
-            .of_platform("AWS_CONTAINER_AUTHORIZATION_TOKEN")
+        platform
+            .variable("AWS_CONTAINER_AUTHORIZATION_TOKEN")
             .map(|value| Authorization::Value(value.trimmed()))
     };
     Ok(Some(Source::Container { url, authorization: file.or_else(value) }))
@@ -252,20 +255,20 @@ fn is_near(url: &Url) -> bool {
     is_loopback(url) || url.host_str().is_some_and(|host| ON_LINK.contains(&host))
 }
 
-fn instance(layers: &Layers<'_>) -> Result<Option<Source>, Error> {
+fn instance(platform: &dyn Platform) -> Result<Option<Source>, Error> {
     const SET: &str = "AWS_EC2_METADATA_SERVICE_ENDPOINT";
-    if layers
-        .text_of_platform("AWS_EC2_METADATA_DISABLED")
+    if platform
+        .text("AWS_EC2_METADATA_DISABLED")
         .is_some_and(|text| text.eq_ignore_ascii_case("true"))
     {
         return Ok(None);
     }
-    let is_ipv6 = layers
-        .text_of_platform("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE")
+    let is_ipv6 = platform
+        .text("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE")
         .is_some_and(|mode| mode.eq_ignore_ascii_case("ipv6"));
     let usual = if is_ipv6 { INSTANCE_IPV6 } else { INSTANCE };
     Ok(Some(Source::Instance {
-        server: metadata::server(layers.text_of_platform(SET).unwrap_or(usual), SET)?,
+        server: metadata::server(platform.text(SET).unwrap_or(usual), SET)?,
     }))
 }
 
@@ -274,31 +277,31 @@ impl Source {
     ///
     /// # Errors
     /// 77 where they are refused, 76 for an answer without them, and what [`Web::ask`] fails of.
-    pub(crate) async fn credentials(&self, client: &Client) -> Result<Credentials, Error> {
+    pub(crate) async fn credentials(&self, patience: &Patience) -> Result<Credentials, Error> {
         let credentials = match self {
             Source::Keys(keys) => keys.clone(),
-            Source::WebIdentity(identity) => identity.exchanged(client).await?,
+            Source::WebIdentity(identity) => identity.exchanged(patience).await?,
             Source::Container { url, authorization } => {
-                of_container(client, url, authorization.as_ref()).await?
+                of_container(patience, url, authorization.as_ref()).await?
             }
-            Source::Instance { server } => of_instance(client, server).await?,
+            Source::Instance { server } => of_instance(patience, server).await?,
         };
-        client.redactor().add(&credentials.secret_access_key);
+        patience.redactor.add(&credentials.secret_access_key);
         if let Some(token) = &credentials.session_token {
-            client.redactor().add(token);
+            patience.redactor.add(token);
         }
         Ok(credentials)
     }
 }
 
 async fn of_container(
-    client: &Client,
+    patience: &Patience,
     url: &Url,
     authorization: Option<&Authorization>,
 ) -> Result<Credentials, Error> {
-    let token = authorization.map(|found| found.token(client.patience.left())).transpose()?;
+    let token = authorization.map(|found| found.token(patience.left())).transpose()?;
     if let Some(token) = &token {
-        client.redactor().add(token);
+        patience.redactor.add(token);
     }
     let headers = token.map(|token| ("Authorization", token)).into_iter().collect();
     let ask = Ask {
@@ -307,9 +310,9 @@ async fn of_container(
         hint: NO_CONTAINER,
         ..Ask::new(Method::GET, url.clone())
     };
-    let page = Web::to(&client.patience, &Route::Direct, url)?.ask(&ask).await?;
+    let page = Web::to(patience, &Route::Direct, url)?.ask(&ask).await?;
     given(
-        client,
+        patience,
         &page,
         FROM_CONTAINER,
         "is AWS_CONTAINER_AUTHORIZATION_TOKEN[_FILE] this container's, and has it a role?",
@@ -344,10 +347,10 @@ fn no_token(at: &str) -> Error {
 }
 
 /// IMDSv2: a token first, then the role's name, then its credentials.
-async fn of_instance(client: &Client, server: &Url) -> Result<Credentials, Error> {
+async fn of_instance(patience: &Patience, server: &Url) -> Result<Credentials, Error> {
     const WHERE: &str = "latest/meta-data/iam/security-credentials/";
     const HINT: &str = "has the instance an IAM role (instance profile)?";
-    let web = Web::to(&client.patience, &Route::Direct, server)?;
+    let web = Web::to(patience, &Route::Direct, server)?;
     let ask = async |method, path: &str, header: (&'static str, Secret)| {
         let mut url = server.clone();
         url.set_path(path);
@@ -364,23 +367,23 @@ async fn of_instance(client: &Client, server: &Url) -> Result<Credentials, Error
         if page.is_success() {
             Ok(page)
         } else {
-            Err(refused(client, &page, "", FROM_INSTANCE, HINT))
+            Err(refused(patience, &page, "", FROM_INSTANCE, HINT))
         }
     };
     let page = granted(ask(Method::PUT, "latest/api/token", lifetime).await?)?;
     let token = metadata::token(&page.body).ok_or_else(|| nothing_in(FROM_INSTANCE, "token"))?;
-    client.redactor().add(&token);
+    patience.redactor.add(&token);
     let header = || ("X-aws-ec2-metadata-token", token.clone());
     let page = granted(ask(Method::GET, WHERE, header()).await?)?;
     let role = page.body.expose_text().and_then(|text| text.split_whitespace().next());
     let role = role.ok_or_else(|| nothing_in(FROM_INSTANCE, "role"))?;
     let page = ask(Method::GET, &format!("{WHERE}{role}"), header()).await?;
-    given(client, &page, FROM_INSTANCE, HINT)
+    given(patience, &page, FROM_INSTANCE, HINT)
 }
 
 /// A refusal in the platform's words.
-fn refused(client: &Client, page: &Page, words: &str, what: &str, hint: &str) -> Error {
-    page.refused(what, words, client.redactor()).hint(hint)
+fn refused(patience: &Patience, page: &Page, words: &str, what: &str, hint: &str) -> Error {
+    page.refused(what, words, &patience.redactor).hint(hint)
 }
 
 fn nothing_in(what: &str, thing: &str) -> Error {
@@ -388,12 +391,12 @@ fn nothing_in(what: &str, thing: &str) -> Error {
 }
 
 /// The credentials in the JSON of a metadata server.
-fn given(client: &Client, page: &Page, what: &str, hint: &str) -> Result<Credentials, Error> {
+fn given(patience: &Patience, page: &Page, what: &str, hint: &str) -> Result<Credentials, Error> {
     let body = page.json().unwrap_or_default();
     let text = |name: &str| body.get(name).and_then(Value::as_str);
     if !page.is_success() {
         let code = text("Code").or_else(|| text("code")).unwrap_or_default();
-        return Err(refused(client, page, code, what, hint));
+        return Err(refused(patience, page, code, what, hint));
     }
     complete(&|name| text(name).map(Secret::from), "Token", what)
 }
@@ -418,11 +421,10 @@ fn complete(
 
 impl WebIdentity {
     /// <https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html>
-    async fn exchanged(&self, client: &Client) -> Result<Credentials, Error> {
-        let (token, at) =
-            content(&self.token, "AWS_WEB_IDENTITY_TOKEN_FILE", client.patience.left())?;
+    async fn exchanged(&self, patience: &Patience) -> Result<Credentials, Error> {
+        let (token, at) = content(&self.token, "AWS_WEB_IDENTITY_TOKEN_FILE", patience.left())?;
         let token = metadata::token(&token).ok_or_else(|| no_token(&at))?;
-        client.redactor().add(&token);
+        patience.redactor.add(&token);
         let ask = Ask {
             headers: vec![(
                 "Content-Type",
@@ -436,11 +438,11 @@ impl WebIdentity {
             ..Ask::new(Method::POST, self.endpoint.clone())
         };
         let route = Route::Internet(&self.environment, self.authorities.as_ref());
-        let page = Web::to(&client.patience, &route, &self.endpoint)?.ask(&ask).await?;
+        let page = Web::to(patience, &route, &self.endpoint)?.ask(&ask).await?;
         if !page.is_success() {
             let words =
                 ["Code", "Message"].map(|name| element(&page, name).unwrap_or_default()).join(" ");
-            return Err(refused(client, &page, words.trim(), FROM_IDENTITY, NOT_TRUSTED));
+            return Err(refused(patience, &page, words.trim(), FROM_IDENTITY, NOT_TRUSTED));
         }
         complete(&|name| element(&page, name).map(Secret::from), "SessionToken", FROM_IDENTITY)
     }
@@ -475,6 +477,7 @@ mod tests {
     use reqwest::header::HeaderMap;
 
     use super::*;
+    use crate::settings::layers::Layers;
     use crate::settings::layers::Options;
 
     /// The address of the metadata that an environment speaks of, and the container's

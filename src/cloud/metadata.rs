@@ -15,12 +15,11 @@ use crate::http::answers::{Budget, body};
 use crate::http::dns::Resolver;
 use crate::http::proxy::Proxies;
 use crate::http::redact::Redactor;
-use crate::http::retry::{Patience, Tried};
-use crate::http::tls::{self, Peer};
+use crate::http::retry::{Patience, Tried, seconds};
+use crate::http::tls::{self, Peer, TlsSettings};
 use crate::http::transport::Transport;
+use crate::printable::compact;
 use crate::secret::{Secret, Variable};
-use crate::settings::TlsSettings;
-use crate::vault::answer::{compact, seconds};
 
 /// The longest answer; a token has a few thousand bytes.
 const LIMIT: usize = 1 << 20;

@@ -197,6 +197,11 @@ fn cut(error: Error, before: Option<Error>) -> Error {
     }
 }
 
+/// `Retry-After` in seconds, which is the only form that Vault sends (RFC 9110, 10.2.3).
+pub(crate) fn seconds(retry_after: &str) -> Option<Duration> {
+    retry_after.trim().parse().ok().map(Duration::from_secs)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

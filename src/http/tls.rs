@@ -19,7 +19,23 @@ use crate::http::roots::{Bundle, certificates_of, files_below};
 use crate::http::verifier::{Trusted, Verifier};
 use crate::http::x509::{Certificate, Key};
 use crate::secret::Variable;
-use crate::settings::TlsSettings;
+
+/// TLS, as it is set; files are not read yet.
+#[derive(Debug, Default)]
+pub struct TlsSettings {
+    /// `VAULT_CACERT`: a file.
+    pub ca_file: Option<Sourced>,
+    /// `VAULT_CACERT_BYTES`: PEM text.
+    pub ca_bytes: Option<Sourced>,
+    /// `VAULT_CAPATH`: a directory.
+    pub ca_path: Option<Sourced>,
+    /// `VAULT_CLIENT_CERT` and `VAULT_CLIENT_KEY`: files.
+    pub client: Option<(Sourced, Sourced)>,
+    /// `VAULT_TLS_SERVER_NAME`.
+    pub server_name: Option<String>,
+    /// `VAULT_SKIP_VERIFY`.
+    pub skip_verify: bool,
+}
 
 /// Whom a connection is to, for messages.
 #[derive(Clone, Copy)]

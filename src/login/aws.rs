@@ -98,7 +98,7 @@ fn server_id(settings: &Settings) -> Result<Option<String>, Error> {
 
 impl Prove for Identity {
     async fn proof(&self, client: &Client) -> Result<Proof, Errors> {
-        let credentials = self.source.credentials(client).await?;
+        let credentials = self.source.credentials(&client.patience).await?;
         Ok(Proof::of(self.signed(&credentials, SystemTime::now())?))
     }
 }

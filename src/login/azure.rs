@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::jwt;
 use super::method::{Credentials, Login, Method, Proof, Prove, role};
+use crate::cloud::Platform;
 use crate::cloud::metadata::{self, Page, Route, Web};
 use crate::error::{Code, Error, Errors};
 use crate::http::redact::Redactor;
@@ -44,11 +45,11 @@ struct Identity {
 
 fn find(layers: &Layers<'_>, settings: &Settings) -> Result<Credentials, Errors> {
     let role = role(&METHOD, settings)?;
-    let server = layers.text_of_platform(HOST).unwrap_or(SERVER);
+    let server = layers.text(HOST).unwrap_or(SERVER);
     let resource = settings.azure_resource.as_deref().unwrap_or(RESOURCE);
     let mut query = vec![("api-version", "2018-02-01"), ("resource", resource)];
     // One of several identities, as Azure's own libraries are told of it.
-    query.extend(layers.text_of_platform("AZURE_CLIENT_ID").map(|id| ("client_id", id)));
+    query.extend(layers.text("AZURE_CLIENT_ID").map(|id| ("client_id", id)));
     let token = url(server, "metadata/identity/oauth2/token", &query)?;
     let machine =
         url(server, "metadata/instance", &[("api-version", "2021-02-01"), ("format", "json")])?;

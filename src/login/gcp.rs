@@ -5,6 +5,7 @@ use serde_json::Map;
 
 use super::jwt;
 use super::method::{Credentials, Login, Method, Proof, Prove, role};
+use crate::cloud::Platform;
 use crate::cloud::metadata::{self, Page, Route, Web};
 use crate::error::{Code, Error, Errors};
 use crate::http::redact::Redactor;
@@ -40,7 +41,7 @@ struct Identity {
 
 fn find(layers: &Layers<'_>, settings: &Settings) -> Result<Credentials, Errors> {
     let role = role(&METHOD, settings)?;
-    let host = layers.text_of_platform(HOST).unwrap_or(SERVER);
+    let host = layers.text(HOST).unwrap_or(SERVER);
     let url = url(host, &role)?;
     Ok(Login::at_mount(settings, &METHOD, HINT, Identity { role, url }))
 }

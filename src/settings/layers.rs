@@ -3,6 +3,7 @@
 
 use std::ffi::OsStr;
 
+use crate::cloud::Platform;
 use crate::error::Error;
 use crate::grammar::reference;
 use crate::grammar::sourced::{Origin, Sourced};
@@ -129,24 +130,22 @@ impl Layers<'_> {
             .map(|found| &found.value)
     }
 
-    /// A variable that a platform sets, such as `AWS_REGION`. One with a reference in it is yet to
-    /// be fetched, and for the application alone.
-    pub fn of_platform(&self, name: &str) -> Option<&Secret> {
-        self.raw(name).filter(|value| !reference::has_reference(value.expose()))
-    }
-
-    /// The same as text, without white space at its ends.
-    pub fn text_of_platform(&self, name: &str) -> Option<&str> {
-        let text = self.of_platform(name)?.expose_text()?.trim();
-        (!text.is_empty()).then_some(text)
-    }
-
     /// The first answer of `look` to the variables of a layer and the name of the env file that
     /// they are from.
     fn in_variables<T>(&self, look: impl Fn(&[Variable], Option<&str>) -> Option<T>) -> Option<T> {
         let in_files =
             || self.files.iter().rev().find_map(|file| look(&file.variables, Some(&file.name)));
         look(self.environment, None).or_else(in_files)
+    }
+}
+
+impl Platform for Layers<'_> {
+    fn variable(&self, name: &str) -> Option<&Secret> {
+        self.raw(name).filter(|value| !reference::has_reference(value.expose()))
+    }
+
+    fn environment(&self) -> &[Variable] {
+        self.environment
     }
 }
 

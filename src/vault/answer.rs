@@ -8,6 +8,8 @@ use crate::error::{Cause, Code, Error};
 use crate::http::answers::Budget;
 use crate::http::deadline::shown;
 use crate::http::redact::Redactor;
+use crate::http::retry::seconds;
+use crate::printable::compact;
 use crate::vault::spelling;
 
 /// What Vault says in words alone, where something is decided by it. The words are read once, when
@@ -337,22 +339,6 @@ fn not_vaults(raw: &Raw<'_>, what: &str) -> Error {
     )
 }
 
-/// Go's list of several errors has line breaks and tabs; one line and 500 bytes are enough for a
-/// message. It ends between two words: nobody would know a part of a credential for one.
-pub(crate) fn compact(text: &str) -> String {
-    const MOST: usize = 500;
-    let mut line = String::new();
-    for word in text.split_whitespace() {
-        let fits = line.len() + 1 + word.len() <= MOST;
-        line.push_str(if line.is_empty() { "" } else { " " });
-        line.push_str(if fits { word } else { "…" });
-        if !fits {
-            break;
-        }
-    }
-    line
-}
-
 fn texts<'a>(body: &'a Value, name: &str) -> Vec<&'a str> {
     body.get(name)
         .and_then(Value::as_array)
@@ -364,11 +350,6 @@ fn texts<'a>(body: &'a Value, name: &str) -> Vec<&'a str> {
 
 fn wait(raw: &Raw<'_>) -> Option<Duration> {
     seconds(raw.retry_after?)
-}
-
-/// `Retry-After` in seconds, which is the only form that Vault sends (RFC 9110, 10.2.3).
-pub(crate) fn seconds(retry_after: &str) -> Option<Duration> {
-    retry_after.trim().parse().ok().map(Duration::from_secs)
 }
 
 #[cfg(test)]
@@ -583,14 +564,5 @@ mod tests {
         let waits = |text| wait(&Raw { status: 429, retry_after: text, bytes: b"" });
         assert_eq!(waits(Some("3")), Some(Duration::from_secs(3)));
         assert_eq!((waits(Some("soon")), waits(None)), (None, None));
-    }
-
-    #[test]
-    fn a_long_text_ends_between_two_words() {
-        let words = |number: usize| vec!["s3cret"; number].join("\n\t");
-        assert_eq!(compact(&words(71)), vec!["s3cret"; 71].join(" "));
-        assert_eq!(compact(&words(72)), vec!["s3cret"; 71].join(" ") + " …");
-        assert_eq!(compact(&"s3cret".repeat(100)), "…");
-        assert_eq!(compact(" \n"), "");
     }
 }

@@ -1,5 +1,6 @@
 //! The documentation says what is true.
 
+mod directions;
 pub(crate) mod pages;
 mod readme;
 mod shell;
