@@ -6,8 +6,9 @@ use crate::error::{Code, Error};
 
 const OF_NAME: &str = "set VAULT_TLS_SERVER_NAME to a name that it has, or use that name in \
                        VAULT_ADDR";
-const OF_PROTOCOL: &str = "TLS 1.2 with ECDHE and AES-GCM or ChaCha20 is the least that is \
-                           spoken; a server may also say so where it wants a client certificate";
+const OF_PROTOCOL: &str = "TLS 1.2 with ECDHE and AES-GCM or ChaCha20 is the least that is spoken, with a server's key \
+     of RSA, ECDSA P-256 or P-384, or Ed25519 (not P-521 or Ed448); a server may also say so where \
+     it wants a client certificate";
 const OF_CERTIFICATE: &str = "set VAULT_CLIENT_CERT and VAULT_CLIENT_KEY to one that it accepts";
 const OF_BYTES: &str = "does something in between, such as a proxy or a firewall that looks into \
                         TLS, change what is sent?";

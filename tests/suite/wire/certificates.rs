@@ -2,13 +2,15 @@
 //! put into files, and what is said of those that cannot be used.
 
 use std::fs;
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
 use test_vault::{TestVault, json};
 
 use crate::support::application::reading_one;
-use crate::support::{Run, all_at_once, directory};
+use crate::support::launch::eventually;
+use crate::support::{Run, all_at_once, directory, run};
 
 const P256: &[&str] = &["EC", "-pkeyopt", "ec_paramgen_curve:P-256"];
 const P521: &[&str] = &["EC", "-pkeyopt", "ec_paramgen_curve:P-521"];
@@ -237,6 +239,62 @@ fn what_cannot_be_verified_is_called_by_its_name() {
         refuses(&run, words);
         works(&run.env("VAULT_SKIP_VERIFY", "true"), name);
     });
+}
+
+/// openssl(1) as a server with a certificate of this name, until it is dropped.
+struct OpenSsl {
+    child: Child,
+    address: String,
+}
+
+impl OpenSsl {
+    fn start(files: &Files, name: &str) -> OpenSsl {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("bound").to_string();
+        drop(listener);
+        let child = Command::new("openssl")
+            .args(["s_server", "-accept", &address, "-www", "-quiet"])
+            .arg("-cert")
+            .arg(files.path(&format!("{name}.pem")))
+            .arg("-key")
+            .arg(files.path(&format!("{name}.key")))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("openssl runs");
+        let server = OpenSsl { child, address };
+        eventually("openssl listens", || TcpStream::connect(&server.address).ok());
+        server
+    }
+}
+
+impl Drop for OpenSsl {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A server's key that no signature can be verified with is not asked for, unless nothing is
+/// verified.
+#[test]
+fn a_servers_key_that_is_not_supported_is_named_and_works_without_verification() {
+    let files = Files::new();
+    files.certificate("ca", &made(None, AUTHORITY));
+    for (name, key) in [("p521", P521), ("ed448", ED448)] {
+        files.certificate(name, &Made { key, ..made(Some("ca"), SERVER) });
+        let server = OpenSsl::start(&files, name);
+        let run = run()
+            .env("VAULT_ADDR", format!("https://{}", server.address))
+            .env("VAULT_TOKEN", "t0ken-of-no-server")
+            .env("VAULT_EXEC_TIMEOUT", "20s")
+            .env("A", "vault:secret/data/app#k")
+            .env("VAULT_CACERT", files.path("ca.pem"));
+        refuses(&run, &["TLS version or cipher", "P-521 or Ed448"]);
+        // It answers with a page about the handshake.
+        run.env("VAULT_SKIP_VERIFY", "1").fails(76, &["status 200"]);
+    }
 }
 
 /// Authorities of an old form are still authorities.
