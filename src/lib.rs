@@ -18,6 +18,7 @@
     allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
 )]
 
+mod application;
 mod check;
 mod cli;
 mod cloud;

@@ -4,6 +4,7 @@
 pub(crate) mod alloc;
 pub(crate) mod block;
 pub(crate) mod child;
+pub(crate) mod clock;
 pub(crate) mod exec;
 pub(crate) mod harden;
 pub(crate) mod install;

@@ -54,7 +54,7 @@ pub(crate) async fn round(job: &Job, deadline: Deadline) -> Result<Round, Errors
         let outcomes = Outcomes::default();
         return Ok(Round { built: build(job, &outcomes)?, outcomes, kept: None });
     };
-    let client = Client::new(connection(job, login.leaves_token_to_server(), deadline)?)?;
+    let client = client(job, deadline)?;
     let session = login.log_in(&client).await?;
     let kept = Kept { stay: Stay::begin(client, session), signals: Deferred::begin() };
     match kept.unless_ended(fetched(job, &kept.stay)).await {
@@ -73,11 +73,32 @@ pub(crate) async fn round(job: &Job, deadline: Deadline) -> Result<Round, Errors
     }
 }
 
+/// Makes a client for what has to be asked of Vault.
+///
+/// # Errors
+/// 78 for settings of the connection that do not work.
+pub(crate) fn client(job: &Job, deadline: Deadline) -> Result<Client, Error> {
+    let adds_token = job.login.as_ref().is_some_and(|login| login.leaves_token_to_server());
+    Client::new(connection(job, adds_token, deadline)?)
+}
+
 impl Round {
     /// What Vault has granted, in the order in which it came.
     #[allow(dead_code, reason = "a process that goes on renews it")]
     pub(crate) fn granted(&self) -> Vec<Granted> {
         self.kept.as_ref().map(|kept| kept.stay.granted()).unwrap_or_default()
+    }
+
+    /// The stay that it was, with what was granted; `None` if nothing was fetched.
+    pub(crate) fn stay(&self) -> Option<&Stay> {
+        self.kept.as_ref().map(|kept| &kept.stay)
+    }
+
+    /// Ends a round whose grants somebody else looks after from now on.
+    pub(crate) fn keep(self) {
+        if let Some(status) = self.kept.and_then(|kept| kept.signals).and_then(Deferred::release) {
+            end(status);
+        }
     }
 
     /// Leaves nothing behind of a round whose result nobody uses.

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use futures_util::FutureExt;
 
-use crate::check;
+use crate::application;
 use crate::cli::{self, Invocation, Task};
 use crate::error::{Error, Errors};
 use crate::http::deadline::Deadline;
@@ -14,17 +14,15 @@ use crate::log::{self as records, LogSettings};
 use crate::output::print;
 use crate::policy;
 use crate::process::block;
-use crate::process::child::Origin;
 use crate::process::exec::Image;
 use crate::process::harden;
 use crate::process::install::install;
 use crate::process::signals;
 use crate::process::stack;
-use crate::round::{Round, round};
 use crate::secret::Variable;
 use crate::settings::layers::{EnvFile, Layers, Options};
 use crate::settings::{self, load, names};
-use crate::supervise::{self, Side, Supervisor};
+use crate::supervise::{self, Last, Side, Supervisor};
 
 /// What is wiped beside the heap, of which the allocator takes care.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +53,10 @@ pub fn start(wiped: Wiped) -> u8 {
     };
     let errors = match image {
         Ok(Next::End) => return 0,
-        Ok(Next::Stay(supervisor)) => return supervisor.run(),
+        Ok(Next::Stay(supervisor)) => match supervisor.run() {
+            Last::End(status) => return status,
+            Last::Become(image) => image.exec().into(),
+        },
         Ok(Next::Become(image)) => image.exec().into(),
         Err(errors) => errors,
     };
@@ -102,55 +103,20 @@ fn image(wiped: Wiped) -> Result<Next, Errors> {
     }
     let deadline = Deadline::new(began, settings.timeout);
     let job = Job::new(&layers, settings, plan, command, task == Task::Check)?;
-    let mut origin = None;
-    if let (Task::Start, Some(supervise)) = (task, &job.settings.supervise) {
-        match supervise::divide(supervise)? {
+    let mut job = Box::new(job);
+    let mut starting = None;
+    if task == Task::Start && job.settings.supervise.is_some() {
+        match supervise::divide(job)? {
             Side::Supervisor(supervisor) => return Ok(Next::Stay(supervisor)),
-            Side::Application(found) => origin = Some(found),
+            Side::Application(same, found) => (job, starting) = (same, Some(found)),
         }
     }
-    let work = carry_out(&job, deadline, origin.as_ref());
+    let work = application::image(&job, deadline, starting.as_deref());
     let image = match &job.login {
         Some(_) => runtime::wait(work)?,
         None => work.now_or_never().unwrap_or_else(|| Err(Error::internal("a wait").into())),
     };
     Ok(image?.map_or(Next::End, Next::Become))
-}
-
-async fn carry_out(
-    job: &Job,
-    deadline: Deadline,
-    origin: Option<&Origin>,
-) -> Result<Option<Image>, Errors> {
-    let mut round = round(job, deadline).await?;
-    let report = job.is_check.then(|| check::report(&round.built, &job.plan, &round.outcomes));
-    // Before the client goes, so that a start that cannot become the application still revokes.
-    let image = match (built(job, &mut round, origin), report) {
-        (Ok(image), None) => image,
-        (image, report) => {
-            round.undo(job).await;
-            image?;
-            print(&report.unwrap_or_else(|| Ok(String::new()))?)?;
-            return Ok(None);
-        }
-    };
-    round.settle(job).await;
-    Ok(Some(image))
-}
-
-fn built(job: &Job, round: &mut Round, origin: Option<&Origin>) -> Result<Image, Errors> {
-    let provided = std::mem::take(&mut round.built.variables);
-    let mut variables: Vec<Variable> =
-        provided.into_iter().map(|provided| provided.variable).collect();
-    if let Some(origin) = origin {
-        supervise::name_application(&mut variables, origin);
-    }
-    let image = Image::new(job.program(&variables)?, job.command.clone(), variables)?;
-    // Later there is nothing to revoke with.
-    if job.login.is_some() && !job.is_check {
-        image.check()?;
-    }
-    Ok(image)
 }
 
 fn without_settings(invocation: Result<Invocation, Error>) -> Result<Next, Errors> {

@@ -2,13 +2,18 @@
 #![allow(unsafe_code, reason = "a fork copies one thread of what may be many")]
 
 use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use nix::libc::{self, c_int};
 use nix::sys::prctl::{set_child_subreaper, set_pdeathsig};
 use nix::sys::signal::Signal;
-use nix::unistd::{ForkResult, Pid, chdir, fork, getpgrp, getpid, getppid, setpgid};
+use nix::unistd::{ForkResult, Pid, chdir, fork, getpgrp, getpid, getppid, pipe2, setpgid};
 
 use crate::process::signals::Caller;
 use crate::process::terminal;
@@ -54,6 +59,95 @@ pub(crate) fn divide(origin: &Origin) -> nix::Result<Option<Pid>> {
             Ok(None)
         }
     }
+}
+
+/// Divides off another process for the application, which takes its place later: the terminal stays
+/// with the one that there is. It has the working directory that the first one had.
+///
+/// # Errors
+/// As [`divide`].
+pub(crate) fn divide_again(origin: &Origin, directory: Option<&Path>) -> nix::Result<Option<Pid>> {
+    // SAFETY: as in `divide`; a supervisor never starts a thread.
+    match unsafe { fork() }? {
+        ForkResult::Parent { child } => {
+            let _ = setpgid(child, child);
+            Ok(Some(child))
+        }
+        ForkResult::Child => {
+            become_application(&Origin { had_terminal: false, ..*origin });
+            if let Some(directory) = directory
+                && let Err(error) = chdir(directory)
+            {
+                log::warn!("{}: {error}: the application starts in /", directory.display());
+            }
+            Ok(None)
+        }
+    }
+}
+
+/// Divides off a process that asks Vault something. It ends with the supervisor.
+///
+/// # Errors
+/// As [`divide`].
+pub(crate) fn divide_for_work() -> nix::Result<Option<Pid>> {
+    let parent = getpid();
+    // SAFETY: as in `divide`; a supervisor never starts a thread.
+    match unsafe { fork() }? {
+        ForkResult::Parent { child } => Ok(Some(child)),
+        ForkResult::Child => {
+            end_with(parent, Signal::SIGKILL);
+            Ok(None)
+        }
+    }
+}
+
+/// Ends a process that was divided off, without what a program does at its end.
+pub(crate) fn end() -> ! {
+    // SAFETY: ends the process and runs nothing else of it.
+    unsafe { libc::_exit(0) }
+}
+
+/// Runs a program as the application would be run, without waiting for it.
+///
+/// # Errors
+/// What the kernel says of a program that cannot run.
+pub(crate) fn run(
+    origin: &Origin,
+    directory: Option<&Path>,
+    words: &[String],
+) -> std::io::Result<()> {
+    let Some((program, arguments)) = words.split_first() else { return Ok(()) };
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null());
+    if let Some(directory) = directory {
+        command.current_dir(directory);
+    }
+    let caller = origin.caller;
+    // SAFETY: the hook makes system calls and nothing else: it neither allocates nor takes a lock.
+    unsafe { command.pre_exec(move || caller.give_back().map_err(Into::into)) };
+    // Whoever collects all children collects this one.
+    command.spawn().map(drop)
+}
+
+/// Makes a pipe that no program inherits: its end to read from and its end to write to.
+///
+/// # Errors
+/// EMFILE or ENFILE where there are too many descriptors (pipe(2)).
+pub(crate) fn pipe() -> nix::Result<(File, File)> {
+    let (read, write) = pipe2(OFlag::O_CLOEXEC)?;
+    Ok((read.into(), write.into()))
+}
+
+/// Tells the process at the other end to go on.
+pub(crate) fn tell(mut go: &File) {
+    if let Err(error) = go.write_all(b"g") {
+        log::error!("the application's process cannot be told to go on: {error}");
+    }
+}
+
+/// Waits until it is told to go on; false if there is nobody left to do that.
+pub(crate) fn is_told(mut wait: File) -> bool {
+    matches!(wait.read(&mut [0]), Ok(1))
 }
 
 /// A group of its own, the terminal if it was ours, the caller's signals, and an end with the

@@ -30,6 +30,10 @@ pub enum Meaning {
     BadWrappingToken,
     /// The lease of a token's last use was revoked at once.
     Withheld,
+    /// There is no such lease any more.
+    NoLease,
+    /// The lease, or the token, cannot be renewed.
+    NotRenewable,
     /// Nothing is mounted there, for the path has a second `v1/`.
     SecondV1,
     /// Nothing is mounted there.
@@ -78,6 +82,8 @@ impl Meaning {
             "permission denied" | "bad token" if status == 403 => Meaning::BadToken,
             _ if status == 403 && text.contains("invalid token") => Meaning::BadToken,
             _ if text.contains("wrapping token") => Meaning::BadWrappingToken,
+            _ if status == 400 && text.contains("lease not found") => Meaning::NoLease,
+            _ if status == 400 && text.contains("not renewable") => Meaning::NotRenewable,
             _ if text.contains(WITHHELD) => Meaning::Withheld,
             _ if status == 404 && text.contains("route \"v1/") => Meaning::SecondV1,
             _ if status == 404 && text.contains("no handler for route") => Meaning::NoMount,

@@ -5,6 +5,7 @@ pub(crate) mod exit_codes;
 pub(crate) mod inits;
 pub(crate) mod options;
 pub(crate) mod orphans;
+pub(crate) mod renewal;
 pub(crate) mod resident;
 pub(crate) mod signals;
 pub(crate) mod terminal;

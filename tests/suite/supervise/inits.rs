@@ -128,7 +128,17 @@ impl Running {
     /// Starts the command at a place; its application's output is read line by line.
     pub(crate) fn start(place: Place, built: Command) -> Running {
         let mut command = at(place, built);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+        command.stderr(Stdio::inherit());
+        Running::spawn(place, command)
+    }
+
+    /// The same with the command's own stderr.
+    pub(crate) fn start_with_stderr(place: Place, built: Command) -> Running {
+        Running::spawn(place, at(place, built))
+    }
+
+    fn spawn(place: Place, mut command: Command) -> Running {
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = command.spawn().expect("it runs");
         let lines = BufReader::new(child.stdout.take().expect("piped"));
         let started = Pid::from_raw(child.id().cast_signed());
@@ -175,7 +185,7 @@ impl Running {
             if let Some(status) = self.child.try_wait().expect("a child of ours") {
                 return status;
             }
-            assert!(began.elapsed() < PATIENCE, "it does not end");
+            assert!(began.elapsed() < PATIENCE * 3, "it does not end");
             std::thread::sleep(Duration::from_millis(2));
         }
     }

@@ -1,0 +1,63 @@
+//! The application's image: a round, and what becomes of what was granted in it.
+
+use crate::check;
+use crate::error::Errors;
+use crate::http::deadline::Deadline;
+use crate::job::Job;
+use crate::output::print;
+use crate::process::exec::Image;
+use crate::round::{Round, round};
+use crate::secret::Variable;
+use crate::supervise::Starting;
+
+/// Fetches what the application needs, and puts its image together; `None` if it was only a check.
+/// What was granted is revoked if nobody needs it, and told to a supervisor if there is one.
+///
+/// # Errors
+/// Every failure of the round, and of the image.
+pub(crate) async fn image(
+    job: &Job,
+    deadline: Deadline,
+    starting: Option<&Starting>,
+) -> Result<Option<Image>, Errors> {
+    let mut round = round(job, deadline).await?;
+    let report = job.is_check.then(|| check::report(&round.built, &job.plan, &round.outcomes));
+    // Before the client goes, so that a start that cannot become the application still revokes.
+    let image = match (built(job, &mut round, starting), report) {
+        (Ok(image), None) => image,
+        (image, report) => {
+            round.undo(job).await;
+            image?;
+            print(&report.unwrap_or_else(|| Ok(String::new()))?)?;
+            return Ok(None);
+        }
+    };
+    let is_kept = match starting {
+        Some(starting) => starting.report(job, &round).await,
+        None => Ok(false),
+    };
+    match is_kept {
+        Ok(true) => round.keep(),
+        Ok(false) => round.settle(job).await,
+        Err(errors) => {
+            round.undo(job).await;
+            return Err(errors);
+        }
+    }
+    Ok(Some(image))
+}
+
+fn built(job: &Job, round: &mut Round, starting: Option<&Starting>) -> Result<Image, Errors> {
+    let provided = std::mem::take(&mut round.built.variables);
+    let mut variables: Vec<Variable> =
+        provided.into_iter().map(|provided| provided.variable).collect();
+    if let Some(starting) = starting {
+        starting.name_application(&mut variables);
+    }
+    let image = Image::new(job.program(&variables)?, job.command.clone(), variables)?;
+    // Later there is nothing to revoke with.
+    if job.login.is_some() && !job.is_check {
+        image.check()?;
+    }
+    Ok(image)
+}

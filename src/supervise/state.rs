@@ -1,0 +1,579 @@
+//! What is known of the application's credentials, and what is to be done about them next (pure).
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::supervise::schedule::{self, Ahead, Dice};
+
+/// Something that ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum What {
+    /// The token.
+    Token,
+    /// A lease, by its name.
+    Lease(String),
+    /// What ends without a lease, such as a certificate, by its path.
+    Unleased(String),
+}
+
+impl What {
+    /// Where it comes from, without what names it alone.
+    pub(crate) fn path(&self) -> &str {
+        match self {
+            What::Token => "the token",
+            What::Lease(id) => id.rsplit_once('/').map_or(id.as_str(), |(path, _)| path),
+            What::Unleased(path) => path,
+        }
+    }
+}
+
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            What::Token => f.write_str("the token"),
+            What::Lease(id) => write!(f, "lease {id}"),
+            What::Unleased(path) => f.write_str(path),
+        }
+    }
+}
+
+/// What was granted: how long from now, and whether it can be renewed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Granted {
+    pub(crate) what: What,
+    pub(crate) ttl: Duration,
+    pub(crate) renewable: bool,
+}
+
+/// A credential and its place on the clock.
+#[derive(Clone, Debug)]
+struct Credential {
+    what: What,
+    got: Duration,
+    ttl: Duration,
+    /// What it was granted for at first: what comes back shorter is capped.
+    first: Duration,
+    /// When it is renewed; `None` once its end cannot be moved.
+    due: Option<Duration>,
+    tries: u32,
+}
+
+impl Credential {
+    fn end(&self) -> Duration {
+        self.got + self.ttl
+    }
+}
+
+/// What came of the renewal of one credential.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// It lasts so long from now.
+    Renewed(Duration),
+    /// It is there no more.
+    Lost,
+    /// No policy allows it, or it cannot be renewed.
+    Forbidden,
+    /// Vault was not reached, or failed.
+    Failed,
+}
+
+/// Work for a process of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Work {
+    /// Renew these.
+    Renew(Vec<What>),
+    /// Get another token; the application goes on as it is.
+    LogIn,
+    /// Start the application with new credentials.
+    Replace,
+    /// See whether secrets have changed.
+    Look,
+}
+
+/// Why a replacement or a login came to nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// Vault said no.
+    Refused,
+    /// Anything that may pass.
+    Passing,
+}
+
+/// How the clock of this application is set.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Rules {
+    pub(crate) ahead: Ahead,
+    /// How often to look at secrets.
+    pub(crate) interval: Option<Duration>,
+    /// Whether the application has the token itself.
+    pub(crate) hands_on: bool,
+}
+
+/// The least time between two restarts, unless the credentials are dead.
+const BETWEEN_RESTARTS: Duration = Duration::from_secs(30);
+/// Below this part of the first TTL an answer means that the end cannot be moved.
+const CAPPED: f64 = 0.9;
+/// What falls due within this part of its time goes along.
+const ALONG: u32 = 10;
+
+/// What is known.
+#[derive(Debug)]
+pub(crate) struct State {
+    rules: Rules,
+    credentials: Vec<Credential>,
+    replace_at: Option<Duration>,
+    log_in_at: Option<Duration>,
+    look_at: Option<Duration>,
+    /// Failed replacements and logins in a row, and refused ones.
+    tries: u32,
+    refusals: u32,
+    started: Duration,
+    is_waiting: bool,
+    was_lost: bool,
+}
+
+impl State {
+    /// An application that was just started with these.
+    pub(crate) fn new(
+        rules: Rules,
+        granted: &[Granted],
+        now: Duration,
+        dice: &mut impl Dice,
+    ) -> State {
+        let mut state = State {
+            rules,
+            credentials: Vec::new(),
+            replace_at: None,
+            log_in_at: None,
+            look_at: None,
+            tries: 0,
+            refusals: 0,
+            started: now,
+            is_waiting: false,
+            was_lost: false,
+        };
+        state.started(granted, now, dice);
+        state
+    }
+
+    /// Takes in what a start was granted, in place of all before.
+    pub(crate) fn started(&mut self, granted: &[Granted], now: Duration, dice: &mut impl Dice) {
+        (self.replace_at, self.log_in_at, self.tries, self.refusals) = (None, None, 0, 0);
+        (self.started, self.was_lost) = (now, false);
+        self.credentials.clear();
+        for granted in granted {
+            self.hold(granted, now, dice);
+        }
+        self.look_at = self.rules.interval.map(|interval| schedule::look(now, interval, dice));
+    }
+
+    fn hold(&mut self, granted: &Granted, now: Duration, dice: &mut impl Dice) {
+        let Granted { what, ttl, renewable } = granted.clone();
+        let due = renewable.then(|| schedule::renewal(now, ttl, dice));
+        self.credentials.push(Credential {
+            what: what.clone(),
+            got: now,
+            ttl,
+            first: ttl,
+            due,
+            tries: 0,
+        });
+        if !renewable {
+            let at = schedule::replacement_of_fixed(now, ttl, self.rules.ahead, dice);
+            self.replace(&what, at);
+        }
+    }
+
+    /// Has what is about to end replaced: a token on which nothing hangs by a login, anything else
+    /// by a new start of the application.
+    fn replace(&mut self, what: &What, at: Duration) {
+        let is_login = *what == What::Token && !self.application_has_token();
+        let place = if is_login { &mut self.log_in_at } else { &mut self.replace_at };
+        *place = Some(place.map_or(at, |before| before.min(at)));
+    }
+
+    /// Whether the application's own credentials end with the token.
+    fn application_has_token(&self) -> bool {
+        let has_lease =
+            self.credentials.iter().any(|credential| matches!(credential.what, What::Lease(_)));
+        self.rules.hands_on || has_lease
+    }
+
+    /// Returns when there is something to do; `None` while a process works, and if there will be
+    /// nothing.
+    pub(crate) fn next(&self) -> Option<Duration> {
+        if self.is_waiting {
+            return None;
+        }
+        let renewals = self.credentials.iter().filter_map(|credential| credential.due);
+        let others = [self.replacement(), self.log_in_at, self.look_at];
+        renewals.chain(others.into_iter().flatten()).min()
+    }
+
+    fn replacement(&self) -> Option<Duration> {
+        // Not so late that the credentials end before.
+        let earliest = self.started + BETWEEN_RESTARTS;
+        let earliest = earliest.min(self.end().map_or(earliest, |end| (self.started + end) / 2));
+        self.replace_at.map(|at| if self.was_lost { at } else { at.max(earliest) })
+    }
+
+    /// Returns what is to be done now. There is one at a time: until its outcome is told there is
+    /// nothing else.
+    pub(crate) fn take(&mut self, now: Duration) -> Option<Work> {
+        if self.is_waiting {
+            return None;
+        }
+        let is_due = |at: Option<Duration>| at.is_some_and(|at| at <= now);
+        let work = if is_due(self.replacement()) {
+            Some(Work::Replace)
+        } else if is_due(self.log_in_at) {
+            Some(Work::LogIn)
+        } else if self.credentials.iter().any(|credential| is_due(credential.due)) {
+            Some(Work::Renew(self.due_with(now)))
+        } else if is_due(self.look_at) {
+            Some(Work::Look)
+        } else {
+            None
+        };
+        self.is_waiting = work.is_some();
+        work
+    }
+
+    fn due_with(&self, now: Duration) -> Vec<What> {
+        let goes_along = |credential: &&Credential| {
+            credential
+                .due
+                .is_some_and(|due| due <= now + due.saturating_sub(credential.got) / ALONG)
+        };
+        let due = self.credentials.iter().filter(goes_along);
+        due.map(|credential| credential.what.clone()).collect()
+    }
+
+    /// Takes in what came of renewals. Returns those whose end was found to be fixed or that are
+    /// lost.
+    pub(crate) fn renewed(
+        &mut self,
+        outcomes: &[(What, Outcome)],
+        now: Duration,
+        dice: &mut impl Dice,
+    ) -> Vec<What> {
+        self.is_waiting = false;
+        let mut fixed = Vec::new();
+        for (what, outcome) in outcomes {
+            let Some(credential) =
+                self.credentials.iter_mut().find(|credential| credential.what == *what)
+            else {
+                continue;
+            };
+            // What has ended meanwhile is not renewed any more.
+            let has_ended = credential.end() <= now;
+            let replacement = match outcome {
+                Outcome::Failed if has_ended => {
+                    self.was_lost = true;
+                    // Vault was away before, and the pauses are as long as they were.
+                    self.tries = self.tries.max(credential.tries);
+                    let (end, ttl) = (credential.end(), credential.ttl);
+                    schedule::again(now, end, ttl, self.tries, dice)
+                }
+                Outcome::Renewed(ttl) => {
+                    (credential.got, credential.ttl, credential.tries) = (now, *ttl, 0);
+                    if *ttl >= credential.first.mul_f64(CAPPED) {
+                        credential.due = Some(schedule::renewal(now, *ttl, dice));
+                        continue;
+                    }
+                    schedule::replacement_of_capped(now, credential.end(), dice)
+                }
+                Outcome::Failed => {
+                    let (end, ttl) = (credential.end(), credential.ttl);
+                    credential.due = Some(schedule::again(now, end, ttl, credential.tries, dice));
+                    credential.tries += 1;
+                    continue;
+                }
+                Outcome::Lost => {
+                    self.was_lost = true;
+                    now
+                }
+                Outcome::Forbidden => {
+                    let left = credential.end().saturating_sub(now);
+                    schedule::replacement_of_fixed(now, left, self.rules.ahead, dice)
+                }
+            };
+            credential.due = None;
+            fixed.push(what.clone());
+            self.replace(what, replacement);
+        }
+        fixed
+    }
+
+    /// Takes in a new token.
+    pub(crate) fn logged_in(
+        &mut self,
+        granted: Option<&Granted>,
+        now: Duration,
+        dice: &mut impl Dice,
+    ) {
+        self.is_waiting = false;
+        (self.log_in_at, self.tries, self.refusals) = (None, 0, 0);
+        self.credentials.retain(|credential| credential.what != What::Token);
+        if let Some(granted) = granted {
+            self.hold(granted, now, dice);
+        }
+    }
+
+    /// Takes in that a login or a replacement came to nothing, and when the next try is.
+    pub(crate) fn failed(
+        &mut self,
+        work: &Work,
+        failure: Failure,
+        now: Duration,
+        dice: &mut impl Dice,
+    ) {
+        self.is_waiting = false;
+        let again = match failure {
+            Failure::Refused => {
+                let at = schedule::after_refusal(now, self.refusals, dice);
+                self.refusals += 1;
+                at
+            }
+            Failure::Passing => {
+                let end = self.end().unwrap_or(now);
+                let left = end.saturating_sub(now);
+                let at = schedule::again(now, end, left, self.tries, dice);
+                self.tries += 1;
+                at
+            }
+        };
+        match work {
+            Work::Replace => self.replace_at = Some(again),
+            Work::LogIn => self.log_in_at = Some(again),
+            Work::Look => self.look_at = Some(again),
+            Work::Renew(_) => {}
+        }
+    }
+
+    /// Takes in that the secrets were looked at.
+    pub(crate) fn looked(&mut self, now: Duration, dice: &mut impl Dice) {
+        self.is_waiting = false;
+        (self.tries, self.refusals) = (0, 0);
+        self.look_at = self.rules.interval.map(|interval| schedule::look(now, interval, dice));
+    }
+
+    /// Has the secrets looked at when a static role rotates in so much from now.
+    pub(crate) fn rotates(
+        &mut self,
+        rotation: Option<Duration>,
+        now: Duration,
+        dice: &mut impl Dice,
+    ) {
+        if let Some(rotation) = rotation {
+            self.look_at(schedule::rotation(now, rotation, dice));
+        }
+    }
+
+    /// Has the secrets looked at no later than this.
+    pub(crate) fn look_at(&mut self, at: Duration) {
+        self.look_at = Some(self.look_at.map_or(at, |before| before.min(at)));
+    }
+
+    /// Has the application replaced now.
+    pub(crate) fn replace_now(&mut self, now: Duration) {
+        self.replace_at = Some(now);
+    }
+
+    /// Whether the last try to replace something came to nothing.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.tries + self.refusals > 0
+    }
+
+    /// When the first of the credentials ends.
+    pub(crate) fn end(&self) -> Option<Duration> {
+        self.credentials.iter().map(Credential::end).min()
+    }
+
+    /// Whether something has ended.
+    pub(crate) fn has_ended(&self, now: Duration) -> bool {
+        self.was_lost || self.end().is_some_and(|end| end <= now)
+    }
+
+    /// Each credential with its end.
+    pub(crate) fn ends(&self) -> impl Iterator<Item = (&What, Duration)> {
+        self.credentials.iter().map(|credential| (&credential.what, credential.end()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cmp::Reverse;
+    use std::collections::BinaryHeap;
+
+    use super::*;
+    use crate::supervise::schedule::tests::Loaded;
+
+    const S: Duration = Duration::from_secs(1);
+
+    fn granted(what: What, ttl: u64, renewable: bool) -> Granted {
+        Granted { what, ttl: Duration::from_secs(ttl), renewable }
+    }
+
+    fn lease() -> What {
+        What::Lease("db/creds/app/x".into())
+    }
+
+    fn with(granted: &[Granted], dice: &mut Loaded) -> State {
+        State::new(Rules::default(), granted, Duration::ZERO, dice)
+    }
+
+    #[test]
+    fn token_and_lease_are_renewed_together_if_they_fall_due_together() {
+        let dice = &mut Loaded(3);
+        let both = [granted(What::Token, 60, true), granted(lease(), 60, true)];
+        let mut state = with(&both, dice);
+        let due = state.next().expect("a time");
+        assert!(due >= 30 * S && due <= 45 * S, "{due:?}");
+        assert_eq!(state.take(due.saturating_sub(S)), None);
+        let Some(Work::Renew(what)) = state.take(due) else { panic!("{state:?}") };
+        assert_eq!(state.next(), None, "one at a time");
+        let outcomes: Vec<(What, Outcome)> =
+            what.into_iter().map(|what| (what, Outcome::Renewed(60 * S))).collect();
+        assert_eq!(state.renewed(&outcomes, due, dice), []);
+        assert!(state.next().expect("a time") >= due);
+    }
+
+    #[test]
+    fn what_comes_back_shorter_is_renewed_no_more_and_replaced_in_the_first_half_of_the_rest() {
+        let dice = &mut Loaded(5);
+        let mut state = with(&[granted(lease(), 100, true)], dice);
+        let due = state.next().expect("a time");
+        assert!(state.take(due).is_some());
+        assert_eq!(state.renewed(&[(lease(), Outcome::Renewed(40 * S))], due, dice), [lease()]);
+        let at = state.next().expect("a time");
+        assert!(at >= due && at <= due + 20 * S, "{at:?} after {due:?}");
+        assert_eq!(state.take(at), Some(Work::Replace));
+    }
+
+    #[test]
+    fn a_token_on_which_nothing_hangs_is_replaced_by_a_login() {
+        let dice = &mut Loaded(7);
+        let mut state = with(&[granted(What::Token, 100, false)], dice);
+        let at = state.next().expect("a time");
+        assert!(at >= 50 * S && at <= 90 * S, "{at:?}");
+        assert_eq!(state.take(at), Some(Work::LogIn));
+        state.logged_in(Some(&granted(What::Token, 100, true)), at, dice);
+        assert!(state.next().expect("a time") > at + 40 * S);
+        // The application has it: it is started anew.
+        let rules = Rules { hands_on: true, ..Rules::default() };
+        let mut state =
+            State::new(rules, &[granted(What::Token, 100, false)], Duration::ZERO, dice);
+        assert_eq!(state.take(100 * S), Some(Work::Replace));
+    }
+
+    #[test]
+    fn what_is_lost_is_replaced_at_once_and_what_fails_is_tried_again() {
+        let dice = &mut Loaded(9);
+        let mut state = with(&[granted(lease(), 3600, true)], dice);
+        let due = state.next().expect("a time");
+        assert!(state.take(due).is_some());
+        state.renewed(&[(lease(), Outcome::Failed)], due, dice);
+        let again = state.next().expect("a time");
+        assert!(again > due && again <= due + 2 * S);
+        assert!(!state.has_ended(again));
+        assert!(matches!(state.take(again), Some(Work::Renew(_))));
+        state.renewed(&[(lease(), Outcome::Lost)], again, dice);
+        assert_eq!(state.take(again), Some(Work::Replace));
+        assert!(state.has_ended(again));
+        state.failed(&Work::Replace, Failure::Passing, again, dice);
+        assert!(state.next().expect("a time") > again);
+        assert_eq!(state.take(again + 301 * S), Some(Work::Replace));
+        state.failed(&Work::Replace, Failure::Refused, again, dice);
+        assert!(state.next().expect("a time") >= again + 225 * S);
+    }
+
+    #[test]
+    fn restarts_are_at_least_thirty_seconds_apart_unless_the_credentials_are_dead() {
+        let dice = &mut Loaded(11);
+        let rules = Rules { interval: Some(10 * S), ..Rules::default() };
+        let mut state =
+            State::new(rules, &[granted(What::Token, 3600, true)], Duration::ZERO, dice);
+        assert_eq!(state.take(13 * S), Some(Work::Look));
+        state.looked(13 * S, dice);
+        state.replace_now(13 * S);
+        assert_eq!(state.take(29 * S), Some(Work::Look));
+        state.looked(29 * S, dice);
+        assert_eq!(state.take(30 * S), Some(Work::Replace));
+    }
+
+    /// The load that 10 000 supervisors with a TTL of an hour, started within a minute, put on a
+    /// server: requests in each second of four hours, and how many tokens were lost.
+    fn load(outage: std::ops::Range<u64>) -> (Vec<u32>, usize) {
+        const MANY: u64 = 10_000;
+        const HOURS: usize = 4;
+        let mut dice = Loaded(42);
+        let token = [granted(What::Token, 3600, true)];
+        let mut states = Vec::new();
+        let mut queue = BinaryHeap::new();
+        for number in 0..MANY {
+            let now = dice.part(60 * S, 0.0, 1.0);
+            let state = State::new(Rules::default(), &token, now, &mut dice);
+            queue.push(Reverse((state.next().expect("a time"), number)));
+            states.push(state);
+        }
+        let mut seconds = vec![0; HOURS * 3600];
+        let mut lost = std::collections::BTreeSet::new();
+        while let Some(Reverse((now, number))) = queue.pop() {
+            let Some(second) = seconds.get_mut(usize::try_from(now.as_secs()).expect("small"))
+            else {
+                break;
+            };
+            *second += 1;
+            let state = &mut states[usize::try_from(number).expect("small")];
+            let is_up = !outage.contains(&now.as_secs());
+            if state.has_ended(now) {
+                lost.insert(number);
+            }
+            match state.take(now).expect("it is due") {
+                work @ Work::LogIn if !is_up => {
+                    state.failed(&work, Failure::Passing, now, &mut dice);
+                }
+                Work::LogIn => state.logged_in(token.first(), now, &mut dice),
+                Work::Renew(_) => {
+                    let outcome = match (is_up, state.has_ended(now)) {
+                        (false, _) => Outcome::Failed,
+                        (true, false) => Outcome::Renewed(3600 * S),
+                        (true, true) => Outcome::Lost,
+                    };
+                    state.renewed(&[(What::Token, outcome)], now, &mut dice);
+                }
+                other => panic!("{other:?}"),
+            }
+            queue.push(Reverse((state.next().expect("a time"), number)));
+        }
+        (seconds, lost.len())
+    }
+
+    fn mean(seconds: &[u32]) -> f64 {
+        let sum: u32 = seconds.iter().sum();
+        f64::from(sum) / f64::from(u32::try_from(seconds.len()).expect("small"))
+    }
+
+    /// The most in any ten seconds, for one second.
+    fn peak(seconds: &[u32]) -> f64 {
+        seconds.windows(10).map(mean).fold(0.0, f64::max)
+    }
+
+    #[test]
+    fn ten_thousand_supervisors_are_no_load() {
+        let (seconds, lost) = load(0..0);
+        assert!(mean(&seconds) <= 5.0, "{} a second", mean(&seconds));
+        assert!(peak(&seconds) <= 25.0, "{} at the peak", peak(&seconds));
+        assert_eq!(lost, 0);
+        // Ten minutes without Vault.
+        let (seconds, lost) = load(7200..7800);
+        assert_eq!(lost, 0);
+        assert!(peak(&seconds[7800..]) <= 40.0, "{} after it", peak(&seconds[7800..]));
+        // An hour.
+        let (seconds, lost) = load(7200..10_800);
+        let tries = mean(&seconds[7200..10_800]);
+        assert!(tries <= 70.0, "{tries} tries a second");
+        assert!(lost > 0, "an hour is longer than what is left of most");
+    }
+}
