@@ -31,7 +31,8 @@ fn main() -> ExitCode {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let secret_id_file = directory.path().join("secret-id");
     if stays {
-        println!("export VAULT_ADDR={} VAULT_TOKEN={}", vault.addr(), vault.root_token());
+        println!("# steps 1 to 3 are done; to do them again, type this first");
+        println!("export VAULT_ADDR={} VAULT_TOKEN={}\n", vault.addr(), vault.root_token());
     }
     let role_id = set_up(&vault, &secret_id_file);
     let settings = settings(&vault, role_id, &secret_id_file);

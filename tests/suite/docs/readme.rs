@@ -5,9 +5,10 @@ mod methods;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Map;
@@ -608,8 +609,8 @@ fn the_dockerfiles_start_the_application_through_the_binary() {
     }
 }
 
-#[test]
-fn the_quick_start_ends_with_the_exit_code_of_the_application() {
+/// The command of the documentation that shows a start.
+fn quick_start() -> Command {
     let Some(words) = blocks_in("shell").iter().find_map(|block| {
         let line = block.text.lines().next()?;
         line.contains("quickstart")
@@ -626,10 +627,14 @@ fn the_quick_start_ends_with_the_exit_code_of_the_application() {
     {
         command.env_remove(name);
     }
-    let output = command
-        .args(&words[1..])
-        .args(["--", "sh", "-c", "test \"$DB_USER\" = ada && env | grep -c ^VAULT_; exit 7"])
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
+    command.args(&words[1..]).arg("--").current_dir(env!("CARGO_MANIFEST_DIR"));
+    command
+}
+
+#[test]
+fn the_quick_start_ends_with_the_exit_code_of_the_application() {
+    let output = quick_start()
+        .args(["sh", "-c", "test \"$DB_USER\" = ada && env | grep -c ^VAULT_; exit 7"])
         .output()
         .expect("cargo runs");
     let ended = Ended::of(output);
@@ -640,6 +645,27 @@ fn the_quick_start_ends_with_the_exit_code_of_the_application() {
         ended.text()
     );
     assert!(ended.text().contains("vault write auth/approle/role/app"), "{}", ended.text());
+}
+
+#[test]
+fn what_the_quick_start_prints_can_be_typed_while_it_stays() {
+    let mut started = quick_start()
+        .arg("--stay")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("cargo runs");
+    let output = BufReader::new(started.stdout.take().expect("piped"));
+    let lines = output.lines().map(|line| line.expect("UTF-8"));
+    let printed: Vec<String> = lines.take_while(|line| !line.contains("server stays")).collect();
+    // What an operator types needs a command line of Vault.
+    let typed = printed.iter().filter(|line| !line.contains("vault ")).cloned();
+    let script = typed.collect::<Vec<_>>().join("\n");
+    let ended = Ended::of(Command::new("sh").args(["-c", &script]).output().expect("a shell"));
+    drop(started.stdin.take());
+    assert!(started.wait().expect("it ends").success());
+    assert_eq!(ended.code, Some(0), "{script}\n{}", ended.stderr);
+    assert!(ended.text().contains("ada"), "{script}\n{}", ended.text());
 }
 
 #[test]
