@@ -51,6 +51,12 @@ pub mod http {
     pub mod answers {
         pub use crate::http::answers::Budget;
     }
+    pub mod no_proxy {
+        pub use crate::http::no_proxy::NoProxy;
+    }
+    pub mod pem {
+        pub use crate::http::pem::sections;
+    }
     pub mod redact {
         pub use crate::http::redact::Redactor;
     }
@@ -105,6 +111,9 @@ pub mod vault {
     }
     pub mod mounts {
         pub use crate::vault::mounts::mounts;
+    }
+    pub mod redirect {
+        pub use crate::vault::redirect::target;
     }
     pub mod session {
         pub use crate::vault::session::Session;

@@ -288,8 +288,8 @@ fn with_detection_hint(error: Error, path: &Path) -> Error {
         return error;
     }
     error.hint(
-        "nothing is mounted there, or the token cannot see it. Is the path right, and does the \
-         policy allow it? For KV v2 write data/ after the mount, or set --kv-version 2",
+        "the token cannot see what is mounted there, or nothing is. Is the path right, and does \
+         the policy allow it? For KV v2 write data/ after the mount, or set --kv-version 2",
     )
 }
 

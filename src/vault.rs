@@ -7,7 +7,7 @@ pub(crate) mod kv;
 pub(crate) mod lookup;
 pub(crate) mod mounts;
 pub(crate) mod parallel;
-mod redirect;
+pub(crate) mod redirect;
 pub(crate) mod session;
 pub(crate) mod spelling;
 pub(crate) mod stay;

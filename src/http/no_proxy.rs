@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 /// The entries of a list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct NoProxy(Vec<Entry>);
+pub struct NoProxy(Vec<Entry>);
 
 /// A server, or many of them, on one port or on all.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,14 +29,14 @@ enum Host {
 
 impl NoProxy {
     /// Parses a list. What has none of the forms is passed over, as other clients do.
-    pub(crate) fn parse(text: &str) -> NoProxy {
+    pub fn parse(text: &str) -> NoProxy {
         let entries = text.split(|character: char| character == ',' || character.is_whitespace());
         NoProxy(entries.filter_map(entry).collect())
     }
 
     /// Whether a server is reached without a proxy. The host is as a URL has it: an IPv6 address
     /// in brackets.
-    pub(crate) fn has(&self, host: &str, port: u16) -> bool {
+    pub fn has(&self, host: &str, port: u16) -> bool {
         let name = plain(host);
         let ip = name.parse().ok().map(canonical);
         self.0.iter().any(|entry| {

@@ -11,15 +11,15 @@ const DASHES: &str = "-----";
 
 /// What stands between two marks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Section<'a> {
+pub struct Section<'a> {
     /// `CERTIFICATE`, `PRIVATE KEY`.
-    pub(crate) label: &'a str,
+    pub label: &'a str,
     /// The lines between the marks; `None` if the mark at the end is not there.
-    pub(crate) body: Option<&'a str>,
+    pub body: Option<&'a str>,
 }
 
 /// The sections of a text.
-pub(crate) fn sections(text: &str) -> impl Iterator<Item = Section<'_>> {
+pub fn sections(text: &str) -> impl Iterator<Item = Section<'_>> {
     text.split(BEGIN).skip(1).filter_map(|section| {
         let (label, rest) = section.split_once(DASHES)?;
         let body = rest.split_once(END).map(|(body, _)| body);
@@ -29,19 +29,19 @@ pub(crate) fn sections(text: &str) -> impl Iterator<Item = Section<'_>> {
 
 impl<'a> Section<'a> {
     /// Whether it holds a certificate.
-    pub(crate) fn is_certificate(&self) -> bool {
+    pub fn is_certificate(&self) -> bool {
         matches!(self.label, "CERTIFICATE" | "X509 CERTIFICATE")
     }
 
     /// Whether it is encrypted with a password: PKCS #8 has a label for that, the older formats a
     /// header (RFC 1421).
-    pub(crate) fn is_encrypted(&self) -> bool {
+    pub fn is_encrypted(&self) -> bool {
         self.label.starts_with("ENCRYPTED ")
             || self.headers().any(|line| line.contains("ENCRYPTED"))
     }
 
     /// The bytes; `None` if that is no base64.
-    pub(crate) fn decoded(&self) -> Option<Zeroizing<Vec<u8>>> {
+    pub fn decoded(&self) -> Option<Zeroizing<Vec<u8>>> {
         let body = self.body?;
         let is_header = |line: &&str| line.contains(':');
         let mut text = Zeroizing::new(String::with_capacity(body.len()));

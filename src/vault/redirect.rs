@@ -18,7 +18,7 @@ const NOT_THE_SAME: &str = "a standby redirects to the same path of the active n
 /// # Errors
 /// 76 for a redirect that is not followed: to another path, and in clear to another machine unless
 /// the request was sent in clear to another machine already.
-pub(crate) fn target(from: &Url, path: &str, location: Option<&str>) -> Result<Url, Error> {
+pub fn target(from: &Url, path: &str, location: Option<&str>) -> Result<Url, Error> {
     let refused = |what: &str, hint| Err(Error::new(Code::Protocol, what).hint(hint));
     let Some(next) = location.and_then(|location| from.join(location).ok()).filter(is_web) else {
         return refused("a redirect to nowhere", NO_DETOUR);

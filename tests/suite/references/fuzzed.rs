@@ -5,6 +5,7 @@
 
 mod answer;
 pub(crate) mod env_file;
+mod network;
 pub(crate) mod reference;
 pub(crate) mod secrets_file;
 mod settings;
@@ -17,9 +18,10 @@ use std::path::Path;
 
 type Settles = fn(&[u8]);
 
-const TARGETS: [(&str, Settles); 6] = [
+const TARGETS: [(&str, Settles); 7] = [
     ("answer", answer::settles),
     ("env_file", env_file::settles),
+    ("network", network::settles),
     ("reference", reference::settles),
     ("secrets_file", secrets_file::settles),
     ("settings", settings::settles),

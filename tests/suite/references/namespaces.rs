@@ -320,10 +320,7 @@ fn a_namespace_in_front_of_a_path_goes_below_that_of_the_secrets_for_every_token
             [&tree.web, &tree.web, &tree.team]
         );
         let unseen = run.env("D", "vault:web/nope/app#k");
-        unseen.fails(
-            77,
-            &["D: web/nope/app: ", "nothing is mounted there, or the token cannot see it"],
-        );
+        unseen.fails(77, &["D: web/nope/app: ", "the token cannot see what is mounted there"]);
     });
 }
 
