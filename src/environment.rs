@@ -293,7 +293,16 @@ impl Builder<'_> {
                 }
             }
             OnConflict::Error => {
-                let error = Error::config(format!("{place}: {name} is there already"));
+                let there = self.built.variables.get(at).map(|there| &there.from);
+                let error = Error::config(match (there, &from) {
+                    (Some(Provenance::Fetched(first)), Provenance::Fetched(second))
+                        if is_shaped(first, second) =>
+                    {
+                        let (first, second) = (keys_of(first), keys_of(second));
+                        format!("{place}: the keys {first} and {second} both make {name}")
+                    }
+                    _ => format!("{place}: {name} is there already"),
+                });
                 self.errors.0.push(error.hint(
                     "give it another name or a prefix, or set --on-conflict keep or overwrite",
                 ));
@@ -351,6 +360,21 @@ impl Builder<'_> {
         }
         self.errors.or(self.built)
     }
+}
+
+/// Whether two keys of imports have become one name because they are alike.
+fn is_shaped(first: &[(Id<Request>, String)], second: &[(Id<Request>, String)]) -> bool {
+    let shape =
+        |key: &str| key.to_ascii_uppercase().replace(|c: char| !c.is_ascii_alphanumeric(), "_");
+    matches!(
+        (first, second),
+        ([(_, first)], [(_, second)]) if first != second && shape(first) == shape(second)
+    )
+}
+
+fn keys_of(fetched: &[(Id<Request>, String)]) -> String {
+    let keys = fetched.iter().map(|(_, key)| key.escape_debug().to_string());
+    keys.collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

@@ -70,7 +70,13 @@ fn has_token_beside(method: &Method, layers: &Layers<'_>) -> Result<bool, Error>
 /// # Errors
 /// 78 with the list of those that there are.
 pub(crate) fn by_name(name: &str) -> Result<&'static Method, Error> {
-    let found = METHODS.iter().copied().find(|method| method.name == name);
+    // As other tools call them.
+    let known = match name {
+        "aws-iam" => "aws",
+        "gcp-gce" => "gcp",
+        name => name,
+    };
+    let found = METHODS.iter().copied().find(|method| method.name == known);
     found.ok_or_else(|| {
         Error::config("--auth-method (VAULT_AUTH_METHOD): no such auth method")
             .hint(format!("the auth methods are {}", names(METHODS)))

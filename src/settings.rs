@@ -209,7 +209,7 @@ pub fn understand(layers: &Layers<'_>) -> Result<Settings, Errors> {
         auth_method: get!(text(layers, &AUTH_METHOD))
             .flatten()
             .map(|name| name.to_ascii_lowercase()),
-        auth_mount: get!(maybe(layers, &AUTH_MOUNT, mount)).flatten(),
+        auth_mount: get!(maybe(layers, &AUTH_MOUNT, auth_mount)).flatten(),
         role: get!(text(layers, &ROLE)).flatten(),
         username: get!(text(layers, &USERNAME)).flatten(),
         aws_region: get!(text(layers, &AWS_REGION)).flatten(),
@@ -330,7 +330,9 @@ fn text(layers: &Layers<'_>, setting: &Setting) -> Result<Option<String>, Error>
 fn names(layers: &Layers<'_>, setting: &Setting) -> Result<Names, Error> {
     let mut names = Names::default();
     for found in layers.all(setting) {
-        names.add(found.text()?);
+        let wrong =
+            |expected| Error::config(format!("{}: the value must be {expected}", found.origin));
+        names.add(found.text()?).map_err(wrong)?;
     }
     Ok(names)
 }
@@ -353,6 +355,12 @@ fn auth_namespace(layers: &Layers<'_>) -> Result<Option<String>, Error> {
 fn mount(text: &str) -> Result<Path, Error> {
     Path::parse(text.trim_end_matches('/'))
         .map_err(|error| error.hint("a mount is like approle or teams/web"))
+}
+
+/// Where `vault auth list` and paths of the API have `auth/` before the mount, it is left out.
+fn auth_mount(text: &str) -> Result<Path, Error> {
+    let text = text.trim_start_matches('/');
+    mount(text.strip_prefix("auth/").unwrap_or(text))
 }
 
 fn kv_version(text: &str) -> Result<KvVersion, &'static str> {

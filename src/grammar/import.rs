@@ -4,6 +4,7 @@
 use crate::error::Error;
 use crate::grammar::path::Path;
 use crate::grammar::reference;
+use crate::grammar::variable::is_name;
 
 /// What is imported beside the references in the environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,12 +41,19 @@ pub enum Keys {
     },
 }
 
+/// The forms, for remedies.
+const FORMS: &str = "an import is [NAME=]path[#key[#version]], path##version or 'PREFIX_*=path'";
+
 /// Reads one import.
 ///
 /// # Errors
-/// 78: a wrong path, key or version, a name without a key.
+/// 78: a wrong path, key or version, a name without a key, a reference.
 pub fn parse(text: &str) -> Result<Import, Error> {
+    if text.starts_with('=') {
+        return Err(Error::config("no name before the =").hint(FORMS));
+    }
     let (name, rest) = split_name(text);
+    no_reference(name, rest)?;
     let (path, selector) = match rest.split_once('#') {
         Some((path, selector)) => (path, Some(selector)),
         None => (rest, None),
@@ -53,6 +61,18 @@ pub fn parse(text: &str) -> Result<Import, Error> {
     let (key, version) = selector.map_or(Ok((None, None)), self::selector)?;
     let keys = keys(name, key)?;
     Ok(Import { path: Path::parse(path)?, version, keys })
+}
+
+/// An import names a path, without what makes a text a reference.
+fn no_reference(name: Option<&str>, rest: &str) -> Result<(), Error> {
+    let starts = [">>vault:", ">>bao:", "vault:", "bao:", "vault?:", "bao?:"];
+    let Some(start) = starts.into_iter().find(|start| rest.starts_with(start)) else {
+        return Ok(());
+    };
+    let name = name.map(|name| format!("{name}=")).unwrap_or_default();
+    Err(Error::config(format!("{start} in an import, which is no reference")).hint(format!(
+        "write {name}path#key, without {start}; a reference is the value of a variable"
+    )))
 }
 
 /// Reads an import of vault-env's, `path[#version]`: every key under its own name.
@@ -78,22 +98,30 @@ fn split_name(text: &str) -> (Option<&str>, &str) {
     }
 }
 
-fn is_name(name: &str) -> bool {
-    !name.starts_with(|c: char| c.is_ascii_digit())
-        && !name.is_empty()
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-}
-
-/// What stands behind the first `#`: `key`, `key#version` or, for the whole secret, `#version`.
+/// What stands behind the first `#`: `key`, `key#version` or, for the whole secret, `#version`. A
+/// key may have a `#` in it, if what stands behind its last one is no version.
 fn selector(text: &str) -> Result<(Option<String>, Option<u64>), Error> {
-    const FORMS: &str =
-        "an import is [NAME=]path[#key[#version]], path##version or 'PREFIX_*=path'";
-    let selected = match text.strip_prefix('#') {
-        _ if text.is_empty() => return Err(Error::config("no key behind the #").hint(FORMS)),
-        Some(version) => reference::version(version).map(|version| (None, version)),
-        None => reference::key_and_version(text).map(|(key, version)| (Some(key), version)),
+    let wrong = |what: &str| Err(Error::config(what.to_owned()).hint(FORMS));
+    if text.contains("${") {
+        return wrong("a template as the key of an import is not supported");
+    }
+    if let Some(version) = text.strip_prefix('#') {
+        let version = reference::version(version).map_err(|error| error.hint(FORMS))?;
+        return Ok((None, version));
+    }
+    let (key, version) = match text.rsplit_once('#') {
+        Some((key, version)) => match reference::version(version) {
+            Ok(version) => (key, version),
+            // It is meant to be a version.
+            Err(error) if version.parse::<i128>().is_ok() => return Err(error.hint(FORMS)),
+            Err(_) => (text, None),
+        },
+        None => (text, None),
     };
-    selected.map_err(|error| error.hint(FORMS))
+    if key.is_empty() {
+        return wrong("no key behind the #");
+    }
+    Ok((Some(key.to_owned()), version))
 }
 
 fn keys(name: Option<&str>, key: Option<String>) -> Result<Keys, Error> {
@@ -145,6 +173,17 @@ mod tests {
             ("secret/a=b#c", "secret/a=b", None, one("c", "")),
             ("secret/a#b=c", "secret/a", None, one("b=c", "")),
             ("/secret/a", "secret/a", None, all("")),
+            ("my-var=path#k", "path", None, named("k", "my-var")),
+            (
+                "spring.datasource.password=path#k",
+                "path",
+                None,
+                named("k", "spring.datasource.password"),
+            ),
+            ("app.*=path", "path", None, all("app.")),
+            ("secret/a#b#c", "secret/a", None, one("b#c", "")),
+            ("secret/a#b#c#2", "secret/a", Some(2), one("b#c", "")),
+            ("secret/a#b#2#", "secret/a", None, one("b#2", "")),
         ] {
             assert_eq!(import(text), (path.into(), version, keys), "{text}");
         }
@@ -171,7 +210,14 @@ mod tests {
             "#k",
             "a#",
             "a##x",
-            "a#k#x",
+            "=path",
+            "=path#k",
+            "vault:path#k",
+            "bao:path#k",
+            "vault?:path#k",
+            ">>vault:path#k",
+            "NAME=vault:path#k",
+            "app.*=vault:path",
             "A=a",
             "A=",
             "A=#k",

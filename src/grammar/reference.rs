@@ -397,21 +397,6 @@ fn closing(text: &str) -> Option<usize> {
     })
 }
 
-/// `key` or `key#version`, as imports have it.
-///
-/// # Errors
-/// An empty key, a version that is no number from 1, a template.
-pub(crate) fn key_and_version(text: &str) -> Result<(String, Option<u64>), Error> {
-    if text.contains("${") {
-        return Err(Error::config("a template as the key of an import is not supported"));
-    }
-    let (key, version) = match text.split_once('#') {
-        Some((key, version)) => (key, self::version(version)?),
-        None => (text, None),
-    };
-    if key.is_empty() { Err(no_key()) } else { Ok((key.to_owned(), version)) }
-}
-
 /// Returns a version of a KV v2 secret; `None` for nothing, `0` and `-1`, which are the latest with
 /// vault-env, too.
 ///

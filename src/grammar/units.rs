@@ -54,9 +54,10 @@ pub(crate) fn count(text: &str) -> Result<u32, &'static str> {
     text.parse().map_err(|_| "a whole number from 0")
 }
 
-/// The items of a comma list, without white space around them and without empty ones.
+/// The items of a list with commas or line breaks between them, without white space around them and
+/// without empty ones.
 pub(crate) fn list(text: &str) -> impl Iterator<Item = &str> {
-    text.split(',').map(str::trim).filter(|item| !item.is_empty())
+    text.split([',', '\n']).map(str::trim).filter(|item| !item.is_empty())
 }
 
 /// Names of variables, each exact or, with a `*` at its end, a prefix.
@@ -69,9 +70,17 @@ impl Names {
         self.0.is_empty()
     }
 
-    /// Takes the names of a comma list in.
-    pub fn add(&mut self, text: &str) {
+    /// Takes the names of a list in.
+    ///
+    /// # Errors
+    /// What was expected, if one of them can be no name and no prefix: it would mean nothing, in
+    /// silence.
+    pub fn add(&mut self, text: &str) -> Result<(), &'static str> {
+        if !list(text).all(is_pattern) {
+            return Err("names, or PREFIX_*, with commas between them");
+        }
         self.0.extend(list(text).map(str::to_owned));
+        Ok(())
     }
 
     /// Whether `name` is one of them.
@@ -81,6 +90,12 @@ impl Names {
             None => name == item.as_str(),
         })
     }
+}
+
+fn is_pattern(item: &str) -> bool {
+    let name = item.strip_suffix('*').unwrap_or(item);
+    let is_odd = |c: char| c.is_whitespace() || c.is_control() || "*?[];=,:'\"`$".contains(c);
+    !name.contains(is_odd)
 }
 
 #[cfg(test)]
@@ -137,7 +152,13 @@ mod tests {
     #[test]
     fn names_match_exactly_or_by_prefix() {
         let mut names = Names::default();
-        names.add("A, B_* ,");
+        names.add("A, B_* ,").expect("names");
+        for wrong in ["A B", "A;B", "*_B", "A?", "A=b", "A:B", "**"] {
+            assert!(Names::default().add(wrong).is_err(), "{wrong}");
+        }
+        for right in ["", "*", "a.b-c", "BASH_FUNC_x%%", "A\nB"] {
+            assert!(Names::default().add(right).is_ok(), "{right}");
+        }
         for (name, expected) in
             [("A", true), ("AB", false), ("B_", true), ("B_X", true), ("B", false), ("", false)]
         {

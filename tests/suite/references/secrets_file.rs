@@ -391,7 +391,7 @@ fn a_file_that_cannot_be_read_is_named_with_the_setting() {
     run.clone()
         .env("VAULT_EXEC_SECRETS_FILE", &missing)
         .fails(78, &[&name, "VAULT_EXEC_SECRETS_FILE"]);
-    run.option("--secrets-file").option(directory.path()).fails(78, &["cannot be read"]);
+    run.option("--secrets-file").option(directory.path()).fails(78, &["a directory"]);
     assert_eq!(vault.connections(), 0);
 }
 

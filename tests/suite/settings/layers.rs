@@ -148,7 +148,10 @@ fn every_request_says_that_it_is_one_and_has_the_token_in_its_header_only() {
             "{}",
             request.line()
         );
-        assert_eq!(request.header("user-agent"), Some("vault-exec"));
+        assert_eq!(
+            request.header("user-agent"),
+            Some(concat!("vault-exec/", env!("CARGO_PKG_VERSION")))
+        );
         assert!(request.header("x-vault-wrap-ttl").is_none());
     }
 }

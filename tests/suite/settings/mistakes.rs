@@ -8,7 +8,7 @@ use std::os::unix::process::CommandExt;
 
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
-use test_vault::{Target, TestVault, json};
+use test_vault::{Target, TestVault, Value, json};
 use vault_exec::door::settings::names::ALL;
 
 use crate::support::launch::not_run;
@@ -26,6 +26,16 @@ fn complete(run: Run, name: &str) -> Run {
         "TOKEN" | "TOKEN_PATH" => run,
         "CLIENT_CERT" => run.env("VAULT_TOKEN", "t").env("VAULT_CLIENT_KEY", "/dev/null"),
         "CLIENT_KEY" => run.env("VAULT_TOKEN", "t").env("VAULT_CLIENT_CERT", "/dev/null"),
+        "EXEC_REFRESH"
+        | "EXEC_ON_CHANGE"
+        | "EXEC_ON_FILE_CHANGE"
+        | "EXEC_ON_EXPIRY"
+        | "EXEC_REPLACE_BEFORE"
+        | "EXEC_STOP_SIGNAL"
+        | "EXEC_STOP_TIMEOUT"
+        | "EXEC_SPLAY"
+        | "EXEC_SIGNAL_GROUP"
+        | "EXEC_STATUS" => run.env("VAULT_TOKEN", "t").env("VAULT_EXEC_SUPERVISE", "true"),
         "SERVER_URL" => run.env("VAULT_TOKEN", "t").without("VAULT_ADDR"),
         _ => run.env("VAULT_TOKEN", "t"),
     }
@@ -92,6 +102,8 @@ fn paths(target: &Target) -> Vec<(String, Run)> {
     let mut all = Vec::new();
     for setting in ALL.iter().filter(|setting| setting.is_path() || setting.is_credential()) {
         let names = setting.all_variables().into_iter();
+        // It is written, and not read.
+        let names = names.filter(|name| name != "EXEC_STATUS_FILE");
         let is_path =
             |name: &String| setting.is_path() || !setting.variables.contains(&name.as_str());
         for name in names.filter(is_path) {
@@ -258,5 +270,93 @@ fn a_credential_in_the_place_of_a_socket_is_never_shown() {
             .end();
         assert!(matches!(ended.code, Some(69 | 78)), "{ended:?}");
         assert!(!ended.stderr.contains("s3cret"), "{}", ended.stderr);
+    }
+}
+
+/// A server with a secret, and a run with a token that may read it.
+fn with_app(secret: Value) -> (Target, Run) {
+    let target = Target::from(TestVault::start());
+    target.operator().kv_put("secret", 2, "app", secret);
+    let run = run_at(&target).env("VAULT_TOKEN", target.root_token());
+    (target, run)
+}
+
+#[test]
+fn lists_may_have_their_items_on_lines() {
+    let (_target, run) = with_app(json!({ "a": "1" }));
+    let block = "\n  A=secret/app#a\n  spring.datasource.password=secret/app#a\n";
+    let environment = run.clone().env("VAULT_EXEC_SECRETS", block).environment();
+    assert_eq!(environment.get("A").map(String::as_str), Some("1"));
+    assert_eq!(environment.get("spring.datasource.password").map(String::as_str), Some("1"));
+    let environment = run.env("VAULT_ENV_FROM_PATH", "secret/data/app\n").environment();
+    assert_eq!(environment.get("a").map(String::as_str), Some("1"));
+}
+
+#[test]
+fn a_name_or_pattern_that_is_none_is_an_error() {
+    for name in ["VAULT_ENV_PASSTHROUGH", "VAULT_EXEC_KEEP", "VAULT_EXEC_LITERAL"] {
+        for value in ["VAULT_A VAULT_B", "VAULT_A;VAULT_B", "*_A", "VAULT_A=1"] {
+            run().env(name, value).fails(78, &[&format!("{name}: "), "PREFIX_*"]);
+        }
+    }
+    let kept =
+        run().env("VAULT_A", "1").env("VAULT_B", "2").env("VAULT_EXEC_KEEP", "VAULT_A\nVAULT_B");
+    assert_eq!(kept.environment().len(), 3);
+}
+
+#[test]
+fn an_import_that_is_a_reference_says_what_to_write() {
+    for (import, hint) in [
+        ("vault:secret/app#a", "write path#key, without vault:"),
+        ("A=vault:secret/app#a", "write A=path#key, without vault:"),
+        ("=secret/app", "[NAME=]path"),
+    ] {
+        run().option("--secret").option(import).fails(78, &["--secret", hint]);
+    }
+}
+
+#[test]
+fn a_key_may_have_a_number_sign_in_it() {
+    let (_target, run) = with_app(json!({ "a#b": "1", "c#2": "2" }));
+    let run = run.options(["--secret", "A=secret/app#a#b", "--secret", "B=secret/app#c#2#"]);
+    let environment = run.environment();
+    assert_eq!(environment.get("A").map(String::as_str), Some("1"));
+    assert_eq!(environment.get("B").map(String::as_str), Some("2"));
+}
+
+#[test]
+fn two_keys_that_become_one_name_are_both_named() {
+    let (_target, run) = with_app(json!({ "db-host": "1", "db_host": "2" }));
+    run.options(["--sanitize", "--secret", "secret/app"])
+        .fails(78, &["the keys db-host and db_host both make db_host", "--on-conflict"]);
+}
+
+#[test]
+fn a_mount_may_have_auth_in_front_of_it() {
+    let target = Target::from(TestVault::start());
+    let operator = target.operator();
+    operator.kv_put("secret", 2, "app", json!({ "a": "1" }));
+    operator.policy("app", "path \"secret/data/app\" { capabilities = [\"read\"] }");
+    operator.enable_approle("teams/web");
+    operator.approle_role("teams/web", "app", json!({ "token_policies": ["app"] }));
+    let run = run_at(&target)
+        .env("VAULT_ROLE_ID", operator.role_id("teams/web", "app"))
+        .env("VAULT_SECRET_ID", operator.secret_id("teams/web", "app", json!({})))
+        .env("A", "vault:secret/data/app#a");
+    for mount in ["teams/web", "auth/teams/web", "/auth/teams/web/"] {
+        for name in ["VAULT_AUTH_MOUNT", "VAULT_AUTH_PATH", "VAULT_PATH"] {
+            assert_eq!(run.clone().env(name, mount).value("A").as_deref(), Some("1"), "{mount}");
+        }
+    }
+}
+
+#[test]
+fn methods_have_the_names_that_other_tools_give_them() {
+    for (name, method) in [("aws-iam", "aws"), ("gcp-gce", "gcp"), ("AWS-IAM", "aws")] {
+        let run = run_at(&Target::from(TestVault::start()))
+            .env("VAULT_AUTH_METHOD", name)
+            .env("AWS_EC2_METADATA_DISABLED", "true")
+            .env("A", "vault:secret/app#a");
+        run.fails(78, &[&format!("the auth method {method}, and no")]);
     }
 }

@@ -65,6 +65,9 @@ proptest! {
         version in proptest::option::of(1..=u64::MAX),
         keys in keys(),
     ) {
+        // Such a path is a reference that somebody has written in an import.
+        let starts = ["vault:", "bao:", "vault?:", "bao?:", ">>vault:", ">>bao:"];
+        prop_assume!(!starts.iter().any(|start| path.as_str().starts_with(start)));
         let import = Import { path, version, keys };
         let spelling = spelled(&import);
         prop_assert_eq!(import::parse(&spelling), Ok(import), "{}", spelling);
@@ -120,7 +123,7 @@ proptest! {
         name in vec(select(b"ABC\xff".to_vec()), 0..4),
     ) {
         let mut names = Names::default();
-        names.add(&items.join(","));
+        names.add(&items.join(",")).expect("names");
         let patterns = items.iter().map(|item| item.trim()).filter(|item| !item.is_empty());
         let expected = patterns.clone().any(|pattern| match pattern.strip_suffix('*') {
             Some(prefix) => name.starts_with(prefix.as_bytes()),
