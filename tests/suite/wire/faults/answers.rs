@@ -289,7 +289,8 @@ fn revoked_in_vain(
 ) {
     if case.is_harmless_to_revocation(*transport) {
         outcome.started(&[], name);
-        assert_eq!(outcome.ended.stderr, "", "{name}");
+        let odd = outcome.ended.stderr.lines().filter(|line| !line.contains(": logged in with "));
+        assert_eq!(odd.collect::<Vec<_>>(), Vec::<&str>::new(), "{name}");
     } else {
         outcome.started(&[Phase::Revoke.what()], name);
         // On a busy machine the two seconds are over before more than that can be said.
@@ -335,7 +336,7 @@ fn whatever_becomes_of_json_in_another_shape() {
         (
             Phase::Preflight,
             77,
-            &["PASSWORD: secret/app: status 403", "cannot see what is mounted there", "data/"],
+            &["PASSWORD: secret/app: status 403", "the token cannot see it", "data/"],
         ),
         (Phase::Read, 76, &["PASSWORD: secret/data/app: ", "status 200"]),
     ];
