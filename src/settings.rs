@@ -29,12 +29,12 @@ use crate::secret::{Secret, Variable};
 use crate::settings::layers::Layers;
 use crate::settings::login_token::HandOn;
 use crate::settings::names::{
-    ADDR, AUTH_METHOD, AUTH_MOUNT, AUTH_NAMESPACE, AWS_REGION, AWS_SERVER_ID, AZURE_RESOURCE,
-    CACERT, CACERT_BYTES, CAPATH, CLEAN_ENV, CLIENT_CERT, CLIENT_KEY, DISABLE_REDIRECTS, ENABLED,
-    ENV_FILE, ENV_FROM_PATH, IGNORE_MISSING, JSON_LOG, KEEP, KV_VERSION, LITERAL, LOG_FORMAT,
-    LOG_LEVEL, MAX_RETRIES, NAMESPACE, OF_VAULT_ENV, ON_CONFLICT, PROXY, REMOVE_FILES, REVOKE,
-    ROLE, SANITIZE, SECRETS, SECRETS_FILE, SKIP_VERIFY, Setting, TIMEOUT, TLS_SERVER_NAME,
-    TRANSIT_BATCH, TRANSIT_KEY, TRANSIT_MOUNT, UPCASE, USERNAME,
+    ADDR, AUTH_METHOD, AUTH_MOUNT, AUTH_NAMESPACE, AWS_REGION, AWS_SERVER_ID, AZURE_CLIENT,
+    AZURE_RESOURCE, CACERT, CACERT_BYTES, CAPATH, CLEAN_ENV, CLIENT_CERT, CLIENT_KEY,
+    DISABLE_REDIRECTS, ENABLED, ENV_FILE, ENV_FROM_PATH, IGNORE_MISSING, JSON_LOG, JWT_AUDIENCE,
+    KEEP, KV_VERSION, LITERAL, LOG_FORMAT, LOG_LEVEL, MAX_RETRIES, NAMESPACE, OF_VAULT_ENV,
+    ON_CONFLICT, PROXY, REMOVE_FILES, REVOKE, ROLE, SANITIZE, SECRETS, SECRETS_FILE, SKIP_VERIFY,
+    Setting, TIMEOUT, TLS_SERVER_NAME, TRANSIT_BATCH, TRANSIT_KEY, TRANSIT_MOUNT, UPCASE, USERNAME,
 };
 
 /// Everything that the user can set, understood.
@@ -62,6 +62,10 @@ pub struct Settings {
     pub aws_server_id: Option<String>,
     /// The resource that a token of Azure's is to be for.
     pub azure_resource: Option<String>,
+    /// Which of several identities of Azure's.
+    pub azure_client: Option<String>,
+    /// The audience of a token that is asked for.
+    pub jwt_audience: Option<String>,
     /// What to import.
     pub imports: Vec<Imports>,
     /// The file with more to import.
@@ -215,6 +219,8 @@ pub fn understand(layers: &Layers<'_>) -> Result<Settings, Errors> {
         aws_region: get!(text(layers, &AWS_REGION)).flatten(),
         aws_server_id: get!(text(layers, &AWS_SERVER_ID)).flatten(),
         azure_resource: get!(text(layers, &AZURE_RESOURCE)).flatten(),
+        azure_client: get!(text(layers, &AZURE_CLIENT)).flatten(),
+        jwt_audience: get!(text(layers, &JWT_AUDIENCE)).flatten(),
         imports: get!(imports(layers)).unwrap_or_default(),
         secrets_file: get!(sourced(layers, &SECRETS_FILE)).flatten(),
         transit: get!(transit(layers)).unwrap_or_default(),

@@ -16,15 +16,17 @@ use crate::vault::client::Client;
 
 pub(super) const METHOD: Method = Method {
     name: "gcp",
-    needs: "VAULT_ROLE, which is of type gce, and Google's metadata server",
+    needs: "VAULT_ROLE, and Google's metadata server",
     reads: &["VAULT_ROLE", "VAULT_AUTH_MOUNT", HOST],
     find,
 };
 
-const HINT: &str = "does the role (type gce) allow this service account, project, zone and \
+const HINT: &str = "does the role (of type gce for a virtual machine, of type iam for GKE Workload \
+                    Identity and Cloud Run) allow this service account, and its project, zone and \
                     instance? The mount may be another (VAULT_AUTH_MOUNT)";
-/// The name of the metadata server, which every instance knows; GKE's answers by it too.
-const SERVER: &str = "metadata.google.internal";
+/// The address of the metadata server, of GKE's and of Cloud Run's too. Its name, which Google's
+/// libraries use, takes many questions with a pod's resolver, and one of them that fails is enough.
+const SERVER: &str = "169.254.169.254";
 const HOST: &str = "GCE_METADATA_HOST";
 const WHAT: &str = "the identity token of this machine, from Google's metadata server";
 const NOT_REACHED: &str =
@@ -105,7 +107,7 @@ mod tests {
         let path = "computeMetadata/v1/instance/service-accounts/default/identity";
         let query = "audience=http%3A%2F%2Fvault%2Fweb&format=full";
         let url = url(SERVER, "web").expect("a URL");
-        assert_eq!(url.as_str(), format!("http://metadata.google.internal/{path}?{query}"));
+        assert_eq!(url.as_str(), format!("http://169.254.169.254/{path}?{query}"));
     }
 
     #[test]

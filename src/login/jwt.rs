@@ -4,39 +4,70 @@ use serde_json::{Map, Value};
 
 use super::method::{Credentials, Login, Method, Proof, Prove};
 use super::service_account::ServiceAccount;
+use crate::cloud::github;
 use crate::error::Errors;
 use crate::secret::Secret;
 use crate::settings::Settings;
-use crate::settings::credentials::Loaded;
+use crate::settings::credentials::{Loaded, Located};
 use crate::settings::layers::Layers;
+use crate::settings::names;
 use crate::vault::client::Client;
 
 pub(super) const METHOD: Method = Method {
     name: "jwt",
-    needs: "VAULT_JWT[_FILE], or a pod's service account, and, unless the mount has a \
+    needs: "VAULT_JWT[_FILE], a job of GitHub Actions, or a pod's service account, and, unless the mount has a \
             default_role, VAULT_ROLE",
-    reads: &["VAULT_JWT", "VAULT_JWT_FILE", "VAULT_ROLE", "VAULT_AUTH_MOUNT"],
+    reads: &[
+        "VAULT_JWT",
+        "VAULT_JWT_FILE",
+        "VAULT_ROLE",
+        "VAULT_AUTH_MOUNT",
+        "VAULT_JWT_AUDIENCE",
+        "ACTIONS_ID_TOKEN_REQUEST_URL",
+        "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
+    ],
     find,
 };
 
 const HINT: &str = "do issuer, audience, subject and claims of the JWT fit the role, and has it \
                     not expired? The mount may be another (VAULT_AUTH_MOUNT)";
 
-/// A JWT that the user brings along, or the pod.
+/// A JWT and the role that it is for.
 struct Presented {
     role: Option<String>,
-    jwt: ServiceAccount,
+    jwt: Source,
+}
+
+/// Where the JWT comes from.
+enum Source {
+    /// The user brings it along, or the pod.
+    There(ServiceAccount),
+    /// The job of GitHub Actions asks for it.
+    Job(github::Job),
 }
 
 fn find(layers: &Layers<'_>, settings: &Settings) -> Result<Credentials, Errors> {
-    let jwt = ServiceAccount::find(layers, &METHOD, "JWT")?;
+    let jwt = match Located::find(layers, &names::JWT)? {
+        Some(_) => None,
+        None => github::job(layers, settings.jwt_audience.as_deref())?,
+    };
+    let jwt = match jwt {
+        Some(job) => Source::Job(job),
+        None => Source::There(ServiceAccount::find(layers, &METHOD, "JWT")?),
+    };
     let presented = Presented { role: settings.role.clone(), jwt };
     Ok(Login::at_mount(settings, &METHOD, HINT, presented))
 }
 
 impl Prove for Presented {
     async fn proof(&self, client: &Client) -> Result<Proof, Errors> {
-        Ok(proof(self.role.as_deref(), self.jwt.load(client)?))
+        let role = self.role.as_deref();
+        Ok(match &self.jwt {
+            Source::There(jwt) => proof(role, jwt.load(client)?),
+            Source::Job(job) => {
+                Proof::of(body(role, &job.token(&client.patience).await?, Map::new()))
+            }
+        })
     }
 }
 

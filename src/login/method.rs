@@ -39,6 +39,13 @@ pub struct Method {
 /// What logs in, again and again if need be.
 pub(crate) type Credentials = Box<dyn LogIn>;
 
+const NO_MACHINE: &str = "the role is of type gce, and the tokens of GKE Workload Identity and \
+                          Cloud Run have no machine in them: use a role of type iam with \
+                          max_jwt_exp=60m, or a jwt mount that trusts https://accounts.google.com \
+                          (VAULT_AUTH_METHOD=gcp and VAULT_AUTH_MOUNT=jwt)";
+const LIVES_TOO_LONG: &str = "Google's identity tokens live for an hour: set max_jwt_exp=60m of the \
+                              role";
+
 /// A way to a session.
 pub(crate) trait LogIn {
     /// Gets a session. Files are read at each call, since they may have changed. A refused login is
@@ -185,6 +192,8 @@ impl Endpoint {
             }
             (_, Meaning::UnknownRole) => refused.hint(UNKNOWN_ROLE).also(self.hint),
             (_, Meaning::Expired) => refused.hint(EXPIRED).also(self.hint),
+            (_, Meaning::NoMachine) => refused.hint(NO_MACHINE),
+            (_, Meaning::LivesTooLong) => refused.hint(LIVES_TOO_LONG).also(self.hint),
             (_, Meaning::WrongAudience) => refused.hint(self.hint).also(WRONG_AUDIENCE),
             (403, _) => refused.hint(self.hint).also(&format!(
                 "a login is denied, too, where nothing is mounted at auth/{} in this namespace \

@@ -98,6 +98,10 @@ table! {
         "aws: X-Vault-AWS-IAM-Server-ID, if the mount wants it";
     AZURE_RESOURCE = None, Text("URL"), ["AZURE_RESOURCE"], "https://management.azure.com/",
         "azure: the resource that the token is for";
+    AZURE_CLIENT = None, Text("ID"), ["AZURE_CLIENT_ID"], "AZURE_CLIENT_ID",
+        "azure: which of several identities; system is the machine's own";
+    JWT_AUDIENCE = None, Text("TEXT"), ["JWT_AUDIENCE"], "",
+        "jwt: the audience of the token that GitHub Actions is asked for";
     SECRETS = Some("secret"), List("IMPORT"), ["EXEC_SECRETS"], "",
         "import [NAME=]path[#key[#version]], path##version or 'PREFIX_*=path'";
     SECRETS_FILE = Some("secrets-file"), File("FILE"), ["EXEC_SECRETS_FILE"], "",
@@ -305,7 +309,11 @@ pub(crate) fn is_stripped(name: &[u8]) -> bool {
 pub(crate) fn is_key_of_platform(name: &[u8]) -> bool {
     matches!(
         name,
-        b"AWS_SECRET_ACCESS_KEY" | b"AWS_SESSION_TOKEN" | b"AWS_CONTAINER_AUTHORIZATION_TOKEN"
+        b"AWS_SECRET_ACCESS_KEY"
+            | b"AWS_SESSION_TOKEN"
+            | b"AWS_CONTAINER_AUTHORIZATION_TOKEN"
+            | b"IDENTITY_HEADER"
+            | b"ACTIONS_ID_TOKEN_REQUEST_TOKEN"
     )
 }
 

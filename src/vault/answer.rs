@@ -50,6 +50,10 @@ pub enum Meaning {
     WrongAudience,
     /// A method says with a status of 500 that who logs in may not.
     NotAuthorized,
+    /// A role of type gce is asked with a token that has no machine in it.
+    NoMachine,
+    /// A role of type iam is asked with a token that lives longer than the role lets one.
+    LivesTooLong,
     /// A platform's service that Vault asks at a login is too busy, or was not reached.
     Upstream,
     /// Other words, or none.
@@ -98,7 +102,10 @@ impl Meaning {
         let lower = text.to_ascii_lowercase();
         match status {
             400 if is_upstream(text) => Meaning::Upstream,
+            500 if lower.contains("claims with gce metadata") => Meaning::NoMachine,
             500 if !is_refusal_of_azure(&lower) => Meaning::Other,
+            _ if lower.contains("claims with gce metadata") => Meaning::NoMachine,
+            400 if lower.contains("jwts expire within") => Meaning::LivesTooLong,
             400 | 401 | 403 | 500 if lower.contains("expired") => Meaning::Expired,
             400 | 401 | 403 | 500 if lower.contains("audience") => Meaning::WrongAudience,
             500 => Meaning::NotAuthorized,
@@ -110,7 +117,10 @@ impl Meaning {
 
     /// Whether it is the refusal of a login, whatever the status.
     fn is_refused_login(self) -> bool {
-        matches!(self, Meaning::Expired | Meaning::WrongAudience | Meaning::NotAuthorized)
+        matches!(
+            self,
+            Meaning::Expired | Meaning::WrongAudience | Meaning::NotAuthorized | Meaning::NoMachine
+        )
     }
 
     fn of_warning(text: &str) -> Meaning {

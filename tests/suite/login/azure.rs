@@ -180,7 +180,7 @@ fn every_refusal_of_a_login_is_told_in_vaults_words() {
         ("invalid subscription id \"x\"", ("x", group, "web-1", "")),
         ("invalid resource group name \"a b\"", (subscription, "a b", "web-1", "")),
         ("invalid vm name \"1\"", (subscription, group, "1", "")),
-        ("invalid vmss_name \"1\"", (subscription, group, "web-1", "1")),
+        ("invalid vmss_name \"-\"", (subscription, group, "web-1", "-")),
     ] {
         let (subscription, group, name, set) = compute;
         machine.is(json!({
@@ -390,4 +390,102 @@ fn an_address_that_is_none_is_named() {
         assert!(!ended.stderr.contains("s3cr3t"), "{}", ended.stderr);
     }
     assert_eq!(target.own().expect("ours").connections(), 0);
+}
+
+/// A machine's double, and a role for one principal alone and one that has bounds beside.
+fn with_roles(target: &Target) -> Machine<'_> {
+    let machine = Machine::new(target);
+    let alone = json!({ "bound_service_principal_ids": [AzureMetadata::PRINCIPAL] });
+    target.operator().azure_role(&machine.way.mount, "alone", machine.way.role(alone));
+    machine
+}
+
+#[test]
+fn app_service_and_container_apps_log_in_with_the_identity_of_the_service() {
+    let target = ours();
+    let machine = with_roles(&target);
+    let run = machine
+        .way
+        .run()
+        .env("IDENTITY_ENDPOINT", format!("{}/msi/token", machine.metadata.addr()))
+        .env("IDENTITY_HEADER", AzureMetadata::HEADER);
+    for role in ["web", "alone"] {
+        machine.way.assert_in(&run.clone().env("VAULT_ROLE", role));
+    }
+    let login = machine.way.logins().remove(0).json();
+    assert_eq!(
+        (&login["subscription_id"], &login["resource_group_name"], &login["resource_id"]),
+        (
+            &json!(AzureMetadata::SUBSCRIPTION),
+            &json!(AzureMetadata::RESOURCE_GROUP),
+            &json!(AzureMetadata::SITE)
+        )
+    );
+    let resource = "https%3A%2F%2Fmanagement.azure.com%2F";
+    assert_asked(
+        &machine.metadata.server().requests()[0],
+        &format!("GET /msi/token?api-version=2019-08-01&resource={resource}"),
+        ("x-identity-header", AzureMetadata::HEADER),
+    );
+    let wrong = run.env("VAULT_ROLE", "web").env("IDENTITY_HEADER", "another");
+    let ended = wrong.fails(77, &["from IDENTITY_ENDPOINT", "status 401"]);
+    assert!(!ended.stderr.contains(AzureMetadata::HEADER), "{}", ended.stderr);
+}
+
+#[test]
+fn a_workload_identity_of_aks_is_exchanged_at_microsoft_entra() {
+    let target = ours();
+    let machine = with_roles(&target);
+    let directory = directory();
+    let file = directory.path().join("azure-identity-token");
+    fs::write(&file, AzureMetadata::ASSERTION).expect("a file");
+    let run = machine
+        .way
+        .run()
+        .env("AZURE_FEDERATED_TOKEN_FILE", &file)
+        .env("AZURE_TENANT_ID", AzureMetadata::TENANT)
+        .env("AZURE_CLIENT_ID", AzureMetadata::CLIENT)
+        .env("AZURE_AUTHORITY_HOST", machine.metadata.addr());
+    for role in ["web", "alone"] {
+        machine.way.assert_in(&run.clone().env("VAULT_ROLE", role));
+    }
+    let login = machine.way.logins().remove(0).json();
+    assert_eq!(login["subscription_id"], AzureMetadata::SUBSCRIPTION);
+    assert_eq!(login["resource_group_name"], AzureMetadata::RESOURCE_GROUP);
+    assert_eq!((login.get("resource_id"), login.get("vm_name")), (None, None));
+    let run = run.env("VAULT_ROLE", "alone");
+    // The application's own identity may be another one.
+    let other = run.clone().env("AZURE_CLIENT_ID", "of-the-application");
+    other.fails(77, &["workload identity", "AADSTS70021", "federated credential"]);
+    machine.way.assert_in(&other.env("VAULT_AZURE_CLIENT_ID", AzureMetadata::CLIENT));
+    run.clone().without("AZURE_TENANT_ID").fails(78, &["AZURE_TENANT_ID"]);
+    run.env("AZURE_AUTHORITY_HOST", "http://192.0.2.1").fails(78, &["AZURE_AUTHORITY_HOST"]);
+}
+
+#[test]
+fn the_machines_own_identity_can_be_named_beside_the_applications() {
+    let target = ours();
+    let machine = Machine::new(&target);
+    let run = machine.run().env("AZURE_CLIENT_ID", "of-the-application");
+    run.fails(77, &["Identity not found", "VAULT_AZURE_CLIENT_ID"]);
+    machine.way.assert_in(&run.clone().env("VAULT_AZURE_CLIENT_ID", "system"));
+    machine.way.assert_in(&run.env("VAULT_AZURE_CLIENT_ID", AzureMetadata::CLIENT));
+}
+
+#[test]
+fn a_machine_whose_name_begins_with_a_digit_goes_by_its_whole_id() {
+    let target = ours();
+    let machine = Machine::new(&target);
+    let id = format!(
+        "/subscriptions/{}/resourceGroups/{}/providers/Microsoft.Compute/virtualMachines/1web",
+        AzureMetadata::SUBSCRIPTION,
+        AzureMetadata::RESOURCE_GROUP
+    );
+    machine.gives(&machine.token(json!({ "xms_mirid": id })));
+    machine.is(json!({
+        "name": "1web", "resourceId": id, "subscriptionId": AzureMetadata::SUBSCRIPTION,
+        "resourceGroupName": AzureMetadata::RESOURCE_GROUP, "vmScaleSetName": "",
+    }));
+    machine.way.assert_in(&machine.run());
+    assert_eq!(machine.way.logins()[0].json()["resource_id"], id);
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use test_vault::{JwtSigner, Target, TestVault, Value, json, on_every_vault};
+use test_vault::{JwtSigner, LocalServer, Target, TestVault, Value, json, on_every_vault};
 
 use crate::support::auth_mount::{WayIn, assert_says_nothing_of};
 use crate::support::{Run, directory};
@@ -157,4 +157,41 @@ fn what_is_no_text_is_refused_before_anything_is_asked() {
     issuer.run("").env("VAULT_JWT", bytes).fails(78, &["VAULT_JWT", "not UTF-8"]);
     issuer.run("").env("VAULT_JWT", " \n").fails(78, &["no JWT"]);
     assert_eq!(target.own().expect("ours").connections(), 0);
+}
+
+#[test]
+fn a_job_of_github_actions_asks_for_its_token() {
+    let target = Target::from(TestVault::start());
+    let issuer = Issuer::new(&target, json!({ "bound_subject": "job" }));
+    let jwt = issuer.jwt(json!({}));
+    let answer = json!({ "count": 1, "value": jwt }).to_string().into_bytes();
+    let actions = LocalServer::start(move |request| {
+        let is_job = request.header("authorization") == Some("bearer of-the-job");
+        let wrong = b"{\"message\":\"Bad credentials\"}".to_vec();
+        if is_job { (200, Vec::new(), answer.clone()) } else { (401, Vec::new(), wrong) }
+    });
+    let run = issuer
+        .way
+        .run()
+        .env("VAULT_ROLE", "web")
+        .env("ACTIONS_ID_TOKEN_REQUEST_URL", format!("{}/token?api-version=2.0", actions.addr()))
+        .env("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "of-the-job");
+    issuer.way.assert_in(&run);
+    issuer.way.assert_login("", &json!({ "role": "web", "jwt": jwt }));
+    issuer.way.assert_in(&run.clone().env("VAULT_JWT_AUDIENCE", "https://vault.example/a&b"));
+    assert_eq!(
+        actions.lines(),
+        [
+            "GET /token?api-version=2.0",
+            "GET /token?api-version=2.0&audience=https%3A%2F%2Fvault.example%2Fa%26b"
+        ]
+    );
+    let wrong = run.clone().env("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "another");
+    wrong.fails(77, &["from GitHub Actions", "status 401", "id-token: write"]);
+    run.clone()
+        .env("ACTIONS_ID_TOKEN_REQUEST_URL", "http://192.0.2.1/token")
+        .fails(78, &["ACTIONS_ID_TOKEN_REQUEST_URL", "in clear"]);
+    // What the user brings along goes first.
+    issuer.way.assert_in(&run.env("VAULT_JWT", &jwt));
+    assert_eq!(actions.requests().len(), 3);
 }

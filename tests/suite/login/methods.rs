@@ -23,7 +23,7 @@ const METHODS: [(&str, &str, &[&str]); 10] = [
         "no credentials of AWS",
         &["VAULT_AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE"],
     ),
-    ("gcp", "no role", &["VAULT_ROLE", "type gce"]),
+    ("gcp", "no role", &["VAULT_ROLE", "GCE_METADATA_HOST"]),
     ("azure", "no role", &["VAULT_ROLE", "VAULT_AZURE_RESOURCE"]),
 ];
 

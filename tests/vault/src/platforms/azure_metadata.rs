@@ -43,6 +43,17 @@ impl AzureMetadata {
     pub const VM_ID: &str = "33333333-3333-3333-3333-333333333333";
     /// The principal that the tokens are for.
     pub const PRINCIPAL: &str = "44444444-4444-4444-4444-444444444444";
+    /// What shows a site of App Service that it is asked by its container.
+    pub const HEADER: &str = "853b9a84-5bfa-4b22-a3f3-0b9a43d9ad8a";
+    /// The id of the site.
+    pub const SITE: &str = "/subscriptions/22222222-2222-2222-2222-222222222222/resourcegroups/\
+                            web-group/providers/Microsoft.Web/sites/web";
+    /// The id of an identity that is assigned to several.
+    pub const USER_ASSIGNED: &str = "/subscriptions/22222222-2222-2222-2222-222222222222/\
+                                     resourcegroups/web-group/providers/\
+                                     Microsoft.ManagedIdentity/userAssignedIdentities/web";
+    /// The token of the other issuer that is exchanged.
+    pub const ASSERTION: &str = "e30.c3ViamVjdA.c2lnbmF0dXJl";
     /// The client_id of that identity.
     pub const CLIENT: &str = "55555555-5555-5555-5555-555555555555";
 
@@ -107,6 +118,12 @@ impl AzureMetadata {
 
 fn answer(request: &Recorded, machine: Machine, signer: &JwtSigner) -> LocalAnswer {
     let query = parse_form(&request.query);
+    let entra = format!("/{}/oauth2/v2.0/token", AzureMetadata::TENANT);
+    match (request.method.as_str(), request.path.as_str()) {
+        ("GET", "/msi/token") => return of_service(request, &query, signer),
+        ("POST", path) if path == entra => return of_workload(request, signer),
+        _ => {}
+    }
     if request.header("metadata") != Some("true") || request.header("x-forwarded-for").is_some() {
         return unmarked(&request.path);
     }
@@ -138,6 +155,47 @@ fn token(query: &BTreeMap<String, String>, machine: Machine, signer: &JwtSigner)
             "not_before": now.to_string(), "resource": resource, "token_type": "Bearer",
         }),
     )
+}
+
+/// The identity of a site of App Service.
+/// <https://learn.microsoft.com/azure/app-service/overview-managed-identity>
+fn of_service(
+    request: &Recorded,
+    query: &BTreeMap<String, String>,
+    signer: &JwtSigner,
+) -> LocalAnswer {
+    if request.header("x-identity-header") != Some(AzureMetadata::HEADER) {
+        return json_answer(401, &json!({ "statusCode": 401, "message": "Unauthorized" }));
+    }
+    let is_asked = query.get("api-version").map(String::as_str) == Some("2019-08-01");
+    let Some(resource) = query.get("resource").filter(|_| is_asked) else {
+        return refused("api-version and resource are required");
+    };
+    let token = signer.sign(claims_of(resource, AzureMetadata::SITE));
+    json_answer(200, &json!({ "access_token": token, "token_type": "Bearer" }))
+}
+
+/// Microsoft Entra's exchange of another issuer's token.
+fn of_workload(request: &Recorded, signer: &JwtSigner) -> LocalAnswer {
+    let form = parse_form(&String::from_utf8_lossy(&request.body));
+    let has = |name: &str, value: &str| form.get(name).map(String::as_str) == Some(value);
+    let kind = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+    let scope = form.get("scope").and_then(|scope| scope.strip_suffix("/.default"));
+    let is_right = has("grant_type", "client_credentials")
+        && has("client_id", AzureMetadata::CLIENT)
+        && has("client_assertion_type", kind)
+        && has("client_assertion", AzureMetadata::ASSERTION);
+    let Some(resource) = scope.filter(|_| is_right) else {
+        return json_answer(
+            401,
+            &json!({
+                "error": "invalid_client",
+                "error_description": "AADSTS70021: No matching federated identity record found",
+            }),
+        );
+    };
+    let token = signer.sign(claims_of(resource, AzureMetadata::USER_ASSIGNED));
+    json_answer(200, &json!({ "access_token": token, "token_type": "Bearer", "expires_in": 3599 }))
 }
 
 fn instance(query: &BTreeMap<String, String>, machine: Machine) -> LocalAnswer {
@@ -175,6 +233,16 @@ fn json_answer(status: u16, body: &Value) -> LocalAnswer {
 
 fn claims(resource: &str, machine: Machine) -> Value {
     let (subscription, group) = (AzureMetadata::SUBSCRIPTION, AzureMetadata::RESOURCE_GROUP);
+    claims_of(
+        resource,
+        &format!(
+            "/subscriptions/{subscription}/resourcegroups/{group}/providers/Microsoft.Compute/virtualMachines/{}",
+            machine.name
+        ),
+    )
+}
+
+fn claims_of(resource: &str, id: &str) -> Value {
     json!({
         "aud": resource,
         "appid": AzureMetadata::CLIENT,
@@ -183,9 +251,6 @@ fn claims(resource: &str, machine: Machine) -> Value {
         "oid": AzureMetadata::PRINCIPAL,
         "sub": AzureMetadata::PRINCIPAL,
         "tid": AzureMetadata::TENANT,
-        "xms_mirid": format!(
-            "/subscriptions/{subscription}/resourcegroups/{group}/providers/Microsoft.Compute/virtualMachines/{}",
-            machine.name
-        ),
+        "xms_mirid": id,
     })
 }
