@@ -119,6 +119,11 @@ fn nothing_found(layers: &Layers<'_>, settings: &Settings) -> Result<Error, Erro
     let found =
         if found.is_empty() { String::new() } else { format!("; found {}", found.join(", ")) };
     let message = format!("there are secrets to fetch, and no credentials to log in with{found}");
+    if found.is_empty() && token::in_home(layers).is_some_and(|file| file.is_file()) {
+        return Ok(Error::config(message).hint(
+            "set VAULT_AUTH_METHOD=token to use the token of vault login in ~/.vault-token",
+        ));
+    }
     let (inferred, named) = METHODS.split_at(INFERRED);
     let needs = inferred.iter().map(|method| format!("{} needs {}", method.name, method.needs));
     let needs = needs.collect::<Vec<_>>().join("; ");

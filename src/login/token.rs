@@ -35,7 +35,8 @@ fn find(layers: &Layers<'_>, _settings: &Settings) -> Result<Credentials, Errors
     }))
 }
 
-fn in_home(layers: &Layers<'_>) -> Option<PathBuf> {
+/// The file in which `vault login` keeps the token.
+pub(super) fn in_home(layers: &Layers<'_>) -> Option<PathBuf> {
     let home = layers.environment.iter().find(|variable| variable.name == "HOME")?;
     let home = home.value.expose_text().filter(|home| !home.is_empty())?;
     Some(Path::new(home).join(".vault-token"))

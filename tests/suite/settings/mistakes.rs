@@ -360,3 +360,14 @@ fn methods_have_the_names_that_other_tools_give_them() {
         run.fails(78, &[&format!("the auth method {method}, and no")]);
     }
 }
+
+#[test]
+fn a_token_in_the_home_directory_is_pointed_out_where_no_method_is_named() {
+    let home = directory();
+    let run = run().env("VAULT_ADDR", "http://127.0.0.1:9").env("A", "vault:secret/app#a");
+    let run = run.env("HOME", home.path());
+    run.fails(78, &["no credentials to log in with", "approle needs"]);
+    fs::write(home.path().join(".vault-token"), "t").expect("a file");
+    let ended = run.fails(78, &["no credentials to log in with", "VAULT_AUTH_METHOD=token"]);
+    assert!(!ended.stderr.contains("approle needs"), "{}", ended.stderr);
+}
