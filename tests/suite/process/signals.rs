@@ -231,7 +231,10 @@ fn no_thread_that_is_left_takes_a_signal_from_the_application() {
     }
     let served = Served::http();
     // The revocation is sent on to a name that nobody answers for, and is given up.
-    served.vault.fault("/v1/auth/token/revoke-self", Fault::redirect("http://vault.example.com/"));
+    served.vault.fault(
+        "/v1/auth/token/revoke-self",
+        Fault::redirect("https://vault.example.com/v1/auth/token/revoke-self"),
+    );
     let (_resolver, address) = name_server();
     let directory = directory();
     let file = directory.path().join("resolv.conf");
