@@ -144,6 +144,10 @@ fn hcl(rules: &[Rule], is_for_login: bool, settings: &Settings) -> String {
         block(&mut text, &own("auth/token/revoke-self", "update"));
     }
     block(&mut text, &own("auth/token/lookup-self", "read"));
+    if settings.supervise.is_some() {
+        block(&mut text, &own("auth/token/renew-self", "update"));
+        block(&mut text, &own("sys/leases/renew", "update"));
+    }
     text
 }
 

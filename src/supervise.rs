@@ -771,7 +771,11 @@ impl Supervisor {
         let Some(job) = &self.job else { return job::failed(&Error::internal("no job").into()) };
         let token = self.token.as_ref();
         match work {
-            Work::Renew(what) => job::renew(job, token.map(|token| &token.value), what),
+            Work::Renew(what) => {
+                let end = self.state.as_ref().and_then(State::end);
+                let left = end.unwrap_or_default().saturating_sub(clock::now());
+                job::renew(job, token.map(|token| &token.value), what, left)
+            }
             Work::LogIn => job::log_in(job),
             Work::Look => {
                 let requests: Vec<usize> = self.marks.iter().map(|(request, _)| *request).collect();

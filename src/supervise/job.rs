@@ -176,9 +176,11 @@ fn mark(found: &Found, key: &Key) -> String {
     context.sign().as_ref().iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()
 }
 
-/// Renews these, in one connection.
-pub(crate) fn renew(job: &Job, token: Option<&Secret>, what: &[What]) -> Report {
-    let deadline = Deadline::new(Instant::now(), PATIENCE);
+/// Renews these, in one connection, of which the first ends in `left`: what hangs must not take the
+/// time for another try.
+pub(crate) fn renew(job: &Job, token: Option<&Secret>, what: &[What], left: Duration) -> Report {
+    let patience = (left / 4).clamp(Duration::from_secs(1), PATIENCE);
+    let deadline = Deadline::new(Instant::now(), patience);
     let work = async {
         let client = round::client(job, deadline)?;
         if let Some(token) = token {
@@ -224,7 +226,11 @@ fn understood(client: &Client, answer: &Answer, what: &What) -> Result<Outcome, 
         let body = &answer.body.0;
         let of = if *what == What::Token { body.get("auth") } else { Some(body) };
         let ttl = of.and_then(|of| of.get("lease_duration")).and_then(Value::as_u64);
-        return Ok(Outcome::Renewed(Duration::from_secs(ttl.unwrap_or_default())));
+        // Whatever answers without one is not Vault, and no reason to replace anything.
+        let ttl = ttl.filter(|ttl| *ttl > 0).ok_or_else(|| {
+            Error::new(Code::Protocol, format!("an answer to the renewal of {what} without a TTL"))
+        })?;
+        return Ok(Outcome::Renewed(Duration::from_secs(ttl)));
     }
     match (answer.status, answer.meaning) {
         (403, Meaning::BadToken) | (400, Meaning::NoLease) => Ok(Outcome::Lost),

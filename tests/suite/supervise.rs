@@ -2,6 +2,7 @@
 
 pub(crate) mod callers;
 pub(crate) mod exit_codes;
+pub(crate) mod faults;
 pub(crate) mod inits;
 pub(crate) mod options;
 pub(crate) mod orphans;

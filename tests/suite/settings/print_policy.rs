@@ -325,3 +325,14 @@ fn a_policy_is_printed_for_root_as_for_everybody() {
         );
     });
 }
+
+#[test]
+fn a_supervisor_renews_too() {
+    let run = run().env("A", "vault:secret/data/app#k");
+    let renewals = ["auth/token/renew-self", "sys/leases/renew"];
+    let (without, with) = (printed(&run), printed(&run.option("--supervise")));
+    for path in renewals {
+        assert!(!paths(&without).iter().any(|found| found == path), "{without}");
+        assert!(paths(&with).iter().any(|found| found == path), "{with}");
+    }
+}

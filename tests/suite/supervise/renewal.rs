@@ -294,3 +294,77 @@ fn the_status_file_says_what_is_known_and_goes_with_the_application() {
     assert_eq!(running.ends().code(), Some(7));
     assert!(!file.exists());
 }
+
+#[test]
+fn a_certificate_is_replaced_before_its_end() {
+    test_vault::on_every_vault(|target| {
+        let mount = target.unique("pki");
+        target.operator().enable_pki(&mount);
+        let settings = json!({ "allow_any_name": true, "ttl": "20s" });
+        target.operator().pki_role(&mount, "app", settings);
+        let policy = format!("path \"{mount}/issue/*\" {{ capabilities = [\"update\"] }}");
+        let body = r#"{"common_name":"a.example.com","ttl":"20s"}"#;
+        let run = as_role(target, &role(target, &policy, json!({})))
+            .env("SERIAL", format!(">>vault:{mount}/issue/app#serial_number#{body}"))
+            .options(["--supervise", "--stop-timeout=1s"]);
+        let script = "trap 'exit 7' TERM; echo $$ $SERIAL; while :; do sleep 60 & wait $!; done";
+        let began = Instant::now();
+        let mut running = Running::start(Place::Beside, run.shell(script).build());
+        let (first, serial) = words(&running.line());
+        let (second, other) = words(&running.line());
+        assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+        assert!(first != second && serial != other, "{serial} {other}");
+    });
+}
+
+#[test]
+fn what_hangs_on_a_batch_token_is_replaced_before_the_tokens_end() {
+    on_every_vault_with_database(|target, postgres| {
+        let ttl = json!({ "default_ttl": "1h", "max_ttl": "2h" });
+        let token = json!({ "token_ttl": "16s", "token_type": "batch" });
+        let database = Database::new(target, postgres, ttl, token);
+        let began = Instant::now();
+        let (mut running, first, user) = started(&database.run());
+        let (second, other) = words(&running.line());
+        assert!(began.elapsed() < Duration::from_secs(16), "{:?}", began.elapsed());
+        assert!(first != second && user != other, "{user} {other}");
+    });
+}
+
+#[test]
+fn a_token_that_the_application_has_lives_on() {
+    test_vault::on_every_vault(|target| {
+        let role =
+            role(target, &reading("none"), json!({ "token_ttl": "8s", "token_max_ttl": "1h" }));
+        let run = as_role(target, &role)
+            .env("VAULT_TOKEN", "vault:login")
+            .options(["--supervise", "--stop-timeout=1s"]);
+        let script = "trap 'exit 7' TERM; echo $VAULT_TOKEN; while :; do sleep 60 & wait $!; done";
+        let mut running = Running::start(Place::Beside, run.shell(script).build());
+        let token = running.line();
+        std::thread::sleep(Duration::from_secs(12));
+        let looked_up = |token: &str| {
+            target.operator().request("GET", "auth/token/lookup-self", Some(token), None).0
+        };
+        assert_eq!(looked_up(&token), 200);
+        running.signal(Signal::SIGTERM);
+        assert_eq!(running.ends().code(), Some(7));
+        eventually("its end", || (looked_up(&token) == 403).then_some(()));
+    });
+}
+
+#[test]
+fn a_prefix_that_is_revoked_behind_us_is_replaced() {
+    on_every_vault_with_database(|target, postgres| {
+        if target.own().is_some() {
+            return;
+        }
+        let ttl = json!({ "default_ttl": "4s", "max_ttl": "1h" });
+        let database = Database::new(target, postgres, ttl, json!({ "token_ttl": "1h" }));
+        let (mut running, _, user) = started(&database.run());
+        let path = format!("sys/leases/revoke-prefix/{}/creds", database.mount);
+        target.operator().write(&path, json!({}));
+        let (_, other) = words(&running.line());
+        assert_ne!(user, other);
+    });
+}
