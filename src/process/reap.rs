@@ -113,7 +113,49 @@ fn exit(end: End) -> ! {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+    use std::os::fd::AsRawFd;
+
+    use nix::sys::signal::{Signal, kill};
+    use nix::sys::wait::{WaitStatus, waitpid};
+    use nix::unistd::{ForkResult, fork};
+
     use super::*;
+    use crate::process::child;
+    use crate::process::signals::Caller;
+
+    /// What is below a supervisor that has a bug: it ends with 7 at the first signal.
+    fn application() -> ! {
+        while signals::wait_for_any() != Some(libc::SIGUSR1) {}
+        // SAFETY: ends the process without running anything else of it.
+        unsafe { libc::_exit(7) }
+    }
+
+    #[test]
+    fn after_a_bug_signals_still_reach_the_application_and_its_status_is_ours() {
+        let (mut read, write) = child::pipe().expect("a pipe");
+        // SAFETY: the children make system calls and nothing else; other threads of the tests may
+        // hold locks.
+        let supervisor = match unsafe { fork() }.expect("a process") {
+            ForkResult::Parent { child } => child,
+            ForkResult::Child => {
+                let _ = Caller::take_over();
+                // SAFETY: as above.
+                match unsafe { fork() } {
+                    Ok(ForkResult::Parent { child }) => look_after(child),
+                    _ => application(),
+                }
+                // SAFETY: writes a byte of a constant to a descriptor that is open.
+                unsafe { libc::write(write.as_raw_fd(), b"r".as_ptr().cast(), 1) };
+                keep();
+                // SAFETY: ends the process without running anything else of it.
+                unsafe { libc::_exit(1) }
+            }
+        };
+        read.read_exact(&mut [0]).expect("it keeps the application");
+        kill(supervisor, Signal::SIGUSR1).expect("it is there");
+        assert_eq!(waitpid(supervisor, None), Ok(WaitStatus::Exited(supervisor, 7)));
+    }
 
     #[test]
     fn a_status_of_the_kernel_is_understood() {
