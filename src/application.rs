@@ -8,7 +8,7 @@ use crate::output::print;
 use crate::process::exec::Image;
 use crate::round::{Round, round};
 use crate::secret::Variable;
-use crate::supervise::Starting;
+use crate::supervise::starting::Starting;
 
 /// Fetches what the application needs, and puts its image together; `None` if it was only a check.
 /// What was granted is revoked if nobody needs it, and told to a supervisor if there is one.

@@ -9,6 +9,7 @@
 mod job;
 mod report;
 mod schedule;
+pub(crate) mod starting;
 mod state;
 mod status;
 
@@ -38,13 +39,12 @@ use crate::process::exec::Image;
 use crate::process::reap::{self, Change, End};
 use crate::process::signals::{self, Arrived, Caller};
 use crate::process::{stack, terminal};
-use crate::round::Round;
-use crate::secret::Variable;
 use crate::settings::Revoke;
 use crate::settings::supervise::{OnChange, OnExpiry, Supervise};
 use crate::supervise::job::Key;
 use crate::supervise::report::{Mark, Report, Token};
 use crate::supervise::schedule::{Ahead, Dice};
+use crate::supervise::starting::Starting;
 use crate::supervise::state::{Failure, Outcome, Rules, State, What, Work};
 
 /// Which side of the fork this is.
@@ -61,13 +61,6 @@ pub(crate) enum Last {
     End(u8),
     /// To become the application: this is a child that was started for it.
     Become(Image),
-}
-
-/// A start of the application that the supervisor waits for.
-pub(crate) struct Starting {
-    origin: Origin,
-    pipe: File,
-    key: Key,
 }
 
 /// Divides the process into the application's and the one that stays.
@@ -144,39 +137,6 @@ fn no_process(why: &str) -> Error {
     Error::new(Code::Unavailable, format!("the kernel gives no process to supervise: {why}"))
         .hint("is the limit of processes (pids) reached? Without --supervise none is needed")
 }
-
-/// Variables that name the process that they are for by its id (sd_listen_fds(3),
-/// sd_watchdog_enabled(3)).
-const NAME_A_PROCESS: [&str; 2] = ["LISTEN_PID", "WATCHDOG_PID"];
-
-impl Starting {
-    /// Has the variables that named the supervisor name the application, which is what the caller
-    /// meant.
-    pub(crate) fn name_application(&self, variables: &mut [Variable]) {
-        let supervisor = self.origin.supervisor().to_string();
-        for variable in variables {
-            let names_a_process =
-                NAME_A_PROCESS.iter().any(|name| variable.name == OsStr::new(name));
-            if names_a_process && variable.value.expose() == supervisor.as_bytes() {
-                variable.value = getpid().to_string().into();
-            }
-        }
-    }
-
-    /// Tells the supervisor what was granted. Nothing of it is to be renewed if this returns false.
-    ///
-    /// # Errors
-    /// 78 for a token with a limited number of uses.
-    pub(crate) async fn report(&self, job: &Job, round: &Round) -> Result<bool, Errors> {
-        let report = job::granted(job, round, &self.key).await?;
-        let is_kept = report.is_some();
-        report::write(&self.pipe, &report.unwrap_or(NOTHING));
-        Ok(is_kept)
-    }
-}
-
-const NOTHING: Report =
-    Report::Granted { token: None, granted: Vec::new(), marks: Vec::new(), rotation: None };
 
 /// Chance that nobody foresees.
 struct Random;
@@ -980,6 +940,7 @@ fn wait(signals: &SignalFd, timeout: PollTimeout) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::secret::Variable;
 
     #[test]
     fn only_a_variable_that_named_the_supervisor_names_the_application() {
