@@ -2,12 +2,12 @@
 
 use crate::check;
 use crate::error::Errors;
+use crate::handover;
 use crate::http::deadline::Deadline;
 use crate::job::Job;
 use crate::output::print;
 use crate::process::exec::Image;
 use crate::round::{Round, round};
-use crate::secret::Variable;
 use crate::supervise::starting::Starting;
 
 /// Fetches what the application needs, and puts its image together; `None` if it was only a check.
@@ -21,7 +21,9 @@ pub(crate) async fn image(
     starting: Option<&Starting>,
 ) -> Result<Option<Image>, Errors> {
     let mut round = round(job, deadline).await?;
-    let report = job.is_check.then(|| check::report(&round.built, &job.plan, &round.outcomes));
+    let report = job
+        .is_check
+        .then(|| check::report(&round.built, &job.plan, &round.outcomes, &job.settings.files));
     // Before the client goes, so that a start that cannot become the application still revokes.
     let image = match (built(job, &mut round, starting), report) {
         (Ok(image), None) => image,
@@ -48,16 +50,21 @@ pub(crate) async fn image(
 }
 
 fn built(job: &Job, round: &mut Round, starting: Option<&Starting>) -> Result<Image, Errors> {
-    let provided = std::mem::take(&mut round.built.variables);
-    let mut variables: Vec<Variable> =
-        provided.into_iter().map(|provided| provided.variable).collect();
+    let built = std::mem::take(&mut round.built);
+    if job.is_check {
+        let variables = handover::without_files(&built.files, built.variables)?;
+        return Image::new(job.program(&variables)?, job.command.clone(), variables);
+    }
+    let directory = job.settings.files.directory.as_deref();
+    let (mut variables, files) = handover::hand_over(built, job.access, directory)?;
     if let Some(starting) = starting {
         starting.name_application(&mut variables);
     }
     let image = Image::new(job.program(&variables)?, job.command.clone(), variables)?;
     // Later there is nothing to revoke with.
-    if job.login.is_some() && !job.is_check {
+    if job.login.is_some() {
         image.check()?;
     }
+    files.put()?;
     Ok(image)
 }

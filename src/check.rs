@@ -1,20 +1,51 @@
 //! `--check`: what the application would get, and where from, without a single value (pure).
 
-use crate::environment::{Built, Outcomes, Provenance, Provided};
+use std::ffi::OsStr;
+
+use crate::environment::{Built, Outcomes, Provided};
 use crate::error::Error;
+use crate::files::{BuiltFile, Place};
+use crate::grammar::sourced::Sourced;
 use crate::intern::Id;
 use crate::plan::{Origin, Plan, Request};
 use crate::printable::printable;
+use crate::provenance::Provenance;
+use crate::settings::{DEFAULT_MODE, Files};
 use crate::vault::document::{Found, Lease};
 
 /// One line for each variable: `NAME: source`. A source that was fetched has its path and key, and
-/// its version or its lease with the TTL in seconds.
-pub(crate) fn report(built: &Built, plan: &Plan, outcomes: &Outcomes) -> Result<String, Error> {
-    let line = |Provided { variable, from }: &Provided| {
+/// its version or its lease with the TTL in seconds. Then one line for each file, with its mode,
+/// owner and size.
+pub(crate) fn report(
+    built: &Built,
+    plan: &Plan,
+    outcomes: &Outcomes,
+    settings: &Files,
+) -> Result<String, Error> {
+    let line = |Provided { name, value, from }: &Provided| {
         let source = source(from, plan, outcomes)?;
-        Ok(format!("{}: {}\n", printable(&variable.name.to_string_lossy()), printable(&source)))
+        let file = if value.has_paths() { ", as the path of a file" } else { "" };
+        Ok(format!("{}: {}{file}\n", shown(name), printable(&source)))
     };
-    built.variables.iter().map(line).collect()
+    let file = |(_, file): (_, &BuiltFile)| {
+        let BuiltFile { place, content, from } = file;
+        let place = match (place, &settings.directory) {
+            (Place::At(path), _) => shown(path.as_os_str()),
+            (Place::Named(name), Some(directory)) => shown(directory.join(name).as_os_str()),
+            (Place::Named(name), None) => format!("{} in memory", shown(name)),
+        };
+        let owner = settings.owner.as_ref().map_or(Ok("this user"), Sourced::text)?;
+        let mode = settings.mode.unwrap_or(DEFAULT_MODE);
+        let size = content.size();
+        let source = printable(&source(from, plan, outcomes)?);
+        Ok(format!("file {place}: {source}, mode {mode:04o}, owner {owner}, {size} bytes\n"))
+    };
+    let variables = built.variables.iter().map(line);
+    variables.chain(built.files.iter().map(file)).collect()
+}
+
+fn shown(name: &OsStr) -> String {
+    printable(&name.to_string_lossy())
 }
 
 fn source(provenance: &Provenance, plan: &Plan, outcomes: &Outcomes) -> Result<String, Error> {
@@ -61,7 +92,7 @@ mod tests {
     use super::*;
     use crate::grammar::path::Path;
     use crate::grammar::reference::Ask;
-    use crate::secret::Variable;
+    use crate::secret::Secret;
 
     #[test]
     fn every_source_has_its_line_and_no_line_has_a_value() {
@@ -94,10 +125,14 @@ mod tests {
         let mut built = Built::default();
         let mut expected = String::new();
         for (name, provenance, source) in rows {
-            let variable = Variable::new(name, "s3cret");
-            built.variables.push(Provided { variable, from: provenance });
+            let value = Secret::from("s3cret").into();
+            built.variables.push(Provided { name: name.into(), value, from: provenance });
             expected.extend([&name.replace('\n', "\\n"), ": ", source, "\n"]);
         }
-        assert_eq!(report(&built, &plan, &outcomes), Ok(expected));
+        let from = Provenance::Fetched(vec![(a, "k".into())]);
+        let content = Secret::from("s3cret").into();
+        built.files.intern(BuiltFile { place: Place::Named("KEY".into()), content, from });
+        expected += "file KEY in memory: kv/a#k, version 3, mode 0400, owner this user, 6 bytes\n";
+        assert_eq!(report(&built, &plan, &outcomes, &Files::default()), Ok(expected));
     }
 }

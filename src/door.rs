@@ -28,7 +28,7 @@ pub mod grammar {
     }
     pub mod reference {
         pub use crate::grammar::reference::{
-            Ask, Body, Piece, Reference, Value, has_reference, is_login, is_reference, parse,
+            Ask, Body, Form, Piece, Reference, Value, has_reference, is_login, is_reference, parse,
         };
     }
     pub mod secrets_file {

@@ -2,17 +2,21 @@
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
 use std::rc::Rc;
 
-use zeroize::Zeroizing;
-
 use crate::error::{Code, Error, Errors};
+use crate::files::{self, BuiltFile, Content, Place};
 use crate::grammar::import::Keys;
 use crate::grammar::path::Path;
+use crate::grammar::reference::Form;
 use crate::grammar::selector::Selector;
 use crate::grammar::variable;
-use crate::intern::Id;
-use crate::plan::{Ciphertext, Entry, Imported, Origin, Piece, Plan, Request, Source, Wanted};
+use crate::intern::{Id, Interned};
+use crate::plan::{
+    Ciphertext, Directory, Entry, FileEntry, Imported, Piece, Plan, Request, Source, Wanted,
+};
+use crate::provenance::Provenance;
 use crate::secret::{Secret, Variable};
 use crate::settings::{Naming, OnConflict};
 use crate::vault::document::{Document, Found};
@@ -50,6 +54,8 @@ impl Outcomes {
 pub struct Built {
     /// Every name once.
     pub variables: Vec<Provided>,
+    /// The files that come with it.
+    pub files: Interned<BuiltFile>,
     /// What was left out, and why.
     pub warnings: Vec<String>,
 }
@@ -57,24 +63,25 @@ pub struct Built {
 /// A variable, and where its value comes from.
 #[derive(Debug)]
 pub struct Provided {
-    /// What the application gets.
-    pub variable: Variable,
+    /// Its name.
+    pub name: OsString,
+    /// What the application gets, but for the paths of files.
+    pub value: Content,
     /// For a check's report.
     pub from: Provenance,
 }
 
-/// Where a value comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Provenance {
-    /// It was there already.
-    Value(Origin),
-    /// From answers: which requests of the plan, and what of each. None of them where only defaults
-    /// are in it.
-    Fetched(Vec<(Id<Request>, String)>),
-    /// From the transit engine.
-    Ciphertext,
-    /// From the login itself.
-    Login,
+impl Provided {
+    /// Returns the variable with the paths of its files.
+    ///
+    /// # Errors
+    /// What the function fails with that knows the paths.
+    pub fn into_variable(
+        self,
+        path: impl Fn(Id<BuiltFile>) -> Result<PathBuf, Error>,
+    ) -> Result<Variable, Error> {
+        Ok(Variable { name: self.name, value: self.value.with_paths(path)? })
+    }
 }
 
 /// How missing secrets and names of imports are dealt with.
@@ -107,6 +114,12 @@ pub fn build(plan: &Plan, outcomes: &Outcomes, rules: Rules) -> Result<Built, Er
     for import in &plan.imports {
         builder.import(import);
     }
+    for file in &plan.files {
+        builder.file(file);
+    }
+    for directory in &plan.directories {
+        builder.directory(directory);
+    }
     builder.finish()
 }
 
@@ -126,40 +139,101 @@ impl Builder<'_> {
     fn entry(&mut self, entry: &Entry) {
         let Entry { name, source } = entry;
         let who = name.to_string_lossy().into_owned();
-        let value = match source {
+        if let Some((value, from)) = self.source(&who, name, source) {
+            self.add(name.clone(), value, from);
+        }
+    }
+
+    /// What comes of a source, for a variable or a file of this name.
+    fn source(
+        &mut self,
+        who: &str,
+        name: &OsStr,
+        source: &Source,
+    ) -> Option<(Content, Provenance)> {
+        match source {
             Source::Value(value, origin) => {
-                Some((value.clone(), Provenance::Value(origin.clone())))
+                Some((value.clone().into(), Provenance::Value(origin.clone())))
             }
-            Source::Pieces(pieces) => self.pieces(&who, pieces),
-            Source::Ciphertext(which) => self.decrypted(&who, *which),
+            Source::Pieces(pieces) => self.pieces(who, name, pieces),
+            Source::Ciphertext(which) => {
+                self.decrypted(who, *which).map(|value| (value.into(), Provenance::Ciphertext))
+            }
             Source::Token => {
                 let token = self.outcomes.token.clone();
                 let token = token.ok_or_else(|| Error::internal("no token of a login"));
-                self.errors.keep(token).map(|token| (token, Provenance::Login))
+                self.errors.keep(token).map(|token| (token.into(), Provenance::Login))
             }
-        };
-        if let Some((value, from)) = value {
-            self.add(name.clone(), value, from);
+        }
+    }
+
+    fn file(&mut self, file: &FileEntry) {
+        let FileEntry { who, place, source } = file;
+        let name = place.file_name().unwrap_or_default();
+        if let Some((content, from)) = self.source(who, name, source) {
+            self.built.files.intern(BuiltFile { place: Place::At(place.clone()), content, from });
+        }
+    }
+
+    fn directory(&mut self, directory: &Directory) {
+        let Directory { who, place, request } = directory;
+        let (outcomes, request) = (self.outcomes, *request);
+        match self.errors.keep(outcomes.of(request)) {
+            Some(Ok(found)) => {
+                for (key, value) in found.document.entries() {
+                    let path = files::of_key(place, key).map_err(|error| error.at(who));
+                    let Some(path) = self.errors.keep(path) else { continue };
+                    self.built.files.intern(BuiltFile {
+                        place: Place::At(path),
+                        content: value.into(),
+                        from: Provenance::Fetched(vec![(request, key.to_owned())]),
+                    });
+                }
+            }
+            Some(Err(error)) if error.code == Code::Missing => {
+                self.missing(request, error.clone(), who);
+            }
+            Some(Err(error)) => self.fail(error, who),
+            None => {}
         }
     }
 
     /// The pieces put together, or `None` where one of them has failed or is left out: a value is
     /// never half replaced.
-    fn pieces(&mut self, who: &str, pieces: &[Piece]) -> Option<(Secret, Provenance)> {
-        let mut value = Zeroizing::new(Vec::new());
+    fn pieces(
+        &mut self,
+        who: &str,
+        name: &OsStr,
+        pieces: &[Piece],
+    ) -> Option<(Content, Provenance)> {
+        let mut value = Content::default();
         let mut from = Vec::new();
+        let mut number = 0;
         let (mut is_whole, mut has_ciphertext) = (true, false);
         for piece in pieces {
-            let text = match piece {
-                Piece::Text(text) => Some(text.clone()),
-                Piece::Wanted(wanted) => self.wanted(who, wanted, &mut from),
+            let before = from.len();
+            let (text, is_file) = match piece {
+                Piece::Text(text) => (Some(text.clone()), false),
+                Piece::File(text) => (Some(text.clone()), true),
+                Piece::Wanted(wanted) => {
+                    (self.wanted(who, wanted, &mut from), wanted.form == Form::File)
+                }
                 Piece::Ciphertext(which) => {
                     has_ciphertext = true;
-                    self.decrypted(who, *which).map(|(value, _)| value)
+                    (self.decrypted(who, *which), false)
                 }
             };
             match text {
-                Some(text) => value.extend_from_slice(text.expose()),
+                Some(text) if is_file => {
+                    number += 1;
+                    let from = from.get(before..).unwrap_or_default().to_vec();
+                    value.push_path(self.built.files.intern(BuiltFile {
+                        place: Place::Named(files::name(name, number)),
+                        content: text.into(),
+                        from: Provenance::Fetched(from),
+                    }));
+                }
+                Some(text) => value.push(&text),
                 None => is_whole = false,
             }
         }
@@ -168,7 +242,7 @@ impl Builder<'_> {
         } else {
             Provenance::Fetched(from)
         };
-        is_whole.then(|| (Secret::from(value.to_vec()), from))
+        is_whole.then_some((value, from))
     }
 
     /// What is taken of an answer, or its default, or `None` where it is left out or has failed.
@@ -178,7 +252,7 @@ impl Builder<'_> {
         wanted: &Wanted,
         from: &mut Vec<(Id<Request>, String)>,
     ) -> Option<Secret> {
-        let Wanted { request, selector, optional, default } = wanted;
+        let Wanted { request, selector, optional, default, .. } = wanted;
         let request = *request;
         let missing = match self.errors.keep(self.outcomes.of(request))? {
             Ok(found) => match found.document.select(selector) {
@@ -205,11 +279,11 @@ impl Builder<'_> {
         None
     }
 
-    fn decrypted(&mut self, who: &str, which: Id<Ciphertext>) -> Option<(Secret, Provenance)> {
+    fn decrypted(&mut self, who: &str, which: Id<Ciphertext>) -> Option<Secret> {
         let value = self.outcomes.decrypted.get(&which);
         let value = value.ok_or_else(|| Error::internal("a ciphertext that was not decrypted"));
         match self.errors.keep(value)? {
-            Ok(value) => Some((value.clone(), Provenance::Ciphertext)),
+            Ok(value) => Some(value.clone()),
             Err(error) => {
                 let error = error.clone();
                 self.fail(&error, who);
@@ -281,15 +355,15 @@ impl Builder<'_> {
             return;
         }
         let Some(&at) = self.places.get(OsStr::new(&name)) else {
-            return self.add(name.into(), value, from);
+            return self.add(name.into(), value.into(), from);
         };
         match self.rules.naming.on_conflict {
             OnConflict::Overwrite => {
                 let there = self.built.variables.get_mut(at);
                 let there = there.ok_or_else(|| Error::internal("a name without its variable"));
-                if let Some(Provided { variable, from: source }) = self.errors.keep(there) {
-                    variable.value = value;
-                    *source = from;
+                if let Some(provided) = self.errors.keep(there) {
+                    provided.value = value.into();
+                    provided.from = from;
                 }
             }
             OnConflict::Error => {
@@ -311,9 +385,9 @@ impl Builder<'_> {
         }
     }
 
-    fn add(&mut self, name: OsString, value: Secret, from: Provenance) {
+    fn add(&mut self, name: OsString, value: Content, from: Provenance) {
         self.places.insert(name.clone(), self.built.variables.len());
-        self.built.variables.push(Provided { variable: Variable { name, value }, from });
+        self.built.variables.push(Provided { name, value, from });
     }
 
     fn missing(&mut self, request: Id<Request>, error: Error, who: &str) {
@@ -355,6 +429,10 @@ impl Builder<'_> {
     }
 
     fn finish(mut self) -> Result<Built, Errors> {
+        if let Some(place) = files::conflict(&self.built.files) {
+            let error = Error::config(format!("{}: two files at this place", place.display()));
+            self.errors.0.push(error);
+        }
         for (error, names) in self.failed {
             self.errors.0.push(error.at(names.join(", ")));
         }
@@ -384,6 +462,11 @@ mod tests {
     use crate::grammar::selector::Selector;
     use crate::grammar::template::Template;
     use crate::intern::Interned;
+    use crate::plan::Origin;
+
+    fn variable(provided: Provided) -> Variable {
+        provided.into_variable(|_| Ok("/the/file".into())).expect("a variable")
+    }
 
     const RULES: Rules = Rules {
         ignore_missing: false,
@@ -426,6 +509,7 @@ mod tests {
     fn piece(key: &str, optional: bool, default: Option<&str>) -> Piece {
         let selector = Selector::Key(key.into());
         Piece::Wanted(Wanted {
+            form: Form::Value,
             request: only(),
             selector,
             optional,
@@ -459,7 +543,8 @@ mod tests {
         outcome: Result<Found, Error>,
         rules: Rules,
     ) -> Result<Vec<(String, String)>, Errors> {
-        let text = |Provided { variable, .. }: Provided| {
+        let text = |provided: Provided| {
+            let variable = variable(provided);
             (
                 variable.name.to_string_lossy().into_owned(),
                 variable.value.expose_text().unwrap_or("?").to_owned(),
@@ -528,8 +613,12 @@ mod tests {
             around(b"}\n"),
         ];
         let outcomes = of(document(r#"{"a":"${vault:x#y}"}"#));
-        let built = build(&plan(vec![text("A", pieces)], vec![]), &outcomes, RULES).expect("built");
-        assert_eq!(built.variables[0].variable.value.expose(), b"\xff{${vault:x#y}${vault:x#y}}\n");
+        let mut built =
+            build(&plan(vec![text("A", pieces)], vec![]), &outcomes, RULES).expect("built");
+        assert_eq!(
+            variable(built.variables.remove(0)).value.expose(),
+            b"\xff{${vault:x#y}${vault:x#y}}\n"
+        );
     }
 
     #[test]
@@ -559,6 +648,7 @@ mod tests {
     fn a_value_that_a_filter_cannot_take_names_its_variable() {
         let selector = Selector::Template(Template::parse("${.k | b64dec}").expect("a template"));
         let wanted = Piece::Wanted(Wanted {
+            form: Form::Value,
             request: only(),
             selector,
             optional: true,
@@ -590,13 +680,13 @@ mod tests {
             token: Some("t".into()),
             ..Outcomes::default()
         };
-        let built =
+        let mut built =
             build(&plan(entries(), vec![]), &outcomes(Ok("x".into())), RULES).expect("built");
         assert_eq!(
             built.variables.iter().map(|provided| &provided.from).collect::<Vec<_>>(),
             [&Provenance::Ciphertext, &Provenance::Login, &Provenance::Ciphertext]
         );
-        assert_eq!(built.variables[2].variable.value, Secret::from("x"));
+        assert_eq!(variable(built.variables.remove(2)).value, Secret::from("x"));
         let errors =
             build(&plan(entries(), vec![]), &outcomes(failed()), RULES).expect_err("failed");
         assert_eq!(errors.0, [Error::new(Code::Refused, "B: transit/decrypt/k: no")]);
@@ -699,7 +789,7 @@ mod tests {
             build(&plan(vec![value("PATH", "/bin")], vec![all("")]), &of(document(json)), RULES)
                 .expect("built");
         let names: Vec<_> =
-            built.variables.iter().filter_map(|provided| provided.variable.name.to_str()).collect();
+            built.variables.iter().filter_map(|provided| provided.name.to_str()).collect();
         assert_eq!((names, built.warnings.len()), (vec!["PATH", "ok"], 3));
     }
 

@@ -8,6 +8,7 @@ pub(crate) mod mount;
 pub(crate) mod namespace;
 pub(crate) mod nearest;
 pub(crate) mod path;
+pub(crate) mod placed_file;
 pub(crate) mod reference;
 pub(crate) mod secrets_file;
 pub(crate) mod selector;

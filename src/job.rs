@@ -11,9 +11,10 @@ use crate::http::deadline::Deadline;
 use crate::login::{self, Credentials};
 use crate::plan::{self, Plan};
 use crate::process::exec;
+use crate::process::files::{self, Access};
 use crate::secret::{Secret, Variable};
 use crate::settings::layers::Layers;
-use crate::settings::{self, Settings, load};
+use crate::settings::{self, DEFAULT_MODE, Settings, load};
 
 /// What is to be done, as often as it has to be done.
 pub(crate) struct Job {
@@ -29,6 +30,8 @@ pub(crate) struct Job {
     pub program: Option<PathBuf>,
     /// The variables of the environment that say how servers are reached.
     pub network: Vec<Variable>,
+    /// Who may read the application's files.
+    pub access: Access,
     /// Whether it is only a check, after which nothing starts.
     pub is_check: bool,
 }
@@ -57,7 +60,8 @@ impl Job {
                 && login::credentials(layers, &settings).is_ok()
         });
         let network = http::about_network(layers.environment);
-        Ok(Job { settings, plan, login, command, program, network, is_check })
+        let access = access(&settings)?;
+        Ok(Job { settings, plan, login, command, program, network, access, is_check })
     }
 
     /// The application's program, on the PATH that the application gets.
@@ -87,6 +91,16 @@ fn report(plan: &Plan, could_log_in: impl Fn() -> bool) {
              imported"
         );
     }
+}
+
+fn access(settings: &Settings) -> Result<Access, Error> {
+    let mode = settings.files.mode.unwrap_or(DEFAULT_MODE);
+    let Some(named) = &settings.files.owner else {
+        return Ok(Access { mode, user: None, group: None });
+    };
+    let (user, group) = files::owner(named.text()?)
+        .map_err(|wrong| Error::config(format!("{}: {wrong}", named.origin)))?;
+    Ok(Access { mode, user, group })
 }
 
 /// No program where there is no command, which only a check does without.

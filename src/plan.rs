@@ -2,11 +2,13 @@
 
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
 
 use crate::error::{Error, Errors};
 use crate::grammar::import::{Import, Keys};
 use crate::grammar::path::Path;
-use crate::grammar::reference::{self, Ask, Reference, Value};
+use crate::grammar::placed_file::{Content, PlacedFile};
+use crate::grammar::reference::{self, Ask, Form, Reference, Value};
 use crate::grammar::selector::Selector;
 use crate::intern::{Id, Interned};
 use crate::secret::{Secret, Variable};
@@ -65,11 +67,35 @@ pub enum Origin {
     Setting,
 }
 
+/// A file of the application at a place that the user names.
+#[derive(Debug, PartialEq, Eq)]
+pub struct FileEntry {
+    /// `--file /run/key.pem`.
+    pub who: String,
+    /// The file.
+    pub place: PathBuf,
+    /// Where its content comes from.
+    pub source: Source,
+}
+
+/// A file for each key of a secret.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Directory {
+    /// `--file /run/secrets/*`.
+    pub who: String,
+    /// The directory.
+    pub place: PathBuf,
+    /// The request that the keys come from.
+    pub request: Id<Request>,
+}
+
 /// A piece of a value.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Piece {
     /// It stays as it is.
     Text(Secret),
+    /// It stands in a file, whose path is taken.
+    File(Secret),
     /// From Vault.
     Wanted(Wanted),
     /// From Vault's transit engine.
@@ -83,6 +109,8 @@ pub struct Wanted {
     pub request: Id<Request>,
     /// What of it.
     pub selector: Selector,
+    /// As itself, or as the path of a file.
+    pub form: Form,
     /// It may be missing, and is left out then.
     pub optional: bool,
     /// What is taken where it is missing.
@@ -111,6 +139,10 @@ pub struct Plan {
     pub entries: Vec<Entry>,
     /// What else the application gets.
     pub imports: Vec<Imported>,
+    /// The application's files at places that the user names.
+    pub files: Vec<FileEntry>,
+    /// Directories of such files.
+    pub directories: Vec<Directory>,
     /// What looks like a mistake in the values, and may be none.
     pub warnings: Vec<String>,
 }
@@ -139,6 +171,9 @@ pub fn make(
         errors.keep(planned.map_err(|error| error.at(name.to_string_lossy())));
     }
     plan.hand_on(settings);
+    for (who, file) in &settings.files.placed {
+        errors.keep(plan.file(settings, who, file).map_err(|error| error.at(who)));
+    }
     if settings.enabled {
         for import in &settings.imports {
             plan.import(import);
@@ -227,7 +262,7 @@ impl Plan {
         pieces: Vec<reference::Piece>,
     ) -> Result<Source, Error> {
         if !settings.enabled {
-            return defaults(pieces).map(|value| Source::Value(value, Origin::Default));
+            return defaults(pieces);
         }
         let planned = pieces.into_iter().map(|piece| {
             Ok(match piece {
@@ -242,13 +277,42 @@ impl Plan {
     }
 
     fn wanted(&mut self, reference: Reference) -> Wanted {
-        let Reference { path, ask, selector, optional, default } = reference;
+        let Reference { path, ask, selector, form, optional, default } = reference;
         Wanted {
             request: self.requests.intern(Request { path, mount: None, ask }),
             selector,
+            form,
             optional,
             default,
         }
+    }
+
+    fn file(&mut self, settings: &Settings, who: &str, file: &PlacedFile) -> Result<(), Error> {
+        let (who, place) = (who.to_owned(), file.place.clone());
+        match &file.content {
+            Content::EachKey(..) if !settings.enabled => {
+                return Err(without_vault("a directory of secrets"));
+            }
+            Content::EachKey(path, version) => {
+                let (path, ask) = (path.clone(), Ask::Read(*version));
+                let request = self.requests.intern(Request { path, mount: None, ask });
+                self.directories.push(Directory { who, place, request });
+            }
+            Content::Value(value) => {
+                let source = match value.clone() {
+                    Value::Literal => return Err(Error::internal("a file without a reference")),
+                    Value::Reference(reference) => {
+                        self.pieces(settings, vec![reference::Piece::Reference(reference)])?
+                    }
+                    Value::Text(pieces) => self.pieces(settings, pieces)?,
+                    Value::Ciphertext(ciphertext) => {
+                        Source::Ciphertext(self.ciphertext(settings, ciphertext)?)
+                    }
+                };
+                self.files.push(FileEntry { who, place, source });
+            }
+        }
+        Ok(())
     }
 
     fn ciphertext(
@@ -322,20 +386,30 @@ fn passes(settings: &Settings, name: &OsStr, origin: &Origin) -> bool {
 }
 
 /// A value whose references have nothing but their defaults.
-fn defaults(pieces: Vec<reference::Piece>) -> Result<Secret, Error> {
+fn defaults(pieces: Vec<reference::Piece>) -> Result<Source, Error> {
     let mut value = Vec::new();
+    let mut planned = Vec::new();
+    let mut has_file = false;
     for piece in pieces {
-        let text = match piece {
-            reference::Piece::Text(text) => text,
-            reference::Piece::Reference(reference) => reference.default.ok_or_else(|| {
-                without_vault("a reference without a default")
-                    .hint("give it a default: vault:path#key:-default")
-            })?,
+        let (text, form) = match piece {
+            reference::Piece::Text(text) => (text, Form::Value),
+            reference::Piece::Reference(Reference { default, form, .. }) => {
+                let default = default.ok_or_else(|| {
+                    without_vault("a reference without a default")
+                        .hint("give it a default: vault:path#key:-default")
+                })?;
+                (default, form)
+            }
             reference::Piece::Ciphertext(_) => return Err(without_vault("a ciphertext")),
         };
         value.extend_from_slice(text.expose());
+        has_file |= form == Form::File;
+        planned.push(if form == Form::File { Piece::File(text) } else { Piece::Text(text) });
     }
-    Ok(Secret::from(value))
+    if has_file {
+        return Ok(Source::Pieces(planned));
+    }
+    Ok(Source::Value(Secret::from(value), Origin::Default))
 }
 
 fn without_vault(what: &str) -> Error {

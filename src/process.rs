@@ -6,6 +6,7 @@ pub(crate) mod block;
 pub(crate) mod child;
 pub(crate) mod clock;
 pub(crate) mod exec;
+pub(crate) mod files;
 pub(crate) mod harden;
 pub(crate) mod install;
 mod may_execute;

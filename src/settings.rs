@@ -20,6 +20,7 @@ use crate::grammar::import::{self, Import};
 use crate::grammar::mount::KvVersion;
 use crate::grammar::namespace;
 use crate::grammar::path::Path;
+use crate::grammar::placed_file::{self, PlacedFile};
 use crate::grammar::reference;
 use crate::grammar::sourced::{Origin, Sourced};
 use crate::grammar::units::{self, Names};
@@ -31,10 +32,11 @@ use crate::settings::login_token::HandOn;
 use crate::settings::names::{
     ADDR, AUTH_METHOD, AUTH_MOUNT, AUTH_NAMESPACE, AWS_REGION, AWS_SERVER_ID, AZURE_CLIENT,
     AZURE_RESOURCE, CACERT, CACERT_BYTES, CAPATH, CLEAN_ENV, CLIENT_CERT, CLIENT_KEY,
-    DISABLE_REDIRECTS, ENABLED, ENV_FILE, ENV_FROM_PATH, IGNORE_MISSING, JSON_LOG, JWT_AUDIENCE,
-    KEEP, KV_VERSION, LITERAL, LOG_FORMAT, LOG_LEVEL, MAX_RETRIES, NAMESPACE, OF_VAULT_ENV,
-    ON_CONFLICT, PROXY, REMOVE_FILES, REVOKE, ROLE, SANITIZE, SECRETS, SECRETS_FILE, SKIP_VERIFY,
-    Setting, TIMEOUT, TLS_SERVER_NAME, TRANSIT_BATCH, TRANSIT_KEY, TRANSIT_MOUNT, UPCASE, USERNAME,
+    DISABLE_REDIRECTS, ENABLED, ENV_FILE, ENV_FROM_PATH, FILE, FILE_DIR, FILE_MODE, FILE_OWNER,
+    IGNORE_MISSING, JSON_LOG, JWT_AUDIENCE, KEEP, KV_VERSION, LITERAL, LOG_FORMAT, LOG_LEVEL,
+    MAX_RETRIES, NAMESPACE, OF_VAULT_ENV, ON_CONFLICT, PROXY, REMOVE_FILES, REVOKE, ROLE, SANITIZE,
+    SECRETS, SECRETS_FILE, SKIP_VERIFY, Setting, TIMEOUT, TLS_SERVER_NAME, TRANSIT_BATCH,
+    TRANSIT_KEY, TRANSIT_MOUNT, UPCASE, USERNAME,
 };
 
 /// Everything that the user can set, understood.
@@ -68,6 +70,8 @@ pub struct Settings {
     pub jwt_audience: Option<String>,
     /// What to import.
     pub imports: Vec<Imports>,
+    /// What is written to files.
+    pub files: Files,
     /// The file with more to import.
     pub secrets_file: Option<Sourced>,
     /// How ciphertexts are decrypted.
@@ -102,6 +106,22 @@ pub struct Settings {
     pub follows_redirects: bool,
     /// The proxy that is set for Vault alone.
     pub proxy: Option<Sourced>,
+}
+
+/// The permission bits of a file if none are set.
+pub(crate) const DEFAULT_MODE: u32 = 0o400;
+
+/// What is written to files, and how.
+#[derive(Debug, Default)]
+pub struct Files {
+    /// Files at places that the user names, each with the words for it in messages.
+    pub placed: Vec<(String, PlacedFile)>,
+    /// The permission bits; `None` is [`DEFAULT_MODE`].
+    pub mode: Option<u32>,
+    /// `user[:group]`, names or numbers; not looked up yet.
+    pub owner: Option<Sourced>,
+    /// Where files go whose place nobody names; `None` is memory.
+    pub directory: Option<PathBuf>,
 }
 
 /// An import, and where it is asked for.
@@ -222,6 +242,7 @@ pub fn understand(layers: &Layers<'_>) -> Result<Settings, Errors> {
         azure_client: get!(text(layers, &AZURE_CLIENT)).flatten(),
         jwt_audience: get!(text(layers, &JWT_AUDIENCE)).flatten(),
         imports: get!(imports(layers)).unwrap_or_default(),
+        files: get!(files(layers)).unwrap_or_default(),
         secrets_file: get!(sourced(layers, &SECRETS_FILE)).flatten(),
         transit: get!(transit(layers)).unwrap_or_default(),
         hand_on: get!(hand_on(layers)).flatten(),
@@ -422,6 +443,22 @@ fn imports(layers: &Layers<'_>) -> Result<Vec<Imports>, Errors> {
     errors.or(imports)
 }
 
+fn files(layers: &Layers<'_>) -> Result<Files, Errors> {
+    let mut errors = Errors::default();
+    let mut placed = Vec::new();
+    for (origin, item) in layers.items(&FILE)? {
+        // What stands behind the = may be a text with a secret in it.
+        let place = item.split('=').next().unwrap_or(&item);
+        let words = format!("{origin} {place}");
+        let file = errors.keep(placed_file::parse(&item).map_err(|error| error.at(&words)));
+        placed.extend(file.map(|file| (words, file)));
+    }
+    let mode = errors.keep(one_of(layers, &FILE_MODE, units::mode)).flatten();
+    let owner = errors.keep(sourced(layers, &FILE_OWNER)).flatten();
+    let directory = errors.keep(text(layers, &FILE_DIR)).flatten().map(PathBuf::from);
+    errors.or(Files { placed, mode, owner, directory })
+}
+
 impl Transit {
     /// Where ciphertexts are decrypted.
     pub fn path(&self) -> Option<Path> {
@@ -495,6 +532,7 @@ fn own_references(layers: &Layers<'_>) -> Result<(), Errors> {
             names::is_token(&variable.name) && reference::is_login(variable.value.expose());
         if names::is_own(&variable.name)
             && !asks_for_token
+            && !FILE.has_variable(&variable.name)
             && reference::has_reference(variable.value.expose())
         {
             errors.0.push(reference_in(&variable.name.to_string_lossy()));

@@ -53,6 +53,7 @@ fn value(setting: &Setting) -> String {
         Takes::Switch | Takes::Credential(_) | Takes::Password => String::new(),
         Takes::Text(word)
         | Takes::List(word)
+        | Takes::Lines(word)
         | Takes::OneOf(word, _)
         | Takes::File(word)
         | Takes::Files(word)

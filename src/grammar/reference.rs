@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! value      = reference [ ":-" default ] | ciphertext | text with inline references | literal
-//! reference  = [">>"] ("vault" | "bao") ["?"] ":" path "#" key [ "#" version | "#" json-body ]
+//! reference  = [">>"] ("vault" | "bao") ["-file"] ["?"] ":" path "#" key [ "#" version | "#" json-body ]
 //! key        = name | "/" JSON pointer | text with "${" action "}" in it
 //! inline     = "${" ( reference [ ":-" default ] | ciphertext ) "}"
 //! ciphertext = "vault:v" digits ":" base64
@@ -57,10 +57,22 @@ pub struct Reference {
     pub ask: Ask,
     /// What of it.
     pub selector: Selector,
+    /// What the variable gets of it.
+    pub form: Form,
     /// `vault?:`: the variable is left out where path, version or key is missing.
     pub optional: bool,
     /// What is taken where path, version or key is missing.
     pub default: Option<Secret>,
+}
+
+/// What a variable gets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Form {
+    /// The value itself.
+    #[default]
+    Value,
+    /// The path of a file with the value in it: `vault-file:`.
+    File,
 }
 
 /// How a secret is asked for.
@@ -189,6 +201,7 @@ impl fmt::Debug for Body {
 #[derive(Clone, Copy)]
 struct Start<'a> {
     write: bool,
+    form: Form,
     optional: bool,
     rest: &'a [u8],
 }
@@ -203,10 +216,12 @@ enum Place {
 fn start(value: &[u8]) -> Option<Start<'_>> {
     let (write, rest) = strip(value, b">>");
     let rest = rest.strip_prefix(b"vault").or_else(|| rest.strip_prefix(b"bao"))?;
+    let (is_file, rest) = strip(rest, b"-file");
+    let form = if is_file { Form::File } else { Form::Value };
     let (optional, rest) = strip(rest, b"?");
     let rest = rest.strip_prefix(b":")?;
-    let is_url = !write && !optional && rest.starts_with(b"//");
-    (!is_url).then_some(Start { write, optional, rest })
+    let is_url = !write && !is_file && !optional && rest.starts_with(b"//");
+    (!is_url).then_some(Start { write, form, optional, rest })
 }
 
 fn strip<'a>(value: &'a [u8], prefix: &[u8]) -> (bool, &'a [u8]) {
@@ -303,7 +318,8 @@ fn reference<'a>(
         Some(rest) => default(rest, place).map(|(default, rest)| (Some(default), rest))?,
         None => (None, rest),
     };
-    Ok((Reference { path, ask, selector, optional: start.optional, default }, rest))
+    let Start { form, optional, .. } = start;
+    Ok((Reference { path, ask, selector, form, optional, default }, rest))
 }
 
 fn path(text: &str, place: Place) -> Result<(Path, &str), Error> {
@@ -447,7 +463,7 @@ mod tests {
     }
 
     fn parts(value: &str) -> (String, String, Ask, bool, Option<String>) {
-        let Reference { path, ask, selector, optional, default } = found(value);
+        let Reference { path, ask, selector, optional, default, .. } = found(value);
         let default = default.map(|default| default.expose_text().expect("UTF-8").to_owned());
         (path.to_string(), selector.to_string(), ask, optional, default)
     }
@@ -464,7 +480,8 @@ mod tests {
         let shown = |piece: &Piece| match piece {
             Piece::Text(text) => text.expose_text().expect("UTF-8").to_owned(),
             Piece::Ciphertext(text) => format!("<{}>", text.expose_text().expect("UTF-8")),
-            Piece::Reference(Reference { path, ask, selector, optional, default }) => {
+            Piece::Reference(Reference { path, ask, selector, form, optional, default }) => {
+                let file = if *form == Form::File { "file " } else { "" };
                 let ask = match ask {
                     Ask::Read(version) => {
                         version.map(|version| version.to_string()).unwrap_or_default()
@@ -474,7 +491,7 @@ mod tests {
                 let optional = if *optional { "?" } else { "" };
                 let default =
                     default.as_ref().map_or("", |default| default.expose_text().expect("UTF-8"));
-                format!("[{optional}{path}|{selector}|{ask}|{default}]")
+                format!("[{file}{optional}{path}|{selector}|{ask}|{default}]")
             }
         };
         pieces.iter().map(shown).collect()
@@ -544,6 +561,24 @@ mod tests {
             ("vault:a/b#k:-${HOME}", "a/b", "k", Ask::Read(None), false, text("${HOME}")),
         ] {
             assert_eq!(parts(value), (path.into(), key.into(), ask, optional, default), "{value}");
+        }
+    }
+
+    #[test]
+    fn a_file_is_asked_for_by_the_scheme_and_all_else_stays() {
+        for (file, value) in [
+            ("vault-file:a/b#k", "vault:a/b#k"),
+            ("bao-file?:a/b#k#3:-d", "bao?:a/b#k#3:-d"),
+            ("vault-file:a/b#${.k | b64dec}", "vault:a/b#${.k | b64dec}"),
+            (r#">>vault-file:p/issue/r#k#{"x":1}"#, r#">>vault:p/issue/r#k#{"x":1}"#),
+            ("vault-file:v1:a#k", "vault:v1:a#k"),
+        ] {
+            assert_eq!(found(value).form, Form::Value, "{value}");
+            assert_eq!(found(file), Reference { form: Form::File, ..found(value) }, "{file}");
+        }
+        assert_eq!(pieces("-Dks=${vault-file?:a/b#k:-d}!"), "-Dks=[file ?a/b|k||d]!");
+        for literal in ["vault-file", "vault-files:a/b#k", "vault?-file:a/b#k", "file:a/b#k"] {
+            assert_eq!(parse(literal.as_bytes()), Ok(Value::Literal), "{literal}");
         }
     }
 

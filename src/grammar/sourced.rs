@@ -47,11 +47,18 @@ impl Sourced {
     /// 78 if it is not UTF-8, or if whoever wrote it meant another text: a variable that nobody
     /// has expanded, or quotes around it.
     pub fn text(&self) -> Result<&str, Error> {
-        let text = self.value.expose_text().map(str::trim);
-        let text =
-            text.ok_or_else(|| Error::config(format!("{}: the value is not UTF-8", self.origin)))?;
+        let text = self.plain()?.trim();
         meant(text).map_err(|error| error.at(&self.origin))?;
         Ok(text)
+    }
+
+    /// Returns the text as it is.
+    ///
+    /// # Errors
+    /// 78 if it is not UTF-8.
+    pub fn plain(&self) -> Result<&str, Error> {
+        let text = self.value.expose_text();
+        text.ok_or_else(|| Error::config(format!("{}: the value is not UTF-8", self.origin)))
     }
 }
 

@@ -218,11 +218,11 @@ fn entry(variable: Variable, limit: usize) -> Result<CString, Error> {
             "{shown}: the value has {} bytes, and the kernel takes {most} for this name",
             value.expose().len()
         ))
-        .hint("give a value of this size to the application in a file"));
+        .hint("give it to the application in a file: write vault-file: in place of vault:, and the variable gets the path"));
     }
     joined(&name, &value, length).map_err(|_| {
         Error::config(format!("{shown}: the value has a NUL byte, which no environment can hold"))
-            .hint("store the value base64-encoded, or give it to the application in a file")
+            .hint("write vault-file: in place of vault:, and the variable gets the path of a file with the value; or store it base64-encoded")
     })
 }
 

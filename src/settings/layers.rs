@@ -9,7 +9,7 @@ use crate::grammar::reference;
 use crate::grammar::sourced::{Origin, Sourced};
 use crate::grammar::units;
 use crate::secret::{Secret, Variable};
-use crate::settings::names::{PREFIXES, Setting};
+use crate::settings::names::{PREFIXES, Setting, Takes};
 
 /// What the command line sets, by the names of the options without their dashes.
 #[derive(Debug, Default)]
@@ -91,12 +91,18 @@ impl Layers<'_> {
     pub fn items(&self, setting: &Setting) -> Result<Vec<(Origin, String)>, Error> {
         let mut items = Vec::new();
         for found in self.all(setting) {
-            let text = found.text()?;
+            // References in a text are not variables that nobody expanded.
+            let is_text = matches!(setting.takes, Takes::Lines(_));
+            let text = if is_text { found.plain()? } else { found.text()? };
             match found.origin {
                 Origin::Option(_) => items.push((found.origin.clone(), text.to_owned())),
                 Origin::Variable(_) | Origin::EnvFile { .. } => {
-                    let each = units::list(text);
-                    items.extend(each.map(|item| (found.origin.clone(), item.to_owned())));
+                    let each: Vec<&str> = match setting.takes {
+                        Takes::Lines(_) => units::lines(text).collect(),
+                        _ => units::list(text).collect(),
+                    };
+                    let each = each.into_iter().map(str::to_owned);
+                    items.extend(each.map(|item| (found.origin.clone(), item)));
                 }
             }
         }

@@ -34,6 +34,8 @@ pub enum Takes {
     Text(&'static str),
     /// Several of them: the option is repeatable, the variable a comma list.
     List(&'static str),
+    /// Several of them: the option is repeatable, the variable has one in each line.
+    Lines(&'static str),
     /// One of these words.
     OneOf(&'static str, &'static [&'static str]),
     /// The path of a file.
@@ -66,7 +68,7 @@ macro_rules! table {
     };
 }
 
-use Takes::{Credential, Directory, File, Files, List, OneOf, Password, Switch, Text};
+use Takes::{Credential, Directory, File, Files, Lines, List, OneOf, Password, Switch, Text};
 
 table! {
     ENABLED = None, Switch, ["ENABLED"], "true",
@@ -116,6 +118,14 @@ table! {
         "how many ciphertexts one request decrypts";
     ENV_FILE = Some("env-file"), Files("FILE"), ["EXEC_ENV_FILE"], "",
         "settings and variables for one environment; a later file wins";
+    FILE = Some("file"), Lines("PATH=VALUE"), ["EXEC_FILES"], "",
+        "write path#key[#version], or a value with references, to a file; '/DIR/*=path' for each key";
+    FILE_MODE = Some("file-mode"), Text("MODE"), ["EXEC_FILE_MODE"], "0400",
+        "permission bits of files, octal";
+    FILE_OWNER = Some("file-owner"), Text("USER[:GROUP]"), ["EXEC_FILE_OWNER"], "this user",
+        "owner of files, names or numbers";
+    FILE_DIR = Some("file-dir"), Directory("DIRECTORY"), ["EXEC_FILE_DIR"], "memory",
+        "where the files of vault-file: are written";
     KV_VERSION = Some("kv-version"), OneOf("1|2", &["1", "2"]), ["EXEC_KV_VERSION"], "found out",
         "the version of all KV mounts, which is not detected then";
     ON_CONFLICT = Some("on-conflict"), OneOf("WHAT", &["error", "keep", "overwrite"]),
@@ -233,7 +243,7 @@ pub(crate) const OF_VAULT_ENV: [(&str, &str); 2] = [
 impl Setting {
     /// Returns whether the option may be given several times, and the variable is a list.
     pub fn is_repeatable(&self) -> bool {
-        matches!(self.takes, List(_) | Files(_))
+        matches!(self.takes, List(_) | Lines(_) | Files(_))
     }
 
     /// Returns whether it names files or directories.

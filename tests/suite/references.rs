@@ -2,6 +2,7 @@
 
 pub(crate) mod application_environment;
 pub(crate) mod environment_model;
+pub(crate) mod files;
 pub(crate) mod from_path;
 pub(crate) mod fuzzed;
 pub(crate) mod grammar;

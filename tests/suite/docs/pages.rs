@@ -21,6 +21,7 @@ const PAGES: &[&str] = &[
     "docs/auth/choosing.md",
     "docs/references.md",
     "docs/dynamic-secrets.md",
+    "docs/files.md",
     "docs/imports.md",
     "docs/settings.md",
     "docs/tls-and-proxies.md",

@@ -232,7 +232,7 @@ fn built(case: &Case) -> Result<Pairs, Errors> {
     Ok(built
         .variables
         .into_iter()
-        .map(|provided| provided.variable)
+        .map(|provided| provided.into_variable(|_| Ok("/a/file".into())).expect("a variable"))
         .map(|variable| (variable.name, variable.value.expose().to_vec()))
         .collect())
 }

@@ -11,7 +11,7 @@ use serde_json::{Map, Number, Value as Json};
 use vault_exec::door::grammar::import::Keys;
 use vault_exec::door::grammar::path::Path;
 use vault_exec::door::grammar::reference::{
-    Ask, Body, Piece, Reference, Value, has_reference, is_reference, parse,
+    Ask, Body, Form, Piece, Reference, Value, has_reference, is_reference, parse,
 };
 use vault_exec::door::grammar::selector::Selector;
 use vault_exec::door::grammar::template::Template;
@@ -218,11 +218,13 @@ fn reference(place: Place) -> impl Strategy<Value = Reference> {
         object().prop_map(|object| Ask::Write(Body::new(object))),
     ];
     let default = proptest::option::of(default(place).prop_map(Secret::from));
-    (path(place), ask, selector, any::<bool>(), default).prop_map(
-        |(path, ask, selector, optional, default)| Reference {
+    let form = prop_oneof![3 => Just(Form::Value), 1 => Just(Form::File)];
+    (path(place), ask, selector, form, any::<bool>(), default).prop_map(
+        |(path, ask, selector, form, optional, default)| Reference {
             path,
             ask,
             selector,
+            form,
             optional,
             default,
         },

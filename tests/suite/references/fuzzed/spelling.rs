@@ -1,7 +1,7 @@
 //! How a value is spelled: the way back from what `reference::parse` makes of a text. `fuzz/` goes
 //! by it as well.
 
-use vault_exec::door::grammar::reference::{Ask, Piece, Reference, Value};
+use vault_exec::door::grammar::reference::{Ask, Form, Piece, Reference, Value};
 use vault_exec::door::grammar::selector::Selector;
 
 /// The text that reads as `value`; `None` for a literal, which any other text is.
@@ -16,10 +16,11 @@ pub(crate) fn spelled(value: &Value) -> Option<Vec<u8>> {
 
 /// The reference as a whole value, with `vault` or `bao` before it.
 pub(crate) fn spelled_reference(prefix: &str, reference: &Reference) -> Vec<u8> {
-    let Reference { path, ask, selector, optional, default } = reference;
+    let Reference { path, ask, selector, form, optional, default } = reference;
     let write = if matches!(ask, Ask::Write(_)) { ">>" } else { "" };
     let optional = if *optional { "?" } else { "" };
-    let mut text = format!("{write}{prefix}{optional}:{path}#").into_bytes();
+    let file = if *form == Form::File { "-file" } else { "" };
+    let mut text = format!("{write}{prefix}{file}{optional}:{path}#").into_bytes();
     text.extend_from_slice(match selector {
         Selector::Key(key) => key.as_bytes(),
         Selector::Template(template) => template.source().expose(),
