@@ -499,7 +499,7 @@ impl Supervisor {
                 self.looked(marks, rotation.map(Duration::from_secs));
             }
             (work, Some(Report::Failed { is_refusal, message })) => {
-                let failure = if is_refusal { Failure::Refused } else { Failure::Passing };
+                let failure = self.kind(is_refusal);
                 self.failed(work, failure, &message);
             }
             (work, _) => self.failed(work, Failure::Passing, "the process for it has failed"),
@@ -524,6 +524,16 @@ impl Supervisor {
                 }
                 Outcome::Failed => {}
             }
+        }
+    }
+
+    /// What kind of failure it was: five wrong secret ids lock a role for everybody.
+    fn kind(&self, is_refusal: bool) -> Failure {
+        let login = self.job.as_ref().and_then(|job| job.login.as_ref());
+        match is_refusal {
+            false => Failure::Passing,
+            true if login.is_some_and(|login| login.may_lock()) => Failure::Locking,
+            true => Failure::Refused,
         }
     }
 
@@ -598,7 +608,7 @@ impl Supervisor {
                 self.next = Some(Next { pid, go, report, at: now + wait });
             }
             Some(Report::Failed { is_refusal, message }) => {
-                let failure = if is_refusal { Failure::Refused } else { Failure::Passing };
+                let failure = self.kind(is_refusal);
                 self.failed(&Work::Replace, failure, &message);
             }
             _ => self.failed(&Work::Replace, Failure::Passing, "the new start has failed"),

@@ -80,6 +80,8 @@ fn secret_id(layers: &Layers<'_>) -> Result<Option<SecretId>, Error> {
 }
 
 impl Prove for Application {
+    const MAY_LOCK: bool = true;
+
     async fn proof(&self, client: &Client) -> Result<Proof, Errors> {
         let mut errors = Errors::default();
         let role_id = errors.keep(load(client, &self.role_id));

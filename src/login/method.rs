@@ -56,6 +56,11 @@ pub(crate) trait LogIn {
     /// [`Client::send`] returns.
     fn log_in<'a>(&'a self, client: &'a Client) -> LocalBoxFuture<'a, Result<Session, Errors>>;
 
+    /// Whether a few refusals lock the role or the user, for everybody.
+    fn may_lock(&self) -> bool {
+        false
+    }
+
     /// Whether what is at the address adds a token of its own to requests without one.
     fn leaves_token_to_server(&self) -> bool {
         false
@@ -90,6 +95,9 @@ pub(super) struct Proof {
 
 /// What shows who logs in.
 pub(super) trait Prove {
+    /// Whether a few refusals lock the role or the user (`user_lockout`), for everybody.
+    const MAY_LOCK: bool = false;
+
     /// Reads files and asks platforms for what the login sends.
     async fn proof(&self, client: &Client) -> Result<Proof, Errors>;
 }
@@ -128,6 +136,10 @@ impl<P: Prove + 'static> Login<P> {
 }
 
 impl<P: Prove + 'static> LogIn for Login<P> {
+    fn may_lock(&self) -> bool {
+        P::MAY_LOCK
+    }
+
     fn log_in<'a>(&'a self, client: &'a Client) -> LocalBoxFuture<'a, Result<Session, Errors>> {
         Box::pin(async move {
             let mut tries = 0;

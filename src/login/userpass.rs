@@ -43,6 +43,8 @@ pub(super) fn find(
 }
 
 impl Prove for Password {
+    const MAY_LOCK: bool = true;
+
     async fn proof(&self, client: &Client) -> Result<Proof, Errors> {
         let Loaded { value, file, .. } = load(client, &self.0)?;
         let body = Secret::from(json!({ "password": value.expose_text() }).to_string());

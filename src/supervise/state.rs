@@ -95,6 +95,8 @@ pub(crate) enum Work {
 pub(crate) enum Failure {
     /// Vault said no.
     Refused,
+    /// Vault said no, and a few more of that would lock the role or the user for everybody.
+    Locking,
     /// Anything that may pass.
     Passing,
 }
@@ -335,6 +337,10 @@ impl State {
                 self.refusals += 1;
                 at
             }
+            Failure::Locking => {
+                self.refusals += 1;
+                schedule::after_refusal(now, u32::MAX, dice)
+            }
             Failure::Passing => {
                 let end = self.end().unwrap_or(now);
                 let left = end.saturating_sub(now);
@@ -486,6 +492,9 @@ mod tests {
         assert_eq!(state.take(again + 301 * S), Some(Work::Replace));
         state.failed(&Work::Replace, Failure::Refused, again, dice);
         assert!(state.next().expect("a time") >= again + 225 * S);
+        assert_eq!(state.take(again + 301 * S), Some(Work::Replace));
+        state.failed(&Work::Replace, Failure::Locking, again, dice);
+        assert!(state.next().expect("a time") >= again + 2700 * S);
     }
 
     #[test]
