@@ -107,9 +107,9 @@ impl Content {
             Others { .. } => return,
         };
         log::warn!(
-            "{}: every user may {what} this credential\nlet only the user that reads it do so: \
-             chmod 400, or a mode of the mount (defaultMode: 0400)",
-            self.place
+            hint = "let only the user that reads it do so: chmod 400, or a mode of the mount \
+                    (defaultMode: 0400)";
+            "{}: every user may {what} this credential", self.place
         );
     }
 }

@@ -11,6 +11,8 @@
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, ExitStatus};
 
@@ -97,7 +99,10 @@ fn set_up(vault: &TestVault, secret_id_file: &Path) -> String {
     let secret_id = operator.secret_id("approle", "app", json!({}));
     let beginning: String = secret_id.chars().take(4).collect();
     println!("#   {beginning}…");
-    fs::write(secret_id_file, secret_id).expect("a file for the secret id");
+    // It is this user's alone, as `umask 077` would have it.
+    let mut options = fs::OpenOptions::new();
+    let file = options.write(true).create_new(true).mode(0o600).open(secret_id_file);
+    file.and_then(|mut file| file.write_all(secret_id.as_bytes())).expect("the secret id's file");
     role_id
 }
 
