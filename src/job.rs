@@ -13,6 +13,7 @@ use crate::plan::{self, Plan};
 use crate::process::exec;
 use crate::process::files::{self, Access};
 use crate::secret::{Secret, Variable};
+use crate::settings::credentials;
 use crate::settings::layers::Layers;
 use crate::settings::{self, DEFAULT_MODE, Settings, load};
 
@@ -59,6 +60,9 @@ impl Job {
                 && settings.literal.is_empty()
                 && login::credentials(layers, &settings).is_ok()
         });
+        if settings.remove_files && login.is_some() && !is_check {
+            warn_of_what_stays(layers, &settings);
+        }
         let network = http::about_network(layers.environment);
         let access = access(&settings)?;
         Ok(Job { settings, plan, login, command, program, network, access, is_check })
@@ -90,6 +94,16 @@ fn report(plan: &Plan, could_log_in: impl Fn() -> bool) {
             "nothing is fetched: no variable is a reference such as vault:path#key, and nothing is \
              imported"
         );
+    }
+}
+
+/// Names the files with credentials that `--remove-credential-files` leaves.
+fn warn_of_what_stays(layers: &Layers<'_>, settings: &Settings) {
+    for origin in credentials::in_env_files(layers) {
+        log::warn!("{origin}: the env file has a credential in it, and is not removed");
+    }
+    if let Some(key) = settings.client_key().filter(|_| settings.supervise.is_some()) {
+        log::warn!("the file of {} is not removed: --supervise reads it again", key.origin);
     }
 }
 

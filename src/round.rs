@@ -3,6 +3,7 @@
 //! Its client is its own: fresh names, certificates and deadline, no connection and no token in a
 //! buffer afterwards.
 
+use std::path::PathBuf;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -175,15 +176,25 @@ async fn fetched(job: &Job, stay: &Stay) -> Result<(Built, Outcomes), Errors> {
     let Session { is_own, files, .. } = &stay.session;
     let removes_files = job.settings.remove_files && !job.is_check;
     if removes_files && *is_own {
-        credentials::remove(files);
+        remove(files, &job.settings);
     }
     let ttl = if job.is_check { about_token(stay).await } else { stay.session.ttl };
     let fetched = fetch::fetch(stay, ttl, &job.plan, &job.settings).await?;
     // A token that was given has shown that it is one.
     if removes_files && !*is_own && fetched.has_worked() {
-        credentials::remove(files);
+        remove(files, &job.settings);
     }
     Ok((build(job, &fetched)?, fetched))
+}
+
+/// Removes the files of the login's credentials, and that of the private key, which the client has
+/// read. A supervisor needs the key for its next round.
+fn remove(files: &[PathBuf], settings: &Settings) {
+    credentials::remove(files);
+    let key = settings.client_key().filter(|_| settings.supervise.is_none());
+    if let Some(path) = key.and_then(|key| key.text().ok()) {
+        credentials::remove(&[PathBuf::from(path)]);
+    }
 }
 
 /// What a check finds out about the token: its TTL.

@@ -179,6 +179,14 @@ pub enum Revoke {
     Never,
 }
 
+impl Settings {
+    /// Returns the private key's setting, if connections to Vault use it.
+    pub(crate) fn client_key(&self) -> Option<&Sourced> {
+        let is_https = self.address.as_ref().is_some_and(Address::is_https);
+        self.tls.client.as_ref().filter(|_| is_https).map(|(_, key)| key)
+    }
+}
+
 /// The env files that the options and the environment name.
 ///
 /// # Errors

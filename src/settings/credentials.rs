@@ -1,14 +1,17 @@
 //! Credentials from variables and files, read when they are needed.
 
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::error::Error;
 use crate::file;
+use crate::grammar::reference;
 use crate::grammar::sourced::{Origin, is_quoted, meant};
-use crate::secret::Secret;
+use crate::secret::{Secret, Variable};
 use crate::settings::layers::{Found, Layers};
-use crate::settings::names::{ROLE_ID, Setting, Takes};
+use crate::settings::names::{self, PREFIXES, ROLE_ID, Setting, Takes};
 
 /// A credential where it was found, not read yet.
 #[derive(Debug)]
@@ -121,13 +124,138 @@ fn filled(value: Secret, origin: &str) -> Result<Secret, Error> {
     }
 }
 
-/// Unlinks the files of credentials that have done their work. What cannot be removed, such as a
+/// Removes the files of credentials that have done their work. What cannot be removed, such as a
 /// file of a read-only mount, only warns.
 pub(crate) fn remove(files: &[PathBuf]) {
     for file in files {
-        match std::fs::remove_file(file) {
-            Ok(()) => log::info!("{} is removed", file.display()),
-            Err(error) => log::warn!("{} cannot be removed: {error}", file.display()),
+        for (path, removed) in removed(file) {
+            match removed {
+                Ok(()) => log::info!("{} is removed", path.display()),
+                Err(error) => log::warn!("{} cannot be removed: {error}", path.display()),
+            }
         }
+    }
+}
+
+/// Unlinks a file, and also what it is a symlink to, since that is what holds the credential. A
+/// device or a FIFO stays: others use it too.
+fn removed(file: &Path) -> Vec<(PathBuf, io::Result<()>)> {
+    let target = match regular(file) {
+        Ok(target) => target,
+        Err(error) => return vec![(file.to_owned(), Err(error))],
+    };
+    let is_link = fs::symlink_metadata(file).is_ok_and(|seen| seen.is_symlink());
+    let link = is_link.then(|| file.to_owned());
+    let target = if is_link { target } else { file.to_owned() };
+    let all = std::iter::once(target).chain(link);
+    all.map(|path| (path.clone(), fs::remove_file(&path))).collect()
+}
+
+/// Returns where a regular file really is.
+fn regular(file: &Path) -> io::Result<PathBuf> {
+    let other = || io::Error::other("it is not a regular file");
+    if !fs::metadata(file)?.is_file() {
+        return Err(other());
+    }
+    let target = fs::canonicalize(file)?;
+    if fs::symlink_metadata(&target)?.is_file() { Ok(target) } else { Err(other()) }
+}
+
+/// Returns the credentials in env files, which stay, since they have other settings too:
+/// `VAULT_TOKEN in .env`.
+pub(crate) fn in_env_files(layers: &Layers<'_>) -> Vec<Origin> {
+    let is_secret = |credential: &&Setting| credential.variables != ROLE_ID.variables;
+    let names = || names::credentials().filter(is_secret).flat_map(|secret| secret.variables);
+    let is_credential = |variable: &Variable| {
+        let value = variable.value.expose();
+        let name = variable.name.to_str().unwrap_or_default();
+        let bare = PREFIXES.iter().find_map(|prefix| name.strip_prefix(prefix));
+        !value.trim_ascii().is_empty()
+            && !reference::is_login(value)
+            && bare.is_some_and(|bare| names().any(|known| *known == bare))
+    };
+    let each = layers.files.iter().flat_map(|file| {
+        file.variables.iter().filter(|variable| is_credential(variable)).map(|variable| {
+            Origin::EnvFile {
+                variable: variable.name.to_string_lossy().into_owned(),
+                file: file.name.clone(),
+            }
+        })
+    });
+    each.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+    use crate::settings::layers::{EnvFile, Options};
+
+    #[test]
+    fn a_link_is_removed_with_the_regular_file_behind_it() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = |name: &str| directory.path().join(name);
+        fs::write(path("plain"), "s3cret").expect("written");
+        fs::write(path("target"), "s3cret").expect("written");
+        fs::create_dir(path("data")).expect("a directory");
+        fs::write(path("data/token"), "s3cret").expect("written");
+        symlink(path("data"), path("..data")).expect("a link");
+        for (link, target) in [("link", "target"), ("token", "..data/token")] {
+            symlink(target, path(link)).expect("a link");
+        }
+        remove(&["plain", "link", "token"].map(path));
+        let left: Vec<_> = fs::read_dir(directory.path()).expect("read").flatten().collect();
+        let mut left: Vec<_> = left.iter().map(std::fs::DirEntry::file_name).collect();
+        left.sort();
+        assert_eq!(left, ["..data", "data"]);
+        assert!(!path("data/token").exists());
+    }
+
+    #[test]
+    fn what_is_no_regular_file_stays_and_so_does_a_link_to_it() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = |name: &str| directory.path().join(name);
+        let mode = nix::sys::stat::Mode::from_bits_truncate(0o600);
+        nix::unistd::mkfifo(&path("fifo"), mode).expect("a FIFO");
+        fs::create_dir(path("directory")).expect("a directory");
+        let _socket = std::os::unix::net::UnixListener::bind(path("socket")).expect("a socket");
+        symlink("/dev/null", path("device")).expect("a link");
+        symlink("fifo", path("link")).expect("a link");
+        symlink("nowhere", path("dangling")).expect("a link");
+        for name in ["fifo", "directory", "socket", "device", "link", "dangling", "none"] {
+            let removed = removed(&path(name));
+            assert!(matches!(removed.as_slice(), [(_, Err(_))]), "{name}: {removed:?}");
+            assert_eq!(fs::symlink_metadata(path(name)).is_ok(), name != "none", "{name}");
+        }
+        // Nobody can unlink in /proc, root included.
+        let removed = removed(Path::new("/proc/self/comm"));
+        assert!(matches!(removed.as_slice(), [(_, Err(_))]), "{removed:?}");
+    }
+
+    #[test]
+    fn credentials_in_env_files_are_named() {
+        let file = |name: &str, pairs: &[(&str, &str)]| EnvFile {
+            name: name.to_owned(),
+            variables: pairs.iter().map(|(name, value)| Variable::new(*name, *value)).collect(),
+        };
+        let files = [
+            file("a", &[("VAULT_ADDR", "x"), ("VAULT_TOKEN", "t"), ("BAO_TOKEN", " ")]),
+            file(
+                "b",
+                &[
+                    ("BAO_SECRET_ID", "s"),
+                    ("VAULT_PASSWORD", "p"),
+                    ("TOKEN", "t"),
+                    ("VAULT_ROLE_ID", "r"),
+                ],
+            ),
+            file("c", &[("VAULT_TOKEN", "vault:login"), ("VAULT_TOKEN_FILE", "/run/token")]),
+        ];
+        let environment = [Variable::new("VAULT_TOKEN", "t")];
+        let layers =
+            Layers { options: &Options::default(), environment: &environment, files: &files };
+        let found: Vec<String> = in_env_files(&layers).iter().map(Origin::to_string).collect();
+        assert_eq!(found, ["VAULT_TOKEN in a", "BAO_SECRET_ID in b", "VAULT_PASSWORD in b"]);
     }
 }

@@ -100,10 +100,27 @@ fn what_the_method_cannot_work_with_is_said_before_anything_is_asked() {
 }
 
 #[test]
-fn the_files_of_the_certificate_are_not_removed() {
+fn the_private_key_is_removed_after_a_login_where_that_is_wanted() {
     let target = Target::from(TestVault::builder().https().start());
     let clients = Clients::new(&target);
     let client = clients.ca.issue("app.example");
-    clients.way.assert_in(&clients.run(&client).option("--remove-credential-files=true"));
-    assert!(client.cert().exists() && client.key().exists());
+    let run = clients.run(&client);
+    clients.way.assert_in(&run);
+    let run = run.option("--remove-credential-files=true");
+    run.clone().env("VAULT_ROLE", "none").fails(77, &["login at"]);
+    assert!(client.key().exists(), "a refused login removes nothing");
+    clients.way.assert_in(&run);
+    assert!(client.cert().exists() && !client.key().exists());
+}
+
+#[test]
+fn the_private_key_stays_with_a_warning_where_it_is_read_again() {
+    let target = Target::from(TestVault::builder().https().start());
+    let clients = Clients::new(&target);
+    let client = clients.ca.issue("app.example");
+    let run = clients.run(&client).option("--remove-credential-files").option("--supervise");
+    let ended = run.marker().end();
+    let words = "warn: the file of VAULT_CLIENT_KEY is not removed: --supervise";
+    assert!(ended.started() && ended.stderr.contains(words), "{}", ended.stderr);
+    assert!(client.key().exists());
 }

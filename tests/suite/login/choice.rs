@@ -415,7 +415,48 @@ fn a_credential_file_that_cannot_be_removed_is_a_warning() {
     let ended = run.env("VAULT_SECRET_ID_FILE", &link).marker().end();
     assert!(ended.started(), "{}", ended.stderr);
     assert!(ended.stderr.contains(&format!("warn: {link} cannot be removed")), "{}", ended.stderr);
-    assert!(directory.path().join("secret").exists());
+}
+
+#[test]
+fn credential_files_are_removed_with_the_links_to_them_and_nothing_but_files_is() {
+    let target = own();
+    let (_, role, run) = ready(&target, json!({}));
+    let directory = directory();
+    let path = |name: &str| directory.path().join(name);
+    let run = from_files(&role, directory.path(), run).option("--remove-credential-files");
+    std::os::unix::fs::symlink("secret", path("link")).expect("a link");
+    nix::unistd::mkfifo(&path("fifo"), nix::sys::stat::Mode::from_bits_truncate(0o600))
+        .expect("a FIFO");
+    let (fifo, role_id) = (path("fifo"), role.role_id.clone());
+    let writer = std::thread::spawn(move || fs::write(fifo, role_id));
+    let run = run
+        .env("VAULT_ROLE_ID_FILE", path("fifo"))
+        .env("VAULT_SECRET_ID_FILE", path("link"))
+        .marker();
+    let ended = run.end();
+    writer.join().expect("a thread").expect("written");
+    assert!(ended.started(), "{}", ended.stderr);
+    assert!(!path("secret").exists() && fs::symlink_metadata(path("link")).is_err());
+    let words = format!("{} cannot be removed: it is not a regular file", path("fifo").display());
+    assert!(path("fifo").exists() && ended.stderr.contains(&words), "{}", ended.stderr);
+}
+
+#[test]
+fn an_env_file_with_a_credential_stays_with_a_warning() {
+    let target = own();
+    let (_, role, run) = ready(&target, json!({}));
+    let directory = directory();
+    let file = directory.path().join("app.env");
+    fs::write(&file, format!("VAULT_SECRET_ID={}\n", role.new_secret_id(json!({}))))
+        .expect("written");
+    let run = run.without("VAULT_SECRET_ID").env("VAULT_EXEC_ENV_FILE", &file).marker();
+    let words = format!("warn: VAULT_SECRET_ID in {}: the env file has a", file.display());
+    for (option, is_said) in [("--remove-credential-files", true), ("--log-level=warn", false)] {
+        let ended = run.clone().option(option).end();
+        assert!(ended.started(), "{}", ended.stderr);
+        assert_eq!(ended.stderr.contains(&words), is_said, "{}", ended.stderr);
+        assert!(file.exists());
+    }
 }
 
 #[test]
