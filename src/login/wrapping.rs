@@ -182,15 +182,17 @@ fn is_of_namespace(token: &Secret) -> Option<bool> {
 }
 
 /// Whether a token was made where secret ids of the role are made,
-/// `auth/<mount>/role/<role>/secret-id`: to the letter, for whoever can wrap anything at all can do
-/// so at other paths.
+/// `auth/<mount>/role/<role>/secret-id` or `…/custom-secret-id`, and nowhere else: whoever can wrap
+/// anything at all can do so at other paths. AppRole lower-cases the names of roles, while the path
+/// is as somebody wrote it.
 fn is_made_for(path: &str, mount: &str, role: Option<&str>) -> bool {
     let role_in = |path: &str| {
-        let rest = path.strip_prefix("auth/")?.strip_prefix(mount)?;
-        Some(rest.strip_prefix("/role/")?.strip_suffix("/secret-id")?.to_owned())
+        let rest = path.strip_prefix("auth/")?.strip_prefix(mount)?.strip_prefix("/role/")?;
+        let (role, end) = rest.rsplit_once('/')?;
+        matches!(end, "secret-id" | "custom-secret-id").then(|| role.to_owned())
     };
     match (role_in(path), role) {
-        (Some(found), Some(role)) => found == role,
+        (Some(found), Some(role)) => found.eq_ignore_ascii_case(role),
         (Some(found), None) => !found.is_empty() && !found.contains('/'),
         (None, _) => false,
     }
@@ -234,15 +236,23 @@ mod tests {
         for (path, mount, any, app) in [
             ("auth/approle/role/app/secret-id", "approle", true, true),
             ("auth/approle/role/other/secret-id", "approle", true, false),
-            ("auth/approle/role/App/secret-id", "approle", true, false),
+            ("auth/approle/role/App/secret-id", "approle", true, true),
+            ("auth/approle/role/APP/custom-secret-id", "approle", true, true),
+            ("auth/approle/role/other/custom-secret-id", "approle", true, false),
+            ("auth/Approle/role/app/secret-id", "approle", false, false),
+            ("auth/approle/Role/app/secret-id", "approle", false, false),
+            ("auth/approle/role/app/Secret-ID", "approle", false, false),
             ("auth/teams/web/role/app/secret-id", "teams/web", true, true),
             ("auth/teams/web/role/app/secret-id", "teams", false, false),
             ("auth/teams/web/role/app/secret-id", "approle", false, false),
             ("auth/approle2/role/app/secret-id", "approle", false, false),
-            ("auth/approle/role/app/custom-secret-id", "approle", false, false),
+            ("auth/approle/role/app/custom-secret-id", "approle", true, true),
             ("auth/approle/role/app/secret-id/lookup", "approle", false, false),
             ("auth/approle/role/app/secret-id/", "approle", false, false),
+            ("auth/approle/role/app/custom-secret-id/", "approle", false, false),
+            ("auth/approle/role/app/my-secret-id", "approle", false, false),
             ("auth/approle/role/app/x/secret-id", "approle", false, false),
+            ("auth/approle/role/app/x/custom-secret-id", "approle", false, false),
             ("auth/approle/role//secret-id", "approle", false, false),
             ("auth/approle/role/secret-id", "approle", false, false),
             ("/auth/approle/role/app/secret-id", "approle", false, false),

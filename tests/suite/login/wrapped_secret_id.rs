@@ -176,7 +176,7 @@ fn the_role_is_compared_where_it_is_named() {
             Some("ada")
         );
         let path = format!("auth/{}/role/app/secret-id", scene.role.mount);
-        for role in ["other", "App", "ap", "app/secret-id"] {
+        for role in ["other", "ap", "app/secret-id"] {
             let token = scene.token();
             let expected = format!(
                 "expected the path auth/{}/role/{role}/secret-id, found {path}",
@@ -187,6 +187,37 @@ fn the_role_is_compared_where_it_is_named() {
                 run.fails(77, &["SECURITY", "VAULT_WRAPPED_SECRET_ID", &expected, "VAULT_ROLE"]);
             assert!(scene.is_unspent(&token));
             shows_none(&ended, &[&token]);
+        }
+    });
+}
+
+/// The path of a wrapping token has the role as it was written there.
+#[test]
+fn the_case_of_a_role_does_not_matter_since_vault_ignores_it() {
+    on_every_vault(|target| {
+        let scene = Scene::new(target);
+        for (made, role) in [("App", "app"), ("app", "App"), ("aPP", "APp")] {
+            let path = format!("auth/{}/role/{made}/secret-id", scene.role.mount);
+            let token = wrapped(target, "POST", &path, None);
+            let run = scene.with(&token).env("VAULT_ROLE", role);
+            assert_eq!(run.value("A").as_deref(), Some("ada"), "{made} {role}");
+        }
+    });
+}
+
+#[test]
+fn a_secret_id_that_somebody_chose_will_do() {
+    on_every_vault(|target| {
+        let scene = Scene::new(target);
+        let path = format!("auth/{}/role/app/custom-secret-id", scene.role.mount);
+        for role in [None, Some("app")] {
+            let body = json!({ "secret_id": target.unique("custom") });
+            let token = wrapped(target, "POST", &path, Some(body));
+            let run = role.map_or_else(
+                || scene.with(&token),
+                |role| scene.with(&token).env("VAULT_ROLE", role),
+            );
+            assert_eq!(run.value("A").as_deref(), Some("ada"), "{role:?}");
         }
     });
 }
@@ -227,7 +258,7 @@ fn a_token_made_at_another_path_is_an_alarm_and_is_not_unwrapped() {
             ("GET", format!("{kv}/data/app"), None),
             (
                 "POST",
-                format!("auth/{mount}/role/app/custom-secret-id"),
+                format!("auth/{mount}/role/other/custom-secret-id"),
                 Some(json!({ "secret_id": "chosen-by-hand" })),
             ),
             ("GET", format!("auth/{mount}/role/app/role-id"), None),
@@ -256,21 +287,12 @@ fn without_a_role_any_role_of_the_mount_will_do_and_nothing_else() {
     on_every_vault(|target| {
         let scene = Scene::new(target);
         let mount = &scene.role.mount;
-        for path in [
-            format!("auth/{mount}/role/app/custom-secret-id"),
-            format!("auth/{mount}/role/app/role-id"),
-        ] {
-            let (method, body) = if path.ends_with("role-id") {
-                ("GET", None)
-            } else {
-                ("POST", Some(json!({ "secret_id": target.unique("custom") })))
-            };
-            let token = wrapped(target, method, &path, body);
-            let expected =
-                format!("expected the path auth/{mount}/role/<any role>/secret-id, found {path}");
-            scene.with(&token).fails(77, &["SECURITY", &expected]);
-            assert!(scene.is_unspent(&token));
-        }
+        let path = format!("auth/{mount}/role/app/role-id");
+        let token = wrapped(target, "GET", &path, None);
+        let expected =
+            format!("expected the path auth/{mount}/role/<any role>/secret-id, found {path}");
+        scene.with(&token).fails(77, &["SECURITY", &expected]);
+        assert!(scene.is_unspent(&token));
         // The login finds out that it is of another role than the role id.
         target.operator().approle_role(mount, "other", json!({}));
         let other = target.operator().wrapped_secret_id(mount, "other", "5m");

@@ -179,7 +179,7 @@ impl Engine for AppRole {
 
     fn exists(&self, path: &str) -> Option<bool> {
         let name = path.strip_prefix("role/").filter(|name| !name.contains('/'))?;
-        Some(self.0.contains_key(name))
+        Some(self.0.contains_key(&key(name)))
     }
 }
 
@@ -205,14 +205,14 @@ impl AppRole {
     fn role(&mut self, name: &str, request: &Request) -> Outcome {
         match request.operation {
             Operation::Write => {
-                let mut role = self.0.remove(name).unwrap_or_else(Role::new);
+                let mut role = self.0.remove(&key(name)).unwrap_or_else(Role::new);
                 let outcome = role.configure(request);
-                self.0.insert(name.to_owned(), role);
+                self.0.insert(key(name), role);
                 outcome.map(|()| Answer::empty())
             }
             Operation::Read => Ok(Answer::data(self.known(name)?.describe())),
             Operation::Delete => {
-                self.0.remove(name);
+                self.0.remove(&key(name));
                 Ok(Answer::empty())
             }
             Operation::List => Err(Failure::unsupported_operation()),
@@ -220,12 +220,12 @@ impl AppRole {
     }
 
     fn known(&self, name: &str) -> Result<&Role, Failure> {
-        self.0.get(name).ok_or_else(Failure::not_found)
+        self.0.get(&key(name)).ok_or_else(Failure::not_found)
     }
 
     fn writable(&mut self, name: &str) -> Result<&mut Role, Failure> {
         self.0
-            .get_mut(name)
+            .get_mut(&key(name))
             .ok_or_else(|| Failure::new(404, format!("role \"{name}\" does not exist")))
     }
 
@@ -266,6 +266,11 @@ impl AppRole {
         self.writable(name)?.secret_ids.remove(&secret_id);
         Ok(Answer::empty())
     }
+}
+
+/// Roles are kept by their names in lower case.
+fn key(name: &str) -> String {
+    name.to_ascii_lowercase()
 }
 
 /// What is asked for, if it is no more than the role allows.
