@@ -69,7 +69,7 @@ mod tests {
         for name in ["ring", "rustls", "rustls-webpki", "hyper", "tokio", "dlmalloc", "zeroize"] {
             assert!(names.contains(name), "{name}");
         }
-        for name in ["vault-exec", "test-vault", "cc", "argh_derive", "tempfile", "proptest"] {
+        for name in ["vault-exec", "test-vault", "cc", "serde_derive", "tempfile", "proptest"] {
             assert!(!names.contains(name), "{name} is not in the binary");
         }
         for component in components {
