@@ -102,8 +102,8 @@ fn warn_of_what_stays(layers: &Layers<'_>, settings: &Settings) {
     for origin in credentials::in_env_files(layers) {
         log::warn!("{origin}: the env file has a credential in it, and is not removed");
     }
-    if let Some(key) = settings.client_key().filter(|_| settings.supervise.is_some()) {
-        log::warn!("the file of {} is not removed: --supervise reads it again", key.origin);
+    if let (Some(key), Some(why)) = (settings.client_key(), settings.needs_key()) {
+        log::warn!("the file of {} is not removed: {why}", key.origin);
     }
 }
 

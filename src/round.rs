@@ -188,10 +188,10 @@ async fn fetched(job: &Job, stay: &Stay) -> Result<(Built, Outcomes), Errors> {
 }
 
 /// Removes the files of the login's credentials, and that of the private key, which the client has
-/// read. A supervisor needs the key for its next round.
+/// read, unless somebody else needs it.
 fn remove(files: &[PathBuf], settings: &Settings) {
     credentials::remove(files);
-    let key = settings.client_key().filter(|_| settings.supervise.is_none());
+    let key = settings.client_key().filter(|_| settings.needs_key().is_none());
     if let Some(path) = key.and_then(|key| key.text().ok()) {
         credentials::remove(&[PathBuf::from(path)]);
     }

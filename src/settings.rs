@@ -7,6 +7,7 @@ pub(crate) mod login_token;
 pub(crate) mod names;
 pub(crate) mod supervise;
 
+use std::ffi::OsStr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -34,8 +35,8 @@ use crate::settings::names::{
     AZURE_RESOURCE, CACERT, CACERT_BYTES, CAPATH, CLEAN_ENV, CLIENT_CERT, CLIENT_KEY,
     DISABLE_REDIRECTS, ENABLED, ENV_FILE, ENV_FROM_PATH, FILE, FILE_DIR, FILE_MODE, FILE_OWNER,
     IGNORE_MISSING, JSON_LOG, JWT_AUDIENCE, KEEP, KV_VERSION, LITERAL, LOG_FORMAT, LOG_LEVEL,
-    MAX_RETRIES, NAMESPACE, OF_VAULT_ENV, ON_CONFLICT, PROXY, REMOVE_FILES, REVOKE, ROLE, SANITIZE,
-    SECRETS, SECRETS_FILE, SKIP_VERIFY, Setting, TIMEOUT, TLS_SERVER_NAME, TRANSIT_BATCH,
+    MAX_RETRIES, NAMESPACE, OF_VAULT_ENV, ON_CONFLICT, PREFIXES, PROXY, REMOVE_FILES, REVOKE, ROLE,
+    SANITIZE, SECRETS, SECRETS_FILE, SKIP_VERIFY, Setting, TIMEOUT, TLS_SERVER_NAME, TRANSIT_BATCH,
     TRANSIT_KEY, TRANSIT_MOUNT, UPCASE, USERNAME,
 };
 
@@ -184,6 +185,20 @@ impl Settings {
     pub(crate) fn client_key(&self) -> Option<&Sourced> {
         let is_https = self.address.as_ref().is_some_and(Address::is_https);
         self.tls.client.as_ref().filter(|_| is_https).map(|(_, key)| key)
+    }
+
+    /// Returns why the private key's file has to stay after the login, if somebody needs it.
+    pub(crate) fn needs_key(&self) -> Option<&'static str> {
+        let is_kept = |name: &str| self.keep.contain(OsStr::new(name));
+        if self.supervise.is_some() {
+            Some("--supervise reads it again")
+        } else if self.hand_on.is_some()
+            || PREFIXES.iter().any(|prefix| is_kept(&format!("{prefix}CLIENT_KEY")))
+        {
+            Some("the application is told of it")
+        } else {
+            None
+        }
     }
 }
 

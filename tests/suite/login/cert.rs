@@ -114,13 +114,19 @@ fn the_private_key_is_removed_after_a_login_where_that_is_wanted() {
 }
 
 #[test]
-fn the_private_key_stays_with_a_warning_where_it_is_read_again() {
+fn the_private_key_stays_with_a_warning_where_somebody_needs_it() {
     let target = Target::from(TestVault::builder().https().start());
     let clients = Clients::new(&target);
     let client = clients.ca.issue("app.example");
-    let run = clients.run(&client).option("--remove-credential-files").option("--supervise");
-    let ended = run.marker().end();
-    let words = "warn: the file of VAULT_CLIENT_KEY is not removed: --supervise";
-    assert!(ended.started() && ended.stderr.contains(words), "{}", ended.stderr);
-    assert!(client.key().exists());
+    let run = clients.run(&client).option("--remove-credential-files").marker();
+    for (run, why) in [
+        (run.clone().option("--supervise"), "--supervise reads it again"),
+        (run.clone().option("--keep=VAULT_CLIENT_*"), "the application is told of it"),
+        (run.env("VAULT_TOKEN", "vault:login"), "the application is told of it"),
+    ] {
+        let ended = run.end();
+        let words = format!("warn: the file of VAULT_CLIENT_KEY is not removed: {why}");
+        assert!(ended.started() && ended.stderr.contains(&words), "{}", ended.stderr);
+        assert!(client.key().exists(), "{why}");
+    }
 }
