@@ -68,9 +68,9 @@ pub(crate) trait LogIn {
 }
 
 /// A login at the mount of a method.
-pub(super) struct Login<P> {
+pub(super) struct Login {
     endpoint: Endpoint,
-    proof: P,
+    proof: Box<dyn ProveBoxed>,
 }
 
 /// Where a login is sent.
@@ -102,6 +102,22 @@ pub(super) trait Prove {
     async fn proof(&self, client: &Client) -> Result<Proof, Errors>;
 }
 
+/// The same for any of them, so that what a login does is compiled once and not for each method.
+trait ProveBoxed {
+    fn may_lock(&self) -> bool;
+    fn proof<'a>(&'a self, client: &'a Client) -> LocalBoxFuture<'a, Result<Proof, Errors>>;
+}
+
+impl<P: Prove> ProveBoxed for P {
+    fn may_lock(&self) -> bool {
+        P::MAY_LOCK
+    }
+
+    fn proof<'a>(&'a self, client: &'a Client) -> LocalBoxFuture<'a, Result<Proof, Errors>> {
+        Box::pin(Prove::proof(self, client))
+    }
+}
+
 impl Proof {
     /// A body whose credentials came from no file.
     pub(super) fn of(body: Secret) -> Proof {
@@ -109,13 +125,13 @@ impl Proof {
     }
 }
 
-impl<P: Prove + 'static> Login<P> {
+impl Login {
     /// A login at the mount of a method.
     pub(super) fn at_mount(
         settings: &Settings,
         method: &Method,
         hint: &'static str,
-        proof: P,
+        proof: impl Prove + 'static,
     ) -> Credentials {
         Login::below_mount(settings, method, hint, "login", proof)
     }
@@ -126,18 +142,19 @@ impl<P: Prove + 'static> Login<P> {
         method: &Method,
         hint: &'static str,
         below: &str,
-        proof: P,
+        proof: impl Prove + 'static,
     ) -> Credentials {
         let mount = mount(settings, method);
         let path = format!("auth/{}/{below}", mount.encoded());
         let (mount, method) = (mount.to_string(), method.name);
-        Box::new(Login { endpoint: Endpoint { path, mount, method, hint }, proof })
+        let endpoint = Endpoint { path, mount, method, hint };
+        Box::new(Login { endpoint, proof: Box::new(proof) })
     }
 }
 
-impl<P: Prove + 'static> LogIn for Login<P> {
+impl LogIn for Login {
     fn may_lock(&self) -> bool {
-        P::MAY_LOCK
+        self.proof.may_lock()
     }
 
     fn log_in<'a>(&'a self, client: &'a Client) -> LocalBoxFuture<'a, Result<Session, Errors>> {

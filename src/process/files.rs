@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::libc;
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::unistd::{Group, User};
 use zeroize::Zeroizing;
 
 use crate::error::{Code, Error, LIMITED};
@@ -33,36 +32,28 @@ pub(crate) struct Access {
     pub(crate) group: Option<u32>,
 }
 
-/// Finds the numbers of an owner: `user`, `user:group` or `:group`, as names or numbers.
+/// Finds the numbers of an owner: `user`, `user:group` or `:group`, as names or numbers. Names are
+/// looked for in passwd(5) and group(5).
 ///
 /// # Errors
 /// What is wrong with it, in words that fit behind the setting's name.
 pub(crate) fn owner(text: &str) -> Result<(Option<u32>, Option<u32>), String> {
     let (user, group) = text.split_once(':').unwrap_or((text, ""));
-    let user = number(user, "user", |name| {
-        Ok(User::from_name(name).map_err(io::Error::from)?.map(|user| user.uid.as_raw()))
-    })?;
-    let group = number(group, "group", |name| {
-        Ok(Group::from_name(name).map_err(io::Error::from)?.map(|group| group.gid.as_raw()))
-    })?;
-    Ok((user, group))
+    Ok((number(user, "user", "/etc/passwd")?, number(group, "group", "/etc/group")?))
 }
 
-fn number(
-    name: &str,
-    what: &str,
-    look_up: impl FnOnce(&str) -> io::Result<Option<u32>>,
-) -> Result<Option<u32>, String> {
+fn number(name: &str, what: &str, file: &str) -> Result<Option<u32>, String> {
     if name.is_empty() {
         return Ok(None);
     }
-    if let Ok(number) = name.parse() {
-        return Ok(Some(number));
-    }
-    match look_up(name) {
-        Ok(Some(number)) => Ok(Some(number)),
-        _ => Err(format!("there is no {what} {} here", name.escape_default())),
-    }
+    let found = name.parse().ok().or_else(|| named(&fs::read_to_string(file).ok()?, name));
+    found.map(Some).ok_or_else(|| format!("there is no {what} {} here", name.escape_default()))
+}
+
+/// The number in a line `name:password:number:…`.
+fn named(file: &str, name: &str) -> Option<u32> {
+    let mut lines = file.lines().map(|line| line.split(':'));
+    lines.find_map(|mut fields| (fields.next()? == name).then(|| fields.nth(1)?.parse().ok())?)
 }
 
 /// Makes a file in memory that nobody can change, and returns its path, which is good for this

@@ -253,7 +253,7 @@ impl<'a> Item<'a> {
             Item::Missing => true,
             Item::Whole(secret) => secret.is_empty(),
             Item::Text(bytes) => bytes.is_empty(),
-            Item::Number(value) => value.as_f64() == Some(0.0),
+            Item::Number(value) => is_zero(&value.to_string()),
             Item::Json(value) => match &**value {
                 Value::Null | Value::Bool(false) => true,
                 Value::Bool(true) | Value::Number(_) => false,
@@ -483,4 +483,9 @@ pub(crate) fn decoded(text: &Secret) -> Result<Secret, Error> {
         .decode(bytes)
         .map(Secret::from)
         .map_err(|_| Error::config("b64dec of a value that is not base64"))
+}
+/// Whether a number of JSON is zero, however it is spelled.
+fn is_zero(number: &str) -> bool {
+    let digits = number.split(['e', 'E']).next().unwrap_or(number);
+    !digits.contains(|c: char| c.is_ascii_digit() && c != '0')
 }
