@@ -132,7 +132,7 @@ impl Layers<'_> {
         let files = self.files.iter().rev().map(|file| file.variables.as_slice());
         std::iter::once(self.environment)
             .chain(files)
-            .find_map(|variables| filled(variables, name))
+            .find_map(|variables| filled(variables, [name, "", ""]))
             .map(|found| &found.value)
     }
 
@@ -159,10 +159,20 @@ fn sourced_option(option: &'static str, value: &str) -> Sourced {
     Sourced { value: value.into(), origin: Origin::Option(option) }
 }
 
+/// A name in three parts. Hundreds of names are looked for at each start and few of them are there:
+/// they are compared as they are, and put together when one is found.
+type Parts<'a> = [&'a str; 3];
+
+fn is_called(name: &OsStr, parts: Parts<'_>) -> bool {
+    let rest = parts
+        .iter()
+        .try_fold(name.as_encoded_bytes(), |rest, part| rest.strip_prefix(part.as_bytes()));
+    rest.is_some_and(<[u8]>::is_empty)
+}
+
 fn first(variables: &[Variable], names: &[&str], file: Option<&str>) -> Option<Sourced> {
-    let full =
-        names.iter().flat_map(|name| PREFIXES.iter().map(move |prefix| format!("{prefix}{name}")));
-    full.into_iter().find_map(|name| get(variables, name, file))
+    let mut all = names.iter().flat_map(|name| PREFIXES.iter().map(move |prefix| (prefix, name)));
+    all.find_map(|(prefix, name)| get(variables, [prefix, name, ""], file))
 }
 
 /// Looks for a credential by one of its names, and by the other names of its file.
@@ -172,12 +182,11 @@ fn in_layer(
     (name, aliases): (&str, &[&str]),
     env_file: Option<&str>,
 ) -> Result<Option<Found>, Error> {
-    let value = get(variables, format!("{prefix}{name}"), env_file);
+    let value = get(variables, [prefix, name, ""], env_file);
     // It asks for a token and is none.
     let value = value.filter(|found| !reference::is_login(found.value.expose()));
-    let file = get(variables, format!("{prefix}{name}_FILE"), env_file);
-    let alias =
-        || aliases.iter().find_map(|alias| get(variables, format!("{prefix}{alias}"), env_file));
+    let file = get(variables, [prefix, name, "_FILE"], env_file);
+    let alias = || aliases.iter().find_map(|alias| get(variables, [prefix, alias, ""], env_file));
     match (value, file.or_else(alias)) {
         (Some(value), Some(file)) => {
             Err(Error::config(format!("{} and {} are both set", value.origin, file.origin))
@@ -188,8 +197,9 @@ fn in_layer(
     }
 }
 
-fn get(variables: &[Variable], name: String, file: Option<&str>) -> Option<Sourced> {
-    let value = filled(variables, &name)?.value.clone();
+fn get(variables: &[Variable], name: Parts<'_>, file: Option<&str>) -> Option<Sourced> {
+    let value = filled(variables, name)?.value.clone();
+    let name = name.concat();
     let origin = match file {
         None => Origin::Variable(name),
         Some(file) => Origin::EnvFile { variable: name, file: file.to_owned() },
@@ -198,8 +208,8 @@ fn get(variables: &[Variable], name: String, file: Option<&str>) -> Option<Sourc
 }
 
 /// A variable by its name. An empty one, or one of white space alone, counts as unset.
-fn filled<'a>(variables: &'a [Variable], name: &str) -> Option<&'a Variable> {
-    let variable = variables.iter().find(|variable| variable.name == OsStr::new(name))?;
+fn filled<'a>(variables: &'a [Variable], name: Parts<'_>) -> Option<&'a Variable> {
+    let variable = variables.iter().find(|variable| is_called(&variable.name, name))?;
     (!variable.value.expose().trim_ascii().is_empty()).then_some(variable)
 }
 
