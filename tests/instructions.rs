@@ -20,18 +20,18 @@ struct Start {
 }
 
 const STARTS: [Start; 5] = [
-    Start { name: "nothing to fetch", expected: 378, scheme: None, secrets: 0 },
-    Start { name: "one secret over http", expected: 1_246, scheme: Some("http"), secrets: 1 },
+    Start { name: "nothing to fetch", expected: 418, scheme: None, secrets: 0 },
+    Start { name: "one secret over http", expected: 1_741, scheme: Some("http"), secrets: 1 },
     Start {
         name: "fifty secrets over http",
-        expected: 12_567,
+        expected: 15_711,
         scheme: Some("http"),
         secrets: SECRETS,
     },
-    Start { name: "one secret over https", expected: 4_465, scheme: Some("https"), secrets: 1 },
+    Start { name: "one secret over https", expected: 5_076, scheme: Some("https"), secrets: 1 },
     Start {
         name: "fifty secrets over https",
-        expected: 16_621,
+        expected: 19_846,
         scheme: Some("https"),
         secrets: SECRETS,
     },
