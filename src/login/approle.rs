@@ -1,4 +1,4 @@
-//! `approle`: a role id says which application it is, a secret id, which may come wrapped, proves
+//! `approle`: a role id says which application it is; a secret id, which may come wrapped, proves
 //! it.
 
 use serde_json::json;
@@ -38,18 +38,18 @@ const HINT: &str = "is the role id right, and is the secret id neither wrong, us
 const LOST: &str = "the wrapping token is used up and its secret id is lost with this start: give \
                     the next one a new wrapping token";
 
-/// The role, and what shows that the application may have it.
+/// The role, and the proof that the application may have it.
 struct Application {
     role_id: Located,
     secret: Option<SecretId>,
-    /// The role's mount and its name, where that is known, for which a wrapping token must be made.
+    /// The role's mount and, if known, its name: a wrapping token must have been made for them.
     mount: String,
     role: Option<String>,
 }
 
 enum SecretId {
     Plain(Located),
-    /// In a wrapping token.
+    /// Inside a wrapping token.
     Wrapped(Located),
 }
 
@@ -120,7 +120,7 @@ impl Application {
     }
 }
 
-/// What the login sends.
+/// Returns what the login sends.
 fn body(role_id: &Secret, secret_id: Option<&Secret>) -> Secret {
     let role_id = role_id.expose_text();
     Secret::from(match secret_id.map(Secret::expose_text) {

@@ -1,4 +1,4 @@
-//! `aws`: a signed request to AWS's token service, which Vault sends on to learn who has signed it
+//! `aws`: a signed request to AWS's token service, which Vault forwards to learn who signed it
 //! (IAM).
 
 use std::time::SystemTime;
@@ -42,7 +42,7 @@ const HINT: &str = "does the role allow this IAM principal? A mount with \
                     sts_region VAULT_AWS_REGION; the mount may be another (VAULT_AUTH_MOUNT)";
 const REQUEST: &str = "Action=GetCallerIdentity&Version=2011-06-15";
 const FORM: &str = "application/x-www-form-urlencoded; charset=utf-8";
-/// What Vault assumes where nobody says otherwise.
+/// The region that Vault assumes if none is configured.
 const REGION: &str = "us-east-1";
 
 /// <https://developer.hashicorp.com/vault/api-docs/auth/aws#login>
@@ -73,7 +73,8 @@ fn source(layers: &Layers<'_>) -> Result<Source, Error> {
     })
 }
 
-/// `auto` is that of the container, as with Vault's own command line.
+/// Returns the region to sign for. `auto` is the container's region, as in Vault's own command
+/// line.
 fn region(layers: &Layers<'_>, settings: &Settings) -> Result<String, Error> {
     match settings.aws_region.as_deref() {
         None => Ok(REGION.to_owned()),
@@ -104,7 +105,8 @@ impl Prove for Identity {
 }
 
 impl Identity {
-    /// The login's body: the request to be sent, in parts that are each base64 of their text.
+    /// Returns the body of the login: the request for Vault to send, in parts that are each base64
+    /// of their text.
     fn signed(&self, credentials: &Keys, now: SystemTime) -> Result<Secret, Error> {
         let host = aws::sts_host(Some(&self.region));
         let mut headers = vec![("Content-Type", FORM)];
@@ -113,7 +115,7 @@ impl Identity {
         for (name, value) in &headers {
             put(&mut all, name, value);
         }
-        // Vault takes the host from the URL: among the headers it has no place.
+        // Vault takes the host from the URL, so it does not belong among the headers.
         headers.push(("Host", &host));
         let request = sigv4::Request {
             method: "POST",

@@ -1,4 +1,4 @@
-//! `azure`: the token of an identity of Azure's, and what it belongs to.
+//! `azure`: the token of an Azure identity, and the resource that the identity belongs to.
 
 use super::jwt;
 use super::method::{Credentials, Login, Method, Proof, Prove, role};
@@ -32,9 +32,9 @@ pub(super) const METHOD: Method = Method {
 const HINT: &str = "does the role allow this identity, its subscription and resource group, and \
                     is VAULT_AZURE_RESOURCE the resource of the mount's configuration? The mount \
                     may be another (VAULT_AUTH_MOUNT)";
-/// What Vault is configured with in its documentation.
+/// The resource that Vault's documentation configures.
 const RESOURCE: &str = "https://management.azure.com/";
-/// What names the machine's own identity where the environment names another one.
+/// Selects the machine's own identity if the environment names another one.
 const SYSTEM: &str = "system";
 
 /// An identity that logs in as a role.
@@ -46,7 +46,7 @@ struct OfPlatform {
 fn find(layers: &Layers<'_>, settings: &Settings) -> Result<Credentials, Errors> {
     let role = role(&METHOD, settings)?;
     let resource = settings.azure_resource.as_deref().unwrap_or(RESOURCE);
-    // That of the platform is the application's, which may have another identity than ours.
+    // The platform's variable is for the application, whose identity may differ from ours.
     let client = match settings.azure_client.as_deref() {
         Some(client) if client.eq_ignore_ascii_case(SYSTEM) => None,
         Some(client) => Some(client),

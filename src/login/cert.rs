@@ -21,7 +21,7 @@ const HINT: &str = "is the client certificate signed by an authority of a certif
                     allowed by it? TLS must end at Vault itself, not at a load balancer. The \
                     mount may be another (VAULT_AUTH_MOUNT)";
 
-/// The role, if it is named; the rest is in the handshake.
+/// The role, if one is named; the rest is in the handshake.
 struct InHandshake {
     role: Option<String>,
 }

@@ -24,14 +24,15 @@ pub(super) const METHOD: Method = Method {
 const HINT: &str = "does the role (of type gce for a virtual machine, of type iam for GKE Workload \
                     Identity and Cloud Run) allow this service account, and its project, zone and \
                     instance? The mount may be another (VAULT_AUTH_MOUNT)";
-/// The address of the metadata server, of GKE's and of Cloud Run's too. Its name, which Google's
-/// libraries use, takes many questions with a pod's resolver, and one of them that fails is enough.
+/// The address of the metadata server, also on GKE and Cloud Run. Google's libraries use its name,
+/// but a pod's resolver turns that into many queries, and it takes only one failed query to fail.
 const SERVER: &str = "169.254.169.254";
 const HOST: &str = "GCE_METADATA_HOST";
 const WHAT: &str = "the identity token of this machine, from Google's metadata server";
 const NOT_REACHED: &str =
     "does this run on Google Cloud? GCE_METADATA_HOST names another host for its metadata server";
-/// Whoever asks must send it, and it tells Google's server from any other.
+/// Every request must send this header, and the answer's header tells Google's server from any
+/// other.
 const FLAVOR: (&str, &str) = ("Metadata-Flavor", "Google");
 
 /// <https://cloud.google.com/compute/docs/instances/verifying-instance-identity>
@@ -48,7 +49,7 @@ fn find(layers: &Layers<'_>, settings: &Settings) -> Result<Credentials, Errors>
     Ok(Login::at_mount(settings, &METHOD, HINT, Identity { role, url }))
 }
 
-/// The audience is what Vault looks for at the end of the token's: `vault/<role>`.
+/// Returns the URL of the token. Vault expects the token's audience to end in `vault/<role>`.
 fn url(host: &str, role: &str) -> Result<Url, Error> {
     let mut url = metadata::server(&format!("http://{host}"), HOST)?;
     if url.path() != "/" {
@@ -92,7 +93,8 @@ fn token(page: &Page, redactor: &Redactor) -> Result<Secret, Error> {
         .ok_or_else(|| Error::new(Code::Protocol, format!("{WHAT}: no token in the answer")))
 }
 
-/// The server of GKE sends the header only with what it gives: a refusal has its name in the text.
+/// Returns whether Google's server answered. GKE's server sends the header only on success; its
+/// refusals have its name in the text.
 fn is_google(page: &Page) -> bool {
     let has_flavor = page.headers.get(FLAVOR.0).is_some_and(|flavor| flavor == FLAVOR.1);
     has_flavor || (!page.is_success() && page.body.expose().starts_with(b"GKE Metadata Server"))

@@ -32,7 +32,7 @@ pub(super) const METHOD: Method = Method {
 const HINT: &str = "do issuer, audience, subject and claims of the JWT fit the role, and has it \
                     not expired? The mount may be another (VAULT_AUTH_MOUNT)";
 
-/// A JWT and the role that it is for.
+/// A JWT and the role to log in as.
 struct Presented {
     role: Option<String>,
     jwt: Source,
@@ -40,9 +40,9 @@ struct Presented {
 
 /// Where the JWT comes from.
 enum Source {
-    /// The user brings it along, or the pod.
+    /// The user or the pod provides it.
     There(ServiceAccount),
-    /// The job of GitHub Actions asks for it.
+    /// The GitHub Actions job requests it.
     Job(github::Job),
 }
 
@@ -71,13 +71,13 @@ impl Prove for Presented {
     }
 }
 
-/// `{"role": …, "jwt": …}`, which several methods send.
+/// Returns `{"role": …, "jwt": …}`, which several methods send.
 pub(super) fn proof(role: Option<&str>, jwt: Loaded) -> Proof {
     let body = body(role, &jwt.value, Map::new());
     Proof { files: jwt.file.into_iter().collect(), ..Proof::of(body) }
 }
 
-/// The body of such a login, with what else a method sends.
+/// Returns the body of such a login, including any other fields that a method sends.
 pub(super) fn body(role: Option<&str>, jwt: &Secret, mut fields: Map<String, Value>) -> Secret {
     if let Some(role) = role {
         fields.insert("role".to_owned(), role.into());

@@ -20,7 +20,7 @@ const HINT: &str = "does the role allow this service account, its namespace and 
                     audience, and may Vault ask the cluster about it (TokenReview)? The mount may \
                     be another (VAULT_AUTH_MOUNT)";
 
-/// A service account's token, and the role that it is for.
+/// A service account's token and the role to log in as.
 struct Pod {
     role: String,
     jwt: ServiceAccount,

@@ -1,4 +1,4 @@
-//! `ldap`: a user of a directory, whose password Vault binds with.
+//! `ldap`: a user of a directory. Vault binds with the user's password.
 
 use super::method::Method;
 use super::userpass;

@@ -1,5 +1,4 @@
-//! What the auth methods have in common: a row for their table, and a login that is sent to a
-//! mount.
+//! What the auth methods share: a row in their table, and a login that is sent to a mount.
 
 use std::path::PathBuf;
 
@@ -27,16 +26,16 @@ const WRONG_AUDIENCE: &str = "the token must be for an audience (aud) that the r
 
 /// An auth method: one file, and one row in [`METHODS`](super::METHODS).
 pub struct Method {
-    /// Its name, which is also the name of its default mount.
+    /// The name, which is also the name of the default mount.
     pub name: &'static str,
-    /// What a user must set.
+    /// What the user must set.
     pub needs: &'static str,
-    /// The settings that it reads.
+    /// The settings that the method reads.
     pub reads: &'static [&'static str],
     pub(super) find: fn(&Layers<'_>, &Settings) -> Result<Credentials, Errors>,
 }
 
-/// What logs in, again and again if need be.
+/// Logs in, repeatedly if needed.
 pub(crate) type Credentials = Box<dyn LogIn>;
 
 const NO_MACHINE: &str = "the role is of type gce, and the tokens of GKE Workload Identity and \
@@ -48,32 +47,32 @@ const LIVES_TOO_LONG: &str = "Google's identity tokens live for an hour: set max
 
 /// A way to a session.
 pub(crate) trait LogIn {
-    /// Gets a session. Files are read at each call, since they may have changed. A refused login is
-    /// never repeated.
+    /// Gets a session. Each call reads the files again, since they may have changed. A refused
+    /// login is never repeated.
     ///
     /// # Errors
-    /// 78 for each credential that cannot be read, 77 for a refusal, and whatever
-    /// [`Client::send`] returns.
+    /// 78 for each credential that cannot be read, 77 for a refusal, and whatever [`Client::send`]
+    /// returns.
     fn log_in<'a>(&'a self, client: &'a Client) -> LocalBoxFuture<'a, Result<Session, Errors>>;
 
-    /// Whether a few refusals lock the role or the user, for everybody.
+    /// Returns whether a few refusals lock the role or the user for everybody.
     fn may_lock(&self) -> bool {
         false
     }
 
-    /// Whether what is at the address adds a token of its own to requests without one.
+    /// Returns whether the server at the address adds its own token to requests without one.
     fn leaves_token_to_server(&self) -> bool {
         false
     }
 }
 
-/// A login at the mount of a method.
+/// A login at a method's mount.
 pub(super) struct Login {
     endpoint: Endpoint,
     proof: Box<dyn ProveBoxed>,
 }
 
-/// Where a login is sent.
+/// Where to send a login.
 struct Endpoint {
     /// Below `auth/<mount>/`, percent-encoded.
     path: String,
@@ -83,26 +82,26 @@ struct Endpoint {
     hint: &'static str,
 }
 
-/// What a login sends, made when it is sent.
+/// What a login sends. It is made just before it is sent.
 pub(super) struct Proof {
     /// The JSON body.
     pub(super) body: Secret,
     /// The files that the credentials came from.
     pub(super) files: Vec<PathBuf>,
-    /// What to say if the login fails now, since a credential is used up.
+    /// What to say if the login fails now that it has used up a credential.
     pub(super) lost: Option<&'static str>,
 }
 
-/// What shows who logs in.
+/// Proves who logs in.
 pub(super) trait Prove {
-    /// Whether a few refusals lock the role or the user (`user_lockout`), for everybody.
+    /// Whether a few refusals lock the role or the user for everybody (`user_lockout`).
     const MAY_LOCK: bool = false;
 
     /// Reads files and asks platforms for what the login sends.
     async fn proof(&self, client: &Client) -> Result<Proof, Errors>;
 }
 
-/// The same for any of them, so that what a login does is compiled once and not for each method.
+/// The same as a trait object, so that the login code is compiled once and not for each method.
 trait ProveBoxed {
     fn may_lock(&self) -> bool;
     fn proof<'a>(&'a self, client: &'a Client) -> LocalBoxFuture<'a, Result<Proof, Errors>>;
@@ -119,14 +118,14 @@ impl<P: Prove> ProveBoxed for P {
 }
 
 impl Proof {
-    /// A body whose credentials came from no file.
+    /// Returns a proof whose credentials came from no file.
     pub(super) fn of(body: Secret) -> Proof {
         Proof { body, files: Vec::new(), lost: None }
     }
 }
 
 impl Login {
-    /// A login at the mount of a method.
+    /// Returns a login at a method's mount.
     pub(super) fn at_mount(
         settings: &Settings,
         method: &Method,
@@ -136,7 +135,7 @@ impl Login {
         Login::below_mount(settings, method, hint, "login", proof)
     }
 
-    /// A login at a path below the mount of a method, percent-encoded.
+    /// Returns a login at a percent-encoded path below a method's mount.
     pub(super) fn below_mount(
         settings: &Settings,
         method: &Method,
@@ -168,7 +167,7 @@ impl LogIn for Login {
                     Err(error) => lost.map_or(error.clone(), |lost| error.also(lost)),
                 };
                 tries += 1;
-                // What was sent has an age and a signature: it is made again for each try.
+                // What was sent has an age and a signature, so each try makes it again.
                 if error.cause != Cause::Upstream
                     || !self.endpoint.waits(client, &error, tries).await
                 {
@@ -188,7 +187,7 @@ impl Endpoint {
             what: what.clone(),
             ..Request::new(Http::POST, self.path.as_str())
         };
-        // Some methods answer a refusal with a status of 500.
+        // Some methods answer a refusal with status 500.
         let answer = client.send(&request).await.map_err(|error| {
             if error.cause == Cause::Unexplained { error.also(self.hint) } else { error }
         })?;
@@ -209,7 +208,7 @@ impl Endpoint {
 }
 
 impl Endpoint {
-    /// A refusal, with a hint that fits it.
+    /// Returns the error of a refusal, with a hint that fits it.
     fn refused(&self, client: &Client, answer: &Answer, what: &str) -> Error {
         let refused = Error { code: Code::Refused, ..client.refused(answer, what) };
         match (answer.status, answer.meaning) {
@@ -237,17 +236,17 @@ impl Endpoint {
         }
     }
 
-    /// Waits before the next try of the whole login, and returns whether there is to be one.
+    /// Waits before the next try of the whole login. Returns whether there should be one.
     async fn waits(&self, client: &Client, error: &Error, tries: u32) -> bool {
         let what = format!("login at auth/{}", self.mount);
         client.patience.pause(error, None, &what, client.address(), tries).await.is_some()
     }
 }
 
-/// Reads a credential, which no message shows from then on.
+/// Reads a credential, and hides it in all messages from then on.
 ///
 /// # Errors
-/// 78 if it cannot be read, or is not UTF-8 as JSON is.
+/// 78 if it cannot be read or is not UTF-8, as JSON requires.
 pub(super) fn load(client: &Client, found: &Located) -> Result<Loaded, Error> {
     let loaded = found.load(client.patience.left())?;
     client.redactor().add(&loaded.value);
@@ -257,7 +256,7 @@ pub(super) fn load(client: &Client, found: &Located) -> Result<Loaded, Error> {
     }
 }
 
-/// The error of a method that is named and lacks something.
+/// Returns the error for a method that is named but lacks something.
 pub(super) fn incomplete(method: &Method, what: &str) -> Error {
     Error::config(format!("the auth method {}, and no {what}", method.name)).hint(format!(
         "{} needs {}. It reads {}",
@@ -267,12 +266,12 @@ pub(super) fn incomplete(method: &Method, what: &str) -> Error {
     ))
 }
 
-/// The role, for a method that cannot do without one.
+/// Returns the role, for a method that requires one.
 pub(super) fn role(method: &Method, settings: &Settings) -> Result<String, Error> {
     settings.role.clone().ok_or_else(|| incomplete(method, "role"))
 }
 
-/// Where a method is mounted.
+/// Returns the path where a method is mounted.
 pub(super) fn mount(settings: &Settings, method: &Method) -> Path {
     settings.auth_mount.clone().unwrap_or_else(|| Path::constant(method.name))
 }

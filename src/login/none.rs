@@ -1,4 +1,4 @@
-//! `none`: an Agent or a Proxy adds its own token to requests that have none.
+//! `none`: an Agent or a Proxy adds its own token to requests without one.
 
 use futures_util::future::LocalBoxFuture;
 
@@ -16,7 +16,7 @@ pub(super) const METHOD: Method = Method {
     find,
 };
 
-/// Nothing: what is at the address adds a token of its own.
+/// No credentials: the server at the address adds its own token.
 struct LeftToServer;
 
 fn find(_layers: &Layers<'_>, settings: &Settings) -> Result<Credentials, Errors> {

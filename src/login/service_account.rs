@@ -12,7 +12,7 @@ use crate::vault::client::Client;
 /// Where Kubernetes puts the token of a pod's service account.
 const TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
 
-/// A JWT that the user names, or else that of the pod's service account.
+/// A JWT that the user names, or else the token of the pod's service account.
 pub(super) struct ServiceAccount {
     named: Option<Located>,
     method: &'static Method,
@@ -20,7 +20,7 @@ pub(super) struct ServiceAccount {
 }
 
 impl ServiceAccount {
-    /// Finds the JWT of a method; `what` says in messages which one is missing.
+    /// Finds the JWT for a method. `what` is how messages name a missing one.
     ///
     /// # Errors
     /// 78 if there is none.
@@ -36,10 +36,10 @@ impl ServiceAccount {
         Ok(ServiceAccount { named, method, what })
     }
 
-    /// Reads it.
+    /// Reads the JWT.
     ///
     /// # Errors
-    /// 78 for a file that cannot be read or is empty.
+    /// 78 if the file cannot be read or is empty.
     pub(super) fn load(&self, client: &Client) -> Result<Loaded, Error> {
         if let Some(named) = &self.named {
             return load(client, named);

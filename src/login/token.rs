@@ -1,4 +1,4 @@
-//! `token`: the user brings a token along.
+//! `token`: the user provides a token.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -24,7 +24,7 @@ pub(super) const METHOD: Method = Method {
 /// Where the token is.
 enum Given {
     Found(Located),
-    /// The file in which `vault login` keeps the token, if there is a home.
+    /// The file where `vault login` keeps the token, if there is a home directory.
     InHome(Option<PathBuf>),
 }
 
@@ -35,7 +35,7 @@ fn find(layers: &Layers<'_>, _settings: &Settings) -> Result<Credentials, Errors
     }))
 }
 
-/// The file in which `vault login` keeps the token.
+/// Returns the path of the file where `vault login` keeps the token.
 pub(super) fn in_home(layers: &Layers<'_>) -> Option<PathBuf> {
     let home = layers.environment.iter().find(|variable| variable.name == "HOME")?;
     let home = home.value.expose_text().filter(|home| !home.is_empty())?;

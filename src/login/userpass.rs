@@ -22,10 +22,10 @@ pub(super) const METHOD: Method = Method {
 const HINT: &str = "are user name and password right? Five wrong passwords lock the user for 15 \
                     minutes; the mount may be another (VAULT_AUTH_MOUNT)";
 
-/// The password of a user.
+/// A user's password.
 struct Password(Located);
 
-/// A login with a user's name in the path, as LDAP has it too.
+/// Finds a login whose path contains the user's name. LDAP uses it too.
 pub(super) fn find(
     method: &'static Method,
     hint: &'static str,
@@ -52,8 +52,8 @@ impl Prove for Password {
     }
 }
 
-/// The name as one segment of a path: a URL parser takes dots for a way up, however they are
-/// written, and Vault has no path with a control character.
+/// Returns the name as one path segment. `.` and `..` are refused because a URL parser takes them
+/// as path steps however they are written, and Vault has no path with a control character.
 fn user(method: &Method, settings: &Settings) -> Result<String, Error> {
     match settings.username.as_deref() {
         None => Err(incomplete(method, "user name")),

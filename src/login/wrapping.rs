@@ -1,5 +1,5 @@
-//! A secret id that comes wrapped: whether it is what it should be, and taking it out, which can be
-//! done once.
+//! A secret id that comes wrapped: checks that it is what it should be, and unwraps it, which works
+//! only once.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -25,7 +25,7 @@ const MAYBE_USED: &str = "the wrapping token may be used up now, and its secret 
 const EMPTY: &str = "the wrapping token is used up: wrap the answer of the path that makes secret \
                      ids, and nothing else";
 
-/// A response-wrapping token that is to hold a secret id.
+/// A response-wrapping token that should hold a secret id.
 #[derive(Debug)]
 pub(crate) struct Wrapped {
     token: Secret,
@@ -35,8 +35,8 @@ pub(crate) struct Wrapped {
 }
 
 impl Wrapped {
-    /// A token from the place that the user calls `origin`, for a role of the AppRole mount; any
-    /// role where there is none.
+    /// Returns a token from the place that the user calls `origin`, for a role of the AppRole
+    /// mount, or for any role if `role` is `None`.
     pub(crate) fn new(
         token: Secret,
         origin: String,
@@ -46,12 +46,12 @@ impl Wrapped {
         Wrapped { token, origin, mount, role }
     }
 
-    /// Looks the token up, which does not use it up, and unwraps it where it was made for a secret
-    /// id of the role.
+    /// Looks the token up, which does not use it up, and unwraps it if it was made for a secret id
+    /// of the role.
     ///
     /// # Errors
-    /// 77 for a token that was used already or was made at another path, which may be attacks both;
-    /// 76 where no secret id is in it; and what [`Client::send`] fails of.
+    /// 77 for a token that was already used or was made at another path, either of which may be an
+    /// attack; 76 if it holds no secret id; and the errors of [`Client::send`].
     pub(crate) async fn secret_id(&self, client: &Client) -> Result<Secret, Error> {
         self.check_namespace(client.auth_namespace())?;
         let path = self.look_up(client).await?;
@@ -65,9 +65,9 @@ impl Wrapped {
         Ok(secret_id)
     }
 
-    /// Vault looks up and unwraps a token of any namespace in any other, and the path that it was
-    /// made at does not have the namespace in it. The token itself tells whether it is of the root
-    /// namespace; of which other one it is, nobody says.
+    /// Vault looks up and unwraps a token of any namespace from any other, and the path that it was
+    /// made at does not include the namespace. The token itself tells whether it belongs to the
+    /// root namespace; nothing tells which other namespace it belongs to.
     fn check_namespace(&self, namespace: Option<&str>) -> Result<(), Error> {
         let namespace = namespace.map(|name| name.trim_matches('/'));
         let namespace = namespace.filter(|name| !name.is_empty() && *name != "root");
@@ -84,8 +84,8 @@ impl Wrapped {
         Err(Error::new(Code::Refused, message).hint(OTHER_NAMESPACE))
     }
 
-    /// The path that the token was made at. A token in the header would be used up by this, one in
-    /// the body is not.
+    /// Returns the path that the token was made at. A token in the header would be used up by this
+    /// request; one in the body is not.
     async fn look_up(&self, client: &Client) -> Result<String, Error> {
         let what = format!("looking up the wrapping token of {}", self.origin);
         let body = Secret::from(json!({ "token": self.token.expose_text() }).to_string());
@@ -121,8 +121,8 @@ impl Wrapped {
         secret_id(&answer.body.0).map_err(|error| client.placed(error, &what, answer.status))
     }
 
-    /// A lookup that was refused: Vault's own words tell whether it is because of the wrapping
-    /// token.
+    /// Returns the error for a refused lookup. Vault's own words tell whether the wrapping token is
+    /// the reason.
     fn refused(&self, client: &Client, answer: &Answer, what: &str) -> Error {
         if answer.meaning == Meaning::BadWrappingToken {
             return self.used(client, answer, what);
@@ -163,8 +163,9 @@ fn protocol(message: impl Into<String>) -> Error {
     Error::new(Code::Protocol, message)
 }
 
-/// Whether a token is of a namespace other than the root one: then the namespace's id stands behind
-/// it. `None` if that cannot be told. A token in the form of a JWT has the token itself in it.
+/// Returns whether a token belongs to a namespace other than the root one: if so, the namespace's
+/// id follows it. Returns `None` if that cannot be told. A token in JWT form contains the token
+/// itself.
 fn is_of_namespace(token: &Secret) -> Option<bool> {
     let text = token.expose_text()?;
     let parts: Vec<&str> = text.split('.').collect();
@@ -181,10 +182,10 @@ fn is_of_namespace(token: &Secret) -> Option<bool> {
     }
 }
 
-/// Whether a token was made where secret ids of the role are made,
-/// `auth/<mount>/role/<role>/secret-id` or `…/custom-secret-id`, and nowhere else: whoever can wrap
-/// anything at all can do so at other paths. AppRole lower-cases the names of roles, while the path
-/// is as somebody wrote it.
+/// Returns whether a token was made where the role's secret ids are made,
+/// `auth/<mount>/role/<role>/secret-id` or `…/custom-secret-id`, and nowhere else: anybody who can
+/// wrap anything at all can do so at other paths. AppRole lower-cases role names, while the path is
+/// as somebody wrote it.
 fn is_made_for(path: &str, mount: &str, role: Option<&str>) -> bool {
     let role_in = |path: &str| {
         let rest = path.strip_prefix("auth/")?.strip_prefix(mount)?.strip_prefix("/role/")?;
@@ -198,10 +199,10 @@ fn is_made_for(path: &str, mount: &str, role: Option<&str>) -> bool {
     }
 }
 
-/// The secret id in an unwrapped answer.
+/// Returns the secret id in an unwrapped answer.
 ///
 /// # Errors
-/// 76 where there is none.
+/// 76 if there is none.
 pub fn secret_id(body: &Value) -> Result<Secret, Error> {
     let found = body
         .pointer("/data/secret_id")
@@ -212,7 +213,7 @@ pub fn secret_id(body: &Value) -> Result<Secret, Error> {
         .ok_or_else(|| protocol(format!("no secret_id in it, but {}", content(body))).hint(EMPTY))
 }
 
-/// What came instead: names only, for the values may be secrets of somebody else.
+/// Returns what came instead. It gives only names, since the values may be somebody else's secrets.
 fn content(body: &Value) -> String {
     let names = |value: &Value| {
         value.as_object().map(|object| object.keys().cloned().collect::<Vec<_>>().join(", "))
