@@ -1,4 +1,4 @@
-//! The application's image: a round, and what becomes of what was granted in it.
+//! Builds the application's image: runs one round, then keeps or revokes what Vault granted in it.
 
 use crate::check;
 use crate::error::Errors;
@@ -10,8 +10,9 @@ use crate::process::exec::Image;
 use crate::round::{Round, round};
 use crate::supervise::starting::Starting;
 
-/// Fetches what the application needs, and puts its image together; `None` if it was only a check.
-/// What was granted is revoked if nobody needs it, and told to a supervisor if there is one.
+/// Fetches what the application needs and builds its image. Returns `None` if this was only a
+/// check.
+/// Grants that nobody needs are revoked. If there is a supervisor, it is told about the grants.
 ///
 /// # Errors
 /// Every failure of the round, and of the image.
@@ -24,7 +25,8 @@ pub(crate) async fn image(
     let report = job
         .is_check
         .then(|| check::report(&round.built, &job.plan, &round.outcomes, &job.settings.files));
-    // Before the client goes, so that a start that cannot become the application still revokes.
+    // This happens while the client still exists, so that a start that cannot become the
+    // application can still revoke.
     let image = match (built(job, &mut round, starting), report) {
         (Ok(image), None) => image,
         (image, report) => {
@@ -61,7 +63,7 @@ fn built(job: &Job, round: &mut Round, starting: Option<&Starting>) -> Result<Im
         starting.name_application(&mut variables);
     }
     let image = Image::new(job.program(&variables)?, job.command.clone(), variables)?;
-    // Later there is nothing to revoke with.
+    // After this there is nothing left to revoke with.
     if job.login.is_some() {
         image.check()?;
     }

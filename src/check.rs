@@ -1,4 +1,5 @@
-//! `--check`: what the application would get, and where from, without a single value (pure).
+//! `--check`: reports what the application would get and where it comes from, without showing any
+//! value (pure).
 
 use std::ffi::OsStr;
 
@@ -13,9 +14,9 @@ use crate::provenance::Provenance;
 use crate::settings::{DEFAULT_MODE, Files};
 use crate::vault::document::{Found, Lease};
 
-/// One line for each variable: `NAME: source`. A source that was fetched has its path and key, and
-/// its version or its lease with the TTL in seconds. Then one line for each file, with its mode,
-/// owner and size.
+/// Returns one line for each variable: `NAME: source`. A fetched source shows its path and key, and
+/// its version or its lease with the TTL in seconds. Then comes one line for each file, with its
+/// mode, owner and size.
 pub(crate) fn report(
     built: &Built,
     plan: &Plan,

@@ -1,6 +1,6 @@
 //! The command line: options, and where the application's own command begins.
 //!
-//! The options are those of the table of names. The command reaches the application byte for byte.
+//! The options come from the table of names. The command reaches the application byte for byte.
 
 mod help;
 
@@ -13,41 +13,41 @@ use crate::grammar::units;
 use crate::settings::layers::Options;
 use crate::settings::names::{self, Setting, Takes};
 
-/// How far a start goes.
+/// How far a run goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Task {
-    /// To the application.
+    /// Start the application.
     Start,
-    /// To its environment, which is described and not used.
+    /// Build the environment, describe it, and start nothing.
     Check,
-    /// To the plan, which is printed as a policy.
+    /// Make the plan and print it as a policy.
     PrintPolicy,
 }
 
 /// What a command line asks for.
 #[derive(Debug)]
 pub enum Invocation {
-    /// Print this on stdout and end with 0: help or version.
+    /// Print this on stdout and exit with 0: help or version.
     Print(String),
     /// Copy the program to this place.
     Install(PathBuf),
-    /// Start this command, or do what leads to its start.
+    /// Start this command, or only do some of the steps that lead to its start.
     Run {
         /// How far to go.
         task: Task,
         /// The options.
         options: Options,
-        /// The application and its arguments; may be empty, which is an error unless nothing is to
+        /// The application and its arguments. May be empty, which is an error unless nothing is to
         /// be started.
         command: Vec<OsString>,
     },
 }
 
-/// Reads a command line, without the program's own name. Of an option that is given twice the last
+/// Parses a command line, without the program's own name. If an option is given twice, the last one
 /// counts.
 ///
 /// # Errors
-/// 64 for an option that is unknown, lacks its value or does not go with another one.
+/// 64 for an option that is unknown, lacks its value or conflicts with another one.
 pub fn parse(arguments: Vec<OsString>) -> Result<Invocation, Error> {
     let mut options = Options::default();
     let mut arguments = arguments.into_iter();
@@ -113,7 +113,7 @@ fn installation(place: &str, has_task: bool, command: &[OsString]) -> Result<Inv
     Ok(Invocation::Install(place.into()))
 }
 
-/// The option that `argument` names, its name, and the value after its `=`.
+/// Returns the option that `argument` names, the option's name, and the value after its `=`.
 fn take_apart(argument: &OsStr) -> Result<(&'static Setting, &'static str, Option<&str>), Error> {
     let shown = String::from_utf8_lossy(argument.as_encoded_bytes()).into_owned();
     let word = shown.split('=').next().unwrap_or(&shown);
@@ -124,14 +124,14 @@ fn take_apart(argument: &OsStr) -> Result<(&'static Setting, &'static str, Optio
     Ok((setting, name, value))
 }
 
-/// A switch's value: `true` or `false`.
+/// Parses a switch's value as `true` or `false`.
 fn switched(name: &str, value: &str) -> Result<String, Error> {
     let on = units::boolean(value)
         .map_err(|expected| wrong(name, &format!("takes no value, or ={expected}")))?;
     Ok(on.to_string())
 }
 
-/// `--upcase true -- app` would run `true`.
+/// Rejects `true` or `false` after a switch: `--upcase true -- app` would run `true`.
 fn no_word_of_a_switch(name: &str, next: Option<&OsString>) -> Result<(), Error> {
     let word = next
         .and_then(|word| word.to_str())
@@ -145,7 +145,7 @@ fn no_word_of_a_switch(name: &str, next: Option<&OsString>) -> Result<(), Error>
     }
 }
 
-/// The word behind an option. An empty one is a value, too.
+/// Returns the word after an option. An empty word is a value, too.
 fn next_value(name: &str, word: Option<OsString>) -> Result<String, Error> {
     match word {
         Some(word) if word == "--" => Err(wrong(name, "lacks its value: -- comes behind it")
@@ -164,7 +164,8 @@ fn text<'a>(name: &str, value: &'a OsStr) -> Result<&'a str, Error> {
     value.to_str().ok_or_else(|| Error::usage(format!("the value of --{name} is not UTF-8")))
 }
 
-/// The value of an unknown option is not repeated: `--token=…` may well hold one.
+/// Makes the error for an unknown option. It does not repeat the option's value: `--token=…` may
+/// well hold a secret.
 fn unknown(word: &str) -> Error {
     let error = Error::usage(format!("unknown option {word}"));
     let name = word.trim_start_matches('-').to_ascii_lowercase();
@@ -180,7 +181,7 @@ fn unknown(word: &str) -> Error {
     }
 }
 
-/// The variable of a credential that somebody would give as an option.
+/// Returns the variable of a credential that somebody tried to give as an option.
 fn credential_called(name: &str) -> Option<String> {
     let variable = name.replace('-', "_").to_ascii_uppercase();
     let found = names::credentials().find(|setting| {

@@ -1,4 +1,4 @@
-//! What a platform knows of the container that it runs: metadata servers and token services.
+//! What a platform knows about the container that it runs: metadata servers and token services.
 
 pub(crate) mod aws;
 pub(crate) mod azure;
@@ -8,15 +8,16 @@ pub(crate) mod sigv4;
 
 use crate::secret::{Secret, Variable};
 
-/// The variables that a platform sets, wherever they come from.
+/// Access to the variables that a platform sets, wherever they come from.
 pub(crate) trait Platform {
-    /// A variable such as `AWS_REGION`; one that is empty, or is yet to be fetched, is not set.
+    /// Returns a variable such as `AWS_REGION`. A variable that is empty, or still has to be
+    /// fetched, counts as unset.
     fn variable(&self, name: &str) -> Option<&Secret>;
 
-    /// The environment of the process itself.
+    /// Returns the environment of the process itself.
     fn environment(&self) -> &[Variable];
 
-    /// A variable as text, without white space at its ends.
+    /// Returns a variable as text, without white space at its ends.
     fn text(&self, name: &str) -> Option<&str> {
         let text = self.variable(name)?.expose_text()?.trim();
         (!text.is_empty()).then_some(text)

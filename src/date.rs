@@ -2,16 +2,17 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// The last second that has a date: `humantime` panics after it.
+/// The last second that can be formatted: `humantime` panics after it.
 const END_OF_9999: Duration = Duration::from_secs(253_402_300_799);
 
-/// A time to the second in UTC, as RFC 3339 has it; `None` before 1970 and after the year 9999.
+/// Formats a time to the second in UTC, as in RFC 3339. Returns `None` before 1970 and after the
+/// year 9999.
 pub(crate) fn rfc3339(time: SystemTime) -> Option<String> {
     let is_date = time.duration_since(UNIX_EPOCH).is_ok_and(|since| since <= END_OF_9999);
     is_date.then(|| humantime::format_rfc3339_seconds(time).to_string())
 }
 
-/// The same to the millisecond.
+/// Formats a time like [`rfc3339`], but to the millisecond.
 pub(crate) fn rfc3339_millis(time: SystemTime) -> Option<String> {
     rfc3339(time).map(|_| humantime::format_rfc3339_millis(time).to_string())
 }

@@ -1,5 +1,6 @@
-//! The one door into the crate, for the program and for what tests, measures and fuzzes it: nothing
-//! else is visible from outside, and nothing here is an interface for anybody else.
+//! The only public interface of the crate, for the program and for its tests, benchmarks and fuzz
+//! targets. Nothing else is visible from outside, and nothing here is an interface for anybody
+//! else.
 #![allow(missing_docs, reason = "each is described where it is defined")]
 
 pub mod cli {

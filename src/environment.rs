@@ -1,4 +1,4 @@
-//! The application's environment: the plan and what was fetched, put together (pure).
+//! Puts the plan and what was fetched together into the application's environment (pure).
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
@@ -21,38 +21,38 @@ use crate::secret::{Secret, Variable};
 use crate::settings::{Naming, OnConflict};
 use crate::vault::document::{Document, Found};
 
-/// What came of a plan.
+/// The outcomes of a plan.
 #[derive(Debug, Default)]
 pub struct Outcomes {
-    /// What came of each request; several of them can have been one.
+    /// The outcome of each request. Several requests may share one outcome.
     pub answers: HashMap<Id<Request>, Rc<Result<Found, Error>>>,
-    /// What came of each ciphertext.
+    /// The outcome of each ciphertext.
     pub decrypted: HashMap<Id<Ciphertext>, Result<Secret, Error>>,
     /// The token of the login, if there is one.
     pub token: Option<Secret>,
 }
 
 impl Outcomes {
-    /// What came of a request of the plan.
+    /// Returns the outcome of a request of the plan.
     ///
     /// # Errors
-    /// 70 if it was not made.
+    /// 70 if the request was not made.
     pub fn of(&self, request: Id<Request>) -> Result<&Result<Found, Error>, Error> {
         let answer = self.answers.get(&request);
         answer.map(Rc::as_ref).ok_or_else(|| Error::internal("a request that was not made"))
     }
 
-    /// Whether the token has been good for anything.
+    /// Returns whether the token has worked for anything.
     pub fn has_worked(&self) -> bool {
         let answers = self.answers.values();
         answers.map(Rc::as_ref).any(Result::is_ok) || self.decrypted.values().any(Result::is_ok)
     }
 }
 
-/// An environment, and what should be said of it.
+/// An environment, and the warnings about it.
 #[derive(Debug, Default)]
 pub struct Built {
-    /// Every name once.
+    /// The variables; each name occurs once.
     pub variables: Vec<Provided>,
     /// The files that come with it.
     pub files: Interned<BuiltFile>,
@@ -65,17 +65,17 @@ pub struct Built {
 pub struct Provided {
     /// Its name.
     pub name: OsString,
-    /// What the application gets, but for the paths of files.
+    /// What the application gets, except for the paths of files, which are filled in later.
     pub value: Content,
     /// For a check's report.
     pub from: Provenance,
 }
 
 impl Provided {
-    /// Returns the variable with the paths of its files.
+    /// Returns the variable with the paths of its files filled in.
     ///
     /// # Errors
-    /// What the function fails with that knows the paths.
+    /// Whatever error the function that knows the paths returns.
     pub fn into_variable(
         self,
         path: impl Fn(Id<BuiltFile>) -> Result<PathBuf, Error>,
@@ -84,7 +84,7 @@ impl Provided {
     }
 }
 
-/// How missing secrets and names of imports are dealt with.
+/// How to deal with missing secrets and with the names of imports.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
     /// A missing path, version or key only warns.
@@ -93,11 +93,11 @@ pub struct Rules {
     pub naming: Naming,
 }
 
-/// Puts the environment together.
+/// Builds the environment.
 ///
 /// # Errors
-/// Every failure: requests that failed with the names of those that wanted them, keys that are
-/// missing, values that a filter cannot take, names in conflict.
+/// Every failure: failed requests with the names of the variables that wanted them, missing keys,
+/// values that a filter cannot take, and conflicting names.
 pub fn build(plan: &Plan, outcomes: &Outcomes, rules: Rules) -> Result<Built, Errors> {
     let mut builder = Builder {
         outcomes,
@@ -128,9 +128,9 @@ struct Builder<'a> {
     outcomes: &'a Outcomes,
     rules: Rules,
     built: Built,
-    /// Where each name stands in the environment.
+    /// The position of each name in the environment.
     places: HashMap<OsString, usize>,
-    /// What failed for several at once, with the names of those that wanted it.
+    /// Failures that several variables share, with the names of those variables.
     failed: Vec<(Error, Vec<String>)>,
     errors: Errors,
 }
@@ -144,7 +144,7 @@ impl Builder<'_> {
         }
     }
 
-    /// What comes of a source, for a variable or a file of this name.
+    /// Builds the value of a source, for the variable or file with this name.
     fn source(
         &mut self,
         who: &str,
@@ -198,8 +198,8 @@ impl Builder<'_> {
         }
     }
 
-    /// The pieces put together, or `None` where one of them has failed or is left out: a value is
-    /// never half replaced.
+    /// Joins the pieces. Returns `None` if one of them failed or was left out: a value is never
+    /// half replaced.
     fn pieces(
         &mut self,
         who: &str,
@@ -245,7 +245,8 @@ impl Builder<'_> {
         is_whole.then_some((value, from))
     }
 
-    /// What is taken of an answer, or its default, or `None` where it is left out or has failed.
+    /// Returns the wanted part of an answer, or its default, or `None` if it was left out or has
+    /// failed.
     fn wanted(
         &mut self,
         who: &str,
@@ -414,7 +415,8 @@ impl Builder<'_> {
         self.errors.keep(self.plan.requests.get(request)).map(|request| &request.path)
     }
 
-    /// What failed for several is said once, with the names of all.
+    /// Records a failure. A failure that several variables share is reported once, with all their
+    /// names.
     fn fail(&mut self, error: &Error, who: &str) {
         let at =
             self.failed.iter().position(|(failed, _)| failed == error).unwrap_or(self.failed.len());
@@ -440,7 +442,7 @@ impl Builder<'_> {
     }
 }
 
-/// Whether two keys of imports have become one name because they are alike.
+/// Returns whether two keys of imports became one name because they are alike.
 fn is_shaped(first: &[(Id<Request>, String)], second: &[(Id<Request>, String)]) -> bool {
     let shape =
         |key: &str| key.to_ascii_uppercase().replace(|c: char| !c.is_ascii_alphanumeric(), "_");
@@ -489,7 +491,7 @@ mod tests {
         Request { path, mount: None, ask: Ask::Read(None) }
     }
 
-    /// The id of the one request.
+    /// Returns the id of the only request.
     fn only() -> Id<Request> {
         Interned::default().intern(request())
     }

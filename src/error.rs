@@ -1,35 +1,34 @@
-//! What went wrong, what to do about it, and the code that the process ends with.
+//! Errors: what went wrong, what to do about it, and the code that the process exits with.
 
 use std::fmt;
 
-/// Exit codes: `sysexits.h` where it has one, else the shell's convention.
+/// Exit codes: those of `sysexits.h` if it has one, otherwise the shell's convention.
 ///
-/// The order of the variants is the order in which a code wins when several kinds of failure come
-/// together.
+/// The order of the variants is their precedence when several kinds of failure come together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Code {
     /// 64: the command line is wrong.
     Usage,
     /// 78: a setting, a reference, a file or a name is wrong.
     Config,
-    /// 77: Vault said no.
+    /// 77: Vault refused.
     Refused,
-    /// 66: a secret, a version or a key that is not there.
+    /// 66: a secret, a version or a key does not exist.
     Missing,
-    /// 76: an answer that is not Vault's.
+    /// 76: an answer did not come from Vault.
     Protocol,
-    /// 69: Vault was not reached, or not ready, before the deadline.
+    /// 69: Vault could not be reached, or was not ready, before the deadline.
     Unavailable,
-    /// 126: the command is there but cannot run.
+    /// 126: the command exists but cannot run.
     CannotRun,
-    /// 127: the command is not there.
+    /// 127: the command does not exist.
     NotFound,
-    /// 70: a bug of ours.
+    /// 70: a bug in vault-exec.
     Internal,
 }
 
 impl Code {
-    /// The process's exit status.
+    /// Returns the process's exit status.
     pub fn status(self) -> u8 {
         match self {
             Code::Usage => 64,
@@ -45,43 +44,43 @@ impl Code {
     }
 }
 
-/// What to do where the kernel gives no thread, descriptor or memory.
+/// What to do if the kernel provides no thread, descriptor or memory.
 pub(crate) const LIMITED: &str = "is there a limit on the container's processes, open files or memory? A \
                            start takes about ten descriptors, 8 MB, and a thread for each file or \
                            name";
 
-/// What a failure is about, where something is decided by it: texts are for people.
+/// What a failure is about, when a decision depends on it. Message texts are only for people.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Cause {
-    /// Nothing is decided by it.
+    /// No decision depends on it.
     #[default]
     Other,
     /// The namespace of the request does not exist.
     NoNamespace,
     /// Vault made a lease with the last use of a token, and withheld it.
     Withheld,
-    /// Nothing is mounted where a path leads.
+    /// Nothing is mounted at the path.
     NoMount,
-    /// No secret is at a path, and nothing tells why.
+    /// There is no secret at the path, and nothing says why.
     NoSecret,
-    /// The path, or the address, has a `v1/` too many.
+    /// The path or the address has one `v1/` too many.
     SecondV1,
-    /// It was the proxy that failed, not what is behind it.
+    /// The proxy failed, not the server behind it.
     Proxy,
-    /// A platform's service that Vault asks is too busy, or was not reached.
+    /// A platform's service that Vault calls is too busy or could not be reached.
     Upstream,
-    /// A refusal that is not Vault's: something in between keeps the request from it.
+    /// The refusal did not come from Vault: something in between blocks the request.
     Blocked,
-    /// A status of 500 with words that are not known here: it may be a refusal.
+    /// Status 500 with a text that is not known here: it may be a refusal.
     Unexplained,
 }
 
-/// One failure: what failed and why, and what to do about it. Neither text ever holds a secret.
+/// One failure: what failed and why, and what to do about it. Neither text ever contains a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
     /// Decides the exit status.
     pub code: Code,
-    /// Decides what else is done about it.
+    /// Decides how else the failure is handled.
     pub cause: Cause,
     /// What failed: variable, path, address, status.
     pub message: String,
@@ -90,33 +89,34 @@ pub struct Error {
 }
 
 impl Error {
-    /// A failure without a remedy to name.
+    /// Returns a failure without a hint.
     pub fn new(code: Code, message: impl Into<String>) -> Error {
         Error { code, cause: Cause::Other, message: message.into(), hint: None }
     }
 
-    /// A wrong command line (64).
+    /// Returns an error for a wrong command line (64).
     pub fn usage(message: impl Into<String>) -> Error {
         Error::new(Code::Usage, message)
     }
 
-    /// A wrong setting, reference or file (78).
+    /// Returns an error for a wrong setting, reference or file (78).
     pub fn config(message: impl Into<String>) -> Error {
         Error::new(Code::Config, message)
     }
 
-    /// An invariant of ours that does not hold: a bug (70).
+    /// Returns an error for a broken invariant of ours, which is a bug (70).
     pub fn internal(what: impl fmt::Display) -> Error {
         Error::new(Code::Internal, format!("a bug of vault-exec: {what}"))
             .hint("please report it with the version and these words")
     }
 
-    /// Whether it speaks of the server's state and not of what was asked for.
+    /// Returns whether the status describes the server's state and not the thing that was asked
+    /// for.
     pub fn status_is_transient(&self) -> bool {
         matches!(self.code, Code::Unavailable | Code::Protocol)
     }
 
-    /// Says what it is about.
+    /// Sets what the failure is about.
     #[must_use]
     pub fn because(mut self, cause: Cause) -> Error {
         self.cause = cause;
@@ -130,11 +130,11 @@ impl Error {
         self
     }
 
-    /// Adds something else to do about it.
+    /// Adds another hint about what to do.
     #[must_use]
     pub fn also(mut self, hint: &str) -> Error {
         self.hint = Some(match self.hint {
-            // A sentence that has ended begins no clause.
+            // A clause cannot follow a sentence that has already ended.
             Some(first) if first.ends_with(['.', '?']) => format!("{first} {}", capitalized(hint)),
             Some(first) => format!("{first}; {hint}"),
             None => hint.to_owned(),
@@ -142,7 +142,7 @@ impl Error {
         self
     }
 
-    /// Puts the place where it happened (a variable, a file's line) before the message.
+    /// Prefixes the message with the place where the error happened (a variable, a file's line).
     #[must_use]
     pub fn at(mut self, place: impl fmt::Display) -> Error {
         self.message = format!("{place}: {}", self.message);
@@ -164,22 +164,22 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// All the failures of one run; never empty where it stands for a failure.
+/// All the failures of one run. Never empty when it stands for a failure.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Errors(pub Vec<Error>);
 
 impl Errors {
-    /// The code that the process ends with: the first of 78, 77, 66, 76, 69 that occurs.
+    /// Returns the code that the process exits with: the first of 78, 77, 66, 76, 69 that occurs.
     pub fn code(&self) -> Code {
         self.0.iter().map(|error| error.code).min().unwrap_or(Code::Internal)
     }
 
-    /// Takes the value of a success, or keeps the failure for the report and goes on without one.
+    /// Returns the value of a success. Records a failure for the report and returns `None`.
     pub fn keep<T, E: Into<Errors>>(&mut self, result: Result<T, E>) -> Option<T> {
         result.map_err(|failure| self.0.extend(failure.into().0)).ok()
     }
 
-    /// `value` if nothing failed.
+    /// Returns `value` if nothing failed, otherwise the failures.
     pub fn or<T>(self, value: T) -> Result<T, Errors> {
         if self.0.is_empty() { Ok(value) } else { Err(self) }
     }
