@@ -1,4 +1,4 @@
-//! Credentials of AWS, in the order in which AWS's own libraries look for them: environment, web
+//! AWS credentials, in the order in which AWS's own libraries look for them: environment, web
 //! identity, container, instance. Source: "Standardized credential providers", AWS SDKs and Tools
 //! Reference Guide.
 
@@ -20,12 +20,12 @@ use crate::http;
 use crate::http::retry::Patience;
 use crate::secret::{Secret, Variable};
 
-/// Where a container of ECS asks, and an instance.
+/// Where an ECS container asks, and where an instance asks.
 const CONTAINER: &str = "http://169.254.170.2";
 const INSTANCE: &str = "http://169.254.169.254";
 const INSTANCE_IPV6: &str = "http://[fd00:ec2::254]";
-/// Hosts that may be asked for credentials in clear, beside this machine: those of ECS and of EKS,
-/// on the link.
+/// Link-local hosts of ECS and EKS. Apart from this machine, only these may be asked for
+/// credentials in clear.
 const ON_LINK: [&str; 3] = ["169.254.170.2", "169.254.170.23", "[fd00:ec2::23]"];
 
 const FROM_CONTAINER: &str = "the container's credentials (AWS)";
@@ -43,23 +43,23 @@ const NO_STS: &str = "AWS's token service must be reached from here; AWS_ENDPOIN
 const NOT_TRUSTED: &str =
     "does the role in AWS_ROLE_ARN trust the issuer and the subject of the token?";
 
-/// Where credentials come from.
+/// Where the credentials come from.
 #[derive(Debug)]
 pub(crate) enum Source {
-    /// The environment has them.
+    /// They are in the environment.
     Keys(Credentials),
-    /// A token of an identity provider, such as EKS, is exchanged for them.
+    /// They are exchanged for the token of an identity provider such as EKS.
     WebIdentity(WebIdentity),
-    /// ECS and EKS give them to each container.
+    /// ECS or EKS gives them to each container.
     Container {
-        /// The address of them.
+        /// The URL of the credentials.
         url: Url,
-        /// What shows that it is this container.
+        /// Proves that the request comes from this container.
         authorization: Option<Authorization>,
     },
     /// EC2 gives them to the instance.
     Instance {
-        /// The address of its metadata.
+        /// The address of its metadata server.
         server: Url,
     },
 }
@@ -69,28 +69,28 @@ pub(crate) enum Source {
 pub(crate) enum Authorization {
     /// The token itself.
     Value(Secret),
-    /// The file that has it, which is renewed.
+    /// A file with the token; the token in it is renewed.
     File(PathBuf),
 }
 
-/// What is exchanged for credentials.
+/// What to exchange for credentials.
 #[derive(Debug)]
 pub(crate) struct WebIdentity {
     endpoint: Url,
     role: String,
     session: String,
     token: PathBuf,
-    /// For its proxies.
+    /// The variables that name its proxies.
     environment: Vec<Variable>,
-    /// `AWS_CA_BUNDLE`: the authorities of AWS's hosts.
+    /// `AWS_CA_BUNDLE`: the certificate authorities for AWS's hosts.
     authorities: Option<Sourced>,
 }
 
-/// The first source that the environment speaks of; the instance where it speaks of none, unless it
-/// is not to be asked.
+/// Returns the first source that the environment names. If it names none, returns the instance, or
+/// `None` if the environment says not to ask it.
 ///
 /// # Errors
-/// 78 for variables that do not go together or are not understood.
+/// 78 for variables that are inconsistent or not understood.
 pub(crate) fn source(platform: &dyn Platform) -> Result<Option<Source>, Error> {
     if let Some(keys) = keys(platform)? {
         return Ok(Some(Source::Keys(keys)));
@@ -104,19 +104,19 @@ pub(crate) fn source(platform: &dyn Platform) -> Result<Option<Source>, Error> {
     instance(platform)
 }
 
-/// The region that the environment is in.
+/// Returns the region that the environment names.
 ///
 /// # Errors
-/// 78 for what is no region.
+/// 78 for anything that is not a region.
 pub(crate) fn region(platform: &dyn Platform) -> Result<Option<String>, Error> {
     let found = first(platform, ["AWS_REGION", "AWS_DEFAULT_REGION"]);
     found.map(|(name, region)| checked_region(region, name)).transpose()
 }
 
-/// A region's name, which becomes part of a host's.
+/// Checks the name of a region, which becomes part of a host name.
 ///
 /// # Errors
-/// 78 for anything else than letters, digits and dashes.
+/// 78 for anything but letters, digits and dashes.
 pub(crate) fn checked_region(region: &str, origin: &str) -> Result<String, Error> {
     let is_name = !region.is_empty()
         && region.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
@@ -125,10 +125,10 @@ pub(crate) fn checked_region(region: &str, origin: &str) -> Result<String, Error
     if is_name { Ok(region.to_ascii_lowercase()) } else { Err(wrong()) }
 }
 
-/// The host of the token service: that of a region, or the one for all.
+/// Returns the host of the token service: that of the region, or the global one.
 pub(crate) fn sts_host(region: Option<&str>) -> String {
-    /// The beginnings of regions outside of the partition `aws`, and their domains, as
-    /// partitions.json of AWS's client libraries has them.
+    /// Prefixes of regions outside the partition `aws` and their domains, as in the partitions.json
+    /// of AWS's client libraries.
     const PARTITIONS: [(&str, &str); 6] = [
         ("cn-", "amazonaws.com.cn"),
         ("us-iso-", "c2s.ic.gov"),
@@ -144,7 +144,7 @@ pub(crate) fn sts_host(region: Option<&str>) -> String {
     format!("sts.{region}.{}", partition.map_or("amazonaws.com", |(_, domain)| domain))
 }
 
-/// The first of two variables that is set, with its name.
+/// Returns the first of two variables that is set, with its name.
 fn first<'a>(
     platform: &'a dyn Platform,
     names: [&'static str; 2],
@@ -171,7 +171,7 @@ fn keys(platform: &dyn Platform) -> Result<Option<Credentials>, Error> {
     }
 }
 
-/// They become parts of headers.
+/// Checks the parts of the credentials, since they become parts of headers.
 fn check(credentials: &Credentials) -> Option<()> {
     let Credentials { access_key_id, secret_access_key, session_token } = credentials;
     metadata::token(access_key_id)?;
@@ -273,10 +273,10 @@ fn instance(platform: &dyn Platform) -> Result<Option<Source>, Error> {
 }
 
 impl Source {
-    /// The credentials themselves, which no message shows from now on.
+    /// Returns the credentials, and hides them in all messages from then on.
     ///
     /// # Errors
-    /// 77 where they are refused, 76 for an answer without them, and what [`Web::ask`] fails of.
+    /// 77 if they are refused, 76 for an answer without them, and the errors of [`Web::ask`].
     pub(crate) async fn credentials(&self, patience: &Patience) -> Result<Credentials, Error> {
         let credentials = match self {
             Source::Keys(keys) => keys.clone(),
@@ -320,7 +320,7 @@ async fn of_container(
 }
 
 impl Authorization {
-    /// The value of the header, in which a scheme may stand before the token.
+    /// Returns the value of the header. It may have a scheme before the token.
     fn token(&self, left: Duration) -> Result<Secret, Error> {
         let (value, at) = match self {
             Authorization::Value(value) => {
@@ -336,7 +336,8 @@ impl Authorization {
     }
 }
 
-/// What is in a file, without white space at its ends, and what messages call the file.
+/// Returns the content of a file without white space at its ends, and the name that messages use
+/// for the file.
 fn content(file: &Path, origin: &str, left: Duration) -> Result<(Secret, String), Error> {
     let content = file::read(file, origin, left)?;
     Ok((Secret::from(content.bytes.trim_ascii().to_vec()), content.place))
@@ -346,7 +347,7 @@ fn no_token(at: &str) -> Error {
     Error::config(format!("{at}: no token in it"))
 }
 
-/// IMDSv2: a token first, then the role's name, then its credentials.
+/// Uses IMDSv2: requests a token, then the role's name, then its credentials.
 async fn of_instance(patience: &Patience, server: &Url) -> Result<Credentials, Error> {
     const WHERE: &str = "latest/meta-data/iam/security-credentials/";
     const HINT: &str = "has the instance an IAM role (instance profile)?";
@@ -381,7 +382,7 @@ async fn of_instance(patience: &Patience, server: &Url) -> Result<Credentials, E
     given(patience, &page, FROM_INSTANCE, HINT)
 }
 
-/// A refusal in the platform's words.
+/// Returns a refusal in the platform's words.
 fn refused(patience: &Patience, page: &Page, words: &str, what: &str, hint: &str) -> Error {
     page.refused(what, words, &patience.redactor).hint(hint)
 }
@@ -390,7 +391,7 @@ fn nothing_in(what: &str, thing: &str) -> Error {
     Error::new(Code::Protocol, format!("{what}: no {thing} in the answer"))
 }
 
-/// The credentials in the JSON of a metadata server.
+/// Returns the credentials in a metadata server's JSON.
 fn given(patience: &Patience, page: &Page, what: &str, hint: &str) -> Result<Credentials, Error> {
     let body = page.json().unwrap_or_default();
     let text = |name: &str| body.get(name).and_then(Value::as_str);
@@ -401,8 +402,8 @@ fn given(patience: &Patience, page: &Page, what: &str, hint: &str) -> Result<Cre
     complete(&|name| text(name).map(Secret::from), "Token", what)
 }
 
-/// Credentials whose parts an answer has under these names, and the session token under one of its
-/// own.
+/// Returns credentials from an answer that has their parts under these names, and the session token
+/// under the name `token`.
 fn complete(
     part: &dyn Fn(&str) -> Option<Secret>,
     token: &str,
@@ -431,7 +432,7 @@ impl WebIdentity {
                 "application/x-www-form-urlencoded; charset=utf-8".into(),
             )],
             body: Some(self.form(&token)),
-            // The identity provider has not answered AWS in time.
+            // The identity provider did not answer AWS in time.
             is_later: |page| element(page, "Code").as_deref() == Some("IDPCommunicationError"),
             what: FROM_IDENTITY,
             hint: NO_STS,
@@ -459,7 +460,8 @@ impl WebIdentity {
     }
 }
 
-/// The text of the first element of a name in XML, which has neither attributes nor elements in it.
+/// Returns the text of the first XML element of this name, which has no attributes and no child
+/// elements.
 fn element(page: &Page, name: &str) -> Option<String> {
     const ESCAPED: [(&str, &str); 5] =
         [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&apos;", "'"), ("&amp;", "&")];
@@ -480,7 +482,7 @@ mod tests {
     use crate::settings::layers::Layers;
     use crate::settings::layers::Options;
 
-    /// The address of the metadata that an environment speaks of, and the container's
+    /// Returns the metadata address that an environment leads to, and the container's
     /// authorization.
     fn asked(environment: &[(&str, &str)]) -> String {
         let environment: Vec<Variable> =
@@ -519,7 +521,7 @@ mod tests {
         assert_eq!(asked(&[full, path]), "http://169.254.170.2/v2/credentials/0f?a=b");
         assert_eq!(asked(&[full, value]), "http://169.254.170.23/v1/credentials value");
         assert_eq!(asked(&[full, value, file]), "http://169.254.170.23/v1/credentials /t");
-        // Nothing in a path makes another host of it.
+        // No path can change the host.
         for path in ["@192.0.2.1/", "//192.0.2.1/", "\\192.0.2.1", ":80@192.0.2.1"] {
             let found = asked(&[("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", path)]);
             assert!(found.starts_with("http://169.254.170.2/"), "{found}");

@@ -1,5 +1,6 @@
-//! Tokens of Azure's identities, and what Vault compares with them: of a virtual machine, of App
-//! Service and Container Apps, and of a workload that another issuer vouches for.
+//! Tokens of Azure identities, and what Vault compares with them. The identities are those of a
+//! virtual machine, of App Service and Container Apps, and of a workload that another issuer
+//! vouches for.
 
 use std::path::PathBuf;
 
@@ -18,9 +19,9 @@ use crate::http;
 use crate::http::retry::Patience;
 use crate::secret::{Secret, Variable};
 
-/// Another address for the instance metadata service.
+/// Sets another address for the instance metadata service.
 pub(crate) const METADATA_HOST: &str = "AZURE_POD_IDENTITY_AUTHORITY_HOST";
-/// The address of the service on every machine of Azure's.
+/// The address of the service on every Azure machine.
 const METADATA: &str = "http://169.254.169.254";
 /// The public cloud's authority.
 const AUTHORITY: &str = "https://login.microsoftonline.com/";
@@ -41,31 +42,31 @@ const NO_IDENTITY: &str = "has the machine, or the service, a managed identity? 
 const NOT_TRUSTED: &str = "has the identity of AZURE_CLIENT_ID a federated credential for this \
                            issuer and this subject?";
 
-/// Where a token comes from.
+/// Where the token comes from.
 #[derive(Debug)]
 pub(crate) enum Source {
-    /// From the machine's instance metadata service.
+    /// The machine's instance metadata service.
     /// <https://learn.microsoft.com/azure/virtual-machines/instance-metadata-service>
     Machine {
-        /// Gives the token.
+        /// Returns the token.
         token: Url,
-        /// Says which machine it is.
+        /// Tells which machine this is.
         machine: Url,
     },
-    /// From the service that the container belongs to.
+    /// The service that the container belongs to.
     /// <https://learn.microsoft.com/azure/app-service/overview-managed-identity>
     Service {
-        /// Gives the token.
+        /// Returns the token.
         token: Url,
-        /// Shows that it is this container.
+        /// Proves that the request comes from this container.
         header: Secret,
     },
-    /// From Microsoft Entra, for a token of another issuer, as AKS gives one.
+    /// Microsoft Entra, in exchange for a token of another issuer, such as AKS.
     /// <https://learn.microsoft.com/entra/identity-platform/v2-oauth2-client-creds-grant-flow>
     Workload(Workload),
 }
 
-/// What is exchanged for a token.
+/// What to exchange for a token.
 #[derive(Debug)]
 pub(crate) struct Workload {
     endpoint: Url,
@@ -75,20 +76,20 @@ pub(crate) struct Workload {
     network: Vec<Variable>,
 }
 
-/// A token, and what goes with it to Vault.
+/// A token, and the fields that Vault needs with it.
 #[derive(Debug)]
 pub(crate) struct Identity {
     /// The token.
     pub(crate) jwt: Secret,
-    /// What it belongs to.
+    /// The fields that tell what the token belongs to.
     pub(crate) fields: Map<String, Value>,
 }
 
-/// The source that the environment speaks of: a workload identity, a service, or else the machine.
-/// `client` is one of several identities.
+/// Returns the source that the environment names: a workload identity, a service, or else the
+/// machine. `client` selects one of several identities.
 ///
 /// # Errors
-/// 78 for variables that do not go together or are not understood.
+/// 78 for variables that are inconsistent or not understood.
 pub(crate) fn source(
     platform: &dyn Platform,
     resource: &str,
@@ -164,7 +165,7 @@ fn at(server: &str, path: &str, query: &[(&str, &str)]) -> Result<Url, Error> {
 }
 
 impl Source {
-    /// The token, which no message shows from now on, and what goes with it.
+    /// Returns the token and the fields for it, and hides the token in all messages from then on.
     ///
     /// # Errors
     /// 77 for a refusal, 76 for an answer without a token, 78 for a file that cannot be read, and
@@ -196,7 +197,7 @@ async fn of_machine(patience: &Patience, token: &Url, machine: &Url) -> Result<I
 async fn get(web: &Web<'_>, url: &Url, what: &str) -> Result<Page, Error> {
     let headers = vec![("Metadata", "true".into())];
     let is_later = |page: &Page| matches!(page.status, 404 | 410);
-    // The service answers so while it is being updated, or is not ready yet.
+    // The service answers with these statuses while it is being updated or is not ready yet.
     web.ask(&Ask {
         headers,
         is_later,
@@ -251,7 +252,7 @@ impl Workload {
     }
 }
 
-/// The token in an answer.
+/// Returns the token in an answer.
 fn given(patience: &Patience, page: &Page, what: &str, hint: &str) -> Result<Secret, Error> {
     if !page.is_success() {
         return Err(page.refused(what, &page.words(), &patience.redactor).hint(hint));
@@ -265,8 +266,8 @@ fn given(patience: &Patience, page: &Page, what: &str, hint: &str) -> Result<Sec
     Ok(token)
 }
 
-/// What Vault compares with the token: a machine of a scale set goes by the set's name. The plugin
-/// takes no name of a machine that begins with a digit, but takes the whole id.
+/// Returns what Vault compares with the token. A machine in a scale set goes by the set's name.
+/// Vault's plugin refuses a machine name that begins with a digit, but accepts the whole id.
 fn about_machine(patience: &Patience, page: &Page) -> Result<Map<String, Value>, Error> {
     if !page.is_success() {
         return Err(page.refused(MACHINE, &page.words(), &patience.redactor).hint(NO_MACHINE));
@@ -298,7 +299,8 @@ fn fields(pairs: &[(&str, &str)]) -> Map<String, Value> {
 #[derive(Debug, PartialEq, Eq)]
 struct Resource(String);
 
-/// The resource that a token names (`xms_mirid`). Nobody verifies the token here: Vault does.
+/// Returns the resource that a token names (`xms_mirid`). The token is not verified here; Vault
+/// does that.
 fn resource_of(jwt: &Secret) -> Option<Resource> {
     let claims = jwt.expose_text()?.split('.').nth(1)?;
     let claims = URL_SAFE_NO_PAD.decode(claims.trim_end_matches('=')).ok()?;
@@ -307,7 +309,7 @@ fn resource_of(jwt: &Secret) -> Option<Resource> {
 }
 
 impl Resource {
-    /// The subscription and the resource group.
+    /// Returns the subscription and the resource group.
     fn place(self) -> Map<String, Value> {
         let mut parts = self.0.split('/').skip(1);
         let mut named = |name: &str| {
@@ -321,7 +323,8 @@ impl Resource {
         }
     }
 
-    /// The same with the whole id, unless that is the identity's own and not the service's.
+    /// Returns the same and the whole id, unless the id is the identity's own and not the
+    /// service's.
     fn of_service(self) -> Map<String, Value> {
         let id = self.0.clone();
         let is_identity = id.to_ascii_lowercase().contains("/userassignedidentities/");

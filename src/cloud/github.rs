@@ -1,4 +1,4 @@
-//! The token that GitHub Actions vouches for a job with.
+//! The token by which GitHub Actions vouches for a job.
 
 use reqwest::{Method, Url};
 use serde_json::Value;
@@ -17,7 +17,7 @@ const TOKEN: &str = "ACTIONS_ID_TOKEN_REQUEST_TOKEN";
 const WHAT: &str = "the token of this job, from GitHub Actions";
 const HINT: &str = "the job needs the permission id-token: write";
 
-/// Where a job asks for its token, and with what.
+/// Where a job requests its token, and the credential for the request.
 /// <https://docs.github.com/actions/reference/security/oidc>
 #[derive(Debug)]
 pub(crate) struct Job {
@@ -26,10 +26,10 @@ pub(crate) struct Job {
     network: Vec<Variable>,
 }
 
-/// The job of GitHub Actions that this is, if it may ask for a token.
+/// Returns the current GitHub Actions job, if it may request a token.
 ///
 /// # Errors
-/// 78 for an address that is none or is not https, and for a token that no header can hold.
+/// 78 for an address that is invalid or not https, and for a token that no header can hold.
 pub(crate) fn job(platform: &dyn Platform, audience: Option<&str>) -> Result<Option<Job>, Error> {
     let (Some(url), Some(token)) = (platform.text(URL), platform.variable(TOKEN)) else {
         return Ok(None);
@@ -51,7 +51,7 @@ pub(crate) fn job(platform: &dyn Platform, audience: Option<&str>) -> Result<Opt
 }
 
 impl Job {
-    /// The token, which no message shows from now on.
+    /// Returns the token, and hides it in all messages from then on.
     ///
     /// # Errors
     /// 77 for a refusal, 76 for an answer without a token, and whatever [`Web::ask`] returns.

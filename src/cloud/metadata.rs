@@ -1,5 +1,5 @@
-//! One request to a platform: to a metadata server, which is asked directly, or to a token service
-//! of a cloud.
+//! One request to a platform: to a metadata server, which is reached directly, or to a cloud's
+//! token service.
 
 use std::time::Duration;
 
@@ -21,20 +21,20 @@ use crate::http::transport::Transport;
 use crate::printable::compact;
 use crate::secret::{Secret, Variable};
 
-/// The longest answer; a token has a few thousand bytes.
+/// The maximum size of an answer; a token has a few thousand bytes.
 const LIMIT: usize = 1 << 20;
 
-/// One try takes at most this: a metadata server is near, and where it drops an answer (a hop limit
-/// of 1 does that to containers) the deadline is not to pass without a word.
+/// The maximum time for one try. A metadata server is near; if it drops an answer (as a hop limit
+/// of 1 does to containers), the deadline should not pass without a message.
 const TRY: Duration = Duration::from_secs(5);
 
-/// How a server is reached.
+/// How to reach a server.
 pub(crate) enum Route<'a> {
-    /// Without a proxy: a metadata server knows the container by its address, and a proxy would see
-    /// the token.
+    /// Without a proxy: a metadata server identifies the container by its address, and a proxy
+    /// would see the token.
     Direct,
-    /// Through the proxy that the environment names, if any, with the system's authorities, or those
-    /// of this file.
+    /// Through the proxy that the environment names, if any, and with the system's certificate
+    /// authorities or those in this file.
     Internet(&'a [Variable], Option<&'a Sourced>),
 }
 
@@ -43,22 +43,22 @@ pub(crate) enum Route<'a> {
 pub(crate) struct Ask<'a> {
     /// GET, PUT or POST.
     pub method: Method,
-    /// The whole URL, without any secret in it.
+    /// The whole URL, which contains no secret.
     pub url: Url,
-    /// Headers, whose values may be secrets.
+    /// The headers; their values may be secrets.
     pub headers: Vec<(&'static str, Secret)>,
     /// The body, if any.
     pub body: Option<Secret>,
-    /// Which answers below 500 say that it may work later, beside 429.
+    /// Returns whether an answer below 500 says to try again later. 429 always does.
     pub is_later: fn(&Page) -> bool,
-    /// What messages call it.
+    /// What messages call the request.
     pub what: &'a str,
-    /// What to do where the server is not reached.
+    /// What to do if the server cannot be reached.
     pub hint: &'a str,
 }
 
 impl Ask<'_> {
-    /// A request without headers and body.
+    /// Returns a request without headers or a body.
     pub(crate) fn new(method: Method, url: Url) -> Self {
         Ask {
             method,
@@ -72,7 +72,7 @@ impl Ask<'_> {
     }
 }
 
-/// An answer, whatever its status below 500.
+/// An answer with any status below 500.
 #[derive(Debug)]
 pub(crate) struct Page {
     /// The HTTP status: 2xx or 4xx.
@@ -84,18 +84,18 @@ pub(crate) struct Page {
 }
 
 impl Page {
-    /// Whether the status is 2xx.
+    /// Returns whether the status is 2xx.
     pub(crate) fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
     }
 
-    /// The body, if it is JSON of a reasonable size.
+    /// Returns the body if it is JSON of a reasonable size.
     pub(crate) fn json(&self) -> Option<Value> {
         Budget::default().parse(self.body.expose()).ok().flatten()
     }
 
-    /// What a refusal says: a description in JSON (RFC 6749, section 5.2), or a line of plain text.
-    /// A page of HTML says nothing.
+    /// Returns what a refusal says: a description in JSON (RFC 6749, section 5.2), or a line of
+    /// plain text. Returns nothing for an HTML page.
     pub(crate) fn words(&self) -> String {
         let text = String::from_utf8_lossy(self.body.expose());
         let Some(json) = self.json() else {
@@ -106,8 +106,8 @@ impl Page {
         text("error_description").or_else(|| text("error")).unwrap_or_default().to_owned()
     }
 
-    /// A refusal of `what` (77), with the server's own words where it has any, of which a credential
-    /// may be one.
+    /// Returns the error for a refusal of `what` (77), with the server's own words if there are
+    /// any. They may contain a credential.
     pub(crate) fn refused(&self, what: &str, words: &str, redactor: &Redactor) -> Error {
         let words = compact(&redactor.clean(words));
         let words = if words.is_empty() { words } else { format!(": {words}") };
@@ -115,7 +115,7 @@ impl Page {
     }
 }
 
-/// The URL with a query of these names and values.
+/// Returns the URL with a query of these names and values.
 #[must_use]
 pub(crate) fn with_query(mut url: Url, pairs: &[(&str, &str)]) -> Url {
     let encoded = |text: &str| percent_encoded(text.as_bytes(), "-._~");
@@ -125,19 +125,19 @@ pub(crate) fn with_query(mut url: Url, pairs: &[(&str, &str)]) -> Url {
     url
 }
 
-/// A token in a text: printable, without white space at its ends and in it.
+/// Returns the token in a text: printable, without white space inside it or at its ends.
 pub(crate) fn token(text: &Secret) -> Option<Secret> {
     let token = text.trimmed();
     let is_token = !token.is_empty() && token.expose().iter().all(u8::is_ascii_graphic);
     is_token.then_some(token)
 }
 
-/// The address of a server, and perhaps a path and a query, that a variable has. Messages show the
-/// server.
+/// Parses a variable's value as the address of a server, optionally with a path and a query.
+/// Messages show the server.
 ///
 /// # Errors
-/// 78, with the name of the variable, for what is neither http nor https, and for credentials in
-/// it.
+/// 78, with the name of the variable, for anything but http and https, and for an address with
+/// credentials.
 pub(crate) fn address(text: &str, origin: &str) -> Result<Url, Error> {
     let is_one = |url: &Url| {
         let has_credentials = !url.username().is_empty() || url.password().is_some();
@@ -147,10 +147,10 @@ pub(crate) fn address(text: &str, origin: &str) -> Result<Url, Error> {
     Url::parse(text).ok().filter(is_one).ok_or_else(wrong)
 }
 
-/// The same without a query.
+/// Parses an address without a query.
 ///
 /// # Errors
-/// As above.
+/// Those of [`address`], and 78 for a query.
 pub(crate) fn server(text: &str, origin: &str) -> Result<Url, Error> {
     let url = address(text, origin)?;
     if url.query().is_some() {
@@ -160,17 +160,17 @@ pub(crate) fn server(text: &str, origin: &str) -> Result<Url, Error> {
     }
 }
 
-/// A platform's server and the connection to it, kept as far as the server keeps it.
+/// A platform's server and the connection to it, which stays open as long as the server allows.
 pub(crate) struct Web<'a> {
     transport: Transport,
     patience: &'a Patience,
 }
 
 impl Web<'_> {
-    /// The server of a URL; nothing is sent yet.
+    /// Prepares a connection to a URL's server. Sends nothing yet.
     ///
     /// # Errors
-    /// 78 for a proxy that is none, and what [`Transport::new`] fails of.
+    /// 78 for an invalid proxy, and the errors of [`Transport::new`].
     pub(crate) fn to<'a>(
         patience: &'a Patience,
         route: &Route<'_>,
@@ -179,10 +179,10 @@ impl Web<'_> {
         Ok(Web { transport: transport(route, url, patience.left())?, patience })
     }
 
-    /// Asks until there is an answer, or until the deadline.
+    /// Asks until there is an answer or the deadline passes.
     ///
     /// # Errors
-    /// 69 where the server was not reached or not ready, 76 where something else answered.
+    /// 69 if the server was not reached or not ready, 76 if something else answered.
     pub(crate) async fn ask(&self, ask: &Ask<'_>) -> Result<Page, Error> {
         let at = ask.url.origin().ascii_serialization();
         let attempt = async || attempt(&self.transport, ask, self.patience).await;
@@ -216,7 +216,7 @@ async fn attempt(transport: &Transport, ask: &Ask<'_>, patience: &Patience) -> T
     match transport.send(request).await {
         Ok(response) => judged(ask, response, &patience.budget).await,
         Err(failure) => {
-            // What is wrong with a certificate is said best where it was verified.
+            // The code that verified a certificate explains best what is wrong with it.
             let hint = match failure.error.hint {
                 Some(hint) if !failure.may_pass && failure.error.code == Code::Unavailable => hint,
                 _ => ask.hint.to_owned(),

@@ -1,5 +1,5 @@
-//! Signatures of AWS, version 4 (pure): they prove who sends a request without the secret key in
-//! it.
+//! AWS signatures, version 4 (pure). They prove who sends a request without including the secret
+//! key.
 //!
 //! Source: "Create a signed AWS API request",
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/create-signed-request.html>.
@@ -14,18 +14,18 @@ use crate::secret::Secret;
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 
-/// What AWS gave to whoever signs.
+/// The credentials that AWS gave to the signer.
 #[derive(Clone, Debug)]
 pub struct Credentials {
-    /// Names the key.
+    /// Identifies the key.
     pub access_key_id: Secret,
-    /// The key.
+    /// The secret key.
     pub secret_access_key: Secret,
-    /// Goes with every temporary key.
+    /// Accompanies every temporary key.
     pub session_token: Option<Secret>,
 }
 
-/// What a signature is good for, beside the day.
+/// What a signature is valid for, besides the day.
 #[derive(Clone, Copy, Debug)]
 pub struct Scope<'a> {
     /// `us-east-1`
@@ -34,27 +34,27 @@ pub struct Scope<'a> {
     pub service: &'a str,
 }
 
-/// The request that is to be signed.
+/// The request to sign.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
     /// `POST`
     pub method: &'a str,
-    /// From the first `/` on, percent-encoded.
+    /// The path from the first `/` on, percent-encoded.
     pub path: &'a str,
-    /// Without its `?`, percent-encoded and in the order of its names.
+    /// The query without its `?`, percent-encoded and ordered by name.
     pub query: &'a str,
-    /// All that the signature is to cover, `Host` among them. The order does not count.
+    /// All headers that the signature covers, including `Host`, in any order.
     pub headers: &'a [(&'a str, &'a str)],
-    /// As it will be sent.
+    /// The body as it will be sent.
     pub body: &'a [u8],
 }
 
-/// Signs a request and gives the headers to add: `X-Amz-Date`, `X-Amz-Security-Token` where there
-/// is one, and `Authorization`. Whoever has all three can send the request for a while, so all of
-/// them are secrets.
+/// Signs a request and returns the headers to add: `X-Amz-Date`, `X-Amz-Security-Token` if there is
+/// one, and `Authorization`. Whoever has all three can send the request for a while, so all of them
+/// are secrets.
 ///
 /// # Errors
-/// 78 for a clock before 1970 or after the year 9999.
+/// 78 if the clock is before 1970 or after the year 9999.
 pub fn sign(
     request: &Request<'_>,
     credentials: &Credentials,
@@ -82,7 +82,8 @@ pub fn sign(
     Ok(added)
 }
 
-/// `20150830` and `20150830T123600Z`: RFC 3339 without its punctuation.
+/// Returns the day and the time, as in `20150830` and `20150830T123600Z`: RFC 3339 without
+/// punctuation.
 fn compact(time: SystemTime) -> Result<(String, String), Error> {
     let mut text = rfc3339(time).ok_or_else(|| {
         Error::config("this machine's clock has no date that a request could be signed with")
@@ -92,8 +93,8 @@ fn compact(time: SystemTime) -> Result<(String, String), Error> {
     Ok((day.ok_or_else(|| Error::internal("a date without a day"))?, text))
 }
 
-/// Names in lower case and in order; values with single spaces, those of the same name with commas
-/// between them.
+/// Returns the headers sorted by their lower-case names. Runs of white space in a value become one
+/// space, and values of the same name are joined with commas.
 fn canonical(given: &[(&str, &str)], added: &[(&str, Secret)]) -> Vec<(String, Secret)> {
     let mut headers = Vec::new();
     for (name, value) in given {
@@ -105,7 +106,7 @@ fn canonical(given: &[(&str, &str)], added: &[(&str, Secret)]) -> Vec<(String, S
     headers
 }
 
-/// Headers are few: nothing is gained from a map.
+/// Inserts a header. There are few headers, so a map would gain nothing.
 fn put(headers: &mut Vec<(String, Secret)>, name: &str, value: &[u8]) {
     let name = name.to_ascii_lowercase();
     let words: Vec<&[u8]> =
@@ -124,7 +125,7 @@ fn names(headers: &[(String, Secret)]) -> String {
     headers.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(";")
 }
 
-/// The request in the one spelling that both sides hash.
+/// Returns the request in the canonical form that both sides hash.
 fn whole(request: &Request<'_>, headers: &[(String, Secret)], names: &str) -> Secret {
     let mut text = [request.method, request.path, request.query, ""].join("\n").into_bytes();
     for (name, value) in headers {
@@ -134,15 +135,15 @@ fn whole(request: &Request<'_>, headers: &[(String, Secret)], names: &str) -> Se
     Secret::from(text)
 }
 
-/// The key of one day, region and service.
+/// Returns the key for one day, region and service.
 fn derived(secret_access_key: &Secret, parts: [&str; 4]) -> Secret {
     let start = Secret::from([b"AWS4", secret_access_key.expose()].concat());
     parts.iter().fold(start, |key, part| mac(&key, part.as_bytes()))
 }
 
-/// What it keeps is on the heap, which is wiped. ring leaves parts of its work on the stack: of the
-/// key only what it is with a constant over it, and the result, which for a derived key is that
-/// key.
+/// Returns a MAC. What this keeps is on the heap, which is wiped. ring leaves parts of its work on
+/// the stack: of the key only its combination with a constant, and the result, which for a derived
+/// key is that key.
 fn mac(key: &Secret, message: &[u8]) -> Secret {
     let key = Box::new(hmac::Key::new(hmac::HMAC_SHA256, key.expose()));
     Secret::from(hmac::sign(&key, message).as_ref().to_vec())
@@ -164,8 +165,8 @@ fn hex(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    /// A case of the test suite of AWS, `tests/aws-signing-test-suite/v4` of <https://github.com/awslabs/aws-c-auth>.
-    /// Path and query are those of its canonical request.
+    /// A case of AWS's test suite, `tests/aws-signing-test-suite/v4` of
+    /// <https://github.com/awslabs/aws-c-auth>. Path and query are those of its canonical request.
     struct Case {
         name: &'static str,
         line: [&'static str; 3],
