@@ -1,4 +1,4 @@
-//! What a server means that ends a handshake with an alert (pure): RFC 8446, 6.2.
+//! What a TLS alert that ends the handshake means about the server (pure): RFC 8446, 6.2.
 
 use rustls::AlertDescription as Alert;
 
@@ -15,7 +15,7 @@ const OF_BYTES: &str = "does something in between, such as a proxy or a firewall
 const OF_SERVER: &str = "the server's log says why. Some servers say so of a name that they do not \
                          know: VAULT_TLS_SERVER_NAME is the name that is asked for";
 
-/// Returns the failure that an alert stands for, and whether it may pass.
+/// Returns the error that an alert stands for, and whether the failure may pass.
 pub(crate) fn understood(alert: Alert) -> (Error, bool) {
     let (words, hint) = match alert {
         Alert::UnrecognisedName => ("the server has no certificate for this name", OF_NAME),
@@ -26,7 +26,8 @@ pub(crate) fn understood(alert: Alert) -> (Error, bool) {
             "the server speaks neither HTTP/2 nor HTTP/1.1 on this port",
             "is it the port of Vault's API, which is 8200 mostly, and not that of its cluster?",
         ),
-        // In TLS 1.3 it looks at the certificate when the client is done with the handshake.
+        // In TLS 1.3 the server checks the certificate only after the client has finished the
+        // handshake.
         Alert::CertificateRequired | Alert::NoCertificate => {
             ("the server wants a client certificate", OF_CERTIFICATE)
         }

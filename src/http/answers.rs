@@ -1,4 +1,4 @@
-//! Reading the bodies of answers, with limits on what a server can make of our memory.
+//! Reads the bodies of answers, and limits how much of our memory a server can use.
 
 use std::cell::Cell;
 
@@ -8,22 +8,22 @@ use zeroize::Zeroizing;
 
 use crate::error::{Code, Error};
 
-/// What all answers together may take: a start needs no more than the environment can hold, which
-/// is 6 MiB (execve(2)), and lists of mounts.
+/// The most memory that all answers together may take. A start needs no more than the environment
+/// can hold, which is 6 MiB (execve(2)), plus lists of mounts.
 const MEMORY: usize = 64 << 20;
 
-/// What a value takes in a list or a map, at most: the value itself, and the room that a list that
-/// grows has beside it.
+/// The most memory that a value in a list or a map takes: the value itself, plus the spare capacity
+/// of a growing list.
 const VALUE: usize = 96;
-/// What the first value of a map takes: a whole node of a tree (`BTreeMap`).
+/// The memory that the first value of a map takes: a whole tree node (`BTreeMap`).
 const MAP: usize = 640;
 
-/// What nests deeper is no answer of anybody's: the parser's own limit is 128.
+/// No real answer nests deeper than this; the parser's own limit is 128.
 const DEPTH: usize = 120;
 
 const ODD: &str = "is it Vault that answers there?";
 
-/// What is left of the memory that the answers of one client may take.
+/// The memory that the answers of one client may still take.
 #[derive(Debug)]
 pub struct Budget(Cell<usize>);
 
@@ -43,10 +43,10 @@ impl Budget {
         Ok(())
     }
 
-    /// Parses JSON that has been read; `None` if it is none.
+    /// Parses JSON that has been read. Returns `None` if it is not JSON.
     ///
     /// # Errors
-    /// 76 if it nests too deep, or has too much in it.
+    /// 76 if it nests too deep or holds too much.
     pub(crate) fn parse(&self, json: &[u8]) -> Result<Option<Value>, Error> {
         let (depth, memory) = measured(json);
         if depth > DEPTH {
@@ -58,7 +58,7 @@ impl Budget {
     }
 }
 
-/// How deep JSON nests, and what it takes as values in memory, beside its texts.
+/// Returns how deep JSON nests, and how much memory its values take without their text.
 fn measured(json: &[u8]) -> (usize, usize) {
     let (mut depth, mut deepest, mut memory) = (0_usize, 0, VALUE);
     let (mut in_text, mut is_escaped) = (false, false);
@@ -81,10 +81,10 @@ fn measured(json: &[u8]) -> (usize, usize) {
     (deepest, memory)
 }
 
-/// The body, or `None` where it has more than `limit` bytes.
+/// Returns the body, or `None` if it has more than `limit` bytes.
 ///
 /// # Errors
-/// 69 where it did not come whole, 76 where all answers together have too much in them.
+/// 69 if the body is incomplete, 76 if all answers together hold too much.
 pub(crate) async fn body(
     response: &mut Response,
     limit: usize,
@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn large_answers_that_there_are_fit() {
-        // Five thousand mounts, as a large installation has them.
+        // Five thousand mounts, as in a large installation.
         let mount = r#""team-12345/":{"accessor":"kv_0a1b2c3d","config":{"default_lease_ttl":0,"force_no_cache":false,"max_lease_ttl":0},"description":"","external_entropy_access":false,"local":false,"options":{"version":"2"},"path":"","seal_wrap":false,"type":"kv","uuid":"00000000-0000-0000-0000-000000000000"}"#;
         let json = format!("{{\"data\":{{\"secret\":{{{}}}}}}}", vec![mount; 5000].join(","));
         let budget = Budget::default();

@@ -1,5 +1,5 @@
 //! Counts connections, to tell a request that waited for its answer from one that waited for its
-//! connection: the HTTP library says of both only that they ran out of time.
+//! connection: the HTTP library reports both only as a timeout.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use tower_layer::Layer;
 use tower_service::Service;
 
-/// The connections of a client: TCP, and TLS where there is TLS.
+/// The connections of a client: TCP, plus TLS if it is used.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Connections(Arc<Counts>);
 
@@ -19,7 +19,7 @@ struct Counts {
     made: AtomicUsize,
 }
 
-/// How many there were at one time.
+/// The number of connections at one point in time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Count {
     begun: usize,
@@ -27,7 +27,7 @@ pub(crate) struct Count {
 }
 
 impl Connections {
-    /// How many there are now.
+    /// Returns the current count.
     pub(crate) fn count(&self) -> Count {
         Count {
             begun: self.0.begun.load(Ordering::Relaxed),
@@ -35,8 +35,8 @@ impl Connections {
         }
     }
 
-    /// Whether one was begun since then and none was made. With parallel requests it may be another
-    /// one's.
+    /// Returns whether a connection was begun since then and none was made. With parallel requests
+    /// it may belong to another request.
     pub(crate) fn is_awaited_since(&self, then: Count) -> bool {
         let now = self.count();
         now.begun > then.begun && now.made == then.made
@@ -51,7 +51,7 @@ impl<S> Layer<S> for Connections {
     }
 }
 
-/// What makes connections, and counts them.
+/// A service that makes connections and counts them.
 #[derive(Clone, Debug)]
 pub(crate) struct Counted<S> {
     service: S,

@@ -1,4 +1,4 @@
-//! The one deadline over everything until the start.
+//! The single deadline for everything until the application starts.
 
 use std::time::{Duration, Instant};
 
@@ -10,23 +10,23 @@ pub(crate) struct Deadline {
 }
 
 impl Deadline {
-    /// A deadline this long after `start`.
+    /// Returns a deadline this long after `start`.
     pub(crate) fn new(start: Instant, length: Duration) -> Deadline {
         Deadline { start, length }
     }
 
-    /// The time that is left; zero once it has passed.
+    /// Returns the time left, or zero once the deadline has passed.
     pub(crate) fn left(&self) -> Duration {
         self.length.saturating_sub(self.elapsed())
     }
 
-    /// The time that has passed since the start.
+    /// Returns the time since the start.
     pub(crate) fn elapsed(&self) -> Duration {
         self.start.elapsed()
     }
 }
 
-/// A duration as a person reads it: `250 ms`, `5 s`, `1.5 s`.
+/// Formats a duration for people: `250 ms`, `5 s`, `1.5 s`.
 pub(crate) fn shown(duration: Duration) -> String {
     let milliseconds = duration.as_millis();
     match milliseconds {

@@ -1,4 +1,4 @@
-//! Why a server's certificate is not trusted, in words that name the certificate at fault (pure).
+//! Explains why a server's certificate is not trusted and names the certificate at fault (pure).
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use rustls::{CertificateError, OtherError};
 use crate::http::x509::{Certificate, shown};
 
 /// What is wrong, and what to do about it. It travels through the TLS library as the cause of a
-/// handshake's failure.
+/// handshake failure.
 #[derive(Debug)]
 pub(crate) struct Distrust {
     pub(crate) message: String,
@@ -24,14 +24,14 @@ impl fmt::Display for Distrust {
 
 impl std::error::Error for Distrust {}
 
-/// What a verification failed on.
+/// Why a verification failed.
 #[derive(Debug)]
 pub(crate) enum Problem {
     /// The library says why.
     Library(webpki::Error),
-    /// The certificate is for another use than a server's.
+    /// The certificate is not meant for servers.
     NotForServers,
-    /// The key is of a kind, or a size, that no signature can be verified with.
+    /// The key's kind or size does not allow verifying any signature.
     Key,
 }
 
@@ -41,7 +41,7 @@ impl From<webpki::Error> for Problem {
     }
 }
 
-/// What a server has shown.
+/// The certificates that a server has presented.
 pub(crate) struct Shown<'a> {
     pub(crate) end_entity: &'a CertificateDer<'a>,
     pub(crate) intermediates: &'a [CertificateDer<'a>],
@@ -50,13 +50,13 @@ pub(crate) struct Shown<'a> {
 /// Where the trusted certificates come from.
 #[derive(Clone, Debug)]
 pub(crate) enum Source {
-    /// From what the user named for this server alone: the file or the variable.
+    /// The file or variable that the user set for this server alone.
     Configured(String),
-    /// From the system, with what to set for others.
+    /// The system. The text says what to set for other servers.
     System(&'static str),
 }
 
-/// Why a trusted certificate issues no others.
+/// Why a trusted certificate cannot issue others.
 pub(crate) enum Unfit {
     NoAuthority,
     NotForServers,
@@ -64,7 +64,7 @@ pub(crate) enum Unfit {
     NotYet(UnixTime),
 }
 
-/// Why a trusted certificate cannot issue those of servers, if it cannot.
+/// Returns why a trusted certificate cannot issue server certificates, if it cannot.
 pub(crate) fn unfit(certificate: &Certificate<'_>, now: UnixTime) -> Option<Unfit> {
     match certificate.validity() {
         Some((_, not_after)) if now > not_after => Some(Unfit::Expired(not_after)),
@@ -75,7 +75,7 @@ pub(crate) fn unfit(certificate: &Certificate<'_>, now: UnixTime) -> Option<Unfi
     }
 }
 
-/// The failure of the handshake, with the words for it.
+/// Returns the handshake failure with an explanation.
 pub(crate) fn explained(
     problem: &Problem,
     shown: &Shown<'_>,
@@ -98,9 +98,9 @@ pub(crate) fn explained(
     rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(distrust))))
 }
 
-/// All that there is to explain a failure with.
+/// Everything that a failure is explained with.
 struct Case<'a> {
-    /// The server's certificate, and what else it has shown.
+    /// The server's certificate, followed by the others that it presented.
     chain: Vec<Certificate<'a>>,
     trusted: Vec<Certificate<'a>>,
     source: &'a Source,
@@ -158,7 +158,8 @@ impl Case<'_> {
         }
     }
 
-    /// No trusted certificate has the name of the issuer, or those that have it issue no others.
+    /// Explains the case in which no trusted certificate has the issuer's name, or those that do
+    /// cannot issue others.
     fn unknown(&self) -> Words {
         let Some(last) = self.last() else {
             return ("cannot be read".to_owned(), String::new());
@@ -218,7 +219,7 @@ impl Case<'_> {
         (what, format!("{remedy}{missing}"))
     }
 
-    /// The names of what is trusted, if they are few.
+    /// Returns the names of the trusted certificates, if there are few.
     fn names_there(&self) -> String {
         match &self.trusted[..] {
             [] => String::new(),
@@ -300,7 +301,7 @@ impl Case<'_> {
         )
     }
 
-    /// The last certificate of the chain that begins with the server's.
+    /// Returns the last certificate of the chain that begins with the server's.
     fn last(&self) -> Option<&Certificate<'_>> {
         let mut last = self.chain.first()?;
         for _ in &self.chain {
@@ -343,7 +344,7 @@ fn list(names: &[String]) -> String {
     }
 }
 
-/// A name as people write it: the library has `DnsName("vault.example.com")`.
+/// Returns a name as people write it: the library prints `DnsName("vault.example.com")`.
 fn plain(name: &str) -> String {
     let inside = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')')).unwrap_or(name);
     inside.trim_matches('"').chars().filter(|c| !c.is_control()).collect()
@@ -354,7 +355,7 @@ fn date(time: UnixTime) -> String {
     humantime::format_rfc3339_seconds(time).to_string()
 }
 
-/// The library's word, without the data that may come behind it.
+/// Returns the name of the library's error, without the data that may follow it.
 fn brief(error: &webpki::Error) -> String {
     format!("{error:?}").chars().take_while(char::is_ascii_alphanumeric).collect()
 }

@@ -1,4 +1,4 @@
-//! Names to addresses, on threads that nobody waits for.
+//! Resolves names to addresses, on threads that nobody waits for.
 //!
 //! `getaddrinfo` cannot be interrupted. On a thread of its own, a resolver that hangs delays
 //! neither the end of the process nor the client's drop before exec.
@@ -15,18 +15,18 @@ use crate::grammar::address::is_localhost;
 use crate::process::names::{Family, NoAddress, addresses};
 use crate::process::signals;
 
-/// What `localhost` and the names below it are, without asking anybody (RFC 6761, 6.3): a name
-/// server could send the token elsewhere. The port is the URL's.
+/// The addresses of `localhost` and the names below it. No name server is asked (RFC 6761, 6.3),
+/// because it could send the token elsewhere. The port comes from the URL.
 const LOOPBACK: [SocketAddr; 2] = [
     SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
     SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), 0),
 ];
 
-/// How long a question may go without an answer before the next one is asked beside it. A name
-/// server answers in milliseconds; musl waits 5 s for each one that does not.
+/// How long a question may go unanswered before the next one is sent alongside it. A name server
+/// answers in milliseconds; musl waits 5 s for each one that does not.
 const STAGGER: Duration = Duration::from_secs(1);
 
-/// What is known of a name, once something is.
+/// The result for a name, once there is one.
 type Said = Option<Result<Vec<SocketAddr>, Unresolved>>;
 
 /// Why a name has no address here.
@@ -36,7 +36,7 @@ pub(crate) enum Unresolved {
     Unknown(String),
     /// A name server has failed.
     Failed(String),
-    /// The kernel gives no thread or descriptor, or the like.
+    /// The kernel provides no thread, descriptor or the like.
     System(i32),
 }
 
@@ -62,8 +62,9 @@ impl From<NoAddress> for Unresolved {
     }
 }
 
-/// Asks the C library. A name can stand for another one: so `VAULT_TLS_SERVER_NAME` gets into the
-/// handshake, which takes its name from the URL, while the connection goes to the address.
+/// Resolves names with the C library. One name can stand for another: this is how
+/// `VAULT_TLS_SERVER_NAME` gets into the handshake, which takes its name from the URL, while the
+/// connection goes to the real address.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Resolver {
     /// The name in the URL, and the name whose addresses are used.
@@ -71,7 +72,7 @@ pub(crate) struct Resolver {
     last: Arc<Mutex<Option<Lookup>>>,
 }
 
-/// A lookup that is under way, or has found something.
+/// A lookup that is under way or has finished.
 #[derive(Clone, Debug)]
 struct Lookup {
     name: String,
@@ -79,18 +80,18 @@ struct Lookup {
 }
 
 impl Resolver {
-    /// One for which a name in a URL stands for another one.
+    /// Returns a resolver for which the name `alias` in a URL stands for `real`.
     pub(crate) fn with_alias(alias: String, real: String) -> Resolver {
         Resolver { alias: Some((alias, real)), ..Resolver::default() }
     }
 
-    /// Whether the C library has been asked and has not answered.
+    /// Returns whether the C library has been asked and has not answered yet.
     pub(crate) fn is_waiting(&self) -> bool {
         self.last().as_ref().is_some_and(|lookup| lookup.said.borrow().is_none())
     }
 
-    /// Asks anew for the next connection, if all has been said: what was found is good until
-    /// something fails.
+    /// Drops the last lookup if it has finished, so that the next connection asks again. A result
+    /// is kept until something fails.
     pub(crate) fn forget(&self) {
         self.last().take_if(|lookup| lookup.said.borrow().is_some());
     }
@@ -99,9 +100,9 @@ impl Resolver {
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The lookup that there is, or a new one: one is enough for connections that are made
-    /// together. A name server that is dead costs the C library as much time as one try has, so
-    /// the next try must not begin anew either.
+    /// Returns the current lookup, or starts a new one. One is enough for connections that are made
+    /// together. A dead name server costs the C library as much time as one try has, so the next
+    /// try must not start over either.
     fn look_up(&self, name: String) -> watch::Receiver<Said> {
         let mut last = self.last();
         if let Some(lookup) = last.as_ref().filter(|lookup| lookup.name == name) {
@@ -110,27 +111,27 @@ impl Resolver {
         let (sender, said) = watch::channel(None);
         *last = Some(Lookup { name: name.clone(), said: said.clone() });
         tokio::spawn(async move {
-            // Nobody listens any more if the client is gone.
+            // Nobody is listening if the client is gone.
             let _ = sender.send(Some(find(&name).await));
         });
         said
     }
 }
 
-/// A name as it is asked for.
+/// A name, as the C library is asked for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Question {
     name: String,
     family: Family,
-    /// Whether it leaves out the search domains that the other questions try first.
+    /// Whether it skips the search domains, which the other questions try first.
     is_whole: bool,
 }
 
-/// What is asked, one after the other, until something is found. musl asks for both families at
-/// once and fails if the answer for one of them is an error: some name servers say of a name that
-/// has an IPv4 address that there is no such name when they are asked for its IPv6 address, or
-/// refuse to answer. And musl stops at the first search domain whose name server fails, while glibc
-/// goes on to the name itself.
+/// Returns the questions to ask, one after the other, until an address is found. musl asks for both
+/// families at once and fails if either answer is an error, but some name servers claim that a name
+/// with an IPv4 address does not exist when asked for its IPv6 address, or refuse to answer. musl
+/// also stops at the first search domain whose name server fails, while glibc goes on to the name
+/// itself.
 fn questions(name: &str) -> Vec<Question> {
     let ask = |family, is_whole| {
         let name = if is_whole { format!("{name}.") } else { name.to_owned() };
@@ -147,12 +148,12 @@ fn questions(name: &str) -> Vec<Question> {
     all.into_iter().filter(|question| !(question.is_whole && is_whole_already)).collect()
 }
 
-/// Asks each question once the one before has failed or has not been answered for a while.
+/// Asks each question once the one before it has failed or has gone unanswered for a while.
 async fn find(name: &str) -> Result<Vec<SocketAddr>, Unresolved> {
     let (sender, mut answers) = mpsc::unbounded_channel();
     let mut why: Option<NoAddress> = None;
     for question in questions(name) {
-        // All search domains and the name itself were asked for without a failure.
+        // All search domains and the name itself were already tried without a server failure.
         if question.is_whole && matches!(why, Some(NoAddress::Unknown(_))) {
             continue;
         }
@@ -180,10 +181,10 @@ type Answer = Result<Vec<SocketAddr>, NoAddress>;
 
 fn ask(question: Question, to: mpsc::UnboundedSender<Answer>) -> io::Result<()> {
     let look_up = move || {
-        // Nobody listens any more once another answer is good.
+        // Nobody is listening once another answer has succeeded.
         let _ = to.send(addresses(&question.name, question.family));
     };
-    // It may be there yet when the process becomes the application.
+    // The thread may still exist when the process becomes the application.
     signals::kept_from(|| thread::Builder::new().spawn(look_up)).map(drop)
 }
 

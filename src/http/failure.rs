@@ -1,4 +1,4 @@
-//! What a request that got no answer failed of, in words that name the remedy.
+//! Why a request got no answer, in words that name the remedy.
 
 use std::error::Error as StdError;
 use std::io::{self, ErrorKind};
@@ -18,9 +18,9 @@ use crate::http::proxy::Named;
 pub(crate) struct Failure {
     /// What to report.
     pub error: Error,
-    /// Whether asking again can help.
+    /// Whether trying again can help.
     pub may_pass: bool,
-    /// Whether the request can have reached the server.
+    /// Whether the request may have reached the server.
     pub was_sent: bool,
 }
 
@@ -28,12 +28,12 @@ const NAME_SERVER_FAILED: &str = "a name server in this container's /etc/resolv.
      which `ndots` puts first: with a dot at its end (https://vault.example.com.:8200) the name is \
      asked for as it is";
 
-/// What a try waits for, one after the other.
+/// What a try waits for; the steps come in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Awaited {
     /// The server's address.
     Name,
-    /// TCP, and TLS.
+    /// TCP and TLS.
     Connection,
     /// The answer.
     Answer,
@@ -44,14 +44,14 @@ pub(crate) enum Awaited {
 pub(crate) enum Route<'a> {
     /// Over the network.
     Direct,
-    /// Over a socket of this machine.
+    /// Through a socket on this machine.
     Socket,
     /// Through a proxy.
     Proxy(&'a Named),
 }
 
-/// Understands the failure of a try; where it ran out of time, it was while that was awaited. The
-/// URL is never part of it.
+/// Turns the failure of a try into an error. If the try timed out, `awaited` is what it was waiting
+/// for. The URL is never part of the message.
 pub(crate) fn understand(
     failure: &reqwest::Error,
     awaited: Awaited,
@@ -90,7 +90,7 @@ pub(crate) fn understand(
     Failure { error, may_pass: true, was_sent }
 }
 
-/// The failure of TLS, if it is one.
+/// Returns the TLS error in a failure, if there is one.
 fn tls_error(failure: &reqwest::Error) -> Option<rustls::Error> {
     find::<rustls::Error>(failure).cloned().or_else(|| {
         let io = find::<h2::Error>(failure)?.get_io()?;
@@ -98,27 +98,27 @@ fn tls_error(failure: &reqwest::Error) -> Option<rustls::Error> {
     })
 }
 
-/// The failure of TLS with this text: h2 keeps of an error of its connection the text alone
-/// (`h2::proto::Error::Io`), so the alert is the one that rustls writes so.
+/// Returns the TLS error with this text. h2 keeps only the text of its connection's error
+/// (`h2::proto::Error::Io`), so this finds the alert that rustls formats that way.
 fn of_text(text: &str) -> rustls::Error {
     let alerts = (0..=u8::MAX).map(|code| rustls::Error::AlertReceived(code.into()));
     let mut alerts = alerts.filter(|alert| alert.to_string() == text);
     alerts.next().unwrap_or_else(|| rustls::Error::General(text.to_owned()))
 }
 
-/// What became of a tunnel through a proxy.
+/// How a tunnel through a proxy failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Tunnel {
     /// The proxy wants credentials (407).
     WantsCredentials,
     /// The proxy was not reached.
     NoProxy,
-    /// The proxy has refused, or answered something else.
+    /// The proxy refused, or answered something else.
     Refused,
 }
 
-/// What became of a tunnel, if the failure is one of it. hyper-util does not export its
-/// `TunnelError`: its texts are all that there is to tell it by.
+/// Returns how the tunnel failed, if it did. hyper-util does not export its `TunnelError`, so only
+/// its texts tell the cases apart.
 fn tunnel(failure: &reqwest::Error) -> Option<Tunnel> {
     chain(failure).find_map(|error| match error.to_string().strip_prefix("tunnel error: ")? {
         "proxy authorization required" => Some(Tunnel::WantsCredentials),
@@ -127,8 +127,8 @@ fn tunnel(failure: &reqwest::Error) -> Option<Tunnel> {
     })
 }
 
-/// The failure of a proxy, and whether it may pass, if it was the proxy that failed: over https
-/// what makes the tunnel, else all that makes a connection.
+/// Returns the error, and whether it may pass, if the proxy is what failed: over https whatever
+/// makes the tunnel, otherwise whatever makes a connection.
 fn of_proxy(failure: &reqwest::Error, proxy: &Named) -> Option<(Error, bool)> {
     let is_https = failure.url().is_some_and(|url| url.scheme() == "https");
     let tunnel = tunnel(failure);
@@ -167,7 +167,7 @@ fn of_proxy(failure: &reqwest::Error, proxy: &Named) -> Option<(Error, bool)> {
     })
 }
 
-/// A proxy wants to know who asks (407).
+/// Returns the error for a proxy that wants credentials (407).
 pub(crate) fn wants_credentials(proxy: &Named) -> Error {
     Error::new(
         Code::Unavailable,
@@ -190,7 +190,7 @@ fn late_at_proxy(proxy: &Named) -> Error {
         .because(Cause::Proxy)
 }
 
-/// HTTP/2 ends a connection itself that has what it cannot read on it.
+/// HTTP/2 itself ends a connection on which it receives something it cannot read.
 fn is_not_http(failure: &reqwest::Error) -> bool {
     find::<hyper::Error>(failure).is_some_and(hyper::Error::is_parse)
         || find::<h2::Error>(failure).is_some_and(|error| error.is_go_away() && error.is_library())
@@ -231,9 +231,9 @@ fn late(awaited: Awaited, named: &str) -> Error {
     Error::new(Code::Unavailable, words).hint(hint)
 }
 
-/// The connection ended before the request was written, or HTTP/2 says that it was not looked at
-/// (RFC 9113, 8.7): with the stream's refusal, or with a farewell (GOAWAY) to streams up to an
-/// earlier one.
+/// Returns whether the server did not process the request: the connection ended before the request
+/// was written, or HTTP/2 says so (RFC 9113, 8.7), either by refusing the stream or with a GOAWAY
+/// that covers only streams up to an earlier one.
 fn was_not_looked_at(failure: &reqwest::Error) -> bool {
     let is_refused = |error: &h2::Error| {
         let is_refused_stream = error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM);
@@ -243,11 +243,11 @@ fn was_not_looked_at(failure: &reqwest::Error) -> bool {
         || find::<h2::Error>(failure).is_some_and(is_refused)
 }
 
-/// The words of the innermost error. Those of h2 may have a text of the server's in them.
+/// Returns the words of the innermost error. An h2 error may contain text from the server.
 fn innermost(failure: &reqwest::Error) -> String {
     match find::<h2::Error>(failure).and_then(h2::Error::reason) {
         Some(reason) => format!("HTTP/2: {}", reason.description()),
-        // rustls explains itself with a link.
+        // rustls adds a link to its explanation.
         None => root(failure).to_string().split(": https://").take(1).collect(),
     }
 }
@@ -256,8 +256,8 @@ fn words(failure: &reqwest::Error) -> String {
     let cause = innermost(failure);
     match failure {
         _ if failure.is_connect() => cause,
-        // The library speaks of its tasks. The request may have been written in the last instant,
-        // so it counts as sent.
+        // The library talks about its tasks here. The request may have been written in the last
+        // instant, so it counts as sent.
         _ if find::<hyper::Error>(failure).is_some_and(hyper::Error::is_user) => {
             "the connection was lost before the turn of the request came".to_owned()
         }
@@ -286,10 +286,10 @@ fn with_hint(error: Error, failure: &reqwest::Error, named: &str) -> Error {
     )
 }
 
-/// Whether it is this machine that refuses: errors of socket(2) and of threads.
+/// Returns whether this machine refuses: an error of socket(2) or of starting a thread.
 fn is_limited(failure: &reqwest::Error) -> bool {
     let number = match find::<Unresolved>(failure) {
-        // Of a socket it means that its server is busy.
+        // For a Unix socket, EAGAIN means that its server is busy.
         Some(Unresolved::System(libc::EAGAIN)) => return true,
         Some(Unresolved::System(number)) => Some(*number),
         _ => find::<io::Error>(failure).and_then(io::Error::raw_os_error),
@@ -297,8 +297,8 @@ fn is_limited(failure: &reqwest::Error) -> bool {
     matches!(number, Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS))
 }
 
-/// An Agent or a Proxy makes its socket when it starts, and narrows its mode afterwards: all of it
-/// may pass.
+/// Adds a hint for a socket. An Agent or a Proxy creates its socket when it starts and restricts
+/// the socket's mode afterwards, so all of these failures may pass.
 fn with_socket_hint(error: Error, failure: &reqwest::Error) -> Error {
     if !failure.is_connect() {
         return error;
@@ -319,27 +319,27 @@ fn with_socket_hint(error: Error, failure: &reqwest::Error) -> Error {
     }
 }
 
-/// The innermost error.
+/// Returns the innermost error.
 pub(crate) fn root<'a>(error: &'a (dyn StdError + 'static)) -> &'a (dyn StdError + 'static) {
     chain(error).last().unwrap_or(error)
 }
 
-/// The error of a kind below an error.
+/// Finds an error of type `T` in the chain below an error.
 pub(crate) fn find<'a, T: StdError + 'static>(
     error: &'a (dyn StdError + 'static),
 ) -> Option<&'a T> {
     chain(error).find_map(|error| error.downcast_ref())
 }
 
-/// An error, and what it comes from, down to the root.
+/// Iterates over an error and its causes, down to the root.
 fn chain<'a>(
     error: &'a (dyn StdError + 'static),
 ) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
     std::iter::successors(Some(error), |error| below(*error))
 }
 
-/// What an error comes from. The `source` of an `io::Error` leaves out the error that it was made
-/// of, which may be another `io::Error`.
+/// Returns the cause of an error. The `source` of an `io::Error` skips the error that it was made
+/// from, which may be another `io::Error`.
 fn below<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 'static)> {
     match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
         Some(inside) => Some(inside),
@@ -347,7 +347,8 @@ fn below<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 
     }
 }
 
-/// A TLS failure, and whether it may pass: a certificate or a protocol that does not fit will not.
+/// Returns the error for a TLS failure, and whether it may pass. A certificate or protocol that
+/// does not fit will not.
 fn tls_failure(error: &rustls::Error) -> (Error, bool) {
     let (words, hint) = match error {
         rustls::Error::InvalidCertificate(certificate) => {
@@ -376,7 +377,7 @@ fn certificate_failure(error: &CertificateError) -> (String, String) {
     };
     match distrust {
         Some(Distrust { message, hint }) => (message.clone(), hint.clone()),
-        // The handshake's signature is not that of the certificate's key.
+        // The handshake's signature was not made with the certificate's key.
         None => (
             format!("the server's certificate does not verify ({error})"),
             "is the server's key that of its certificate?".to_owned(),
