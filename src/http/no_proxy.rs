@@ -1,8 +1,8 @@
 //! `NO_PROXY`: the servers for which no proxy is used (pure).
 //!
-//! Every form that Go's clients understand (golang.org/x/net/http/httpproxy) means here what it
-//! means there, and a few that they pass over work as well, as they do with curl: blanks between
-//! entries, brackets without a port, and `.suffix` for the name `suffix` itself.
+//! Every form that Go's clients understand (golang.org/x/net/http/httpproxy) means the same here. A
+//! few forms that they ignore work too, as they do with curl: blanks between entries, brackets
+//! without a port, and `.suffix` for the name `suffix` itself.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv6Addr};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NoProxy(Vec<Entry>);
 
-/// A server, or many of them, on one port or on all.
+/// One or many servers, on one port or on all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Entry {
     host: Host,
@@ -21,21 +21,21 @@ struct Entry {
 enum Host {
     /// `*`.
     Any,
-    /// An address, or all that begin with so many of its bits.
+    /// An address, or all addresses that share its first bits, as many as given.
     Network(IpAddr, u8),
-    /// A name and all below it: lower case, without dots at its ends.
+    /// A name and all names below it: in lower case, without dots at either end.
     Name(String),
 }
 
 impl NoProxy {
-    /// Parses a list. What has none of the forms is passed over, as other clients do.
+    /// Parses a list. Ignores entries in none of the forms, as other clients do.
     pub fn parse(text: &str) -> NoProxy {
         let entries = text.split(|character: char| character == ',' || character.is_whitespace());
         NoProxy(entries.filter_map(entry).collect())
     }
 
-    /// Whether a server is reached without a proxy. The host is as a URL has it: an IPv6 address
-    /// in brackets.
+    /// Returns whether a server is reached without a proxy. The host is as in a URL: an IPv6
+    /// address is in brackets.
     pub fn has(&self, host: &str, port: u16) -> bool {
         let name = plain(host);
         let ip = name.parse().ok().map(canonical);
@@ -51,7 +51,8 @@ impl NoProxy {
     }
 }
 
-/// A host without brackets, in lower case; a dot at its end says only that the name is whole.
+/// Returns a host without brackets, in lower case. A dot at its end says only that the name is
+/// complete.
 fn plain(host: &str) -> String {
     let host = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
     host.trim_end_matches('.').to_ascii_lowercase()
@@ -73,12 +74,12 @@ fn entry(text: &str) -> Option<Entry> {
     Some(Entry { host, port })
 }
 
-/// `10.0.0.0/8`, `2001:db8::/32`.
+/// Parses a network: `10.0.0.0/8`, `2001:db8::/32`.
 fn network(text: &str) -> Option<Host> {
     let (ip, bits) = text.split_once('/')?;
     let (ip, bits): (IpAddr, u8) = (plain(ip).parse().ok()?, bits.parse().ok()?);
     let most = if ip.is_ipv4() { 32 } else { 128 };
-    // An IPv4 address in IPv6's form has 96 bits before those of its own.
+    // An IPv4 address in IPv6 form has 96 bits before its own.
     let bits = match (ip, canonical(ip)) {
         (IpAddr::V6(_), IpAddr::V4(_)) => bits.checked_sub(96)?,
         _ => bits,
@@ -91,14 +92,14 @@ fn address(text: &str) -> Option<Host> {
     Some(Host::Network(ip, if ip.is_ipv4() { 32 } else { 128 }))
 }
 
-/// `example.com`, `.example.com` and `*.example.com`.
+/// Parses a name: `example.com`, `.example.com` and `*.example.com`.
 fn name(text: &str) -> Option<Host> {
     let name = plain(text.strip_prefix('*').filter(|rest| rest.starts_with('.')).unwrap_or(text));
     let name = name.trim_start_matches('.');
     (!name.is_empty()).then(|| Host::Name(name.to_owned()))
 }
 
-/// `::ffff:10.1.2.3` is 10.1.2.3.
+/// Returns an address in its canonical form: `::ffff:10.1.2.3` is 10.1.2.3.
 fn canonical(ip: IpAddr) -> IpAddr {
     ip.to_canonical()
 }
@@ -129,12 +130,12 @@ mod tests {
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     enum Go {
         Same,
-        /// They ask the proxy all the same.
+        /// They use the proxy anyway.
         Proxied,
     }
     use Go::{Proxied, Same};
 
-    /// A list, a host as a URL has it, a port, whether the proxy is passed by, and what Go does.
+    /// A list, a host as in a URL, a port, whether the proxy is bypassed, and what Go does.
     const TABLE: &[(&str, &str, u16, bool, Go)] = &[
         // Everything.
         ("*", "vault.example.com", 8200, true, Same),
@@ -208,7 +209,7 @@ mod tests {
         ("10.0.0.0/33", "10.1.2.3", 8200, false, Same),
         ("10.0.0.0/-1", "10.1.2.3", 8200, false, Same),
         ("2001:db8::/129", "[2001:db8::1]", 8200, false, Same),
-        // A name is not looked up, so no network has it.
+        // Names are not looked up, so no network contains one.
         ("0.0.0.0/0", "vault.example.com", 8200, false, Same),
         // A dot at the end.
         ("vault.example.com", "vault.example.com.", 8200, true, Proxied),
@@ -222,7 +223,7 @@ mod tests {
         ("a.test vault.test", "vault.test", 80, true, Proxied),
         ("a.test\tvault.test\nb.test", "vault.test", 80, true, Proxied),
         (",,vault.test,,", "vault.test", 80, true, Same),
-        // Nothing that is a server.
+        // Entries that are not servers.
         ("", "vault.test", 80, false, Same),
         (",", "vault.test", 80, false, Same),
         (".", "vault.test", 80, false, Same),

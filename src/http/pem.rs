@@ -1,5 +1,5 @@
 //! PEM (RFC 7468) as people put it together (pure): without a line break between two sections, with
-//! a byte-order mark before one, with any line ends, and with any text around them.
+//! a byte-order mark before one, with any line endings, and with any text around them.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -9,16 +9,16 @@ const BEGIN: &str = "-----BEGIN ";
 const END: &str = "-----END ";
 const DASHES: &str = "-----";
 
-/// What stands between two marks.
+/// What is between two marks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Section<'a> {
     /// `CERTIFICATE`, `PRIVATE KEY`.
     pub label: &'a str,
-    /// The lines between the marks; `None` if the mark at the end is not there.
+    /// The lines between the marks, or `None` if the end mark is missing.
     pub body: Option<&'a str>,
 }
 
-/// The sections of a text.
+/// Returns the sections of a text.
 pub fn sections(text: &str) -> impl Iterator<Item = Section<'_>> {
     text.split(BEGIN).skip(1).filter_map(|section| {
         let (label, rest) = section.split_once(DASHES)?;
@@ -28,25 +28,25 @@ pub fn sections(text: &str) -> impl Iterator<Item = Section<'_>> {
 }
 
 impl<'a> Section<'a> {
-    /// Whether it holds a certificate.
+    /// Returns whether it holds a certificate.
     pub fn is_certificate(&self) -> bool {
         matches!(self.label, "CERTIFICATE" | "X509 CERTIFICATE")
     }
 
-    /// Whether it is encrypted with a password: PKCS #8 has a label for that, the older formats a
-    /// header (RFC 1421).
+    /// Returns whether it is encrypted with a password: PKCS #8 has a label for that, the older
+    /// formats a header (RFC 1421).
     pub fn is_encrypted(&self) -> bool {
         self.label.starts_with("ENCRYPTED ")
             || self.headers().any(|line| line.contains("ENCRYPTED"))
     }
 
-    /// The bytes; `None` if that is no base64.
+    /// Returns the decoded bytes, or `None` if they are not base64.
     pub fn decoded(&self) -> Option<Zeroizing<Vec<u8>>> {
         let body = self.body?;
         let is_header = |line: &&str| line.contains(':');
         let mut text = Zeroizing::new(String::with_capacity(body.len()));
         for line in body.lines().filter(|line| !is_header(line)) {
-            // Line breaks that were escaped on the way into a variable, and never turned back.
+            // Line breaks may have been escaped on the way into a variable and never turned back.
             text.extend(line.split("\\n").flat_map(str::chars).filter(|c| !c.is_whitespace()));
         }
         BASE64_STANDARD.decode(text.as_bytes()).ok().map(Zeroizing::new)

@@ -11,7 +11,7 @@ use crate::grammar::sourced::Sourced;
 use crate::http::no_proxy::NoProxy;
 use crate::secret::Variable;
 
-/// The proxies for all servers that a client may be sent to.
+/// The proxies for all servers that a client may contact.
 #[derive(Default)]
 pub(crate) struct Proxies {
     http: Option<Named>,
@@ -29,12 +29,12 @@ pub(crate) struct Named {
 }
 
 impl Proxies {
-    /// The one that is set for Vault alone, else those of `HTTPS_PROXY` and `HTTP_PROXY`, with
-    /// `NO_PROXY`. `ALL_PROXY` is curl's: Vault's own client does not know it.
+    /// Chooses the proxy that is set for Vault alone, otherwise those of `HTTPS_PROXY` and
+    /// `HTTP_PROXY`, with `NO_PROXY`. `ALL_PROXY` is curl's; Vault's own client does not know it.
     ///
     /// # Errors
-    /// 78 for a proxy for this address that cannot be used; the message does not repeat it, since
-    /// it may hold a password.
+    /// 78 if the proxy for this address cannot be used. The message does not repeat the proxy,
+    /// because it may hold a password.
     pub(crate) fn choose(
         address: &Address,
         own: Option<&Sourced>,
@@ -55,7 +55,7 @@ impl Proxies {
         let except = first(environment, &["NO_PROXY", "no_proxy"]).map(|(_, text)| text);
         let except = NoProxy::parse(except.unwrap_or_default());
         let is_direct = address.is_loopback() || except.has(address.host(), address.port());
-        // What is wrong with a proxy that this address does not need is no reason not to start.
+        // An invalid proxy that this address does not need must not prevent the start.
         let needed = |is_needed: bool, found: Result<Option<Named>, Error>| match found {
             Err(error) if is_needed && !is_direct => Err(error),
             found => Ok(found.ok().flatten()),
@@ -67,7 +67,8 @@ impl Proxies {
         })
     }
 
-    /// The proxy for a URL. Never one for a server on this machine: it would be sent the token.
+    /// Returns the proxy for a URL. A server on this machine never gets one, because the proxy
+    /// would be sent the token.
     pub(crate) fn of(&self, url: &Url) -> Option<&Named> {
         let named = if url.scheme() == "https" { &self.https } else { &self.http };
         let host = url.host_str().unwrap_or_default();
@@ -75,7 +76,8 @@ impl Proxies {
         named.as_ref().filter(|_| !is_loopback(host) && !self.except.has(host, port))
     }
 
-    /// For the HTTP library, which asks for each request; `None` if there is none for any.
+    /// Returns the proxy setting for the HTTP library, which asks for each request, or `None` if
+    /// there is no proxy at all.
     pub(crate) fn for_library(proxies: &Arc<Proxies>) -> Option<Proxy> {
         let is_any = proxies.http.is_some() || proxies.https.is_some();
         let proxies = Arc::clone(proxies);
@@ -83,15 +85,16 @@ impl Proxies {
     }
 }
 
-/// Its address and the variable, without a password.
+/// Shows its address and the variable, without a password.
 impl fmt::Display for Named {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({})", self.url.origin().ascii_serialization(), self.origin)
     }
 }
 
-/// A web server hands a program each header of a request as a variable, so `HTTP_PROXY` may be the
-/// header `Proxy` of whoever sent it (CVE-2016-5385). No header becomes a variable in lower case.
+/// Returns the proxy for http. A web server passes each request header to a CGI program as a
+/// variable, so `HTTP_PROXY` may be the `Proxy` header of whoever sent the request (CVE-2016-5385).
+/// No header becomes a variable in lower case.
 fn for_http(environment: &[Variable]) -> Result<Option<Named>, Error> {
     let is_cgi = first(environment, &["REQUEST_METHOD"]).is_some();
     if !is_cgi {
@@ -112,7 +115,7 @@ fn named(environment: &[Variable], names: &[&str]) -> Result<Option<Named>, Erro
     Ok(Some(Named { url: parsed(text, name)?, origin: name.to_owned() }))
 }
 
-/// Parses a proxy's URL, of which the scheme may be left out.
+/// Parses a proxy's URL; the scheme may be missing.
 fn parsed(text: &str, origin: &str) -> Result<Url, Error> {
     const FORM: &str = "a proxy is like http://proxy.example.com:3128";
     let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
@@ -161,13 +164,13 @@ mod tests {
         Proxies::choose(&address, own.as_ref(), &environment)
     }
 
-    /// The proxy for a URL, and the variable.
+    /// Returns the proxy for a URL, and the variable.
     fn of(proxies: &Proxies, url: &str) -> Option<(String, String)> {
         let named = proxies.of(&Url::parse(url).expect("a URL"))?;
         Some((named.url.as_str().to_owned(), named.origin.clone()))
     }
 
-    /// The proxy for an address.
+    /// Returns the proxy for an address.
     fn at(address: &str, own: Option<&str>, environment: &[(&str, &str)]) -> Option<String> {
         of(&chosen(address, own, environment).expect("proxies"), address).map(|(url, _)| url)
     }
@@ -190,7 +193,7 @@ mod tests {
         }
     }
 
-    /// A redirect may lead to a server that another rule holds for.
+    /// A redirect may lead to a server for which another rule applies.
     #[test]
     fn each_url_has_the_proxy_that_is_meant_for_it() {
         let environment = [BOTH, &[("NO_PROXY", "a.test,10.0.0.0/8")]].concat();

@@ -1,7 +1,7 @@
-//! Keeps credentials out of what a server says: one of Vault's messages quotes the secret id.
+//! Keeps credentials out of a server's words: one of Vault's messages quotes the secret id.
 //!
-//! A server's words are cleaned where they enter, once. Our own words never are: a token `t` would
-//! cut holes into every message, and tell its reader what it is.
+//! A server's words are cleaned once, where they enter. Our own words never are: a token `t` would
+//! cut holes into every message and reveal what it is.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -10,11 +10,11 @@ use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 
 use crate::secret::Secret;
 
-/// What stands in a text in place of a credential.
+/// Replaces a credential in a text.
 const MARK: &str = "[redacted]";
 
-/// A credential with fewer characters is a word that texts may be full of (`root`, `app`): it is
-/// replaced only if it stands alone.
+/// A credential with fewer characters may be a common word (`root`, `app`), so it is replaced only
+/// if it stands alone.
 const SHORT: usize = 8;
 
 /// The credentials of this run.
@@ -22,7 +22,7 @@ const SHORT: usize = 8;
 pub struct Redactor(Mutex<Vec<Secret>>);
 
 impl Redactor {
-    /// Takes a credential in, and its base64, in which some servers quote.
+    /// Adds a credential, and its base64 form, in which some servers quote it.
     pub fn add(&self, secret: &Secret) {
         let mut secrets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         secrets.push(secret.clone());
@@ -32,9 +32,9 @@ impl Redactor {
         }
     }
 
-    /// A server's text with each credential in it replaced, in whatever form it is quoted: as it
-    /// is, escaped (Go's `%q`, JSON), percent-encoded, in base64. Where credentials overlap, one
-    /// mark stands for all of them. A mark that is there already stays whole.
+    /// Returns a server's text with each credential in it replaced, in whatever form it is quoted:
+    /// as it is, escaped (Go's `%q`, JSON), percent-encoded, or in base64. If credentials overlap,
+    /// one mark stands for all of them. A mark that is already there stays whole.
     pub fn clean(&self, text: &str) -> String {
         let secrets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let texts: Vec<&str> = secrets
@@ -66,15 +66,15 @@ impl Redactor {
     }
 }
 
-/// Where the credential ends that begins at `start`, if one does.
+/// Returns where a credential that begins at `start` ends, if one begins there.
 fn end_of(text: &str, start: usize, secret: &str) -> Option<usize> {
     let end = quoted(text, start, secret)?;
     let is_short = secret.chars().nth(SHORT - 1).is_none();
     (!is_short || stands_alone(text, start, end)).then_some(end)
 }
 
-/// The longest end of a credential in any of the forms in which it may be quoted. One character can
-/// be read in several ways, so that several ends are followed at once.
+/// Returns the furthest end of a credential in any form in which it may be quoted. One character
+/// can be read in several ways, so several ends are followed at once.
 fn quoted(text: &str, start: usize, secret: &str) -> Option<usize> {
     let mut ends = vec![start];
     for c in secret.chars() {
@@ -92,7 +92,7 @@ fn quoted(text: &str, start: usize, secret: &str) -> Option<usize> {
     ends.last().copied()
 }
 
-/// The lengths of the forms of a character that a text begins with.
+/// Returns the lengths of the forms of a character at the beginning of a text.
 fn forms(text: &str, c: char) -> Vec<usize> {
     let mut lengths = Vec::new();
     let mut utf8 = [0; 4];
@@ -109,8 +109,8 @@ fn forms(text: &str, c: char) -> Vec<usize> {
     lengths
 }
 
-/// The lengths of the escapes of Go and of JSON, with one backslash or, where it was escaped again,
-/// with more.
+/// Returns the lengths of the escapes of Go and JSON, with one backslash, or with more if the text
+/// was escaped again.
 fn escaped(text: &str, c: char, utf8: &[u8]) -> Vec<usize> {
     let rest = text.trim_start_matches('\\');
     let slashes = text.len() - rest.len();
@@ -140,7 +140,8 @@ fn escaped(text: &str, c: char, utf8: &[u8]) -> Vec<usize> {
     found.chain(doubled).collect()
 }
 
-/// The length of bytes that are each two hexadecimal digits with this before them.
+/// Returns the length of the bytes written as two hexadecimal digits each, with `before` in front
+/// of each.
 fn hexadecimal(text: &str, before: &str, bytes: &[u8]) -> Option<usize> {
     let all = bytes.iter().fold(String::new(), |text, byte| format!("{text}{before}{byte:02x}"));
     starts_with(text, &all)
@@ -151,8 +152,8 @@ fn starts_with(text: &str, beginning: &str) -> Option<usize> {
     is_it.then_some(beginning.len())
 }
 
-/// Whether a part of a text is neither in a word nor in a path. In `don't` the apostrophe is a part
-/// of the word, in `'t'` it is not.
+/// Returns whether a part of a text is outside any word or path. In `don't` the apostrophe belongs
+/// to the word; in `'t'` it does not.
 fn stands_alone(text: &str, start: usize, end: usize) -> bool {
     let before = || text.get(..start).unwrap_or_default().chars().rev();
     let after = || text.get(end..).unwrap_or_default().chars();
@@ -163,7 +164,7 @@ fn is_edge(mut neighbours: impl Iterator<Item = char>) -> bool {
     let is_of_word = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '/');
     match neighbours.next() {
         None => true,
-        // At the end of a sentence a dot is none of the word's.
+        // A dot at the end of a sentence is not part of the word.
         Some('\'' | '.') => !neighbours.next().is_some_and(is_of_word),
         Some(c) => !is_of_word(c),
     }

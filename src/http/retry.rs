@@ -1,5 +1,4 @@
-//! Trying again until the deadline: how long to wait before the next try, and how often to speak of
-//! it.
+//! Tries again until the deadline: how long to wait before the next try, and how often to log it.
 
 use std::cell::Cell;
 use std::fmt::Display;
@@ -17,25 +16,26 @@ const FIRST: Duration = Duration::from_millis(250);
 const LONGEST: Duration = Duration::from_secs(5);
 const BETWEEN_LINES: Duration = Duration::from_secs(10);
 
-/// The wait after the try of this number, from 0: a random part of 250 ms, doubled with each try up
-/// to 5 s (full jitter), so that many containers that failed together do not come back together.
+/// Returns the wait after the try with this number, from 0: a random part of 250 ms, doubled with
+/// each try up to 5 s (full jitter), so that many containers that failed together do not come back
+/// together.
 pub(crate) fn backoff(tries: u32) -> Duration {
     part_of(ceiling(tries))
 }
 
-/// The wait after the try of this number where the server asks for one: that is the least, for a
-/// server may ask for none at all, and up to half of it is added, for all that it has told the same
-/// would come back together. It ends before the time that is left, if that is more than was asked
-/// for.
+/// Returns the wait after the try with this number if the server asks for one. That time is the
+/// minimum, because a server may ask for none at all. Up to half of it is added, because all
+/// clients that were told the same would otherwise come back together. The wait ends before the
+/// time left runs out, if more time is left than the server asked for.
 fn asked_for(least: Duration, tries: u32, left: Duration) -> Duration {
     let spread = (least / 2).min(left.saturating_sub(least) / 2);
     least.saturating_add(part_of(spread)).max(backoff(tries))
 }
 
-/// A random part of a duration.
+/// Returns a random part of a duration.
 fn part_of(most: Duration) -> Duration {
-    // The keys of std's hash maps are random: enough to spread waits, and no generator of random
-    // numbers is needed.
+    // The keys of std's hash maps are random. That is enough to spread waits, so no random number
+    // generator is needed.
     let random = RandomState::new().hash_one(0) % 1000;
     most.mul_f64(f64::from(u32::try_from(random).unwrap_or(999)) / 1000.0)
 }
@@ -44,12 +44,13 @@ fn ceiling(tries: u32) -> Duration {
     FIRST.saturating_mul(1 << tries.min(8)).min(LONGEST)
 }
 
-/// Lets the first failure through at once, then at most one line in 10 s, whichever request it is.
+/// Lets the first failure through at once, then at most one line per 10 s for all requests
+/// together.
 #[derive(Debug, Default)]
 pub(crate) struct Pace(Cell<Option<Instant>>);
 
 impl Pace {
-    /// Whether a line is due now.
+    /// Returns whether a line is due now.
     pub(crate) fn due(&self) -> bool {
         self.due_at(Instant::now())
     }
@@ -64,19 +65,19 @@ impl Pace {
     }
 }
 
-/// What came of one try.
+/// The result of one try.
 #[derive(Debug)]
 pub(crate) enum Tried<T> {
     /// There is an answer.
     Done(T),
-    /// It may be tried again, after this time where the server has asked for one.
+    /// It may be tried again, after this time if the server asked for one.
     Again(Error, Option<Duration>),
     /// Trying again is no use, or not allowed.
     Final(Error),
 }
 
 impl<T> Tried<T> {
-    /// The same with another error, if there is one.
+    /// Returns the same result with the error changed, if there is one.
     #[must_use]
     pub(crate) fn map_err(self, change: impl FnOnce(Error) -> Error) -> Tried<T> {
         match self {
@@ -91,17 +92,18 @@ impl<T> Tried<T> {
 #[derive(Debug)]
 pub(crate) struct Patience {
     deadline: Deadline,
-    /// Tries after the first one; `None` is until the deadline.
+    /// Tries after the first one; `None` means until the deadline.
     max_retries: Option<u32>,
     pace: Pace,
     /// Knows the credentials that no message may show.
     pub redactor: Redactor,
-    /// What the answers may take of our memory.
+    /// How much of our memory the answers may take.
     pub budget: Budget,
 }
 
 impl Patience {
-    /// Until the deadline, or until `max_retries` tries after the first one have failed.
+    /// Returns a patience that lasts until the deadline, or until `max_retries` tries after the
+    /// first one have failed.
     pub(crate) fn new(deadline: Deadline, max_retries: Option<u32>) -> Patience {
         Patience {
             deadline,
@@ -112,16 +114,16 @@ impl Patience {
         }
     }
 
-    /// The time until the deadline.
+    /// Returns the time until the deadline.
     pub(crate) fn left(&self) -> Duration {
         self.deadline.left()
     }
 
-    /// Tries until there is an answer, once where it `is_single`. Messages call it `what`, at the
-    /// address `at`.
+    /// Tries until there is an answer, or only once if `is_single`. Messages call the request
+    /// `what` and give the address as `at`.
     ///
     /// # Errors
-    /// The failure of the last try, with the number of tries and the time that they took.
+    /// The failure of the last try, with the number of tries and the time they took.
     pub(crate) async fn persist<T>(
         &self,
         what: &str,
@@ -150,7 +152,7 @@ impl Patience {
         }
     }
 
-    /// Waits before the next try; `None` where there is to be none.
+    /// Waits before the next try. Returns `None` if there must not be one.
     pub(crate) async fn pause(
         &self,
         error: &Error,
@@ -177,7 +179,7 @@ impl Patience {
         (!self.left().is_zero()).then_some(())
     }
 
-    /// Names what was tried, the server and the tries in an error.
+    /// Adds to an error what was tried, the server and the number of tries.
     fn report(&self, error: Error, what: &str, at: &dyn Display, tries: u32) -> Error {
         let times = if tries == 1 { "1 try".to_owned() } else { format!("{tries} tries") };
         let spent = shown(self.deadline.elapsed());
@@ -186,7 +188,8 @@ impl Patience {
     }
 }
 
-/// A try that the deadline has cut short says less than the one before: that says what is wrong.
+/// Prefers the error of the try before the one that the deadline cut short, because it says what is
+/// wrong.
 fn cut(error: Error, before: Option<Error>) -> Error {
     match before {
         Some(before) if before != error => Error {
@@ -197,7 +200,7 @@ fn cut(error: Error, before: Option<Error>) -> Error {
     }
 }
 
-/// `Retry-After` in seconds, which is the only form that Vault sends (RFC 9110, 10.2.3).
+/// Parses `Retry-After` in seconds, the only form that Vault sends (RFC 9110, 10.2.3).
 pub(crate) fn seconds(retry_after: &str) -> Option<Duration> {
     retry_after.trim().parse().ok().map(Duration::from_secs)
 }
@@ -234,10 +237,10 @@ mod tests {
         let waits = many(2000, 0, 60_000);
         assert!(between(&waits, 2000, 3000), "{waits:?}");
         assert!(waits.iter().any(|wait| wait.as_millis() > 2700), "{waits:?}");
-        // None is asked for: the usual one, which grows.
+        // The server asks for no wait: the usual one applies, which grows.
         let waits = many(0, 4, 60_000);
         assert!(between(&waits, 0, 4000) && !between(&waits, 0, 1000), "{waits:?}");
-        // The deadline is near: in time, for a last try.
+        // The deadline is near: the wait ends in time for a last try.
         assert!(between(&many(2000, 0, 2100), 2000, 2050));
         assert!(between(&many(u64::MAX, 0, 100), u64::MAX, u64::MAX));
     }

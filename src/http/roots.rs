@@ -1,8 +1,8 @@
-//! The system's bundle of authorities, of which a start needs one or two.
+//! The system's bundle of authorities; a start needs only one or two of them.
 //!
-//! A bundle has some 150 certificates in 200 kB of base64. To decode and parse all of them takes
-//! longer than the handshake that they are for, so they are looked at first: which of them can have
-//! issued what the server has shown?
+//! A bundle has some 150 certificates in 200 kB of base64. Decoding and parsing all of them takes
+//! longer than the handshake they are needed for, so a quick look first finds those that may have
+//! issued what the server presented.
 
 use std::collections::HashSet;
 use std::fs;
@@ -19,7 +19,7 @@ use crate::http::pem::{Section, sections};
 use crate::http::x509::Certificate;
 use crate::secret::Variable;
 
-/// Where distributions keep the bundle of the authorities that they trust.
+/// Where distributions keep the bundle of authorities that they trust.
 const BUNDLES: [&str; 6] = [
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
@@ -29,12 +29,12 @@ const BUNDLES: [&str; 6] = [
     "/etc/pki/tls/cacert.pem",
 ];
 
-/// How much of a certificate is looked at, in characters of base64: its number, its algorithm, who
-/// issued it (RFC 5280, 4.1), and in nearly all of them its own name, which is that of its issuer
-/// where it is an authority's.
+/// How much of a certificate is looked at, in characters of base64: its number, its algorithm, its
+/// issuer (RFC 5280, 4.1), and in nearly all of them its own name, which for an authority is the
+/// issuer's name.
 const BEGINNING: usize = 640;
 
-/// Where the authorities are that the system trusts.
+/// The locations of the authorities that the system trusts.
 #[derive(Debug)]
 pub(crate) struct Bundle {
     file: Option<PathBuf>,
@@ -42,11 +42,11 @@ pub(crate) struct Bundle {
 }
 
 impl Bundle {
-    /// `SSL_CERT_FILE` and `SSL_CERT_DIR`, a list of directories divided by `:`, else the first of
-    /// the usual places that is there.
+    /// Finds the bundle: `SSL_CERT_FILE` and `SSL_CERT_DIR`, a list of directories separated by
+    /// `:`, otherwise the first of the usual places that exists.
     ///
     /// # Errors
-    /// 78 if the file cannot be read, or neither it nor any of the directories has a certificate.
+    /// 78 if the file cannot be read, or if neither the file nor any directory has a certificate.
     pub(crate) fn of_system(environment: &[Variable]) -> Result<Option<Bundle>, Error> {
         let (file, list) =
             (named(environment, "SSL_CERT_FILE"), named(environment, "SSL_CERT_DIR"));
@@ -70,13 +70,13 @@ impl Bundle {
         }
     }
 
-    /// All of them. What cannot be read is passed over: whether the rest is enough, the handshake
-    /// shows.
+    /// Returns all of them. Unreadable ones are skipped; the handshake shows whether the rest is
+    /// enough.
     pub(crate) fn certificates(&self) -> Vec<CertificateDer<'static>> {
         self.files().flat_map(|file| certificates_of(&file)).collect()
     }
 
-    /// Those that can have issued a chain, as far as that can be seen at a glance.
+    /// Returns those that may have issued a chain, as far as a quick look can tell.
     pub(crate) fn issuers_of(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -93,18 +93,19 @@ impl Bundle {
         self.file.iter().cloned().chain(self.below())
     }
 
-    /// The files in the directories. One that is not there is passed over, as OpenSSL does.
+    /// Returns the files in the directories. A directory that does not exist is skipped, as in
+    /// OpenSSL.
     fn below(&self) -> impl Iterator<Item = PathBuf> {
         self.directories.iter().flat_map(|directory| files_below(directory).unwrap_or_default())
     }
 }
 
-/// The name of who issued a certificate, as it is spelled there.
+/// Returns the name of a certificate's issuer, as it is encoded there.
 fn issuer(certificate: &CertificateDer<'_>) -> Option<Vec<u8>> {
     Certificate::parse(certificate).map(|parsed| parsed.issuer.to_vec())
 }
 
-/// The certificates at whose beginning one of these names stands.
+/// Returns the certificates that have one of these names near their beginning.
 fn certificates_with(pem: &[u8], names: &[Vec<u8>]) -> Vec<CertificateDer<'static>> {
     let text = String::from_utf8_lossy(pem);
     let certificates = sections(&text).filter(Section::is_certificate);
@@ -116,7 +117,7 @@ fn decoded<'a>(sections: impl Iterator<Item = Section<'a>>) -> Vec<CertificateDe
     decoded.map(|der| CertificateDer::from(der.to_vec())).collect()
 }
 
-/// The first bytes of a certificate; none where that is no base64.
+/// Returns the first bytes of a certificate, or none if it is not base64.
 fn beginning(section: &Section<'_>) -> Vec<u8> {
     let text = section.body.unwrap_or_default().bytes();
     let text: Vec<u8> = text.filter(|byte| !byte.is_ascii_whitespace()).take(BEGINNING).collect();
@@ -129,7 +130,7 @@ fn has_one_of(bytes: &[u8], names: &[Vec<u8>]) -> bool {
     names.iter().any(has)
 }
 
-/// What a variable holds, if there is anything in it.
+/// Returns what a variable holds, if it is not empty.
 fn named<'a>(environment: &'a [Variable], name: &str) -> Option<&'a str> {
     let variable = environment.iter().find(|variable| variable.name == name);
     variable.and_then(|variable| variable.value.expose_text()).filter(|text| !text.is_empty())
@@ -148,7 +149,7 @@ fn wrong(name: &str, value: Option<&str>, what: &str) -> Error {
 }
 
 fn has_certificate(file: &Path) -> std::io::Result<bool> {
-    // A FIFO would be waited for.
+    // Reading a FIFO would block.
     let seen = fs::metadata(file)?;
     if !seen.is_file() && !seen.is_dir() {
         return Err(std::io::Error::other("not a file"));
@@ -157,18 +158,18 @@ fn has_certificate(file: &Path) -> std::io::Result<bool> {
     Ok(sections(&String::from_utf8_lossy(&bytes)).any(|section| section.is_certificate()))
 }
 
-/// The certificates that can be read in a file. They are public, so nothing of it is wiped with
-/// care: a bundle is large.
+/// Returns the certificates that can be read in a file. They are public, so nothing of this is
+/// wiped: a bundle is large.
 pub(crate) fn certificates_of(file: &Path) -> Vec<CertificateDer<'static>> {
     let bytes = fs::read(file).unwrap_or_default();
     decoded(sections(&String::from_utf8_lossy(&bytes)).filter(Section::is_certificate))
 }
 
-/// Each file below a directory once: one that links to each certificate by its hash, as `openssl
-/// rehash` makes it, has most of them several times.
+/// Returns each file below a directory once. A directory with a link by hash for each certificate,
+/// as `openssl rehash` makes it, has most of them several times.
 ///
 /// # Errors
-/// The directory that cannot be read, and why.
+/// The directory that cannot be read, and the reason.
 pub(crate) fn files_below(directory: &Path) -> Result<Vec<PathBuf>, (PathBuf, std::io::Error)> {
     let mut files = Vec::new();
     let mut seen = HashSet::new();
@@ -176,8 +177,8 @@ pub(crate) fn files_below(directory: &Path) -> Result<Vec<PathBuf>, (PathBuf, st
     while let Some(next) = left.pop() {
         let entries = fs::read_dir(&next).map_err(|error| (next, error))?;
         for entry in entries.flatten() {
-            // Links to directories are not followed, as Vault's own client does not: they may lead
-            // round in circles.
+            // Links to directories are not followed, as in Vault's own client: they may form a
+            // cycle.
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 left.push(entry.path());
                 continue;
@@ -195,7 +196,7 @@ pub(crate) fn files_below(directory: &Path) -> Result<Vec<PathBuf>, (PathBuf, st
 mod tests {
     use super::*;
 
-    /// A certificate in PEM form that is none but for its beginning.
+    /// A PEM certificate in which only the beginning is real.
     fn section(der: &[u8]) -> String {
         let text = BASE64_STANDARD.encode(der);
         let lines: Vec<&str> =
