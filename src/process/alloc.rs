@@ -1,8 +1,8 @@
 //! An allocator that wipes every block before it is freed.
 //!
-//! Values of our own wipe themselves, but copies of a token or a secret also pass through buffers
-//! of the HTTP, TLS and JSON libraries. Wiping whatever is freed gets them all, once their owners
-//! are dropped.
+//! Our own values wipe themselves, but copies of a token or a secret also pass through buffers of
+//! the HTTP, TLS and JSON libraries. Wiping every freed block covers those copies too, once their
+//! owners are dropped.
 #![allow(unsafe_code, reason = "an allocator is unsafe to implement")]
 
 use std::alloc::{GlobalAlloc, Layout};
@@ -15,11 +15,12 @@ use crate::error::Code;
 
 /// Wraps an allocator and wipes each block when it is freed.
 ///
-/// `realloc` is the default one on purpose: it takes a new block, copies, and frees the old one
-/// through `dealloc`, while that of a C library may leave the old block behind as it was.
+/// `realloc` deliberately keeps its default implementation: it takes a new block, copies, and frees
+/// the old one through `dealloc`. A C library's `realloc` may leave the old block behind unwiped.
 pub struct Wiping<A>(pub A);
 
-/// A block, or the end: the standard library would abort, with words about itself.
+/// Returns the block, or ends the process if there is none: the standard library would abort, with
+/// a message about itself.
 fn given(block: *mut u8) -> *mut u8 {
     if block.is_null() {
         out_of_memory();
@@ -27,15 +28,15 @@ fn given(block: *mut u8) -> *mut u8 {
     block
 }
 
-/// Ends the process as any failure of the kernel's does. Nothing can be allocated to say so, nor to
-/// give back what is held.
+/// Ends the process with the exit code of any other kernel failure. No memory can be allocated to
+/// report it, and none is given back.
 #[cold]
 fn out_of_memory() -> ! {
     const SAID: &[u8] = b"vault-exec: error: the kernel gives no more memory\n\
         vault-exec:   is there a limit (ulimit -v, or that of the container)?\n";
     let mut stderr = libc::pollfd { fd: libc::STDERR_FILENO, events: libc::POLLOUT, revents: 0 };
-    // SAFETY: the calls read and write nothing but these two; a stderr that nobody reads is not
-    // waited for. _exit(2) runs nothing of ours any more.
+    // SAFETY: the calls read and write nothing but these two variables; the poll means that we do
+    // not wait for a stderr that nobody reads. _exit(2) runs no more of our code.
     unsafe {
         if libc::poll(&raw mut stderr, 1, 0) == 1 && stderr.revents & libc::POLLOUT != 0 {
             libc::write(libc::STDERR_FILENO, SAID.as_ptr().cast(), SAID.len());
@@ -48,8 +49,8 @@ fn out_of_memory() -> ! {
 // while it is still ours.
 unsafe impl<A: GlobalAlloc> GlobalAlloc for Wiping<A> {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: the caller keeps the contract of `GlobalAlloc::alloc`, which is the wrapped one's
-        // too.
+        // SAFETY: the caller keeps the contract of `GlobalAlloc::alloc`, which is also that of the
+        // wrapped allocator.
         given(unsafe { self.0.alloc(layout) })
     }
 
@@ -60,9 +61,9 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Wiping<A> {
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         // SAFETY: the caller frees a block of `layout.size()` bytes that came from `alloc`, so it
-        // is valid for writes and nobody else uses it; after the write it is initialised,
-        // so it may be borrowed as bytes for the barrier, which keeps the compiler from
-        // dropping a write to memory that is about to be freed.
+        // is valid for writes and nobody else uses it. After the write it is initialised, so it may
+        // be borrowed as bytes for the barrier, which keeps the compiler from dropping a write to
+        // memory that is about to be freed.
         unsafe {
             block.write_bytes(0, layout.size());
             optimization_barrier(std::slice::from_raw_parts(block, layout.size()));
@@ -78,7 +79,7 @@ mod tests {
 
     use super::*;
 
-    /// Counts the bytes that are not zero in each block that it is asked to free.
+    /// Counts the nonzero bytes in each block that it is asked to free.
     struct Recording(AtomicUsize);
 
     // SAFETY: calls the system's allocator; reads a block only before it frees it.

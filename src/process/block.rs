@@ -1,5 +1,5 @@
-//! The initial environment block, in which the kernel put the process's environment: read once,
-//! then wiped in part.
+//! The initial environment block, where the kernel put the process's environment. It is read once,
+//! then partly wiped.
 #![allow(unsafe_code, reason = "the block can only be reached through the C library's `environ`")]
 
 use std::ffi::CStr;
@@ -13,27 +13,27 @@ unsafe extern "C" {
     static environ: *const *mut c_char;
 }
 
-/// The environment, in its order.
+/// Returns the environment in its original order.
 pub(crate) fn read() -> Vec<Variable> {
     std::env::vars_os().map(|(name, value)| Variable::new(name, value)).collect()
 }
 
-/// Overwrites the values of the variables that `is_ours` names, in place: `/proc/<pid>/environ`
+/// Overwrites in place the values of the variables that `is_ours` selects: `/proc/<pid>/environ`
 /// shows live memory, and removing a variable would leave its text there.
 ///
-/// To be called after [`read`], while the process has a single thread.
+/// Call it after [`read`], while the process has a single thread.
 pub(crate) fn wipe(is_ours: impl Fn(&[u8]) -> bool) {
-    // SAFETY: `environ` is null or an array of pointers that ends with a null pointer; nothing in
-    // this program sets variables, so both array and strings are still those that the kernel
-    // made, in writable memory (execve(2)); no other thread runs that could read them.
+    // SAFETY: `environ` is null or an array of pointers that ends with a null pointer. Nothing in
+    // this program sets variables, so the array and the strings are still those that the kernel
+    // made, in writable memory (execve(2)). No other thread runs that could read them.
     unsafe { wipe_all(environ, &is_ours) }
 }
 
 /// # Safety
-/// `entry` is null, or the first of an array of strings as [`wipe_value`] takes them, that ends
-/// with a null pointer.
+/// `entry` is null, or points to the first element of an array that ends with a null pointer and
+/// whose strings meet the requirements of [`wipe_value`].
 unsafe fn wipe_all(mut entry: *const *mut c_char, is_ours: &impl Fn(&[u8]) -> bool) {
-    // SAFETY: the caller's promise. No pointer behind the one that is null is looked at.
+    // SAFETY: the caller's promise. No pointer after the null one is read.
     unsafe {
         while !entry.is_null() && !(*entry).is_null() {
             wipe_value(*entry, is_ours);
@@ -43,7 +43,7 @@ unsafe fn wipe_all(mut entry: *const *mut c_char, is_ours: &impl Fn(&[u8]) -> bo
 }
 
 /// # Safety
-/// `text` is a string that ends with NUL, in writable memory that nobody else uses.
+/// `text` is a NUL-terminated string in writable memory that nobody else uses.
 unsafe fn wipe_value(text: *mut c_char, is_ours: &impl Fn(&[u8]) -> bool) {
     // SAFETY: the caller's promise. The first borrow ends before the second begins.
     let (start, length) = unsafe {
@@ -54,7 +54,7 @@ unsafe fn wipe_value(text: *mut c_char, is_ours: &impl Fn(&[u8]) -> bool) {
         }
         (equals + 1, bytes.len() - equals - 1)
     };
-    // SAFETY: the range is inside of the string that was just measured.
+    // SAFETY: the range is inside the string that was just measured.
     unsafe { std::slice::from_raw_parts_mut(text.add(start).cast::<u8>(), length) }.zeroize();
 }
 
@@ -77,7 +77,7 @@ mod tests {
             ("VAULT_Y=", "VAULT_Y="),
         ] {
             let mut bytes = [text.as_bytes(), b"\0after"].concat();
-            // SAFETY: the string is the test's own, writable, and ends with NUL.
+            // SAFETY: the string belongs to the test, is writable, and ends with NUL.
             unsafe { wipe_value(bytes.as_mut_ptr().cast(), &is_ours) };
             let expected =
                 [left.as_bytes(), &vec![0; text.len() - left.len()], b"\0after"].concat();
@@ -89,15 +89,14 @@ mod tests {
     fn every_variable_of_a_block_is_looked_at() {
         let mut block = b"VAULT_A=abc\0B=abc\0VAULT_C=abc\0".to_vec();
         let start = block.as_mut_ptr().cast::<c_char>();
-        // SAFETY: each of the strings is inside of the block and ends with NUL; the last pointer is
-        // null.
+        // SAFETY: each string is inside the block and ends with NUL; the last pointer is null.
         unsafe { wipe_all([start, start.add(12), start.add(18), null_mut()].as_ptr(), &is_ours) };
         assert_eq!(block, b"VAULT_A=\0\0\0\0B=abc\0VAULT_C=\0\0\0\0");
     }
 
     #[test]
     fn without_a_block_nothing_is_done() {
-        // SAFETY: null is no array.
+        // SAFETY: a null pointer is allowed.
         unsafe { wipe_all(null(), &is_ours) };
     }
 }

@@ -1,4 +1,4 @@
-//! Children: a fork, and what each side of it makes of itself.
+//! Child processes: forking, and what parent and child do afterwards.
 #![allow(unsafe_code, reason = "a fork copies one thread of what may be many")]
 
 use std::fs::{self, File, OpenOptions};
@@ -18,39 +18,39 @@ use nix::unistd::{ForkResult, Pid, chdir, fork, getpgrp, getpid, getppid, pipe2,
 use crate::process::signals::Caller;
 use crate::process::terminal;
 
-/// What the application's process has to know about the one that it comes from.
+/// What the application's process needs to know about the process that it was forked from.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Origin {
     supervisor: Pid,
     caller: Caller,
-    /// Whether our group had the terminal's foreground.
+    /// Whether our process group was in the foreground of the terminal.
     had_terminal: bool,
 }
 
 impl Origin {
-    /// Of this process, before its first fork.
+    /// Returns the origin for this process, before its first fork.
     pub(crate) fn here(caller: Caller) -> Origin {
         Origin { supervisor: getpid(), caller, had_terminal: terminal::is_in_front(getpgrp()) }
     }
 
-    /// The process id of the supervisor.
+    /// Returns the process id of the supervisor.
     pub(crate) fn supervisor(&self) -> Pid {
         self.supervisor
     }
 }
 
-/// Divides this process, which must have a single thread, into the supervisor and the application's
-/// process, which has a group of its own on both sides' return.
+/// Forks this process, which must have a single thread, into the supervisor and the application's
+/// process. When the call returns on either side, the application's process is in its own group.
 ///
 /// # Errors
-/// EAGAIN or ENOMEM where the kernel gives no process (fork(2)).
+/// EAGAIN or ENOMEM if the kernel cannot create a process (fork(2)).
 pub(crate) fn divide(origin: &Origin) -> nix::Result<Option<Pid>> {
-    // SAFETY: nothing of this program has started a thread yet: those that there are belong to a
-    // runtime or to a look-up of a name, which only a child begins.
+    // SAFETY: this program has not started a thread yet: the only ones it ever has belong to a
+    // runtime or to a name lookup, and only a child begins those.
     match unsafe { fork() }? {
         ForkResult::Parent { child } => {
-            // Both sides do it: neither can know which is first. After the child's exec it fails,
-            // and has been done.
+            // Both sides call it, since neither knows which runs first. After the child's exec the
+            // call fails, but by then it has already been done.
             let _ = setpgid(child, child);
             Ok(Some(child))
         }
@@ -61,11 +61,11 @@ pub(crate) fn divide(origin: &Origin) -> nix::Result<Option<Pid>> {
     }
 }
 
-/// Divides off another process for the application, which takes its place later: the terminal stays
-/// with the one that there is. It has the working directory that the first one had.
+/// Forks another process for the application, which replaces the current one later; the terminal
+/// stays with the current one. The new process gets the working directory that the first one had.
 ///
 /// # Errors
-/// As [`divide`].
+/// Same as [`divide`].
 pub(crate) fn divide_again(origin: &Origin, directory: Option<&Path>) -> nix::Result<Option<Pid>> {
     // SAFETY: as in `divide`; a supervisor never starts a thread.
     match unsafe { fork() }? {
@@ -85,10 +85,10 @@ pub(crate) fn divide_again(origin: &Origin, directory: Option<&Path>) -> nix::Re
     }
 }
 
-/// Divides off a process that asks Vault something. It ends with the supervisor.
+/// Forks a process that sends requests to Vault. It ends when the supervisor ends.
 ///
 /// # Errors
-/// As [`divide`].
+/// Same as [`divide`].
 pub(crate) fn divide_for_work() -> nix::Result<Option<Pid>> {
     let parent = getpid();
     // SAFETY: as in `divide`; a supervisor never starts a thread.
@@ -101,16 +101,16 @@ pub(crate) fn divide_for_work() -> nix::Result<Option<Pid>> {
     }
 }
 
-/// Ends a process that was divided off, without what a program does at its end.
+/// Ends a forked process without a program's usual exit handlers.
 pub(crate) fn end() -> ! {
-    // SAFETY: ends the process and runs nothing else of it.
+    // SAFETY: ends the process and runs nothing else in it.
     unsafe { libc::_exit(0) }
 }
 
-/// Runs a program as the application would be run, without waiting for it.
+/// Runs a program the way the application would be run, without waiting for it.
 ///
 /// # Errors
-/// What the kernel says of a program that cannot run.
+/// The kernel's error if the program cannot run.
 pub(crate) fn run(
     origin: &Origin,
     directory: Option<&Path>,
@@ -123,16 +123,16 @@ pub(crate) fn run(
         command.current_dir(directory);
     }
     let caller = origin.caller;
-    // SAFETY: the hook makes system calls and nothing else: it neither allocates nor takes a lock.
+    // SAFETY: the hook only makes system calls: it neither allocates nor takes a lock.
     unsafe { command.pre_exec(move || caller.give_back().map_err(Into::into)) };
-    // Whoever collects all children collects this one.
+    // This child is reaped by whoever reaps all children.
     command.spawn().map(drop)
 }
 
-/// Makes a pipe that no program inherits: its end to read from and its end to write to.
+/// Makes a pipe that no program inherits. Returns its read end and its write end.
 ///
 /// # Errors
-/// EMFILE or ENFILE where there are too many descriptors (pipe(2)).
+/// EMFILE or ENFILE if too many descriptors are open (pipe(2)).
 pub(crate) fn pipe() -> nix::Result<(File, File)> {
     let (read, write) = pipe2(OFlag::O_CLOEXEC)?;
     Ok((read.into(), write.into()))
@@ -145,13 +145,13 @@ pub(crate) fn tell(mut go: &File) {
     }
 }
 
-/// Waits until it is told to go on; false if there is nobody left to do that.
+/// Waits until it is told to go on. Returns false if nobody is left to tell it.
 pub(crate) fn is_told(mut wait: File) -> bool {
     matches!(wait.read(&mut [0]), Ok(1))
 }
 
-/// A group of its own, the terminal if it was ours, the caller's signals, and an end with the
-/// supervisor.
+/// Makes this the application's process: gives it its own group, the terminal if we had it, and the
+/// caller's signals, and ties its life to the supervisor's.
 fn become_application(origin: &Origin) {
     let own = getpid();
     if let Err(error) = setpgid(own, own) {
@@ -166,7 +166,8 @@ fn become_application(origin: &Origin) {
     }
 }
 
-/// Has the kernel end this process with its parent. The end of PID 1 ends all others anyway.
+/// Has the kernel end this process when its parent ends. When PID 1 ends, all other processes end
+/// anyway.
 fn end_with(parent: Pid, signal: Signal) {
     if parent.as_raw() == 1 {
         return;
@@ -174,13 +175,13 @@ fn end_with(parent: Pid, signal: Signal) {
     if let Err(error) = set_pdeathsig(signal) {
         log::debug!("the application will not hear of the supervisor's end: {error}");
     }
-    // It may have ended before it was asked for.
+    // The parent may have ended before the request was made.
     if getppid() != parent {
         crate::process::signals::raise_with_default(signal as c_int);
     }
 }
 
-/// Has the orphans below us come to us, as they come to PID 1 anyway.
+/// Makes orphaned descendants our children, as PID 1 does anyway.
 pub(crate) fn adopt_orphans() {
     if getpid().as_raw() != 1
         && let Err(error) = set_child_subreaper(true)
@@ -189,20 +190,20 @@ pub(crate) fn adopt_orphans() {
     }
 }
 
-/// Holds no working directory, which would keep its file system from being unmounted.
+/// Leaves the working directory, which would otherwise keep its file system from being unmounted.
 pub(crate) fn leave_directory() {
     if let Err(error) = chdir("/") {
         log::debug!("the working directory stays in use: {error}");
     }
 }
 
-/// Closes every descriptor but standard input, output and error, and `kept`.
+/// Closes every descriptor except standard input, output and error, and those in `kept`.
 pub(crate) fn close_others(kept: &[BorrowedFd<'_>]) {
     for descriptor in open_descriptors() {
         if descriptor > 2 && !kept.iter().any(|kept| kept.as_raw_fd() == descriptor) {
-            // SAFETY: no value of this program owns it: those that do are kept, and what remains
-            // came from the caller. The one that the list was read with is closed already, which
-            // close(2) says and harms nobody, for there is no other thread.
+            // SAFETY: no value of this program owns it: descriptors that are owned are kept, and
+            // the rest came from the caller. The descriptor that the list was read with is closed
+            // already; close(2) reports that, and it is harmless because there is no other thread.
             unsafe { libc::close(descriptor) };
         }
     }
@@ -213,13 +214,13 @@ fn open_descriptors() -> Vec<RawFd> {
         Ok(entries) => {
             entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()
         }
-        // Without /proc there is no list: these are what a caller has left open in practice.
+        // Without /proc there is no list: this is the range that callers leave open in practice.
         Err(_) => (3..1024).collect(),
     }
 }
 
-/// Puts nothing in the place of standard input and output: a pipe that the supervisor held would
-/// keep its other end waiting.
+/// Replaces standard input and output with /dev/null: a pipe held open by the supervisor would keep
+/// its other end waiting.
 pub(crate) fn let_go_of_input_and_output() {
     let null = OpenOptions::new().read(true).write(true).open("/dev/null");
     match null.and_then(|null| replace(&null).map_err(Into::into)) {
@@ -230,19 +231,19 @@ pub(crate) fn let_go_of_input_and_output() {
 
 fn replace(null: &File) -> nix::Result<()> {
     for place in 0..=1 {
-        // SAFETY: both are descriptors; what was there before is owned by no value.
+        // SAFETY: both are descriptors; no value owns what was there before.
         Errno::result(unsafe { libc::dup2(null.as_raw_fd(), place) })?;
     }
     Ok(())
 }
 
-/// Only pages that are used are locked (mlockall(2)); the libc crate has it for one C library.
+/// Locks only pages that are used (mlockall(2)); the libc crate defines it for only one C library.
 const MCL_ONFAULT: c_int = 4;
 
-/// Keeps this process in memory, best effort: credentials do not go to a swap device.
+/// Locks this process in memory, best effort, so that credentials are not written to swap.
 pub(crate) fn stay_in_memory() {
     let all = libc::MCL_CURRENT | libc::MCL_FUTURE | MCL_ONFAULT;
-    // SAFETY: it moves no memory and changes none.
+    // SAFETY: it neither moves nor changes memory.
     if let Err(error) = Errno::result(unsafe { libc::mlockall(all) }) {
         log::debug!("the supervisor's memory may be swapped: {error}");
     }

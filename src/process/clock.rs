@@ -1,4 +1,4 @@
-//! The clock of a supervisor: it goes on while the machine sleeps, and nobody can set it.
+//! The supervisor's clock: it keeps running while the machine sleeps, and nobody can set it.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
@@ -13,20 +13,20 @@ pub(crate) fn now() -> Duration {
     clock_gettime(Clock::from_raw(libc::CLOCK_BOOTTIME)).map_or(Duration::ZERO, Duration::from)
 }
 
-/// A descriptor that can be read from once a time has come.
+/// A descriptor that becomes readable at a given time.
 pub(crate) struct Alarm(TimerFd);
 
 impl Alarm {
-    /// Makes one that is not set.
+    /// Makes an alarm that is not set.
     pub(crate) fn new() -> nix::Result<Alarm> {
         let flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
         TimerFd::new(ClockId::CLOCK_BOOTTIME, flags).map(Alarm)
     }
 
-    /// Sets it to a time, or to none. A time that has passed comes at once.
+    /// Sets the alarm to a time, or disarms it for `None`. A time in the past fires at once.
     pub(crate) fn set(&self, at: Option<Duration>) {
         let set = match at {
-            // A time of zero would be none.
+            // A time of zero would disarm it.
             Some(at) => self.0.set(
                 Expiration::OneShot(TimeSpec::from_duration(at.max(Duration::from_nanos(1)))),
                 TimerSetTimeFlags::TFD_TIMER_ABSTIME,

@@ -1,4 +1,4 @@
-//! Finding the application, and becoming it.
+//! Finding the application's program and executing it.
 
 use std::ffi::{CString, OsStr, OsString};
 use std::fs;
@@ -16,14 +16,14 @@ use crate::process::program::{self, Format};
 use crate::process::signals;
 use crate::secret::{Secret, Variable};
 
-/// Where `execvp` searches when there is no PATH (exec(3), as musl and glibc have it).
+/// Where `execvp` searches if there is no PATH (exec(3), in musl and glibc).
 const DEFAULT_PATH: &str = "/usr/local/bin:/bin:/usr/bin";
 
-/// Finds the program that `execvp` would run: a name with a slash is a path, any other is searched
-/// on `path`.
+/// Finds the program that `execvp` would run: a name with a slash is a path, and any other name is
+/// searched for on `path`.
 ///
 /// # Errors
-/// 127 where there is none, 126 where there is one that cannot run.
+/// 127 if there is no such program, 126 if there is one that cannot run.
 pub(crate) fn find(command: &OsStr, path: Option<&OsStr>) -> Result<PathBuf, Error> {
     let name = command.to_string_lossy().into_owned();
     if command.as_bytes().contains(&b'/') {
@@ -65,7 +65,7 @@ fn check(program: &Path) -> Result<(), Error> {
     }
 }
 
-/// Whether it is there, a file, and executable.
+/// Checks that the program exists, is a file, and is executable.
 fn runnable(program: &Path) -> Result<(), Error> {
     let found = fs::metadata(program).map_err(|error| match error.kind() {
         ErrorKind::NotFound | ErrorKind::NotADirectory => Error::new(Code::NotFound, "not found"),
@@ -78,15 +78,15 @@ fn runnable(program: &Path) -> Result<(), Error> {
         .map_err(|error| cannot_run(error.desc()).hint("is it executable (chmod +x)?"))
 }
 
-/// The same words with every C library.
+/// Returns the error in words that are the same with every C library.
 fn in_words(error: &std::io::Error) -> String {
     error
         .raw_os_error()
         .map_or_else(|| error.to_string(), |errno| Errno::from_raw(errno).desc().to_owned())
 }
 
-/// Where what a program needs beside itself is not there, the kernel's errno says that the program
-/// is not there.
+/// Checks something that a program needs besides itself. If it is missing, the kernel's errno would
+/// say that the program itself is missing.
 fn beside(what: &str, needed: &Path) -> Result<(), Error> {
     runnable(needed)
         .map_err(|error| cannot_run(format!("its {what} {} cannot run: {error}", needed.display())))
@@ -103,7 +103,7 @@ fn cannot_run(why: impl Into<String>) -> Error {
     Error::new(Code::CannotRun, why)
 }
 
-/// A program with its arguments and its environment, in the form that the kernel takes.
+/// A program with its arguments and environment, in the form that the kernel takes.
 pub(crate) struct Image {
     program: CString,
     arguments: Vec<CString>,
@@ -111,12 +111,11 @@ pub(crate) struct Image {
 }
 
 impl Image {
-    /// Puts an image together.
+    /// Builds an image.
     ///
     /// # Errors
-    /// 78 for each variable that the kernel would refuse: a NUL byte, a string of more than 32
-    /// pages, or all of them together above the limit (execve(2)); the message names the
-    /// variable.
+    /// 78 for each variable that the kernel would refuse: a NUL byte, a string longer than 32
+    /// pages, or a total above the limit (execve(2)). The message names the variable.
     pub(crate) fn new(
         program: PathBuf,
         command: Vec<OsString>,
@@ -137,17 +136,17 @@ impl Image {
         errors.or(image)
     }
 
-    /// Becomes the program: the same process, with nothing of us left in it. Returns only where
+    /// Executes the program: the same process, with nothing of ours left in it. Returns only if
     /// that failed.
     pub(crate) fn exec(&self) -> Error {
         signals::restore_sigpipe();
         let Err(errno) = execve(&self.program, &self.arguments, &self.environment);
-        // What failed is still to be reported, and perhaps nobody reads it.
+        // The failure must still be reported, perhaps to a stderr that nobody reads.
         signals::ignore_sigpipe();
         self.refused(errno)
     }
 
-    /// Checks that the kernel would execute it, as far as the kernel tells that.
+    /// Checks that the kernel would execute it, as far as the kernel can tell.
     ///
     /// # Errors
     /// 126 if it would not.
@@ -186,12 +185,12 @@ impl Image {
     }
 }
 
-/// What the kernel takes, in bytes.
+/// The kernel's limits, in bytes.
 struct Limits {
     /// One `NAME=value` with its NUL: `MAX_ARG_STRLEN`, 32 pages.
     string: usize,
-    /// All strings and the pointers to them: a quarter of the stack limit, from 32 pages to three
-    /// quarters of 8 MiB.
+    /// All strings and the pointers to them: a quarter of the stack limit, but at least 32 pages
+    /// and at most three quarters of 8 MiB.
     total: usize,
 }
 

@@ -1,4 +1,4 @@
-//! Files that hold secrets: sealed ones in memory, and those at a place that the user names.
+//! Files that hold secrets: sealed files in memory, and files at a path that the user names.
 
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
@@ -16,27 +16,28 @@ use zeroize::Zeroizing;
 use crate::error::{Code, Error, LIMITED};
 use crate::secret::Secret;
 
-/// Descriptors of files begin here, above those that shells and service managers hand out.
+/// The lowest descriptor number for these files, above those that shells and service managers hand
+/// out.
 const LOWEST: RawFd = 100;
-/// The longest name of a file in memory (memfd_create(2)).
+/// The longest name of a memory file (memfd_create(2)).
 const LONGEST_NAME: usize = 249;
 
-/// Who may do what with a file.
+/// The mode and the owner of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Access {
     /// The permission bits.
     pub(crate) mode: u32,
-    /// The user; `None` is the one that this process runs as.
+    /// The user; `None` is the user that this process runs as.
     pub(crate) user: Option<u32>,
-    /// The group; `None` is that of this process.
+    /// The group; `None` is this process's group.
     pub(crate) group: Option<u32>,
 }
 
-/// Finds the numbers of an owner: `user`, `user:group` or `:group`, as names or numbers. Names are
-/// looked for in passwd(5) and group(5).
+/// Parses an owner into its ids: `user`, `user:group` or `:group`, as names or numbers. Names are
+/// looked up in passwd(5) and group(5).
 ///
 /// # Errors
-/// What is wrong with it, in words that fit behind the setting's name.
+/// What is wrong with it, worded to follow the setting's name.
 pub(crate) fn owner(text: &str) -> Result<(Option<u32>, Option<u32>), String> {
     let (user, group) = text.split_once(':').unwrap_or((text, ""));
     Ok((number(user, "user", "/etc/passwd")?, number(group, "group", "/etc/group")?))
@@ -50,17 +51,18 @@ fn number(name: &str, what: &str, file: &str) -> Result<Option<u32>, String> {
     found.map(Some).ok_or_else(|| format!("there is no {what} {} here", name.escape_default()))
 }
 
-/// The number in a line `name:password:number:…`.
+/// Returns the number from the line `name:password:number:…`.
 fn named(file: &str, name: &str) -> Option<u32> {
     let mut lines = file.lines().map(|line| line.split(':'));
     lines.find_map(|mut fields| (fields.next()? == name).then(|| fields.nth(1)?.parse().ok())?)
 }
 
-/// Makes a file in memory that nobody can change, and returns its path, which is good for this
-/// process and what it becomes. It goes with the process (memfd_create(2), `F_SEAL_WRITE`).
+/// Makes a file in memory that nobody can change, and returns its path, which is valid for this
+/// process and for the program that it executes. The file disappears with the process
+/// (memfd_create(2), `F_SEAL_WRITE`).
 ///
 /// # Errors
-/// 78 if the owner may not be set, 69 if the kernel gives no memory or descriptor.
+/// 78 if the owner may not be set, 69 if the kernel has no memory or descriptor left.
 pub(crate) fn sealed(name: &OsStr, content: &Secret, access: Access) -> Result<PathBuf, Error> {
     let name = name.as_bytes();
     let name = OsStr::from_bytes(name.get(..LONGEST_NAME).unwrap_or(name));
@@ -74,7 +76,7 @@ pub(crate) fn sealed(name: &OsStr, content: &Secret, access: Access) -> Result<P
         | SealFlag::F_SEAL_WRITE
         | SealFlag::F_SEAL_SEAL;
     fcntl(&file, FcntlArg::F_ADD_SEALS(seals)).map_err(|errno| lacking(errno.into()))?;
-    // Without close-on-exec: the application inherits it.
+    // Without close-on-exec, so that the application inherits it.
     let kept = fcntl(&file, FcntlArg::F_DUPFD(LOWEST)).map_err(|errno| lacking(errno.into()))?;
     Ok(PathBuf::from(format!("/proc/self/fd/{kept}")))
 }
@@ -85,7 +87,7 @@ fn lacking(error: io::Error) -> Error {
     Error::new(Code::Unavailable, message).hint(LIMITED)
 }
 
-/// Sets owner, then mode: a change of owner takes some bits away (chown(2)).
+/// Sets the owner, then the mode: changing the owner clears some mode bits (chown(2)).
 fn give(file: &File, access: Access) -> Result<(), Error> {
     if access.user.is_some() || access.group.is_some() {
         fchown(file, access.user, access.group).map_err(|error| {
@@ -98,18 +100,20 @@ fn give(file: &File, access: Access) -> Result<(), Error> {
         .map_err(|error| Error::config(format!("its mode cannot be set: {error}")))
 }
 
-/// A file that is written beside its place and not there yet: dropped, it is removed.
+/// A file that has been written beside its final path but not yet moved there. Dropping it removes
+/// the file.
 #[derive(Debug)]
 pub(crate) struct Prepared {
     place: PathBuf,
-    /// `None` if what is there already is the same.
+    /// `None` if the file in place is already the same.
     beside: Option<PathBuf>,
 }
 
-/// Writes a file beside its place. Nothing at the place changes before [`Prepared::put`].
+/// Writes a file beside its final path. Nothing at that path changes before [`Prepared::put`].
 ///
 /// # Errors
-/// 78 if a link, a directory or anything but a file is in the way, or if it cannot be written.
+/// 78 if a link, a directory or anything else that is not a file is in the way, or if it cannot be
+/// written.
 pub(crate) fn prepare(place: &Path, content: &Secret, access: Access) -> Result<Prepared, Error> {
     let prepared = prepare_at(place, content, access);
     prepared.map_err(|error| error.at(place.display()))
@@ -138,7 +142,7 @@ fn prepare_at(place: &Path, content: &Secret, access: Access) -> Result<Prepared
     Ok(prepared)
 }
 
-/// Nobody else may read it before it has its owner and mode.
+/// Creates a file that nobody else may read before it has its owner and mode.
 fn create(path: &Path) -> io::Result<File> {
     OpenOptions::new()
         .write(true)
@@ -148,7 +152,7 @@ fn create(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-/// The path of a temporary file in the directory of the place, so that a rename is enough.
+/// Returns a path for a temporary file in the same directory, so that a rename is enough.
 fn beside(place: &Path) -> Result<PathBuf, Error> {
     let name = place.file_name().ok_or_else(|| Error::config("it has no file name"))?;
     let mut hidden = std::ffi::OsString::from(".");
@@ -171,7 +175,7 @@ fn unwritten(error: &io::Error) -> Error {
     }
 }
 
-/// Whether a file has this content, mode and owner already.
+/// Returns whether a file already has this content, mode and owner.
 fn is_same(place: &Path, content: &Secret, access: Access) -> bool {
     let opened = OpenOptions::new()
         .read(true)
@@ -192,10 +196,10 @@ fn is_same(place: &Path, content: &Secret, access: Access) -> bool {
 }
 
 impl Prepared {
-    /// Puts the file into its place with one rename. Returns whether anything changed.
+    /// Moves the file into place with one rename. Returns whether anything changed.
     ///
     /// # Errors
-    /// 78 if the place cannot be taken.
+    /// 78 if the file cannot be put there.
     pub(crate) fn put(mut self) -> Result<bool, Error> {
         let Some(beside) = &self.beside else { return Ok(false) };
         fs::rename(beside, &self.place)
@@ -208,7 +212,7 @@ impl Prepared {
 impl Drop for Prepared {
     fn drop(&mut self) {
         if let Some(beside) = &self.beside {
-            // What cannot be removed could not be written either.
+            // If it cannot be removed, it could not be written either.
             let _ = fs::remove_file(beside);
         }
     }
@@ -241,7 +245,7 @@ mod tests {
         let target = fs::read_link(&path).expect("a link");
         assert_eq!(target, Path::new("/memfd:DB_KEY (deleted)"));
         assert_eq!(fs::metadata(&path).expect("metadata").mode() & 0o7777, 0o400);
-        // Root may open it in spite of its mode; the seals hold for root, too.
+        // Root may open it despite its mode; the seals hold for root, too.
         let written =
             OpenOptions::new().write(true).open(&path).and_then(|mut file| file.write_all(b"x"));
         assert!(written.is_err());

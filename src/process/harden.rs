@@ -1,12 +1,12 @@
-//! Keeping other processes of the same user out.
+//! Keeps other processes of the same user out.
 
 use nix::sys::prctl::set_dumpable;
 
-/// Makes the process not dumpable (`PR_SET_DUMPABLE`, prctl(2)): no core file, no ptrace, no
+/// Makes the process not dumpable (`PR_SET_DUMPABLE`, prctl(2)): no core file, no ptrace, and no
 /// reading of its memory or environment in `/proc` by the same user. `execve` undoes it, so the
 /// application is as it would be without us.
 ///
-/// Where it is refused, the start goes on: it is a second line of defence.
+/// If the kernel refuses, the start continues: this is a second line of defence.
 pub(crate) fn harden() {
     if let Err(error) = set_dumpable(false) {
         log::debug!("the process stays dumpable: {error}");

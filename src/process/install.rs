@@ -1,4 +1,4 @@
-//! `--install`: copies the program itself, for images that have no `cp` in them.
+//! `--install`: copies the program itself, for images that have no `cp`.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -11,11 +11,11 @@ use nix::unistd::geteuid;
 use crate::error::Error;
 
 const NAME: &str = "vault-exec";
-/// The program that runs (proc(5)).
+/// The running program (proc(5)).
 const OWN: &str = "/proc/self/exe";
 
-/// Copies the program to a path, or into a directory. What stands there is replaced in one step:
-/// nobody ever sees a part of the copy.
+/// Copies the program to a path, or into a directory. An existing file is replaced in one step:
+/// nobody ever sees a partial copy.
 ///
 /// # Errors
 /// 78 if the program cannot be read or the copy cannot be written.
@@ -37,7 +37,7 @@ pub(crate) fn install(to: &Path) -> Result<(), Error> {
         let _ = fs::remove_file(&temporary);
         unwritable(&target, directory, program.len(), &error)
     })?;
-    // Not every file system has this, and the copy is there without it.
+    // Not every file system supports this, and the copy is there without it.
     let _ = File::open(directory).and_then(|directory| directory.sync_all());
     Ok(())
 }
@@ -49,8 +49,9 @@ fn write(path: &Path, program: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-/// A file that its user cannot read makes a process that other processes of the user cannot look
-/// into (prctl(2), `PR_SET_DUMPABLE`); as root's it can still be started by all.
+/// Returns the mode of the copy. If its user cannot read the file, other processes of that user
+/// cannot look into the running process (prctl(2), `PR_SET_DUMPABLE`). A copy made by root can
+/// still be started by everyone.
 fn mode() -> u32 {
     if geteuid().is_root() { 0o711 } else { 0o555 }
 }

@@ -1,4 +1,5 @@
-//! The addresses of a name, of one family or of both: the standard library asks for both alone.
+//! Resolves a name to the addresses of one family or of both: the standard library can only ask for
+//! both.
 #![allow(unsafe_code, reason = "getaddrinfo can only be called with unsafe calls")]
 
 use std::ffi::{CStr, CString};
@@ -12,7 +13,7 @@ use nix::libc::{self, c_int};
 /// `EAI_NODATA` of netdb.h, the same number in glibc and musl; the bindings lack it.
 const NO_DATA: c_int = -5;
 
-/// The kinds of addresses that are asked for.
+/// Which kinds of addresses to ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Family {
     Any,
@@ -20,26 +21,26 @@ pub(crate) enum Family {
     Six,
 }
 
-/// Why there is no address.
+/// Why a name has no address.
 #[derive(Clone, Debug)]
 pub(crate) enum NoAddress {
-    /// No such name; in the C library's words.
+    /// There is no such name; in the C library's words.
     Unknown(String),
-    /// A name without an address of this kind.
+    /// The name has no address of this kind.
     Empty(String),
-    /// A name server has failed, or has not answered.
+    /// A name server failed or did not answer.
     Failed(String),
-    /// A system call has failed, with this number.
+    /// A system call failed with this errno.
     System(i32),
 }
 
 /// Asks the C library, which reads `/etc/hosts` and asks name servers (getaddrinfo(3)). This can
-/// take long, and cannot be interrupted. The port of each address is 0.
+/// take long and cannot be interrupted. The port of each address is 0.
 ///
 /// # Errors
-/// Why there is none.
+/// Why there is no address.
 pub(crate) fn addresses(name: &str, family: Family) -> Result<Vec<SocketAddr>, NoAddress> {
-    // No name has a NUL byte in it, and an empty one is no name.
+    // No name contains a NUL byte; such a name becomes the empty one, which is not a name either.
     let name = CString::new(name).unwrap_or_default();
     // SAFETY: all-zero is a valid `addrinfo`: numbers, and null pointers.
     let mut hints: libc::addrinfo = unsafe { MaybeUninit::zeroed().assume_init() };
@@ -50,8 +51,8 @@ pub(crate) fn addresses(name: &str, family: Family) -> Result<Vec<SocketAddr>, N
     };
     hints.ai_socktype = libc::SOCK_STREAM;
     let mut list = ptr::null_mut();
-    // SAFETY: the name ends with a NUL byte; name and hints outlive the call, which writes nothing
-    // but the list.
+    // SAFETY: the name ends with a NUL byte. The name and the hints outlive the call, which writes
+    // nothing but the list.
     let code =
         unsafe { libc::getaddrinfo(name.as_ptr(), ptr::null(), &raw const hints, &raw mut list) };
     if code != 0 {
@@ -59,8 +60,8 @@ pub(crate) fn addresses(name: &str, family: Family) -> Result<Vec<SocketAddr>, N
     }
     let mut found = Vec::new();
     let mut next = list;
-    // SAFETY: the list is one that getaddrinfo made; each entry is valid until it is freed, and the
-    // last one has a null pointer behind it.
+    // SAFETY: getaddrinfo made the list; each entry is valid until the list is freed, and the last
+    // one has a null `ai_next`.
     while let Some(entry) = unsafe { next.as_ref() } {
         found.extend(address(entry));
         next = entry.ai_next;
@@ -73,7 +74,7 @@ pub(crate) fn addresses(name: &str, family: Family) -> Result<Vec<SocketAddr>, N
 fn address(entry: &libc::addrinfo) -> Option<SocketAddr> {
     match entry.ai_family {
         libc::AF_INET => {
-            // SAFETY: an entry of this family has an address of this type, which may be
+            // SAFETY: an entry of this family holds an address of this type, which may be
             // unaligned.
             let address = unsafe { ptr::read_unaligned(entry.ai_addr.cast::<libc::sockaddr_in>()) };
             let ip = Ipv4Addr::from_bits(u32::from_be(address.sin_addr.s_addr));
@@ -94,7 +95,7 @@ fn understood(code: c_int) -> NoAddress {
     if code == libc::EAI_SYSTEM {
         return NoAddress::System(Errno::last_raw());
     }
-    // SAFETY: gai_strerror returns a text that is never changed or freed.
+    // SAFETY: gai_strerror returns text that is never changed or freed.
     let words = unsafe { CStr::from_ptr(libc::gai_strerror(code)) }.to_string_lossy().into_owned();
     match code {
         libc::EAI_NONAME => NoAddress::Unknown(words),

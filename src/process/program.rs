@@ -1,4 +1,5 @@
-//! What the kernel would make of a program's file, as far as it can be known without running it.
+//! Determines what the kernel would make of a program's file, as far as that is possible without
+//! running it.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -6,22 +7,22 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-/// What a file is to the kernel.
+/// How the kernel sees a file.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Format {
-    /// It has a `#!` line; without an interpreter in it where that is missing.
+    /// It has a `#!` line; `None` if the line names no interpreter.
     Script(Option<PathBuf>),
-    /// A program of this machine, with the loader that it names.
+    /// A program for this machine, with the loader that it names.
     Program(Option<PathBuf>),
-    /// Text, or nothing at all: no machine runs that.
+    /// Text, or an empty file: no machine runs that.
     Text,
-    /// Anything else: only the kernel knows, which may have been taught (binfmt_misc).
+    /// Anything else: only the kernel knows, and it may have been taught the format (binfmt_misc).
     Unknown,
 }
 
-/// How much of a file the kernel looks at for its format (`BINPRM_BUF_SIZE`).
+/// How much of a file the kernel reads to determine its format (`BINPRM_BUF_SIZE`).
 const START: usize = 256;
-/// `e_machine` of the programs that this machine certainly runs (elf.h).
+/// `e_machine` of the programs that this machine is certain to run (elf.h).
 const MACHINE: Option<u64> = if cfg!(target_arch = "x86_64") {
     Some(62)
 } else if cfg!(target_arch = "aarch64") {
@@ -30,7 +31,7 @@ const MACHINE: Option<u64> = if cfg!(target_arch = "x86_64") {
     None
 };
 
-/// Looks into a file. What cannot be read may still be run.
+/// Determines the format of a file. A file that cannot be read may still be executable.
 pub(crate) fn of(program: &Path) -> Format {
     let Some((file, start)) =
         File::open(program).ok().and_then(|file| bytes(&file, 0, START).map(|start| (file, start)))
@@ -45,15 +46,15 @@ pub(crate) fn of(program: &Path) -> Format {
     }
 }
 
-/// The first word of the line. Only blanks divide words: a carriage return is a part of the name,
-/// as it is for the kernel.
+/// Returns the first word of the line. Only blanks separate words: a carriage return is part of the
+/// name, as it is for the kernel.
 fn interpreter(line: &[u8]) -> Option<PathBuf> {
     let line = line.split(|&byte| byte == b'\n').next()?;
     let word = line.split(|byte| b" \t\0".contains(byte)).find(|word| !word.is_empty())?;
     Some(Path::new(OsStr::from_bytes(word)).to_owned())
 }
 
-/// `PT_INTERP` of a 64-bit little-endian program of this machine (elf(5)).
+/// Returns the `PT_INTERP` of a 64-bit little-endian program for this machine (elf(5)).
 fn loader(file: &File, header: &[u8]) -> Option<PathBuf> {
     const PT_INTERP: u64 = 3;
     let is_native = header.get(4..6)? == [2, 1] && Some(number(header, 18, 2)?) == MACHINE;
@@ -73,7 +74,7 @@ fn number(bytes: &[u8], at: usize, width: usize) -> Option<u64> {
     Some(bytes.iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte)))
 }
 
-/// At most `length` bytes from `at` on; fewer where the file ends.
+/// Reads up to `length` bytes starting at `at`; fewer if the file ends before that.
 fn bytes(file: &File, at: u64, length: usize) -> Option<Vec<u8>> {
     let mut bytes = vec![0; length];
     let read = file.read_at(&mut bytes, at).ok()?;

@@ -1,4 +1,4 @@
-//! What becomes of children: collecting every one that has ended, and ending as one of them did.
+//! Reaping children, and ending the way one of them did.
 #![allow(unsafe_code, reason = "the wait of nix fails at a death by a real-time signal")]
 
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -13,28 +13,29 @@ use crate::process::signals;
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// With this status.
+    /// It exited with this status.
     Exited(u8),
-    /// By this signal.
+    /// This signal killed it.
     Killed(c_int),
 }
 
-/// What a child has done.
+/// What happened to a child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
-    /// It has ended, and is no zombie any more.
+    /// It has ended and been reaped.
     Ended(End),
     /// A signal has stopped it.
     Stopped(c_int),
 }
 
-/// The next child of which there is something to say; nothing once there is none left.
+/// Returns the next child that ended or stopped, or `None` if there is none left.
 ///
-/// To be asked until then at each SIGCHLD: several that come at once are one (signal(7)).
+/// At each SIGCHLD, call it until it returns `None`: several that arrive at once count as one
+/// (signal(7)).
 pub(crate) fn next() -> Option<(Pid, Change)> {
     let mut status = 0;
     loop {
-        // SAFETY: the kernel writes to the one integer that it is given.
+        // SAFETY: the kernel writes only to the one integer that it is given.
         let pid = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG | libc::WUNTRACED) };
         match pid {
             1.. => return understood(status).map(|change| (Pid::from_raw(pid), change)),
@@ -55,15 +56,15 @@ fn understood(status: c_int) -> Option<Change> {
     libc::WIFSTOPPED(status).then(|| Change::Stopped(libc::WSTOPSIG(status)))
 }
 
-/// Ends this process as the application did: with its status; or, where a signal ended it, by the
-/// same one, as the caller would have seen without us. PID 1 cannot end by a signal, and ends with
-/// 128+n.
+/// Ends this process the way the application ended: with its status, or, if a signal killed it, by
+/// the same signal, so that the caller sees what it would have seen without us. PID 1 cannot be
+/// killed by a signal, and exits with 128+n.
 pub(crate) fn end_like(end: End) -> u8 {
     match end {
         End::Exited(status) => status,
         End::Killed(signal) => {
             if std::process::id() != 1 {
-                // The application has left its core file, if any; this process has nothing to show.
+                // The application has left its core file, if any; ours would be of no use.
                 let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
                 signals::raise_with_default(signal);
             }
@@ -72,17 +73,17 @@ pub(crate) fn end_like(end: End) -> u8 {
     }
 }
 
-/// The application's process, for [`keep`]; 0 before there is one.
+/// The application's process, for [`keep`]; 0 if there is none yet.
 static APPLICATION: AtomicI32 = AtomicI32::new(0);
 
-/// Names the process that [`keep`] looks after.
+/// Sets the process that [`keep`] looks after.
 pub(crate) fn look_after(application: Pid) {
     APPLICATION.store(application.as_raw(), Ordering::Relaxed);
 }
 
-/// What is left to do after a bug in a supervisor: collects what ends, passes signals on, and ends
-/// as the application does. Uses nothing that the bug may have spoilt: no memory but its stack and
-/// one static. Returns at once in a process that has no application.
+/// Does what is left to do after a bug in a supervisor: reaps children, passes signals on, and ends
+/// the way the application does. Uses nothing that the bug may have corrupted: no memory but its
+/// stack and one static. Returns at once in a process that has no application.
 pub(crate) fn keep() {
     let application = APPLICATION.load(Ordering::Relaxed);
     if application == 0 {
@@ -97,7 +98,7 @@ pub(crate) fn keep() {
         }
         match signals::wait_for_any() {
             None | Some(libc::SIGCHLD | libc::SIGTTIN | libc::SIGTTOU) => {}
-            // SAFETY: kill(2) touches no memory of ours.
+            // SAFETY: kill(2) touches none of our memory.
             Some(number) => unsafe {
                 libc::kill(application, number);
             },
@@ -107,7 +108,7 @@ pub(crate) fn keep() {
 
 fn exit(end: End) -> ! {
     let status = end_like(end);
-    // SAFETY: ends the process without running anything else of it.
+    // SAFETY: ends the process without running anything else in it.
     unsafe { libc::_exit(status.into()) }
 }
 
@@ -124,18 +125,19 @@ mod tests {
     use crate::process::child;
     use crate::process::signals::Caller;
 
-    /// What is below a supervisor that has a bug: it ends with 7 at the first signal.
+    /// Stands in for the application below a supervisor that has a bug: it exits with 7 at the
+    /// first SIGUSR1.
     fn application() -> ! {
         while signals::wait_for_any() != Some(libc::SIGUSR1) {}
-        // SAFETY: ends the process without running anything else of it.
+        // SAFETY: ends the process without running anything else in it.
         unsafe { libc::_exit(7) }
     }
 
     #[test]
     fn after_a_bug_signals_still_reach_the_application_and_its_status_is_ours() {
         let (mut read, write) = child::pipe().expect("a pipe");
-        // SAFETY: the children make system calls and nothing else; other threads of the tests may
-        // hold locks.
+        // SAFETY: the children only make system calls, since other threads of the tests may hold
+        // locks.
         let supervisor = match unsafe { fork() }.expect("a process") {
             ForkResult::Parent { child } => child,
             ForkResult::Child => {
@@ -145,10 +147,10 @@ mod tests {
                     Ok(ForkResult::Parent { child }) => look_after(child),
                     _ => application(),
                 }
-                // SAFETY: writes a byte of a constant to a descriptor that is open.
+                // SAFETY: writes one byte of a constant to an open descriptor.
                 unsafe { libc::write(write.as_raw_fd(), b"r".as_ptr().cast(), 1) };
                 keep();
-                // SAFETY: ends the process without running anything else of it.
+                // SAFETY: ends the process without running anything else in it.
                 unsafe { libc::_exit(1) }
             }
         };

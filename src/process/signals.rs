@@ -1,5 +1,5 @@
-//! Signals: what ends the process while it waits for Vault, at once or after what must be undone
-//! first; and how a supervisor gets and passes them on.
+//! Signals: which ones end the process while it waits for Vault, either at once or after some
+//! cleanup; and how a supervisor receives signals and passes them on.
 #![allow(unsafe_code, reason = "signal handlers can only be installed with unsafe calls")]
 
 use std::mem::MaybeUninit;
@@ -18,10 +18,10 @@ const ENDING: [c_int; 4] = [libc::SIGTERM, libc::SIGINT, libc::SIGQUIT, libc::SI
 
 /// Makes TERM, INT, QUIT and HUP end the process at once with 128+n.
 ///
-/// As PID 1 a process gets no signal that it has no handler for (`pid_namespaces(7)`), so `docker
-/// stop` would wait in vain. A signal that the caller ignores stays ignored: a handler would be
-/// gone after `execve`, and the application would get the default instead of what the caller wanted
-/// (signal(7)).
+/// A process that is PID 1 gets no signal that it has no handler for (`pid_namespaces(7)`), so
+/// `docker stop` would wait in vain. A signal that the caller ignores stays ignored: `execve` would
+/// remove a handler, and the application would get the default action instead of what the caller
+/// wanted (signal(7)).
 pub(crate) fn end_at_once() {
     for signal in ENDING {
         if !is_ignored(signal) {
@@ -30,9 +30,10 @@ pub(crate) fn end_at_once() {
     }
 }
 
-/// What `start` starts takes none of these signals for the process: a thread that is still there
-/// when the process becomes the application would end alone with its signal (`execve(2)` is then
-/// ending it anyway), and the application would start as if there had been none.
+/// Blocks these signals in the threads that `start` creates. If such a thread is still there when
+/// the process becomes the application, it must not take the signal for the process: it alone would
+/// end (`execve(2)` is ending it anyway), and the application would start as if there had been no
+/// signal.
 pub(crate) fn kept_from<T>(start: impl FnOnce() -> T) -> T {
     let ending: SigSet =
         ENDING.iter().filter_map(|signal| Signal::try_from(*signal).ok()).collect();
@@ -44,16 +45,16 @@ pub(crate) fn kept_from<T>(start: impl FnOnce() -> T) -> T {
     started
 }
 
-/// Gives SIGPIPE back its default: Rust's runtime ignores it, and an ignored signal would stay so
-/// in the application.
+/// Resets SIGPIPE to its default: Rust's runtime ignores it, and an ignored signal would stay
+/// ignored in the application.
 pub(crate) fn restore_sigpipe() {
-    // SAFETY: SIG_DFL is a valid disposition and no handler of ours is involved.
+    // SAFETY: SIG_DFL is a valid disposition, and no handler of ours is involved.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
 }
 
-/// Undoes [`restore_sigpipe`] where the process goes on after all.
+/// Undoes [`restore_sigpipe`] if the process goes on after all.
 pub(crate) fn ignore_sigpipe() {
-    // SAFETY: SIG_IGN is a valid disposition and no handler of ours is involved.
+    // SAFETY: SIG_IGN is a valid disposition, and no handler of ours is involved.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
 }
 
@@ -61,11 +62,11 @@ const NONE: c_int = 0;
 const NOWHERE: c_int = -1;
 /// The descriptor that the handler writes to while signals are deferred.
 static WAKES: AtomicI32 = AtomicI32::new(NOWHERE);
-/// The signal that has arrived while signals were deferred.
+/// The signal that arrived while signals were deferred.
 static ARRIVED: AtomicI32 = AtomicI32::new(NONE);
 
-/// From here on TERM, INT, QUIT and HUP are told of instead of ending the process, until
-/// [`Deferred::release`]. A second one ends it at once all the same.
+/// While this exists, TERM, INT, QUIT and HUP are reported instead of ending the process, until
+/// [`Deferred::release`]. A second one still ends it at once.
 pub(crate) struct Deferred {
     wakes: Receiver,
     /// Open as long as the handler may write to it.
@@ -73,8 +74,8 @@ pub(crate) struct Deferred {
 }
 
 impl Deferred {
-    /// Defers the signals; `None` if the kernel gives no descriptor, and then they still end the
-    /// process at once. To be called within a runtime.
+    /// Defers the signals. Returns `None` if the kernel provides no descriptor; the signals then
+    /// still end the process at once. Must be called within a runtime.
     pub(crate) fn begin() -> Option<Deferred> {
         let (handler, wakes) = pipe::pipe().ok()?;
         ARRIVED.store(NONE, Ordering::SeqCst);
@@ -85,15 +86,15 @@ impl Deferred {
     /// Waits for a signal.
     pub(crate) async fn arrived(&self) {
         while ARRIVED.load(Ordering::SeqCst) == NONE {
-            // Without the pipe nothing tells of the signal before the release.
+            // Without the pipe nothing reports the signal before the release.
             if self.wakes.readable().await.is_err() {
                 std::future::pending::<()>().await;
             }
         }
     }
 
-    /// Lets signals end the process at once again. Returns the exit status that one which has
-    /// arrived asks for.
+    /// Lets signals end the process at once again. If one has arrived, returns the exit status for
+    /// it.
     #[allow(clippy::unused_self, reason = "who has it gives it up")]
     pub(crate) fn release(self) -> Option<u8> {
         WAKES.store(NOWHERE, Ordering::SeqCst);
@@ -102,8 +103,8 @@ impl Deferred {
     }
 }
 
-/// What a fault of the program itself raises: blocked, it would end the process all the same, and
-/// without its handler (signal(7)).
+/// Signals that a fault in the program itself raises: even if blocked, they would end the process,
+/// and without running its handler (signal(7)).
 const FAULTS: [c_int; 7] = [
     libc::SIGSEGV,
     libc::SIGBUS,
@@ -114,10 +115,10 @@ const FAULTS: [c_int; 7] = [
     libc::SIGSYS,
 ];
 
-/// A set of signals as the kernel has it: bit n-1 is signal n, up to 64.
+/// A signal set in the kernel's form: bit n-1 is signal n, up to 64.
 ///
-/// The C library's own sets leave out the real-time signals that it keeps for itself, which another
-/// library's may use.
+/// The C library's own sets leave out the real-time signals that it reserves for itself, which
+/// another library may use.
 type Mask = u64;
 
 /// The signals as the caller left them, for the application.
@@ -128,10 +129,10 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
-    /// Blocks every signal except those of faults, and gives SIGCHLD its default.
+    /// Blocks every signal except those of faults, and resets SIGCHLD to its default.
     ///
-    /// If SIGCHLD were ignored, children would leave no status and a wait would see the end of none
-    /// of them (wait(2)).
+    /// If SIGCHLD were ignored, children would leave no status, and a wait would not see any of
+    /// them end (wait(2)).
     pub(crate) fn take_over() -> nix::Result<Caller> {
         let faults = FAULTS.iter().fold(0, |mask: Mask, signal| mask | 1 << (signal - 1));
         let mask = change_mask(!faults)?;
@@ -140,7 +141,7 @@ impl Caller {
         Ok(Caller { mask, ignores_child })
     }
 
-    /// Gives the process back the mask and the dispositions that it had.
+    /// Restores the mask and the dispositions that the process had.
     pub(crate) fn give_back(self) -> nix::Result<()> {
         if self.ignores_child {
             set_disposition(libc::SIGCHLD, libc::SIG_IGN);
@@ -149,11 +150,11 @@ impl Caller {
     }
 }
 
-/// Sets the mask of this thread, the only one, and returns the one before.
+/// Sets the mask of this thread, the only one, and returns the previous one.
 fn change_mask(mask: Mask) -> nix::Result<Mask> {
     let mut before: Mask = 0;
     // SAFETY: the kernel reads one set and writes the other, each of the size that it is told
-    // (rt_sigprocmask(2)); both are this function's.
+    // (rt_sigprocmask(2)); both belong to this function.
     let done = unsafe {
         libc::syscall(
             libc::SYS_rt_sigprocmask,
@@ -167,26 +168,27 @@ fn change_mask(mask: Mask) -> nix::Result<Mask> {
 }
 
 fn set_disposition(signal: c_int, disposition: libc::sighandler_t) {
-    // SAFETY: called with SIG_DFL and SIG_IGN only, which are no handlers.
+    // SAFETY: called only with SIG_DFL and SIG_IGN, which are not handlers.
     unsafe { libc::signal(signal, disposition) };
 }
 
-/// A signal that has come, with what came along with it.
+/// A signal that has arrived, with its details.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Arrived {
     /// Its number; real-time signals have no name.
     pub(crate) number: c_int,
-    /// What sigqueue(3) gave it.
+    /// The value that sigqueue(3) sent with it.
     value: usize,
-    /// Whether the kernel made it, such as at a key of the terminal, and no process.
+    /// Whether the kernel sent it, for example for a key pressed at the terminal, and not a
+    /// process.
     pub(crate) is_of_kernel: bool,
 }
 
-/// Opens a descriptor that every blocked signal can be read from; it does not block.
+/// Opens a non-blocking descriptor from which every blocked signal can be read.
 pub(crate) fn open() -> nix::Result<SignalFd> {
     let mut all = MaybeUninit::<libc::sigset_t>::zeroed();
-    // SAFETY: a `sigset_t` begins with the kernel's set (all C libraries hand it to the kernel as it
-    // is) and is at least as large; all zeroes is a valid one. The new descriptor is nobody else's,
+    // SAFETY: a `sigset_t` begins with the kernel's set (all C libraries pass it to the kernel as
+    // is) and is at least as large; all zeroes is a valid one. Nobody else owns the new descriptor,
     // and it is a signalfd.
     unsafe {
         all.as_mut_ptr().cast::<Mask>().write(Mask::MAX);
@@ -196,7 +198,7 @@ pub(crate) fn open() -> nix::Result<SignalFd> {
     }
 }
 
-/// The next signal that has come, or nothing if there is none now.
+/// Returns the next signal that has arrived, or `None` if there is none now.
 pub(crate) fn next(descriptor: &SignalFd) -> Option<Arrived> {
     let info = descriptor.read_signal().ok().flatten()?;
     Some(Arrived {
@@ -206,10 +208,10 @@ pub(crate) fn next(descriptor: &SignalFd) -> Option<Arrived> {
     })
 }
 
-/// Sends a signal to a process or, with a negative id, to a group; one that is not there is no
-/// failure, for it has just ended.
+/// Sends a signal to a process or, with a negative id, to a group. It is not a failure if the
+/// target does not exist: it has just ended.
 pub(crate) fn send(to: Pid, number: c_int) {
-    // SAFETY: kill(2) touches no memory of ours.
+    // SAFETY: kill(2) touches none of our memory.
     let sent = Errno::result(unsafe { libc::kill(to.as_raw(), number) });
     if let Err(error) = sent.map(|_| ()).or_else(|error| match error {
         Errno::ESRCH => Ok(()),
@@ -219,12 +221,12 @@ pub(crate) fn send(to: Pid, number: c_int) {
     }
 }
 
-/// Passes a signal on to a process; a real-time one with its value.
+/// Passes a signal on to a process, including the value of a real-time signal.
 pub(crate) fn pass_on(to: Pid, arrived: Arrived) {
     let is_real_time = arrived.number >= FIRST_REAL_TIME;
     if is_real_time && to.as_raw() > 0 {
         let value = libc::sigval { sival_ptr: arrived.value as *mut c_void };
-        // SAFETY: the value is handed on as a number; nobody here looks at what it may point to.
+        // SAFETY: the value is passed on as a number; nothing here follows it as a pointer.
         let queued = unsafe { libc::sigqueue(to.as_raw(), arrived.number, value) };
         if queued == 0 {
             return;
@@ -233,21 +235,23 @@ pub(crate) fn pass_on(to: Pid, arrived: Arrived) {
     send(to, arrived.number);
 }
 
-/// The kernel's first real-time signal (signal(7)); C libraries keep some of them for themselves.
+/// The kernel's first real-time signal (signal(7)); C libraries reserve some of them for
+/// themselves.
 const FIRST_REAL_TIME: c_int = 32;
 
-/// Whether any process is left in a group.
+/// Returns whether any process is left in a group.
 pub(crate) fn group_is_there(group: Pid) -> bool {
-    // SAFETY: kill(2) with signal 0 only looks.
+    // SAFETY: kill(2) with signal 0 only checks.
     unsafe { libc::kill(-group.as_raw(), 0) == 0 || Errno::last() == Errno::EPERM }
 }
 
 /// Raises a signal in this process with its default effect; all others stay blocked.
 ///
-/// Returns where that effect is none or was a stop that is over. The kernel stops no process whose
-/// group is orphaned (setpgid(2)) with SIGTSTP, SIGTTIN or SIGTTOU, and PID 1 with none.
+/// Returns if the signal has no effect, or after a stop that has ended. The kernel does not stop a
+/// process whose group is orphaned (setpgid(2)) for SIGTSTP, SIGTTIN or SIGTTOU, and PID 1 for no
+/// signal at all.
 pub(crate) fn raise_with_default(number: c_int) {
-    // SAFETY: SIG_DFL is no handler; kill(2) touches no memory of ours.
+    // SAFETY: SIG_DFL is not a handler; kill(2) touches none of our memory.
     let before = unsafe {
         let before = libc::signal(number, libc::SIG_DFL);
         libc::kill(libc::getpid(), number);
@@ -258,16 +262,16 @@ pub(crate) fn raise_with_default(number: c_int) {
         let _ = change_mask(mask);
     }
     if before != libc::SIG_ERR {
-        // SAFETY: what was there before is valid.
+        // SAFETY: the previous disposition is valid.
         unsafe { libc::signal(number, before) };
     }
 }
 
-/// Takes a SIGCONT that is waiting, and says whether there was one.
+/// Consumes a pending SIGCONT, and returns whether there was one.
 pub(crate) fn take_continue() -> bool {
     let mut only = MaybeUninit::<libc::sigset_t>::zeroed();
     let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the set is initialized, and outlives the call, as the time does; no information about
+    // SAFETY: the set is initialized and, like the time, outlives the call; no information about
     // the signal is asked for.
     unsafe {
         libc::sigemptyset(only.as_mut_ptr());
@@ -276,7 +280,7 @@ pub(crate) fn take_continue() -> bool {
     }
 }
 
-/// Waits for any signal without a descriptor, which needs nothing of the process but its stack.
+/// Waits for any signal without using a descriptor: it needs nothing of the process but its stack.
 pub(super) fn wait_for_any() -> Option<c_int> {
     let mut all = MaybeUninit::<libc::sigset_t>::uninit();
     // SAFETY: the set is initialized by the first call; no information about the signal is asked
@@ -293,8 +297,8 @@ extern "C" fn end(signal: c_int) {
     if wakes != NOWHERE
         && ARRIVED.compare_exchange(NONE, signal, Ordering::SeqCst, Ordering::SeqCst).is_ok()
     {
-        // SAFETY: write is async-signal-safe (signal-safety(7)); the byte outlives the call, and
-        // the descriptor is open as long as it stands in WAKES. It does not block.
+        // SAFETY: write is async-signal-safe (signal-safety(7)). The byte outlives the call, and
+        // the descriptor stays open as long as it is in WAKES. It does not block.
         unsafe { libc::write(wakes, ptr::from_ref(&0_u8).cast(), 1) };
         return;
     }
@@ -304,8 +308,8 @@ extern "C" fn end(signal: c_int) {
 
 fn is_ignored(signal: c_int) -> bool {
     let mut current = MaybeUninit::<libc::sigaction>::zeroed();
-    // SAFETY: without a new action the call only writes the current one to memory that is ours; all
-    // zeroes is a valid `sigaction`, so it may be read also where the call failed.
+    // SAFETY: without a new action the call only writes the current one to our memory. All zeroes
+    // is a valid `sigaction`, so it may be read even if the call failed.
     let current = unsafe {
         libc::sigaction(signal, ptr::null(), current.as_mut_ptr());
         current.assume_init()
@@ -315,9 +319,9 @@ fn is_ignored(signal: c_int) -> bool {
 
 fn install(signal: c_int) {
     let handler: extern "C" fn(c_int) = end;
-    // SAFETY: all zeroes is a valid `sigaction` with an empty mask and no flags; the handler has
-    // the type that a call without SA_SIGINFO expects, lives as long as the process, and does
-    // nothing but end it.
+    // SAFETY: all zeroes is a valid `sigaction` with an empty mask and no flags. The handler has
+    // the type that a call without SA_SIGINFO expects, lives as long as the process, and does only
+    // what is async-signal-safe.
     unsafe {
         let mut action: libc::sigaction = MaybeUninit::zeroed().assume_init();
         action.sa_sigaction = handler as *const () as usize;

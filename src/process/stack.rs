@@ -1,8 +1,8 @@
-//! The stack of the first thread, where arithmetic and moved values leave what they held.
+//! The stack of the first thread, where arithmetic and moved values leave their data behind.
 //!
-//! The allocator wipes what is freed on the heap. TLS and RSA compute on the stack, and a value that
-//! moves is a copy that nobody frees: primes of a client key and the secrets of a session stay there
-//! until something else happens to be written over them.
+//! The allocator wipes what is freed on the heap. But TLS and RSA compute on the stack, and moving
+//! a value leaves a copy that nobody frees: primes of a client key and session secrets stay there
+//! until something else happens to overwrite them.
 #![allow(unsafe_code, reason = "memory below the frames in use can only be reached uninitialised")]
 
 use std::mem::MaybeUninit;
@@ -12,23 +12,23 @@ use nix::libc;
 use nix::unistd::{SysconfVar, sysconf};
 use zeroize::optimization_barrier;
 
-/// The most that is wiped, in bytes. Frames are several times as large where nothing is optimized.
+/// The most that is wiped, in bytes. Frames are several times as large in unoptimized builds.
 const MOST: usize = if cfg!(debug_assertions) { 1 << 20 } else { 256 << 10 };
 
-/// What one frame of the wiping overwrites, in bytes.
+/// How much one frame of the wiping overwrites, in bytes.
 const FRAME: usize = 1 << 10;
 
-/// What another frame and its calls may take, in bytes.
+/// How much the next frame and its calls may take, in bytes.
 const REACH: usize = FRAME + (FRAME >> 1);
 
-/// Does `work` in frames below this one, and wipes these frames.
+/// Runs `work` in frames below this one, and then wipes those frames.
 pub(crate) fn wiped_after<T>(work: impl FnOnce() -> T) -> T {
     let done = below(work);
     wipe();
     done
 }
 
-/// Never inlined: what `work` keeps on the stack must not become a part of the caller's frame.
+/// Never inlined: what `work` keeps on the stack must not become part of the caller's frame.
 #[inline(never)]
 fn below<T>(work: impl FnOnce() -> T) -> T {
     work()
@@ -36,7 +36,7 @@ fn below<T>(work: impl FnOnce() -> T) -> T {
 
 /// Overwrites the stack below the caller's frame, as far as it has ever been used.
 ///
-/// It does not grow the stack: where the kernel gives no more memory, that would end the process.
+/// It does not grow the stack: if the kernel had no more memory, that would end the process.
 #[inline(never)]
 pub(crate) fn wipe() {
     let page = sysconf(SysconfVar::PAGE_SIZE).ok().flatten().and_then(|size| size.try_into().ok());
@@ -44,23 +44,24 @@ pub(crate) fn wipe() {
     wipe_below((&raw const top).addr(), page.unwrap_or(4096));
 }
 
-/// One frame after the other: the size of a frame is fixed, and what is mapped is not.
+/// Wipes one frame after the other: a frame's size is fixed, but how much is mapped is not.
 #[inline(never)]
 fn wipe_below(top: usize, page: usize) {
     let mut frame = MaybeUninit::<[u8; FRAME]>::uninit();
     let here = frame.as_ptr().addr();
-    // SAFETY: the frame is this function's own and has FRAME bytes.
+    // SAFETY: the frame belongs to this function and has FRAME bytes.
     unsafe { frame.as_mut_ptr().write_bytes(0, 1) };
     let next = here.saturating_sub(REACH);
     if top.saturating_sub(next) < MOST && (here / page == next / page || is_mapped(next, page)) {
         wipe_below(top, page);
     }
     // SAFETY: it was initialised above. The barrier keeps the compiler from dropping the write to
-    // memory that nobody reads; and as the frame is used until here, the next one is below it.
+    // memory that nobody reads; and because the frame is in use until here, the next one is below
+    // it.
     optimization_barrier(unsafe { frame.assume_init_ref() });
 }
 
-/// Returns whether there is memory at an address; true where the kernel does not say.
+/// Returns whether memory is mapped at an address; true if the kernel does not say.
 fn is_mapped(address: usize, page: usize) -> bool {
     let start = std::ptr::without_provenance_mut(address / page * page);
     let mut resident = 0_u8;
@@ -75,7 +76,7 @@ mod tests {
 
     const MARK: [u8; 16] = *b"left on the stac";
 
-    /// Leaves marks deep in the stack, and says where.
+    /// Leaves marks deep in the stack, and returns where.
     #[inline(never)]
     fn leave(depth: usize) -> usize {
         let marks = [MARK; 64];
@@ -85,7 +86,7 @@ mod tests {
         at
     }
 
-    /// What is at an address of this thread's stack, whoever it belonged to.
+    /// Reads an address of this thread's stack, whatever frame it belonged to.
     fn peek(address: usize) -> [u8; 16] {
         let at = std::ptr::with_exposed_provenance::<[u8; 16]>(address);
         // SAFETY: it was a frame of this thread, whose stack stays mapped.
