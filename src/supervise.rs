@@ -72,6 +72,7 @@ pub(crate) fn divide(job: Box<Job>) -> Result<Side, Errors> {
         return Err(Error::internal("no settings of supervision").into());
     };
     check_programs(&settings)?;
+    settings.status_file.as_deref().map_or(Ok(()), status::check)?;
     let key = key()?;
     let caller = Caller::take_over().map_err(|error| no_process(&error.to_string()))?;
     let origin = Origin::here(caller);

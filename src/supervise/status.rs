@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
+use crate::error::Error;
 use crate::supervise::state::{State, What};
 
 /// What there is to say.
@@ -19,6 +20,22 @@ pub(crate) struct Status<'a> {
     pub(crate) failure: Option<Duration>,
     pub(crate) is_failing: bool,
     pub(crate) now: Duration,
+}
+
+/// Checks that a place can have the file. It is replaced and at last removed, which nobody means
+/// for a device or a directory.
+///
+/// # Errors
+/// 78 if something else than a regular file is there.
+pub(crate) fn check(file: &Path) -> Result<(), Error> {
+    match fs::symlink_metadata(file) {
+        Ok(found) if !found.is_file() => Err(Error::config(format!(
+            "--status-file: there is something at {} that is not a regular file",
+            file.display()
+        ))
+        .hint("the file is replaced at each change and removed at the end: name a new one")),
+        _ => Ok(()),
+    }
 }
 
 /// Replaces the file at once: whoever reads it sees the old one or the new one.

@@ -1,10 +1,12 @@
 //! The options of this mode, before anything is started.
 
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
 use test_vault::TestVault;
 
-use crate::support::run;
+use crate::support::{directory, run};
 
-const OPTIONS: [&str; 10] = [
+const OPTIONS: [&str; 9] = [
     "--refresh=30s",
     "--on-change=none",
     "--on-file-change=none",
@@ -14,16 +16,29 @@ const OPTIONS: [&str; 10] = [
     "--stop-timeout=1s",
     "--splay=1s",
     "--signal-group",
-    "--status-file=/dev/null",
 ];
 
 #[test]
 fn each_option_of_this_mode_needs_it() {
-    for option in OPTIONS {
+    let directory = directory();
+    let status = format!("--status-file={}", directory.path().join("status").display());
+    for option in OPTIONS.into_iter().chain([status.as_str()]) {
         let name = option.split('=').next().expect("a name");
         run().option(option).fails(78, &[name, "--supervise"]);
         let ended = run().option(option).option("--supervise").marker().end();
         assert!(ended.started(), "{option}: {}", ended.stderr);
+    }
+}
+
+#[test]
+fn a_status_file_takes_no_place_but_that_of_a_regular_file() {
+    let directory = directory();
+    let fifo = directory.path().join("fifo");
+    mkfifo(&fifo, Mode::S_IRWXU).expect("a FIFO");
+    for place in [directory.path(), &fifo] {
+        let option = format!("--status-file={}", place.display());
+        run().options([option.as_str(), "--supervise"]).fails(78, &["--status-file", "regular"]);
+        assert!(!place.is_file() && place.exists());
     }
 }
 
