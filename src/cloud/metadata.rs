@@ -150,7 +150,7 @@ pub(crate) fn address(text: &str, origin: &str) -> Result<Url, Error> {
 /// Parses an address without a query.
 ///
 /// # Errors
-/// Those of [`address`], and 78 for a query.
+/// Those of [`address()`], and 78 for a query.
 pub(crate) fn server(text: &str, origin: &str) -> Result<Url, Error> {
     let url = address(text, origin)?;
     if url.query().is_some() {

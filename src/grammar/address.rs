@@ -13,21 +13,21 @@ use crate::grammar::sourced::unexpanded;
 /// Agent or a Proxy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
-    /// For a socket, what Vault's own client asks for: `http://localhost`.
+    /// For a socket, the URL that Vault's own client requests: `http://localhost`.
     url: Url,
     socket: Option<PathBuf>,
-    /// Whether messages may have the socket's path.
+    /// Whether messages may show the socket's path.
     is_shown: bool,
-    /// Where it is set.
+    /// The option or variable that sets it.
     origin: String,
 }
 
 impl Address {
-    /// Understands an address.
+    /// Parses an address.
     ///
     /// # Errors
-    /// 78 for anything that is no http or https URL and no socket, or that has credentials, a query
-    /// or a fragment.
+    /// 78 for anything but an http or https URL or a socket, and for a URL with credentials, a
+    /// query or a fragment.
     pub fn parse(text: &str) -> Result<Address, Error> {
         const FORM: &str =
             "an address is like https://vault.example.com:8200, or unix:///path/of/a/socket";
@@ -59,7 +59,7 @@ impl Address {
         }
     }
 
-    /// The URL of an API path that is percent-encoded already, with a query or without.
+    /// Returns the URL of an API path that is already percent-encoded, optionally with a query.
     pub fn join(&self, path: &str, query: Option<&str>) -> Url {
         let prefix = self.url.path().trim_end_matches('/');
         let mut url = self.url.clone();
@@ -68,12 +68,12 @@ impl Address {
         url
     }
 
-    /// What requests are sent to, with the path that is in front of the API.
+    /// Returns the URL that requests go to, with the path prefix of the API.
     pub(crate) fn url(&self) -> &Url {
         &self.url
     }
 
-    /// The same address with another host; `None` where that is no name of a host, or an IP
+    /// Returns the same address with another host, or `None` if that is not a host name or is an IP
     /// address.
     pub fn with_host(&self, host: &str) -> Option<Address> {
         let mut url = self.url.clone();
@@ -81,68 +81,69 @@ impl Address {
         (!is_ip && url.set_host(Some(host)).is_ok()).then(|| Address { url, ..self.clone() })
     }
 
-    /// The socket to talk to, where it is no address of the network.
+    /// Returns the socket to connect to, or `None` for a network address.
     pub fn socket(&self) -> Option<&path::Path> {
         self.socket.as_deref()
     }
 
-    /// For a socket, what Vault's own client asks for.
+    /// Returns the address that Vault's own client requests over a socket.
     fn nowhere() -> Result<Address, Error> {
         let url = Url::parse("http://localhost")
             .map_err(|error| Error::new(Code::Internal, error.to_string()))?;
         Ok(Address { url, socket: None, is_shown: true, origin: "VAULT_ADDR".to_owned() })
     }
 
-    /// The same address, as it is set in this option or variable.
+    /// Returns the same address, recorded as set in this option or variable.
     #[must_use]
     pub fn set_in(self, origin: &str) -> Address {
         Address { origin: origin.to_owned(), ..self }
     }
 
-    /// The option or the variable that it is set in.
+    /// Returns the option or variable that sets the address.
     pub fn origin(&self) -> &str {
         &self.origin
     }
 
-    /// The port that plain http has if the address leaves it out, which is hardly Vault's.
+    /// Returns the default port of plain http if the address leaves out the port. Vault hardly
+    /// listens there.
     pub fn assumed_port(&self) -> Option<u16> {
         let is_assumed =
             self.socket.is_none() && self.url.scheme() == "http" && self.url.port().is_none();
         is_assumed.then(|| self.port())
     }
 
-    /// The same address, without the socket's path in messages unless it looks like one: somebody
-    /// may have put a credential there.
+    /// Returns the same address, with a socket's path shown in messages only if it looks like a
+    /// path: somebody may have put a credential there.
     #[must_use]
     pub fn shown_if(self, is_path: impl Fn(&path::Path) -> bool) -> Address {
         let is_shown = self.socket.as_deref().is_none_or(is_path);
         Address { is_shown, ..self }
     }
 
-    /// The host, as a URL has it: an IPv6 address stands in brackets.
+    /// Returns the host as in a URL: an IPv6 address is in brackets.
     pub fn host(&self) -> &str {
         self.url.host_str().unwrap_or_default()
     }
 
-    /// The port, also where the address leaves it out.
+    /// Returns the port, or the default port if the address leaves it out.
     pub fn port(&self) -> u16 {
         self.url.port_or_known_default().unwrap_or_default()
     }
 
-    /// Whether the connection is encrypted.
+    /// Returns whether the connection is encrypted.
     pub fn is_https(&self) -> bool {
         self.url.scheme() == "https"
     }
 
-    /// Whether the server is on this machine.
+    /// Returns whether the server is on this machine.
     pub fn is_loopback(&self) -> bool {
         is_loopback(self.host())
     }
 }
 
-/// Whether a host, as a URL has it, is this machine: a loopback address, also in the form that IPv6
-/// has for it; the address that stands for all of this machine's own, which leads to it; `localhost`
-/// or a name below it (RFC 6761, 6.3).
+/// Returns whether a host, as written in a URL, is this machine: a loopback address, including its
+/// IPv6-mapped form; the unspecified address, which leads to this machine; `localhost` or a name
+/// below it (RFC 6761, 6.3).
 pub(crate) fn is_loopback(host: &str) -> bool {
     let host = host.trim_end_matches('.');
     let ip: Option<IpAddr> = host.trim_start_matches('[').trim_end_matches(']').parse().ok();
@@ -152,7 +153,7 @@ pub(crate) fn is_loopback(host: &str) -> bool {
     }
 }
 
-/// Whether a name is `localhost` or below it.
+/// Returns whether a name is `localhost` or below it.
 pub(crate) fn is_localhost(name: &str) -> bool {
     const LOCALHOST: &str = "localhost";
     let name = name.trim_end_matches('.');
@@ -161,7 +162,7 @@ pub(crate) fn is_localhost(name: &str) -> bool {
         && name.get(..start).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
 
-/// As the user knows it: without the slash that the URL parser adds.
+/// Shows the address as the user knows it, without the slash that the URL parser adds.
 impl std::fmt::Display for Address {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.socket {
@@ -172,7 +173,7 @@ impl std::fmt::Display for Address {
     }
 }
 
-/// As Vault's own client takes it: the path as it stands, without percent-encoding.
+/// Takes the path as it is, without percent-encoding, like Vault's own client.
 fn socket(path: &str) -> Result<Address, Error> {
     const FORM: &str = "the address of a socket is like unix:///run/vault/agent.sock";
     if !path.starts_with('/') || path.ends_with('/') || path.contains('\0') {
@@ -191,24 +192,25 @@ fn socket(path: &str) -> Result<Address, Error> {
     Ok(Address { socket: Some(PathBuf::from(path)), ..Address::nowhere()? })
 }
 
-/// Whether a variable stands in it that nobody has expanded.
+/// Returns whether the text contains a variable that nobody has expanded.
 fn has_variable(text: &str) -> bool {
     let mut behind = text.split('$').skip(1);
     behind.any(|rest| rest.starts_with(|c: char| c.is_ascii_alphabetic() || "_{(".contains(c)))
 }
 
-/// Whether the host is an IPv6 address with the interface that it is meant for behind a `%`.
+/// Returns whether the host is an IPv6 address with a zone (`%` and an interface) after it.
 fn has_zone(rest: &str) -> bool {
     let host = rest.strip_prefix('[').and_then(|rest| rest.split([']', '/']).next());
     host.is_some_and(|host| host.contains('%'))
 }
 
-/// What stands before the path.
+/// Returns what is before the path.
 fn authority(rest: &str) -> &str {
     rest.split(['/', '\\', '?', '#']).next().unwrap_or_default()
 }
 
-/// The address without the API's own `/v1` at its end, which would be there twice.
+/// Returns the address without the API's own `/v1` at its end, which would otherwise be there
+/// twice.
 fn without_version(mut url: Url) -> Url {
     let path = url.path().trim_end_matches('/');
     if let Some(prefix) = path.strip_suffix("/v1").map(str::to_owned) {

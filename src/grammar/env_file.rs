@@ -1,16 +1,16 @@
 //! The grammar of env files (pure): `NAME=value` lines without any interpolation.
 //!
-//! A value is taken as it stands, quoted with `'…'` (literal) or with `"…"` (`\n \t \" \\ \$` and
-//! line breaks). `#` begins a comment at a line's start or after white space, so that a reference's
-//! `#key` needs no quotes.
+//! A value is taken as it is, or is quoted with `'…'` (literal) or `"…"` (with `\n \t \" \\ \$` and
+//! line breaks). `#` begins a comment only at the start of a line or after white space, so a
+//! reference's `#key` needs no quotes.
 
 use crate::error::Error;
 use crate::secret::Variable;
 
-/// Reads the text of an env file.
+/// Parses the text of an env file.
 ///
 /// # Errors
-/// The first line that cannot be understood, by its number; the message never quotes the line,
+/// Names the first line that cannot be understood by its number. The message never quotes the line,
 /// which may hold a secret.
 pub fn parse(text: &[u8]) -> Result<Vec<Variable>, Error> {
     let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
@@ -36,7 +36,8 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// One line, or several where a quoted value spans them. `None` for a line with nothing on it.
+    /// Reads one line, or several if a quoted value spans them. Returns `None` for an empty line or
+    /// a comment.
     fn assignment(&mut self) -> Result<Option<Variable>, &'static str> {
         self.skip_blanks();
         if matches!(self.rest.first(), None | Some(b'\n' | b'#')) || self.rest.starts_with(b"\r\n")
@@ -80,7 +81,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The rest of the line, without its end.
+    /// Takes the rest of the line and returns it without its line break.
     fn take_line(&mut self) -> &'a [u8] {
         let length = self.rest.iter().position(|&byte| byte == b'\n').unwrap_or(self.rest.len());
         let (line, rest) = self.rest.split_at(length);

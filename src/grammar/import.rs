@@ -6,26 +6,26 @@ use crate::grammar::path::Path;
 use crate::grammar::reference;
 use crate::grammar::variable::is_name;
 
-/// What is imported beside the references in the environment.
+/// What to import in addition to the references in the environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Import {
     /// The secret.
     pub path: Path,
-    /// Which version of it; the latest where there is none.
+    /// Its version, or the latest if `None`.
     pub version: Option<u64>,
-    /// Which of its keys.
+    /// Which of its keys to import.
     pub keys: Keys,
 }
 
-/// Which keys are imported, and as what.
+/// Which keys to import, and under which names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Keys {
-    /// Every key, with this before its name.
+    /// Every key, with this prefix.
     All {
         /// May be empty.
         prefix: String,
     },
-    /// One key, with this before its own name.
+    /// One key under its own name, with this prefix.
     One {
         /// The key.
         key: String,
@@ -41,13 +41,13 @@ pub enum Keys {
     },
 }
 
-/// The forms, for remedies.
+/// The forms of an import, for hints.
 const FORMS: &str = "an import is [NAME=]path[#key[#version]], path##version or 'PREFIX_*=path'";
 
-/// Reads one import.
+/// Parses one import.
 ///
 /// # Errors
-/// 78: a wrong path, key or version, a name without a key, a reference.
+/// 78 for a wrong path, key or version, for a name without a key, and for a reference.
 pub fn parse(text: &str) -> Result<Import, Error> {
     if text.starts_with('=') {
         return Err(Error::config("no name before the =").hint(FORMS));
@@ -63,7 +63,7 @@ pub fn parse(text: &str) -> Result<Import, Error> {
     Ok(Import { path: Path::parse(path)?, version, keys })
 }
 
-/// An import names a path, without what makes a text a reference.
+/// Checks that an import names a path, without the marks of a reference.
 fn no_reference(name: Option<&str>, rest: &str) -> Result<(), Error> {
     let starts = [">>vault:", ">>bao:", "vault:", "bao:", "vault?:", "bao?:"];
     let Some(start) = starts.into_iter().find(|start| rest.starts_with(start)) else {
@@ -75,10 +75,10 @@ fn no_reference(name: Option<&str>, rest: &str) -> Result<(), Error> {
     )))
 }
 
-/// Reads an import of vault-env's, `path[#version]`: every key under its own name.
+/// Parses an import in vault-env's form, `path[#version]`: every key under its own name.
 ///
 /// # Errors
-/// 78: a wrong path or version.
+/// 78 for a wrong path or version.
 pub(crate) fn whole(text: &str) -> Result<Import, Error> {
     let (path, version) = match text.split_once('#') {
         Some((path, version)) => (path, reference::version(version)?),
@@ -87,8 +87,8 @@ pub(crate) fn whole(text: &str) -> Result<Import, Error> {
     Ok(Import { path: Path::parse(path)?, version, keys: Keys::All { prefix: String::new() } })
 }
 
-/// A `NAME` is what stands before the first `=`, where it looks like one: a path may have an `=`
-/// further on.
+/// Splits off the `NAME` before the first `=`, if it looks like a name: a path may contain an `=`
+/// too.
 fn split_name(text: &str) -> (Option<&str>, &str) {
     match text.split_once('=') {
         Some((name, rest)) if is_name(name.strip_suffix('*').unwrap_or(name)) || name == "*" => {
@@ -98,8 +98,8 @@ fn split_name(text: &str) -> (Option<&str>, &str) {
     }
 }
 
-/// What stands behind the first `#`: `key`, `key#version` or, for the whole secret, `#version`. A
-/// key may have a `#` in it, if what stands behind its last one is no version.
+/// Parses what follows the first `#`: `key`, `key#version` or, for the whole secret, `#version`. A
+/// key may contain a `#` if what follows the last `#` is not a version.
 fn selector(text: &str) -> Result<(Option<String>, Option<u64>), Error> {
     let wrong = |what: &str| Err(Error::config(what.to_owned()).hint(FORMS));
     if text.contains("${") {
@@ -112,7 +112,7 @@ fn selector(text: &str) -> Result<(Option<String>, Option<u64>), Error> {
     let (key, version) = match text.rsplit_once('#') {
         Some((key, version)) => match reference::version(version) {
             Ok(version) => (key, version),
-            // It is meant to be a version.
+            // It was meant as a version.
             Err(error) if version.parse::<i128>().is_ok() => return Err(error.hint(FORMS)),
             Err(_) => (text, None),
         },

@@ -1,14 +1,14 @@
 //! Namespaces as paths (pure). `None` is the root namespace.
 
-/// A namespace as a user writes it, without slashes at its ends. Vault calls the root namespace
-/// `root`, too.
+/// Returns the name of a namespace that a user wrote, without slashes at its ends. Vault also calls
+/// the root namespace `root`.
 pub(crate) fn named(text: &str) -> Option<String> {
     let name = text.trim_matches('/');
     (!matches!(name, "" | "root")).then(|| name.to_owned())
 }
 
-/// What is left of a namespace that is `home`, or below it: for those a token of `home` is good,
-/// and for no other.
+/// Returns the rest of a namespace that is `home` or below it, and `None` for any other. A token of
+/// `home` is valid only in the former.
 pub(crate) fn below<'a>(home: Option<&str>, namespace: Option<&'a str>) -> Option<&'a str> {
     let namespace = namespace.unwrap_or_default();
     let Some(home) = home else { return Some(namespace) };
@@ -16,7 +16,7 @@ pub(crate) fn below<'a>(home: Option<&str>, namespace: Option<&'a str>) -> Optio
     if rest.is_empty() { Some(rest) } else { rest.strip_prefix('/') }
 }
 
-/// A path of a namespace, as it is from the root namespace on.
+/// Returns a path in a namespace as seen from the root namespace.
 pub(crate) fn whole(namespace: Option<&str>, path: &str) -> String {
     namespace.map_or_else(|| path.to_owned(), |namespace| format!("{namespace}/{path}"))
 }

@@ -1,8 +1,8 @@
-//! The name that was probably meant by one that there is not (pure).
+//! Suggests the name that was probably meant by an unknown one (pure).
 
 /// Returns the candidate that is nearest to `name`, if one is near enough to be meant: by the
 /// number of letters that are added, dropped, replaced or swapped, or because one name begins or
-/// ends with the other, doubled letters aside.
+/// ends with the other, ignoring doubled letters.
 pub(crate) fn nearest<'a>(
     name: &str,
     candidates: impl Iterator<Item = &'a str>,
@@ -21,7 +21,7 @@ fn has_part(long: &[u8], short: &[u8]) -> bool {
     short.len() > 2 && (long.starts_with(short) || long.ends_with(short))
 }
 
-/// Returns the name with each letter once that is there twice in a row.
+/// Returns the name with each doubled letter written once.
 fn simplified(name: &str) -> Vec<u8> {
     let mut bytes = name.as_bytes().to_vec();
     bytes.dedup();

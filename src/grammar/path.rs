@@ -1,20 +1,19 @@
-//! API paths (pure): checked when they are read, percent-encoded when they are sent.
+//! API paths (pure): checked when they are parsed, percent-encoded when they are sent.
 
 use std::fmt::{self, Write};
 
 use crate::error::Error;
 
-/// A path of Vault's API without `/v1/`, such as `secret/data/app`: at least one segment, none of
-/// them empty, `.` or `..`.
+/// A path of Vault's API without `/v1/`, such as `secret/data/app`. It has at least one segment,
+/// and no segment is empty, `.` or `..`.
 ///
-/// A URL parser turns `secret/data/../../sys/seal` into `sys/seal`, so nothing that it would
-/// rewrite gets through.
+/// A URL parser turns `secret/data/../../sys/seal` into `sys/seal`, so anything that it would
+/// rewrite is refused.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Path(String);
 
 impl Path {
-    /// Parses a path. A slash at its beginning or its end, and doubled ones, are dropped, as other
-    /// clients do.
+    /// Parses a path. Leading, trailing and doubled slashes are dropped, as other clients do.
     ///
     /// # Errors
     /// 78 for no segment, a `.` or `..` segment, a backslash or a control character.
@@ -28,24 +27,25 @@ impl Path {
         }
     }
 
-    /// A path of our own, which is right.
+    /// Returns a path of our own, which needs no check.
     pub fn constant(text: &'static str) -> Path {
         Path(text.to_owned())
     }
 
-    /// This path, and `below` behind it.
+    /// Returns this path followed by `below`.
     #[must_use]
     pub fn join(&self, below: &Path) -> Path {
         Path(format!("{self}/{below}"))
     }
 
-    /// The segments.
+    /// Returns the segments.
     pub fn segments(&self) -> impl Iterator<Item = &str> {
         self.0.split('/')
     }
 
-    /// Whether the segment behind the first `mount` bytes is one of the API of KV v2 (`data`,
-    /// `metadata`, `subkeys`), with a secret's path behind it: such a path is read as it is written.
+    /// Returns whether the segment after the first `mount` bytes belongs to the API of KV v2
+    /// (`data`, `metadata`, `subkeys`) and a secret's path follows it. Such a path is read as it is
+    /// written.
     pub fn is_of_kv2_api(&self, mount: usize) -> bool {
         let behind = self.0.get(mount..).and_then(|rest| rest.strip_prefix('/'));
         behind
@@ -53,16 +53,16 @@ impl Path {
             .is_some_and(|(segment, _)| matches!(segment, "data" | "metadata" | "subkeys"))
     }
 
-    /// Whether `data` stands between other segments, as in the path of a KV v2 secret. A role of
-    /// that name comes last.
+    /// Returns whether `data` is between other segments, as in the path of a KV v2 secret. A role
+    /// of that name comes last.
     pub fn is_like_kv2(&self) -> bool {
         let mut inner = self.segments().skip(1).peekable();
         std::iter::from_fn(|| inner.next().filter(|_| inner.peek().is_some()))
             .any(|segment| segment == "data")
     }
 
-    /// The path with `data` put in after its first `mount` bytes, which end before a `/`: a KV v2
-    /// secret's own path. A path that is not longer than its mount stays as it is.
+    /// Returns the path of a KV v2 secret: `data` is inserted after the first `mount` bytes, which
+    /// end before a `/`. A path that is not longer than its mount is returned unchanged.
     #[must_use]
     pub fn with_data_after(&self, mount: usize) -> Path {
         match (self.0.get(..mount), self.0.get(mount..)) {
@@ -73,26 +73,27 @@ impl Path {
         }
     }
 
-    /// The path as text, not encoded.
+    /// Returns the path as text, not encoded.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The path as a URL has it: every byte but letters, digits and `-._~/` percent-encoded (RFC
-    /// 3986, 2.3).
+    /// Returns the path as in a URL: every byte except letters, digits and `-._~/` is
+    /// percent-encoded (RFC 3986, 2.3).
     pub fn encoded(&self) -> String {
         percent_encoded(self.0.as_bytes(), "-._~/")
     }
 }
 
-/// `bytes` with each that is no letter, no digit and not in `kept` percent-encoded (RFC 3986, 2.1).
+/// Returns `bytes` with every byte percent-encoded except letters, digits and those in `kept` (RFC
+/// 3986, 2.1).
 pub(crate) fn percent_encoded(bytes: &[u8], kept: &str) -> String {
     let mut encoded = String::with_capacity(bytes.len());
     for byte in bytes {
         if byte.is_ascii_alphanumeric() || kept.as_bytes().contains(byte) {
             encoded.push(char::from(*byte));
         } else {
-            // Writing into a String cannot fail.
+            // Writing to a String cannot fail.
             let _ = write!(encoded, "%{byte:02X}");
         }
     }

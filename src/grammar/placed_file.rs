@@ -1,5 +1,5 @@
-//! The grammar of `--file` (pure): `PATH=path#key[#version]`, `PATH=` and any value with references
-//! in it, and `DIRECTORY/*=path` for a file of each key.
+//! The grammar of `--file` (pure): `PATH=path#key[#version]`, `PATH=` with any value that contains
+//! references, and `DIRECTORY/*=path` for one file per key.
 
 use std::path::PathBuf;
 
@@ -12,28 +12,29 @@ use crate::grammar::selector::Selector;
 /// A file at a place that the user names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlacedFile {
-    /// The file, or the directory of several.
+    /// The file, or the directory if there are several.
     pub place: PathBuf,
-    /// What is in it.
+    /// What the file contains.
     pub content: Content,
 }
 
-/// What is in a file.
+/// The content of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
-    /// What a variable with this value would hold.
+    /// The same content as a variable with this value.
     Value(Value),
-    /// The place is a directory: a file for each key of a secret, of this version or the latest.
+    /// One file for each key of a secret, of this version or the latest. The place is a directory.
     EachKey(Path, Option<u64>),
 }
 
 const FORMS: &str = "a file is PATH=path#key[#version], PATH= and a value with references in it, or \
                      'DIRECTORY/*=path' for each key of a secret";
 
-/// Reads one `--file`.
+/// Parses one `--file`.
 ///
 /// # Errors
-/// 78 for a place that is no absolute path, and for what is neither a reference nor a secret.
+/// 78 for a place that is not an absolute path, and for anything that is neither a reference nor a
+/// secret.
 pub(crate) fn parse(text: &str) -> Result<PlacedFile, Error> {
     let (place, value) =
         text.split_once('=').ok_or_else(|| wrong("no = behind the path of a file"))?;

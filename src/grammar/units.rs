@@ -1,12 +1,12 @@
-//! How the text of a setting is understood: booleans, durations, numbers, lists of names (pure).
+//! Parses the text of settings: booleans, durations, numbers, lists of names (pure).
 //!
-//! Each function answers with what it expected, for the error that names the setting.
+//! On failure each function returns what it expected, for the error that names the setting.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
-/// `true/false/1/0/t/f/yes/no`, any case.
+/// Parses `true/false/1/0/t/f/yes/no` in any case.
 pub fn boolean(text: &str) -> Result<bool, &'static str> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "t" | "1" | "yes" => Ok(true),
@@ -15,8 +15,8 @@ pub fn boolean(text: &str) -> Result<bool, &'static str> {
     }
 }
 
-/// `30s`, `500ms`, `1m30s`, `1h`; a bare number is seconds. Zero is refused: no setting has a use
-/// for it.
+/// Parses `30s`, `500ms`, `1m30s` or `1h`; a bare number is in seconds. Zero is refused, since no
+/// setting has a use for it.
 pub fn duration(text: &str) -> Result<Duration, &'static str> {
     const EXPECTED: &str = "a duration above zero such as 30s, 500ms or 1m30s";
     let total = match text.parse() {
@@ -49,43 +49,42 @@ fn in_unit(number: u64, unit: &str) -> Option<Duration> {
     }
 }
 
-/// A whole number from 0.
+/// Parses a whole number from 0.
 pub(crate) fn count(text: &str) -> Result<u32, &'static str> {
     text.parse().map_err(|_| "a whole number from 0")
 }
 
-/// The items of a list with commas or line breaks between them, without white space around them and
-/// without empty ones.
+/// Returns the items of a list separated by commas or line breaks, trimmed and without empty ones.
 pub(crate) fn list(text: &str) -> impl Iterator<Item = &str> {
     text.split([',', '\n']).map(str::trim).filter(|item| !item.is_empty())
 }
 
-/// The lines of a text, without white space around them and without empty ones.
+/// Returns the lines of a text, trimmed and without empty ones.
 pub(crate) fn lines(text: &str) -> impl Iterator<Item = &str> {
     text.lines().map(str::trim).filter(|line| !line.is_empty())
 }
 
-/// The permission bits of a file, octal: `0400`.
+/// Parses the permission bits of a file in octal, such as `0400`.
 pub(crate) fn mode(text: &str) -> Result<u32, &'static str> {
     let mode = u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777);
     mode.ok_or("permission bits in octal, such as 0400")
 }
 
-/// Names of variables, each exact or, with a `*` at its end, a prefix.
+/// Names of variables. Each is exact or, with a `*` at its end, a prefix.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Names(Vec<String>);
 
 impl Names {
-    /// Whether there is none.
+    /// Returns whether there are no names.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Takes the names of a list in.
+    /// Adds the names of a list.
     ///
     /// # Errors
-    /// What was expected, if one of them can be no name and no prefix: it would mean nothing, in
-    /// silence.
+    /// What was expected, if one of them cannot be a name or a prefix: it would silently mean
+    /// nothing.
     pub fn add(&mut self, text: &str) -> Result<(), &'static str> {
         if !list(text).all(is_pattern) {
             return Err("names, or PREFIX_*, with commas between them");
@@ -94,7 +93,7 @@ impl Names {
         Ok(())
     }
 
-    /// Whether `name` is one of them.
+    /// Returns whether one of the names matches `name`.
     pub fn contain(&self, name: &OsStr) -> bool {
         self.0.iter().any(|item| match item.strip_suffix('*') {
             Some(prefix) => name.as_bytes().starts_with(prefix.as_bytes()),
