@@ -1,4 +1,4 @@
-//! Carries the plan out: each distinct request once, in parallel.
+//! Carries out the plan: makes each distinct request once, in parallel.
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
@@ -27,8 +27,8 @@ use crate::vault::session::Session;
 use crate::vault::stay::{Leased, Stay};
 use crate::vault::transit;
 
-/// A request that is made. Several requests of a plan can be one: paths that were written in two
-/// ways.
+/// A request that is actually made. Several requests of a plan can become one call if they write
+/// the same path in two ways.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Call {
     Read(Target, Option<u64>),
@@ -36,18 +36,18 @@ enum Call {
     Decrypt(Path, Vec<(Id<Ciphertext>, Secret)>),
 }
 
-/// What came of it.
+/// The result of a call.
 enum Done {
     Found(Result<Found, Error>),
     Decrypted(Vec<(Id<Ciphertext>, Result<Secret, Error>)>),
 }
 
-/// Makes every request of a plan, with a token of this TTL, if that is known. The stay holds each
-/// lease as soon as it has come.
+/// Makes every request of a plan. `ttl` is the TTL of the token, if known. Each lease is held in
+/// the stay as soon as it arrives.
 ///
 /// # Errors
-/// 78 if the token is not good for so many requests; 69 and 76 if the mounts cannot be asked for. A
-/// request that fails is an outcome, not an error: all of them are reported.
+/// 78 if the token does not allow so many requests; 69 and 76 if the mounts cannot be queried. A
+/// failed request is an outcome, not an error: all of them are reported.
 pub(crate) async fn fetch(
     stay: &Stay,
     ttl: Option<Duration>,
@@ -77,7 +77,7 @@ pub(crate) async fn fetch(
     Ok(outcomes)
 }
 
-/// The outcome of each request of the plan and of each ciphertext.
+/// Returns the outcome of each request and of each ciphertext of the plan.
 fn outcomes(
     done: Vec<(Id<Call>, Done)>,
     callers: &[(Id<Request>, Id<Call>)],
@@ -100,7 +100,7 @@ fn outcomes(
     Ok(outcomes)
 }
 
-/// Adds the reads and writes of a plan to the calls, and says which call each request is.
+/// Adds the reads and writes of a plan to the calls. Returns which call each request became.
 async fn requests(
     calls: &mut Interned<Call>,
     stay: &Stay,
@@ -119,7 +119,7 @@ async fn requests(
     Ok(plan.requests.iter().map(|(id, request)| (id, calls.intern(call(request)))).collect())
 }
 
-/// What is to be found out about a request: a write goes where it says.
+/// Returns what has to be found out about a request: a write goes exactly where it says.
 pub(crate) fn question(request: &Request) -> Option<Question<'_>> {
     match request.ask {
         Ask::Read(_) => Some(Question { path: &request.path, mount: request.mount }),
@@ -152,9 +152,9 @@ fn check_uses(session: &Session, requests: usize) -> Result<(), Error> {
     }
 }
 
-/// A token that is used up is gone, and its leases with it. Vault withholds a lease that comes with
-/// the last use, and lets one that came before end: which of them it is depends on the order in
-/// which it takes the requests.
+/// Checks whether a used-up token took leases with it. Such a token is gone, and its leases with
+/// it: Vault withholds a lease that comes with the last use, and ends a lease that came before.
+/// Which of the two happens depends on the order in which Vault handles the requests.
 fn check_spent(stay: &Stay, outcomes: &Outcomes) -> Result<(), Error> {
     let is_withheld = |answer: &Result<Found, Error>| matches!(answer, Err(error) if error.cause == Cause::Withheld);
     let has_lost =
@@ -169,8 +169,8 @@ fn check_spent(stay: &Stay, outcomes: &Outcomes) -> Result<(), Error> {
     }
 }
 
-/// A lease that is made while the last use of its token is under way can outlive the token, and
-/// nobody has it then.
+/// Returns whether the calls must be made one after another. A lease made while the last use of its
+/// token is under way can outlive the token, and then nobody holds it.
 fn goes_in_turn(session: &Session, calls: &[(Id<Call>, &Call)]) -> bool {
     let makes_no_lease = |(_, call): &(Id<Call>, &Call)| match call {
         Call::Read(Target { engine, .. }, _) => matches!(engine, Engine::Kv(_)),
@@ -203,7 +203,7 @@ async fn read(
 ) -> Result<Found, Error> {
     let Target { path, engine } = target;
     if version.is_some() && matches!(engine, Engine::Other | Engine::Kv(KvVersion::V1)) {
-        // Known before it is asked for: a read of a dynamic secret would make a lease.
+        // This is known before asking: a read of a dynamic secret would create a lease.
         return Err(kv::no_versions().at(path));
     }
     let repeat =
@@ -218,7 +218,7 @@ async fn read(
             .map_err(|error| client.placed(error, path.as_str(), status)),
         _ => Err(client.refused(&answer, path.as_str())),
     };
-    // Where the token is another's, it may as well be missing.
+    // If the token is somebody else's, it may just as well be missing.
     let is_about_token = refuses_token || (session.token.is_none() && status == 403);
     let is_about_path =
         *engine == Engine::Unknown && !is_about_token && !client.is_elsewhere(path.as_str());
@@ -229,7 +229,7 @@ async fn read(
     })
 }
 
-/// What to do about a path that has nothing behind it, as far as the path itself tells.
+/// Returns what to do about a path with nothing behind it, as far as the path itself tells.
 fn remedy(path: &Path, error: &Error) -> Option<&'static str> {
     let is_of_path = matches!(error.cause, Cause::Other | Cause::NoSecret);
     if !is_of_path || !matches!(error.code, Code::Missing | Code::Refused) {
@@ -279,7 +279,7 @@ fn request<'a>(method: Method, session: &'a Session, path: &Path) -> client::Req
     }
 }
 
-/// Where the mount could not be found out, the path may lack its `data`.
+/// Adds a hint: if the mount could not be detected, the path may lack its `data`.
 fn with_detection_hint(error: Error, path: &Path) -> Error {
     if path.is_like_kv2()
         || error.status_is_transient()

@@ -1,4 +1,5 @@
-//! Files that settings name: read before the deadline, and called by their path only if it is one.
+//! Reads the files that settings name. They are read before the deadline, and a message shows a
+//! path only if it looks like one.
 
 use std::fmt::Display;
 use std::fs::{self, File, Metadata};
@@ -14,21 +15,21 @@ use zeroize::Zeroizing;
 
 use crate::error::{Code, Error, LIMITED};
 
-/// The largest file that is read; a JWT of a cloud has a few thousand bytes.
+/// The largest file that is read; a cloud's JWT has a few thousand bytes.
 const LIMIT: usize = 1 << 20;
-/// How much is asked for if nobody knows how long a file is.
+/// How much to read first if the length of a file is unknown.
 const PART: usize = 4096;
-/// A reading thread calls the kernel and little else.
+/// The stack size of a reading thread, which calls the kernel and does little else.
 const STACK: usize = 128 * 1024;
 
-/// What was read.
+/// The content of a file.
 #[derive(Debug)]
 pub(crate) struct Content {
     /// The bytes.
     pub bytes: Zeroizing<Vec<u8>>,
     /// What messages call the file: `/run/token (VAULT_TOKEN_FILE)`.
     pub place: String,
-    /// Who else than the owner and the group may use it.
+    /// Whether anyone other than the owner and the group may use the file.
     others: Others,
 }
 
@@ -39,14 +40,14 @@ struct Others {
     write: bool,
 }
 
-/// Why a file was not read.
+/// The reason why a file was not read.
 #[derive(Debug)]
 struct Failure {
     error: io::Error,
-    /// The file's own user and mode, if they can be seen.
+    /// The file's own user and mode, if they are visible.
     owner: Option<(u32, u32)>,
     is_directory: bool,
-    /// Whether what was set looks like a path of this system.
+    /// Whether the setting looks like a path of this system.
     is_path: bool,
 }
 
@@ -54,9 +55,9 @@ struct Failure {
 /// and a mounted file system may have lost its server.
 ///
 /// # Errors
-/// 78 if it cannot be read in time or is larger than 1 MiB, 69 if the kernel has no descriptor or
-/// memory for it. The path is shown only if it looks like one of this system; otherwise somebody
-/// may have put a credential where the path of its file belongs.
+/// 78 if the file cannot be read in time or is larger than 1 MiB, 69 if the kernel has no
+/// descriptor or memory for it. The path is shown only if it looks like a path of this system.
+/// Otherwise somebody may have put a credential where the path of its file belongs.
 pub(crate) fn read(path: &Path, origin: impl Display, left: Duration) -> Result<Content, Error> {
     let place = format!("{} ({origin})", path.display());
     match within(left, path) {
@@ -68,10 +69,10 @@ pub(crate) fn read(path: &Path, origin: impl Display, left: Duration) -> Result<
     }
 }
 
-/// Reads a file at a place that is known, which no setting names; `None` if it is not there.
+/// Reads a file at a well-known place that no setting names. Returns `None` if it does not exist.
 ///
 /// # Errors
-/// As of [`read`].
+/// The same as those of [`read`].
 pub(crate) fn read_usual(path: &Path, left: Duration) -> Result<Option<Content>, Error> {
     let place = path.display().to_string();
     match within(left, path) {
@@ -82,13 +83,13 @@ pub(crate) fn read_usual(path: &Path, left: Duration) -> Result<Option<Content>,
     }
 }
 
-/// Returns the user that a socket or a file belongs to, if that is neither root nor this process's.
+/// Returns the owner of a socket or a file, if it is neither root nor this process's user.
 pub(crate) fn owned_by_another(path: &Path) -> Option<u32> {
     let owner = fs::metadata(path).ok()?.uid();
     (owner != 0 && owner != nix::unistd::geteuid().as_raw()).then_some(owner)
 }
 
-/// The error of a path that a setting names and that cannot be used, told as [`read`] does it.
+/// Returns the error for an unusable path that a setting names, worded as in [`read`].
 pub(crate) fn unusable(path: &Path, origin: impl Display, what: &str) -> Error {
     let told = Error::config(format!("it cannot be used: {what}"));
     if is_path(path) {
@@ -99,7 +100,7 @@ pub(crate) fn unusable(path: &Path, origin: impl Display, what: &str) -> Error {
 }
 
 impl Content {
-    /// Warns if others may read this credential, or write another one in its place.
+    /// Warns if others may read this credential, or put another one in its place.
     pub(crate) fn warn_of_others(&self) {
         let what = match self.others {
             Others { write: true, .. } => "change",
@@ -166,7 +167,7 @@ fn late() -> Error {
         .hint("is it a FIFO that nobody writes, or on a file system that does not answer?")
 }
 
-/// The remedy for a path that is not shown.
+/// Adds the hint for a path that is not shown.
 fn not_a_path(error: Error, path: &Path) -> Error {
     error.hint(if looks_like_path(path) {
         "its directory is not there: is it mounted into the container? The path is not shown, since \
@@ -181,7 +182,7 @@ fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
 
-/// Returns whether a path that cannot be used may be shown: a credential does not look like this.
+/// Returns whether an unusable path may be shown: a credential does not look like a path.
 pub(crate) fn is_path(path: &Path) -> bool {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     looks_like_path(path) && directory.unwrap_or(Path::new(".")).is_dir()
@@ -194,17 +195,17 @@ fn looks_like_path(path: &Path) -> bool {
     })
 }
 
-/// The bytes and who else may use them, or why there are none.
+/// The bytes and who else may use them, or why they could not be read.
 type Answer = Result<(Zeroizing<Vec<u8>>, Others), Failure>;
 
-/// The answer of a thread that may never give one, and who waits for it.
+/// The answer of a thread that may never give one, and the thread that waits for it.
 struct Slot {
     answer: Mutex<Option<Answer>>,
     waiting: Thread,
 }
 
-/// Reads on a thread of its own, which is left behind if the kernel does not answer in time. On
-/// this thread if there can be no other one.
+/// Reads on a separate thread, which is left behind if the kernel does not answer in time. If no
+/// thread can be created, this thread reads.
 fn within(left: Duration, path: &Path) -> Option<Answer> {
     let slot = Arc::new(Slot { answer: Mutex::new(None), waiting: thread::current() });
     let (theirs, path) = (Arc::clone(&slot), path.to_owned());
@@ -237,8 +238,8 @@ fn content(path: &Path) -> Answer {
     read().map_err(|error| Failure::of(error, path))
 }
 
-/// Straight into memory that is wiped: the standard library would look for the end of a file with a
-/// buffer on the stack.
+/// Reads straight into memory that is wiped: to find the end of a file, the standard library would
+/// use a buffer on the stack.
 fn bytes(file: &mut File, seen: &Metadata) -> io::Result<Zeroizing<Vec<u8>>> {
     let length = usize::try_from(seen.len()).unwrap_or(LIMIT).min(LIMIT);
     let mut bytes = Zeroizing::new(vec![0; length.max(PART) + 1]);
@@ -262,7 +263,7 @@ fn bytes(file: &mut File, seen: &Metadata) -> io::Result<Zeroizing<Vec<u8>>> {
     Ok(bytes)
 }
 
-/// What others may do with it, if they can get to it.
+/// Returns what others may do with the file, if they can reach it.
 fn others(path: &Path, seen: &Metadata) -> Others {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     let directory = fs::metadata(directory.unwrap_or(Path::new(".")));

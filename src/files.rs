@@ -1,4 +1,4 @@
-//! Secrets as files: which there are, and where their paths stand in values (pure).
+//! Secrets as files: which files exist, and where their paths occur in values (pure).
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -25,27 +25,27 @@ pub struct BuiltFile {
 /// Where a file goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// Wherever files are kept whose place nobody names, under this name.
+    /// In the default location for files, under this name; the user named no place.
     Named(OsString),
-    /// Where the user wants it.
+    /// At the place that the user named.
     At(PathBuf),
 }
 
-/// A value in which paths of files may be missing yet.
+/// A value in which paths of files may still be missing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Content {
     bytes: Secret,
-    /// In their order: the number of bytes before a path, and whose path it is.
+    /// In order: the number of bytes before a path, and the file whose path it is.
     paths: Vec<(usize, Id<BuiltFile>)>,
 }
 
 impl Content {
-    /// Returns whether the path of a file is in it.
+    /// Returns whether the value contains the path of a file.
     pub fn has_paths(&self) -> bool {
         !self.paths.is_empty()
     }
 
-    /// Returns the number of bytes, without those of paths.
+    /// Returns the number of bytes, not counting paths.
     pub fn size(&self) -> usize {
         self.bytes.expose().len()
     }
@@ -67,10 +67,10 @@ impl Content {
         self.paths.push((self.size(), file));
     }
 
-    /// Returns the value with the paths in it.
+    /// Returns the value with the paths filled in.
     ///
     /// # Errors
-    /// What the function fails with that knows the paths.
+    /// Whatever error the function that knows the paths returns.
     pub fn with_paths(
         self,
         path: impl Fn(Id<BuiltFile>) -> Result<PathBuf, Error>,
@@ -100,8 +100,8 @@ impl From<Secret> for Content {
     }
 }
 
-/// Returns the name of a file that a variable gets: the variable's, with a number from the second
-/// one on.
+/// Returns the name for a file of a variable: the variable's own name, with a number from the
+/// second file on.
 pub(crate) fn name(variable: &OsStr, number: usize) -> OsString {
     let mut name: OsString = variable.to_owned();
     if number > 1 {
@@ -113,7 +113,7 @@ pub(crate) fn name(variable: &OsStr, number: usize) -> OsString {
 /// Returns the path of a key's file in a directory.
 ///
 /// # Errors
-/// 78 for a key that can be no file's name.
+/// 78 for a key that cannot be a file name.
 pub(crate) fn of_key(directory: &Path, key: &str) -> Result<PathBuf, Error> {
     let is_name = !key.is_empty() && key != "." && key != ".." && !key.contains(['/', '\0']);
     if is_name {
@@ -124,7 +124,7 @@ pub(crate) fn of_key(directory: &Path, key: &str) -> Result<PathBuf, Error> {
     }
 }
 
-/// Finds a place that two files want.
+/// Finds a place that two files claim.
 pub(crate) fn conflict(files: &Interned<BuiltFile>) -> Option<&Path> {
     let mut places: Vec<&Path> = files.iter().filter_map(|(_, file)| file.place.path()).collect();
     places.sort_unstable();
@@ -135,7 +135,7 @@ pub(crate) fn conflict(files: &Interned<BuiltFile>) -> Option<&Path> {
 }
 
 impl Place {
-    /// Returns the place that the user wants, if it is one.
+    /// Returns the place that the user named, if there is one.
     pub fn path(&self) -> Option<&Path> {
         match self {
             Place::Named(_) => None,

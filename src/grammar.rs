@@ -1,5 +1,5 @@
-//! What a user can write: references, imports, files of settings, paths, addresses and units. All
-//! of it is pure.
+//! What a user can write: references, imports, settings files, paths, addresses and units. All of
+//! it is pure.
 
 pub(crate) mod address;
 pub(crate) mod env_file;

@@ -1,4 +1,5 @@
-//! Puts the files of a start where the application finds them, and their paths into its values.
+//! Puts the files of a start where the application can find them, and fills their paths into its
+//! values.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -10,12 +11,12 @@ use crate::intern::{Id, Interned};
 use crate::process::files::{self, Access};
 use crate::secret::Variable;
 
-/// Files at their places, or rather beside them until [`Files::put`]: if these are dropped
-/// before, nothing of them is left.
+/// Files that are ready beside their final places until [`Files::put`] moves them. If this is
+/// dropped before that, nothing of them is left.
 pub(crate) struct Files(Vec<files::Prepared>);
 
-/// Makes the files and completes the values. Files whose place nobody names go into the directory,
-/// or into memory if there is none.
+/// Creates the files and completes the values. Files without a place of the user's go into the
+/// directory, or into memory if there is none.
 ///
 /// # Errors
 /// 78 for each file that cannot be written.
@@ -26,7 +27,7 @@ pub(crate) fn hand_over(
 ) -> Result<(Vec<Variable>, Files), Errors> {
     let mut errors = Errors::default();
     let mut maker = Maker { access, directory, paths: HashMap::new(), prepared: Vec::new() };
-    // Those that others name go first.
+    // Files whose paths may occur in other files come first.
     for is_named in [true, false] {
         for (id, file) in built.files.iter() {
             if matches!(file.place, Place::Named(_)) == is_named {
@@ -42,10 +43,11 @@ pub(crate) fn hand_over(
     Err(errors)
 }
 
-/// Returns the environment as it would be, for a check: with the paths that files in memory have.
+/// Returns the environment as it would be, for a check: with the paths that files in memory would
+/// have.
 ///
 /// # Errors
-/// 70 for a file that there is not.
+/// 70 for a file that does not exist.
 pub(crate) fn without_files(
     files: &Interned<BuiltFile>,
     variables: Vec<Provided>,
@@ -92,7 +94,7 @@ impl Maker<'_> {
 }
 
 impl Files {
-    /// Puts the files into their places, each with one rename.
+    /// Moves the files to their places, each with one rename.
     ///
     /// # Errors
     /// 78 for a place that cannot be taken.

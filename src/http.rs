@@ -1,4 +1,4 @@
-//! HTTP as every request needs it, whoever is asked: connections, names, certificates, proxies,
+//! HTTP as every request needs it, whatever the server: connections, names, certificates, proxies,
 //! retries, and what a failure means.
 
 mod alert;
@@ -22,13 +22,14 @@ pub(crate) mod x509;
 
 use crate::secret::Variable;
 
-/// The variables that say how servers are reached: proxies, and where the system's authorities are.
+/// Returns the variables that say how servers are reached: proxies, and where the system's
+/// authorities are.
 pub(crate) fn about_network(environment: &[Variable]) -> Vec<Variable> {
     let is_one = |variable: &&Variable| {
         let name = variable.name.to_string_lossy();
         name.to_ascii_lowercase().ends_with("_proxy")
             || name.starts_with("SSL_CERT_")
-            // Tells that HTTP_PROXY may come from a request.
+            // If this is set, HTTP_PROXY may come from a request.
             || name == "REQUEST_METHOD"
     };
     environment.iter().filter(is_one).cloned().collect()

@@ -1,4 +1,4 @@
-//! Items that are each there once, and ids that name them.
+//! Collections in which each item occurs once, and ids that name the items.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -7,33 +7,33 @@ use std::marker::PhantomData;
 
 use crate::error::Error;
 
-/// Names an item of an [`Interned`] of this type, and no item of another type.
+/// Names an item of an [`Interned`] of this type. An id cannot name an item of another type.
 pub struct Id<T> {
     number: usize,
     of: PhantomData<fn() -> T>,
 }
 
-/// Items of which no two are equal, in the order in which they came.
+/// Items in the order in which they were added, no two of them equal.
 #[derive(Debug)]
 pub struct Interned<T>(Vec<T>);
 
 impl<T> Interned<T> {
-    /// The items with their ids.
+    /// Returns the items with their ids.
     pub fn iter(&self) -> impl Iterator<Item = (Id<T>, &T)> {
         self.0.iter().enumerate().map(|(number, item)| (Id::new(number), item))
     }
 
-    /// How many items there are.
+    /// Returns the number of items.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there is no item.
+    /// Returns whether there are no items.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The item that an id names.
+    /// Returns the item that an id names.
     ///
     /// # Errors
     /// 70 for the id of another collection.
@@ -43,7 +43,7 @@ impl<T> Interned<T> {
 }
 
 impl<T: PartialEq> Interned<T> {
-    /// The id of an item, which is taken in if it is new.
+    /// Returns the id of an item. Adds the item if it is new.
     pub fn intern(&mut self, item: T) -> Id<T> {
         let known = self.0.iter().position(|known| *known == item);
         Id::new(known.unwrap_or_else(|| {
@@ -75,7 +75,7 @@ impl<T> Id<T> {
     }
 }
 
-// By hand: what is derived would ask the same of T.
+// Written by hand: the derived impl would require the same of T.
 
 impl<T> Clone for Id<T> {
     fn clone(&self) -> Id<T> {

@@ -1,4 +1,4 @@
-//! What a start has to do, found out without asking Vault.
+//! What a start has to do, determined without asking Vault.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -17,13 +17,13 @@ use crate::settings::credentials;
 use crate::settings::layers::Layers;
 use crate::settings::{self, DEFAULT_MODE, Settings, load};
 
-/// What is to be done, as often as it has to be done.
+/// The work of a start, for as many times as it has to be done.
 pub(crate) struct Job {
     /// The settings.
     pub settings: Settings,
-    /// What is fetched, and for whom.
+    /// What is fetched, and for which variables and files.
     pub plan: Plan,
-    /// What logs in; `None` if nothing is fetched.
+    /// The credentials for the login; `None` if nothing is fetched.
     pub login: Option<Credentials>,
     /// The application and its arguments.
     pub command: Vec<OsString>,
@@ -33,17 +33,16 @@ pub(crate) struct Job {
     pub network: Vec<Variable>,
     /// Who may read the application's files.
     pub access: Access,
-    /// Whether it is only a check, after which nothing starts.
+    /// Whether this is only a check, after which nothing starts.
     pub is_check: bool,
 }
 
 impl Job {
-    /// Puts a job together. Its command is looked for first, so that a typing error burns no
+    /// Builds a job. It looks for the command first, so that a typing error does not use up a
     /// secret id.
     ///
     /// # Errors
-    /// 126 or 127 for a command that cannot run, 78 for credentials that are missing or do not go
-    /// together.
+    /// 126 or 127 for a command that cannot run, 78 for credentials that are missing or conflict.
     pub(crate) fn new(
         layers: &Layers<'_>,
         settings: Settings,
@@ -68,7 +67,7 @@ impl Job {
         Ok(Job { settings, plan, login, command, program, network, access, is_check })
     }
 
-    /// The application's program, on the PATH that the application gets.
+    /// Returns the application's program, found on the PATH that the application gets.
     ///
     /// # Errors
     /// 126 or 127 for a command that cannot run.
@@ -79,7 +78,7 @@ impl Job {
     }
 }
 
-/// Says what was found, and what looks like a mistake.
+/// Logs what was found, and what looks like a mistake.
 fn report(plan: &Plan, could_log_in: impl Fn() -> bool) {
     for entry in &plan.entries {
         for reference in plan.references(entry) {
@@ -97,7 +96,7 @@ fn report(plan: &Plan, could_log_in: impl Fn() -> bool) {
     }
 }
 
-/// Names the files with credentials that `--remove-credential-files` leaves.
+/// Warns about the files with credentials that `--remove-credential-files` leaves.
 fn warn_of_what_stays(layers: &Layers<'_>, settings: &Settings) {
     for origin in credentials::in_env_files(layers) {
         log::warn!("{origin}: the env file has a credential in it, and is not removed");
@@ -117,13 +116,13 @@ fn access(settings: &Settings) -> Result<Access, Error> {
     Ok(Access { mode, user, group })
 }
 
-/// No program where there is no command, which only a check does without.
+/// Finds the program. Without a command there is no program, which only a check allows.
 fn find(command: &[OsString], path: Option<&Secret>) -> Result<PathBuf, Error> {
     let path = path.map(|path| OsStr::from_bytes(path.expose()));
     command.first().map_or(Ok(PathBuf::new()), |name| exec::find(name, path))
 }
 
-/// The settings and the plan.
+/// Returns the settings and the plan.
 ///
 /// # Errors
 /// 78 for everything that cannot be understood.

@@ -1,8 +1,8 @@
-//! Our own records, on stderr, in a way that can never stop a start.
+//! Our own log records, written to stderr in a way that can never stop a start.
 //!
-//! A line that cannot be written now is dropped. The descriptor's flags are left alone:
-//! `O_NONBLOCK` belongs to the open file, which the application shares, so readiness is asked for
-//! with `poll` instead.
+//! A line that cannot be written at once is dropped. The flags of the descriptor are left alone:
+//! `O_NONBLOCK` belongs to the open file, which the application shares, so `poll` is used to ask
+//! for readiness instead.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -18,7 +18,7 @@ use crate::error::{Code, Error, Errors};
 use crate::printable::{MOST, bounded};
 use crate::process::reap;
 
-/// Understands the name of a level.
+/// Parses the name of a level.
 ///
 /// # Errors
 /// What was expected.
@@ -34,12 +34,12 @@ pub(crate) fn level(text: &str) -> Result<LevelFilter, &'static str> {
 pub enum Format {
     /// `vault-exec: warn: …`
     Text,
-    /// One JSON object a line, with `time`, `level` and `message`.
+    /// One JSON object per line, with `time`, `level` and `message`.
     Json,
 }
 
 impl Format {
-    /// Understands the name of a format.
+    /// Parses the name of a format.
     ///
     /// # Errors
     /// What was expected.
@@ -52,12 +52,12 @@ impl Format {
     }
 }
 
-/// How our own records are written.
+/// How our own log records are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogSettings {
-    /// From which level on.
+    /// The lowest level that is shown.
     pub level: LevelFilter,
-    /// In which form.
+    /// The format of a record.
     pub format: Format,
 }
 
@@ -69,8 +69,9 @@ impl Default for LogSettings {
 
 static LOGGER: OnceLock<Logger> = OnceLock::new();
 
-/// Starts the log. Only records of this program are shown, whatever the level: those of the HTTP
-/// and TLS libraries would show what is sent. `RUST_LOG` is the application's and is not read.
+/// Starts the log. Only records of this program are shown, at any level: those of the HTTP and TLS
+/// libraries would show the data that is sent. `RUST_LOG` belongs to the application and is not
+/// read.
 pub(crate) fn start(settings: LogSettings) {
     let logger = LOGGER.get_or_init(|| Logger(settings));
     if log::set_logger(logger).is_ok() {
@@ -78,7 +79,7 @@ pub(crate) fn start(settings: LogSettings) {
     }
 }
 
-/// Reports every failure: one line each, and a second one with what to do about it.
+/// Reports every failure: one line each, and a second line with what to do about it.
 pub(crate) fn report(errors: &Errors) {
     for Error { message, hint, .. } in &errors.0 {
         match hint {
@@ -88,18 +89,18 @@ pub(crate) fn report(errors: &Errors) {
     }
 }
 
-/// Makes a bug end the process with 70 and the place of it. The panic's own message is not shown:
-/// it may quote a value.
+/// Makes a bug end the process with 70 and print the place of the bug. The panic's own message is
+/// not shown, because it may quote a value.
 pub fn report_bugs() {
     std::panic::set_hook(Box::new(|panic| {
-        // It may be too early for the log to have been started.
+        // The log may not have been started yet.
         start(LogSettings::default());
         let place = panic.location().map(|place| format!(" at {place}")).unwrap_or_default();
         log::error!(
             hint = "please report it with the version and this place";
             "a bug of vault-exec{place}"
         );
-        // A bug of the supervisor's does not end the application.
+        // A bug in the supervisor does not end the application.
         reap::keep();
         std::process::exit(Code::Internal.status().into());
     }));
@@ -122,8 +123,8 @@ impl Log for Logger {
     fn flush(&self) {}
 }
 
-/// The lines of a record. They are one write that a pipe takes whole, since half a line of JSON
-/// would be none.
+/// Formats the lines of a record. They are written in one write that a pipe takes whole, since half
+/// a line of JSON would be invalid.
 fn line(format: Format, record: &Record<'_>) -> String {
     let level = record.level().as_str().to_ascii_lowercase();
     let message = record.args().to_string();
@@ -136,7 +137,7 @@ fn line(format: Format, record: &Record<'_>) -> String {
         }
     };
     let line = shown(MOST);
-    // Escaped, a text has twice as many bytes.
+    // Escaping doubles the bytes of a text.
     if line.len() <= PIPE_BUF { line } else { shown(MOST / 2) }
 }
 
@@ -163,7 +164,7 @@ fn json_line(level: &str, message: &str, hint: Option<&str>) -> String {
 /// `PIPE_BUF` of Linux: a pipe that is ready takes this much without blocking (pipe(7)).
 const PIPE_BUF: usize = 4096;
 
-/// Writes to standard error what it takes at once.
+/// Writes to standard error as much as it takes at once.
 fn write(bytes: &[u8]) {
     let stderr = io::stderr();
     for chunk in bytes.chunks(PIPE_BUF) {

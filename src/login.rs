@@ -1,4 +1,4 @@
-//! The auth methods: their table, and which one is taken.
+//! The table of auth methods, and the choice of one.
 
 mod approle;
 mod aws;
@@ -23,7 +23,7 @@ use crate::settings::credentials::Located;
 use crate::settings::layers::Layers;
 use crate::settings::names;
 
-/// Every method of this version.
+/// Every auth method of this version.
 pub const METHODS: &[&Method] = &[
     &token::METHOD,
     &approle::METHOD,
@@ -38,16 +38,16 @@ pub const METHODS: &[&Method] = &[
     &none::METHOD,
 ];
 
-/// The method that is none.
+/// The name of the method that does not log in.
 pub(crate) const WITHOUT_LOGIN: &str = none::METHOD.name;
 
-/// The first of them are inferred from what is set.
+/// The number of methods, from the start of the table, that are inferred from what is set.
 const INFERRED: usize = 3;
 
-/// Chooses the method and finds its credentials; files are not read yet.
+/// Chooses the method and finds its credentials. Does not read files yet.
 ///
 /// # Errors
-/// 78: an unknown method, credentials of several or of none.
+/// 78 for an unknown method, or for credentials of several methods or of none.
 pub(crate) fn credentials(layers: &Layers<'_>, settings: &Settings) -> Result<Credentials, Errors> {
     let method = match &settings.auth_method {
         Some(name) => by_name(name)?,
@@ -58,19 +58,19 @@ pub(crate) fn credentials(layers: &Layers<'_>, settings: &Settings) -> Result<Cr
     (method.find)(layers, settings)
 }
 
-/// Whether a token is given beside a method that needs none then. The webhook of bank-vaults always
-/// sets the method `jwt`, and a token if a pod has one.
+/// Returns whether a token is given beside a method that does not need one. The webhook of
+/// bank-vaults always sets the method `jwt`, and also a token if a pod has one.
 fn has_token_beside(method: &Method, layers: &Layers<'_>) -> Result<bool, Error> {
     let yields = [kubernetes::METHOD.name, jwt::METHOD.name].contains(&method.name);
     Ok(yields && Located::find(layers, &names::TOKEN)?.is_some())
 }
 
-/// Checks the name of a method without reading anything.
+/// Looks up the method with this name without reading anything.
 ///
 /// # Errors
-/// 78 with the list of those that there are.
+/// 78 with the list of known methods.
 pub(crate) fn by_name(name: &str) -> Result<&'static Method, Error> {
-    // As other tools call them.
+    // Names that other tools use.
     let known = match name {
         "aws-iam" => "aws",
         "gcp-gce" => "gcp",
@@ -83,7 +83,7 @@ pub(crate) fn by_name(name: &str) -> Result<&'static Method, Error> {
     })
 }
 
-/// The method whose credentials are there, if they are those of one.
+/// Returns the method whose credentials are set, if only one method's are.
 fn inferred(layers: &Layers<'_>, settings: &Settings) -> Result<&'static Method, Error> {
     let found = |credential| {
         Ok::<_, Error>(Located::find(layers, credential)?.map(|found| found.origin().to_string()))
@@ -108,7 +108,8 @@ fn inferred(layers: &Layers<'_>, settings: &Settings) -> Result<&'static Method,
     }
 }
 
-/// Nothing tells the method; what there is may be for one that has to be named.
+/// Returns the error for when nothing indicates the method. The credentials that are set may belong
+/// to a method that has to be named.
 fn nothing_found(layers: &Layers<'_>, settings: &Settings) -> Result<Error, Error> {
     let mut found = Vec::new();
     for credential in names::credentials() {

@@ -1,4 +1,4 @@
-//! The program: its allocator, and what happens if it has a bug.
+//! The program: its allocator, and what happens when it has a bug.
 
 use std::process::ExitCode;
 

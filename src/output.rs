@@ -1,10 +1,11 @@
-//! What goes to stdout before any application: help, a policy, the report of a check.
+//! Writes to stdout before any application runs: help, a policy, the report of a check.
 
 use std::io::Write;
 
 use crate::error::Error;
 
-/// Prints a text as a whole: it goes into files, and half of a policy must not look like all of it.
+/// Prints the whole text or fails: the output goes into files, and half of a policy must not look
+/// like a complete one.
 ///
 /// # Errors
 /// 78 if stdout cannot be written.
