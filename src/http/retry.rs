@@ -102,7 +102,7 @@ pub(crate) struct Patience {
 }
 
 impl Patience {
-    /// Returns a patience that lasts until the deadline, or until `max_retries` tries after the
+    /// Creates one that lasts until the deadline, or until `max_retries` tries after the
     /// first one have failed.
     pub(crate) fn new(deadline: Deadline, max_retries: Option<u32>) -> Patience {
         Patience {
@@ -188,8 +188,8 @@ impl Patience {
     }
 }
 
-/// Prefers the error of the try before the one that the deadline cut short, because it says what is
-/// wrong.
+/// Adds the earlier error to that of a try that the deadline cut short: the earlier one says what
+/// is wrong.
 fn cut(error: Error, before: Option<Error>) -> Error {
     match before {
         Some(before) if before != error => Error {

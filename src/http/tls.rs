@@ -1,4 +1,4 @@
-//! TLS: which certificates are trusted, and which one is shown.
+//! TLS: which certificates are trusted, and which one the client presents.
 
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -20,7 +20,7 @@ use crate::http::verifier::{Trusted, Verifier};
 use crate::http::x509::{Certificate, Key};
 use crate::secret::Variable;
 
-/// TLS, as it is set; files are not read yet.
+/// The TLS settings; files are not read yet.
 #[derive(Debug, Default)]
 pub struct TlsSettings {
     /// `VAULT_CACERT`: a file.
@@ -37,16 +37,16 @@ pub struct TlsSettings {
     pub skip_verify: bool,
 }
 
-/// Whom a connection is to, for messages.
+/// The host that a connection goes to, for messages.
 #[derive(Clone, Copy)]
 pub(crate) enum Peer<'a> {
     Vault,
-    /// Another host, which Vault's settings are not for.
+    /// Another host; Vault's settings do not apply to it.
     Other(&'a str),
 }
 
 impl Peer<'_> {
-    /// What to do about an authority that the system does not have.
+    /// Returns what to do if the system does not have the authority.
     fn remedy(self) -> &'static str {
         match self {
             Peer::Vault => "set VAULT_CACERT to the file of the authority's certificate",
@@ -79,12 +79,12 @@ impl Peer<'_> {
     }
 }
 
-/// The configuration of every connection. The system's bundle is parsed at the first handshake, not
-/// before.
+/// Builds the configuration of every connection. The system's bundle is not parsed before the first
+/// handshake.
 ///
 /// # Errors
-/// 78 for a file that cannot be read or holds no certificate or key, and for an https address
-/// without any trusted authority.
+/// 78 if a file cannot be read or holds no certificate or key, or if an https address has no
+/// trusted authority.
 pub(crate) fn configure(
     settings: &TlsSettings,
     is_https: bool,
@@ -107,7 +107,7 @@ pub(crate) fn configure(
         }
     };
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    // One process makes few connections: tickets would only keep secrets in memory.
+    // One process makes few connections, so tickets would only keep secrets in memory.
     config.resumption = Resumption::disabled();
     Ok(config)
 }
@@ -123,7 +123,7 @@ fn verifier(
     let configured = configured(settings, left)?;
     let wants_system = !settings.skip_verify && configured.is_none();
     let system = match wants_system.then(|| Bundle::of_system(environment)).transpose() {
-        // A plain http address needs them only where a redirect leads to https.
+        // A plain http address needs them only if a redirect leads to https.
         Err(error) if is_https => return Err(error),
         found => found.ok().flatten().flatten(),
     };
@@ -149,8 +149,8 @@ fn server_name(name: &str) -> Result<ServerName<'static>, Error> {
 
 type Certificates = Vec<CertificateDer<'static>>;
 
-/// The authorities that the user named, which replace the system's as with Vault's own client, and
-/// where they are.
+/// Returns the authorities that the user set, and where they are. They replace the system's, as in
+/// Vault's own client.
 fn configured(
     settings: &TlsSettings,
     left: Duration,
@@ -172,8 +172,7 @@ fn certificates_in(named: &Sourced, left: Duration) -> Result<Certificates, Erro
     certificates(&content.bytes, &content.place)
 }
 
-/// The certificates of a text. One that is broken is not passed over: it may be the one that
-/// matters.
+/// Parses the certificates in a text. A broken one is not skipped: it may be the one that matters.
 fn certificates(pem: &[u8], place: &str) -> Result<Certificates, Error> {
     let text = String::from_utf8_lossy(pem);
     let mut found = Vec::new();
@@ -198,8 +197,8 @@ fn certificates(pem: &[u8], place: &str) -> Result<Certificates, Error> {
     Ok(found)
 }
 
-/// Every certificate in the files below a directory that the user named; files without one are
-/// passed over.
+/// Returns every certificate in the files below a directory that the user set. Files without one
+/// are skipped.
 fn certificates_below(directory: &Sourced) -> Result<Vec<CertificateDer<'static>>, Error> {
     let files = files_below(Path::new(directory.text()?))
         .map_err(|(next, error)| file::unusable(&next, &directory.origin, &error.to_string()))?;
@@ -213,7 +212,7 @@ fn certificates_below(directory: &Sourced) -> Result<Vec<CertificateDer<'static>
     Ok(found)
 }
 
-/// The certificate to show, and its key.
+/// Reads the client certificate and its key.
 fn identity(
     certificate: &Sourced,
     key: &Sourced,
@@ -244,8 +243,8 @@ fn identity(
     }
 }
 
-/// The chain with the certificate first that fits, and each one's issuer behind it, whatever order
-/// it was written in.
+/// Returns the chain with the certificate that fits first, followed by the issuer of each one,
+/// whatever order they were written in.
 fn in_order(
     mut left: Certificates,
     fits: impl Fn(&CertificateDer<'_>) -> bool,

@@ -1,4 +1,4 @@
-//! The HTTP library, set up as every connection of ours needs it.
+//! Sets up the HTTP library as all our connections need it.
 
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
@@ -15,33 +15,33 @@ use crate::http::dns::Resolver;
 use crate::http::failure::{self, Awaited, Failure, Route};
 use crate::http::proxy::{Named, Proxies};
 
-/// DNS, TCP and TLS take at most this much of one try.
+/// The most time of one try that DNS, TCP and TLS take.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// Sends requests over connections that it keeps. All of it happens on the thread that waits for
-/// them, in the runtime of the round: a thread for the library, as its blocking client has one, and
-/// one for each request under way, would cost more than many a request.
+/// Sends requests over connections that it keeps. Everything happens on the thread that waits for
+/// the requests, in the runtime of the round. A thread for the library, as its blocking client has
+/// one, and one for each request under way would cost more than many requests do.
 pub(crate) struct Transport {
     http: Http,
-    /// The same without a pool: each of its requests has a connection of its own.
+    /// The same without a pool: each of its requests gets a connection of its own.
     alone: OnceCell<Http>,
     setup: Setup,
 }
 
-/// What clients are made of.
+/// The settings from which clients are made.
 struct Setup {
     tls: ClientConfig,
     proxies: Arc<Proxies>,
     socket: Option<PathBuf>,
-    /// What the user calls the server's address.
+    /// The user's name for the server's address.
     named: String,
     connections: Connections,
     resolver: Resolver,
 }
 
 impl Transport {
-    /// One without connections; `socket` is one to talk to instead of the network, `named` what the
-    /// user calls the address.
+    /// Creates a transport without connections. `socket` is used instead of the network, if given;
+    /// `named` is the user's name for the address.
     ///
     /// # Errors
     /// 70 if the library fails.
@@ -61,12 +61,12 @@ impl Transport {
 }
 
 impl Setup {
-    /// A client that keeps at most so many connections that nothing uses.
+    /// Returns a client that keeps at most `idle` unused connections.
     fn client(&self, idle: Option<usize>) -> Result<Http, Error> {
         let mut builder = Http::builder()
             .user_agent(concat!("vault-exec/", env!("CARGO_PKG_VERSION")))
             .redirect(Policy::none())
-            // Its own would be neither counted nor waited for.
+            // The library's own retries would be neither counted nor waited for.
             .retry(retry::never())
             .referer(false)
             .connect_timeout(CONNECT)
@@ -88,7 +88,7 @@ impl Setup {
 }
 
 impl Setup {
-    /// How the server of a failure was to be reached.
+    /// Returns how the server in a failure was to be reached.
     fn route(&self, failure: &reqwest::Error) -> Route<'_> {
         match failure.url().and_then(|url| self.proxies.of(url)) {
             _ if self.socket.is_some() => Route::Socket,
@@ -99,18 +99,18 @@ impl Setup {
 }
 
 impl Transport {
-    /// The proxy that a URL is reached through, if any.
+    /// Returns the proxy through which a URL is reached, if any.
     pub(crate) fn proxy(&self, url: &Url) -> Option<&Named> {
         self.setup.proxies.of(url)
     }
 
-    /// A request to be sent within this time, to the end of its answer.
+    /// Builds a request; `time` limits it up to the end of its answer.
     pub(crate) fn request(&self, method: Method, url: Url, time: Duration) -> RequestBuilder {
         self.http.request(method, url).timeout(time)
     }
 
-    /// The same over a new connection, if the protocol does not tell when the other side has closed
-    /// one that was kept: over TLS it takes leave, and HTTP/2 says what it has not looked at.
+    /// Does the same over a new connection, unless the protocol tells when the other side has
+    /// closed a kept one: TLS says goodbye, and HTTP/2 says what it has not processed.
     ///
     /// # Errors
     /// 70 if the library fails.
@@ -124,7 +124,7 @@ impl Transport {
             return Ok(self.request(method, url, time));
         }
         if self.alone.get().is_none() {
-            // It is not there, so it is set.
+            // It is empty here, so setting it succeeds.
             let _ = self.alone.set(self.setup.client(Some(0))?);
         }
         let http = self.alone.get().unwrap_or(&self.http);
@@ -134,7 +134,7 @@ impl Transport {
     /// Sends a request.
     ///
     /// # Errors
-    /// Why there is no answer to it.
+    /// The reason why there is no answer.
     pub(crate) async fn send(&self, request: RequestBuilder) -> Result<Response, Failure> {
         let before = self.setup.connections.count();
         request.send().await.map_err(|error| {
@@ -145,7 +145,7 @@ impl Transport {
         })
     }
 
-    /// What a request that has run out of time, and was begun then, has waited for.
+    /// Returns what a request that was begun at `then` and timed out was waiting for.
     fn awaited(&self, then: Count) -> Awaited {
         match self.setup.connections.is_awaited_since(then) {
             true if self.setup.resolver.is_waiting() => Awaited::Name,

@@ -12,14 +12,14 @@ use crate::http::distrust::{self, Problem, Shown, Source};
 use crate::http::roots::Bundle;
 use crate::http::x509::Certificate;
 
-/// Verifies as webpki does, with these differences: the name may be another than the URL's; a
+/// Verifies as webpki does, with these differences: the name may differ from the URL's; a
 /// certificate that is identical to a trusted one is accepted without an issuer (a self-signed one
-/// has none, and most development set-ups have one); what is trusted issues others only if it is
-/// an authority, for servers, and in time; and nothing is verified if the user said so.
+/// has none, and most development set-ups use one); a trusted certificate issues others only if it
+/// is an authority, meant for servers, and valid now; and nothing is verified if the user said so.
 #[derive(Debug)]
 pub(crate) struct Verifier {
     pub(crate) provider: Arc<CryptoProvider>,
-    /// What is trusted.
+    /// The trusted certificates.
     pub(crate) trusted: Trusted,
     /// The name that the certificate must have, if it is not the URL's.
     pub(crate) name: Option<ServerName<'static>>,
@@ -31,7 +31,7 @@ pub(crate) struct Verifier {
 #[derive(Debug)]
 pub(crate) struct Trusted {
     pub(crate) configured: Vec<CertificateDer<'static>>,
-    /// The system's, parsed at the first handshake that needs all of them.
+    /// The system's bundle, parsed at the first handshake that needs all of it.
     pub(crate) system: Option<Bundle>,
     pub(crate) all: OnceLock<Vec<CertificateDer<'static>>>,
     /// Where they come from, for messages.
@@ -52,7 +52,8 @@ impl Verifier {
         name: &ServerName<'_>,
         now: UnixTime,
     ) -> Result<(), Problem> {
-        // What few of the system's do not verify, all of them may, or tell why not.
+        // If the few candidates from the system's bundle do not verify the chain, all of them may,
+        // or show why it fails.
         let few = self.trusted.system.as_ref();
         let few = few.map(|bundle| bundle.issuers_of(shown.end_entity, shown.intermediates));
         if few.is_some_and(|few| self.verified_by(&few, shown, now).is_ok()) {
@@ -93,14 +94,14 @@ impl Verifier {
     }
 }
 
-/// A trusted certificate as an issuer, if it can be one.
+/// Returns a trusted certificate as an issuer, if it can be one.
 fn anchor<'a>(trusted: &'a CertificateDer<'static>, now: UnixTime) -> Option<TrustAnchor<'a>> {
     let certificate = Certificate::parse(trusted)?;
     let can_issue = distrust::unfit(&certificate, now).is_none();
     can_issue.then(|| webpki::anchor_from_trusted_cert(trusted).ok()).flatten()
 }
 
-/// What there is to verify of a certificate that is trusted as it is.
+/// Verifies what can be verified of a certificate that is trusted as it is.
 fn in_itself(shown: &Shown<'_>, now: UnixTime) -> Result<(), Problem> {
     let certificate = Certificate::parse(shown.end_entity).ok_or(webpki::Error::BadDer)?;
     let (not_before, not_after) = certificate.validity().ok_or(webpki::Error::BadDerTime)?;

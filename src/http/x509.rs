@@ -1,22 +1,22 @@
-//! What a certificate says of itself (RFC 5280, pure), also one that the verifying library cannot
-//! read. Nothing is verified here.
+//! Reads what a certificate says about itself (RFC 5280, pure), even one that the verifying library
+//! cannot read. Nothing is verified here.
 
 use std::time::{Duration, SystemTime};
 
 use rustls::pki_types::UnixTime;
 
-/// A certificate, of which enough could be read.
+/// A certificate whose essential parts could be read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Certificate<'a> {
     /// 1 to 3.
     pub(crate) version: u8,
-    /// The name of who issued it, without the outer tag and length.
+    /// The name of the issuer, without the outer tag and length.
     pub(crate) issuer: &'a [u8],
-    /// Its own name, likewise.
+    /// Its own name, in the same form.
     pub(crate) subject: &'a [u8],
     /// The public key, with tag and length.
     pub(crate) public_key: &'a [u8],
-    /// The algorithm of its signature, an OID without tag and length.
+    /// The algorithm of its signature: an OID without tag and length.
     signature: &'a [u8],
     validity: &'a [u8],
     extensions: &'a [u8],
@@ -45,11 +45,11 @@ const EXTENDED_KEY_USAGE: &[u8] = &[0x55, 0x1d, 37];
 const ANY_USAGE: &[u8] = &[0x55, 0x1d, 37, 0];
 const SERVER_AUTH: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 3, 1];
 
-/// The last numbers of the extensions `2.5.29.x` that the verifying library understands.
+/// The last numbers of the `2.5.29.x` extensions that the verifying library understands.
 const UNDERSTOOD: [u8; 6] = [15, 17, 19, 30, 31, 37];
 
 impl<'a> Certificate<'a> {
-    /// Reads a certificate; `None` if that is none.
+    /// Reads a certificate. Returns `None` if it is not one.
     pub(crate) fn parse(der: &'a [u8]) -> Option<Certificate<'a>> {
         let mut whole = Reader(Reader(der).expect(SEQUENCE)?);
         let mut body = Reader(whole.expect(SEQUENCE)?);
@@ -73,8 +73,8 @@ impl<'a> Certificate<'a> {
         Some(Certificate { version, issuer, subject, public_key, signature, validity, extensions })
     }
 
-    /// Whether it may issue others: an authority says so of itself (CA:TRUE), or, without that
-    /// extension, has a key that may sign certificates. Version 1 can say nothing.
+    /// Returns whether it may issue others: an authority says so itself (CA:TRUE) or, without that
+    /// extension, has a key that may sign certificates. Version 1 cannot say anything.
     pub(crate) fn is_authority(&self) -> bool {
         const SIGNS_CERTIFICATES: u8 = 0b0000_0100;
         if self.version < 3 {
@@ -95,8 +95,8 @@ impl<'a> Certificate<'a> {
         }
     }
 
-    /// Whether it is for servers, or, of an authority, for those who issue to servers: it names this
-    /// use or any, or none at all.
+    /// Returns whether it is for servers or, for an authority, for those that issue to servers: it
+    /// lists this use or any use, or lists none at all.
     pub(crate) fn is_for_servers(&self) -> bool {
         let Some(uses) = self.extension(EXTENDED_KEY_USAGE) else { return true };
         let mut uses = Reader(Reader(uses).expect(SEQUENCE).unwrap_or_default());
@@ -104,18 +104,18 @@ impl<'a> Certificate<'a> {
             .any(|usage| usage == SERVER_AUTH || usage == ANY_USAGE)
     }
 
-    /// From when to when it is valid; `None` if that cannot be read.
+    /// Returns when its validity begins and ends, or `None` if that cannot be read.
     pub(crate) fn validity(&self) -> Option<(UnixTime, UnixTime)> {
         let mut times = Reader(self.validity);
         Some((times.time()?, times.time()?))
     }
 
-    /// The algorithm of its signature.
+    /// Returns the algorithm of its signature.
     pub(crate) fn signature(&self) -> String {
         algorithm(&dotted(self.signature))
     }
 
-    /// The critical extensions that the verifying library does not understand.
+    /// Returns the critical extensions that the verifying library does not understand.
     pub(crate) fn not_understood(&self) -> Vec<String> {
         let is_understood =
             |oid: &[u8]| matches!(oid, [0x55, 0x1d, last] if UNDERSTOOD.contains(last));
@@ -123,7 +123,7 @@ impl<'a> Certificate<'a> {
         odd.map(|one| extension(&dotted(one.oid))).collect()
     }
 
-    /// Its public key.
+    /// Returns its public key.
     pub(crate) fn key(&self) -> Key {
         Key::of_public(self.public_key).unwrap_or_default()
     }
@@ -146,12 +146,12 @@ impl<'a> Certificate<'a> {
     }
 }
 
-/// What kind of key it is.
+/// The kind of a key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Key {
     /// In words: `RSA of 1024 bits`, `ECDSA P-521`.
     pub(crate) name: String,
-    /// Whether signatures with it can be made and verified here.
+    /// Whether we can make and verify signatures with it.
     pub(crate) is_supported: bool,
 }
 
@@ -165,7 +165,7 @@ impl Key {
         }))
     }
 
-    /// Of a private key in the form of PKCS #8 (RFC 5958).
+    /// Reads a private key in the form of PKCS #8 (RFC 5958).
     pub(crate) fn of_pkcs8(key: &[u8]) -> Option<Key> {
         let mut key = Reader(Reader(key).expect(SEQUENCE)?);
         key.expect(INTEGER)?;
@@ -173,12 +173,12 @@ impl Key {
         Some(Key::of(algorithm, || modulus(key.expect(OCTET_STRING)?)))
     }
 
-    /// Of a private key in the form of PKCS #1 (RFC 8017, A.1.2).
+    /// Reads a private key in the form of PKCS #1 (RFC 8017, A.1.2).
     pub(crate) fn of_pkcs1(key: &[u8]) -> Option<Key> {
         modulus(key).map(Key::rsa)
     }
 
-    /// Of a private key in the form of SEC 1 (RFC 5915).
+    /// Reads a private key in the form of SEC 1 (RFC 5915).
     pub(crate) fn of_sec1(key: &[u8]) -> Option<Key> {
         const PARAMETERS: u8 = 0xa0;
         let mut key = Reader(Reader(key).expect(SEQUENCE)?);
@@ -220,14 +220,15 @@ impl Key {
     }
 }
 
-/// The modulus of an RSA private key.
+/// Returns the modulus of an RSA private key.
 fn modulus(key: &[u8]) -> Option<&[u8]> {
     let mut key = Reader(Reader(key).expect(SEQUENCE)?);
     key.expect(INTEGER)?;
     key.expect(INTEGER)
 }
 
-/// What people call a name: its common name, else its organization, else its last part.
+/// Returns what people call a name: its common name, otherwise its organization, otherwise its last
+/// part.
 pub(crate) fn shown(name: &[u8]) -> String {
     const COMMON_NAME: &[u8] = &[0x55, 4, 3];
     const ORGANIZATION: &[u8] = &[0x55, 4, 10];
@@ -244,11 +245,11 @@ pub(crate) fn shown(name: &[u8]) -> String {
     let part = |wanted: &[u8]| parts.iter().find(|(oid, _)| *oid == wanted);
     let part = part(COMMON_NAME).or_else(|| part(ORGANIZATION)).or(parts.last());
     let text = String::from_utf8_lossy(part.map_or(b"(without a name)", |(_, value)| value));
-    // It comes from the other side.
+    // The text comes from the other side.
     text.chars().map(|c| if c.is_control() { '?' } else { c }).take(MOST).collect()
 }
 
-/// What an algorithm is called.
+/// Returns the name of an algorithm.
 fn algorithm(oid: &str) -> String {
     match oid {
         "1.2.840.113549.1.1.1" => "RSA",
@@ -272,7 +273,7 @@ fn algorithm(oid: &str) -> String {
     .to_owned()
 }
 
-/// What an extension is called.
+/// Returns the name of an extension.
 fn extension(oid: &str) -> String {
     match oid {
         "2.5.29.32" => "certificate policies".to_owned(),
@@ -284,7 +285,7 @@ fn extension(oid: &str) -> String {
     }
 }
 
-/// An OID as people write it.
+/// Formats an OID as people write it.
 fn dotted(oid: &[u8]) -> String {
     let mut numbers: Vec<u64> = Vec::new();
     let mut number: u64 = 0;
@@ -311,12 +312,12 @@ impl<'a> Reader<'a> {
         self.0.first().copied()
     }
 
-    /// The content of the next element, which must have this tag.
+    /// Returns the content of the next element, which must have this tag.
     fn expect(&mut self, tag: u8) -> Option<&'a [u8]> {
         self.element(tag).map(|(_, content)| content)
     }
 
-    /// The next element, whole, and its content.
+    /// Returns the whole next element and its content.
     fn element(&mut self, tag: u8) -> Option<(&'a [u8], &'a [u8])> {
         let (header, length) = match *self.0 {
             [found, length @ 0..=0x7f, ..] if found == tag => (2, usize::from(length)),
@@ -331,7 +332,7 @@ impl<'a> Reader<'a> {
         Some((whole, whole.get(header..)?))
     }
 
-    /// A time: `UTCTime`, with two digits for the year, or `GeneralizedTime`.
+    /// Reads a time: `UTCTime`, with a two-digit year, or `GeneralizedTime`.
     fn time(&mut self) -> Option<UnixTime> {
         let tag = self.peek()?;
         let text = std::str::from_utf8(self.expect(tag)?).ok()?;
@@ -345,7 +346,7 @@ impl<'a> Reader<'a> {
         let (hour, minute, second) = (part(8, 10)?, part(10, 12)?, part(12, 14)?);
         let text = format!("{year}-{month}-{day}T{hour}:{minute}:{second}Z");
         let time = humantime::parse_rfc3339(&text).ok()?;
-        // Before 1970 is long ago, whenever that was.
+        // Any time before 1970 is simply long ago.
         let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
         Some(UnixTime::since_unix_epoch(since))
     }
@@ -358,7 +359,8 @@ mod tests {
 
     use super::*;
 
-    /// One of version 3 with a P-256 key, for `b`, by `a`, that is an authority for servers.
+    /// Returns a version 3 certificate with a P-256 key for `b`, issued by `a`, that is an
+    /// authority for servers.
     fn certificate() -> Vec<u8> {
         let element = |tag: u8, content: &[u8]| {
             let length = u8::try_from(content.len()).expect("short");
@@ -435,7 +437,7 @@ mod tests {
         }
     }
 
-    /// Reads all that can be read.
+    /// Reads everything that can be read.
     fn read(der: &[u8]) {
         let Some(found) = Certificate::parse(der) else { return };
         let _ = (shown(found.issuer), found.is_authority(), found.is_for_servers());

@@ -1,4 +1,4 @@
-//! What an HTTP answer says about a request, before anybody looks at its data (pure).
+//! What an HTTP answer says about a request, before anything reads its data (pure).
 
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ use crate::http::retry::seconds;
 use crate::printable::compact;
 use crate::vault::spelling;
 
-/// What Vault says in words alone, where something is decided by it. The words are read once, when
-/// an answer comes in: nothing that follows looks at a text.
+/// Things that Vault says only in words and that a decision depends on. The words are read once,
+/// when an answer arrives; nothing later looks at a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Meaning {
     /// The node is sealed, and has done nothing.
@@ -24,45 +24,45 @@ pub enum Meaning {
     Upgrading,
     /// The namespace does not exist.
     NoNamespace,
-    /// It is the token that is refused, not what it asked for.
+    /// The token itself is refused, not the request.
     BadToken,
-    /// The wrapping token is used up, or never was one.
+    /// The wrapping token is used up or never was a wrapping token.
     BadWrappingToken,
-    /// The lease of a token's last use was revoked at once.
+    /// A token's last use would have made a lease, which was revoked at once.
     Withheld,
-    /// There is no such lease any more.
+    /// The lease no longer exists.
     NoLease,
     /// The lease, or the token, cannot be renewed.
     NotRenewable,
-    /// Nothing is mounted there, for the path has a second `v1/`.
+    /// Nothing is mounted there, because the path has a second `v1/`.
     SecondV1,
     /// Nothing is mounted there.
     NoMount,
     /// The mount is KV v2, and the path has no `data/`.
     WithoutData,
-    /// A login names no role, and the method wants one.
+    /// A login names no role, but the method wants one.
     NoRole,
-    /// A login names a role that there is not.
+    /// A login names a role that does not exist.
     UnknownRole,
-    /// What shows who logs in has expired.
+    /// The proof of identity has expired.
     Expired,
-    /// What shows who logs in is for somebody else than Vault.
+    /// The proof of identity is meant for somebody other than Vault.
     WrongAudience,
-    /// A method says with a status of 500 that who logs in may not.
+    /// A method refuses whoever logs in with a status of 500.
     NotAuthorized,
-    /// A role of type gce is asked with a token that has no machine in it.
+    /// A role of type gce was used with a token that names no machine.
     NoMachine,
-    /// A role of type iam is asked with a token that lives longer than the role lets one.
+    /// A role of type iam was used with a token that lives longer than the role allows.
     LivesTooLong,
-    /// A platform's service that Vault asks at a login is too busy, or was not reached.
+    /// A platform service that Vault asks during a login is too busy or was not reached.
     Upstream,
     /// Other words, or none.
     Other,
 }
 
 impl Meaning {
-    /// Reads the words of an answer. `permission denied` alone is said of a token; a policy's
-    /// refusal is a list (`1 error occurred: …`) with the same words in it.
+    /// Reads the words of an answer. `permission denied` alone is about a token; a policy's refusal
+    /// is a list (`1 error occurred: …`) that contains the same words.
     fn of(status: u16, body: &Value) -> Meaning {
         let errors = texts(body, "errors");
         let of_errors = errors.iter().map(|text| Meaning::of_error(status, text));
@@ -73,8 +73,7 @@ impl Meaning {
             .unwrap_or(Meaning::Other)
     }
 
-    /// The states of a node are compared to the letter: a method's own words that are like them are
-    /// a refusal.
+    /// Compares the states of a node exactly: similar words from a method are a refusal.
     fn of_error(status: u16, text: &str) -> Meaning {
         match text {
             "Vault is sealed" => Meaning::Sealed,
@@ -96,8 +95,9 @@ impl Meaning {
         }
     }
 
-    /// The words of methods that refuse a login. With a status of 500 only those of azure count,
-    /// which refuses with it: others may speak of Vault's own certificates, say.
+    /// Reads the words of methods that refuse a login. With a status of 500 only azure's words
+    /// count, because azure refuses with it; others may be about Vault's own certificates, for
+    /// example.
     fn of_login(status: u16, text: &str) -> Meaning {
         let lower = text.to_ascii_lowercase();
         match status {
@@ -115,7 +115,7 @@ impl Meaning {
         }
     }
 
-    /// Whether it is the refusal of a login, whatever the status.
+    /// Returns whether it is the refusal of a login, whatever the status.
     fn is_refused_login(self) -> bool {
         matches!(
             self,
@@ -129,15 +129,15 @@ impl Meaning {
     }
 }
 
-/// jwt, gcp and aws; kubernetes and azure.
+/// Matches the words of jwt, gcp and aws, and those of kubernetes and azure.
 fn is_about_role(text: &str) -> bool {
     let is_not_found = text.ends_with("could not be found") || text.ends_with("not found");
     is_not_found && (text.starts_with("role ") || text.starts_with("entry for role "))
         || text.starts_with("invalid role name")
 }
 
-/// What the azure method refuses with, in lower case. Where it could not fetch Azure's keys it has
-/// looked at nothing yet.
+/// Returns whether the azure method refuses with this text, in lower case. If it could not fetch
+/// Azure's keys, it has not checked anything yet.
 fn is_refusal_of_azure(text: &str) -> bool {
     let is_without_keys = text.contains("fetching keys") || text.contains("get keys failed");
     let says = |words: &str| text.contains(words);
@@ -154,7 +154,8 @@ fn is_refusal_of_azure(text: &str) -> bool {
             || says("bound scale set defined but"))
 }
 
-/// What the aws method says where AWS's token service throttles, has failed or was not reached.
+/// Returns whether this is what the aws method says if AWS's token service throttles, has failed or
+/// was not reached.
 fn is_upstream(text: &str) -> bool {
     const BUSY: [&str; 6] = [
         "error making request: ",
@@ -168,15 +169,16 @@ fn is_upstream(text: &str) -> bool {
         && BUSY.iter().any(|busy| text.contains(busy))
 }
 
-/// What Vault says just after a KV mount was upgraded to version 2, for a moment.
+/// What Vault briefly says just after a KV mount was upgraded to version 2.
 const UPGRADING: &str = "Upgrading from non-versioned to versioned data";
-/// How Vault says that it has no lease for the last use of a token.
+/// How Vault says that it gives no lease for a token's last use.
 const WITHHELD: &str = "token had one use left, so leased credentials were immediately revoked";
 
-/// An answer that is Vault's: JSON, or nothing, with a status that speaks of the request itself.
+/// An answer that comes from Vault: JSON or nothing, with a status that is about the request
+/// itself.
 #[derive(Debug)]
 pub struct Answer {
-    /// The HTTP status: 2xx or 4xx, or the 500 of a login that is refused.
+    /// The HTTP status: 2xx or 4xx, or the 500 of a refused login.
     pub status: u16,
     /// What its words mean.
     pub meaning: Meaning,
@@ -184,11 +186,11 @@ pub struct Answer {
     pub errors: Vec<String>,
     /// The texts of `warnings`, without credentials.
     pub warnings: Vec<String>,
-    /// The body; null where there was none.
+    /// The body; null if there was none.
     pub body: Body,
 }
 
-/// A JSON body, which may hold secrets and so is never shown.
+/// A JSON body. It may hold secrets, so it is never shown.
 pub struct Body(pub Value);
 
 impl std::fmt::Debug for Body {
@@ -202,7 +204,7 @@ impl std::fmt::Debug for Body {
 pub enum Verdict {
     /// Vault has answered.
     Answered(Answer),
-    /// Vault has not done it: it may be asked again, also for what must not be done twice.
+    /// Vault has not done it. The request may be sent again, even if it must not be done twice.
     NotDone {
         /// Why.
         error: Error,
@@ -211,13 +213,13 @@ pub enum Verdict {
     },
     /// It is not known whether Vault has done it.
     Unknown(Error),
-    /// The same, but of a login it is a refusal: a method says so with a status of 500.
+    /// The same, but for a login it is a refusal, which a method reports with a status of 500.
     RefusedLogin(Answer, Error),
     /// Asking again would change nothing.
     Final(Error),
 }
 
-/// An HTTP answer as it came.
+/// An HTTP answer as it arrived.
 pub struct Raw<'a> {
     /// The status.
     pub status: u16,
@@ -227,7 +229,7 @@ pub struct Raw<'a> {
     pub bytes: &'a [u8],
 }
 
-/// Judges an answer. Its words lose the credentials that they quote here, once.
+/// Judges an answer. The credentials quoted in its words are removed here, once.
 pub fn judge(raw: &Raw<'_>, redactor: &Redactor, budget: &Budget) -> Verdict {
     let answer = match body(raw.bytes, budget) {
         Ok(body) => body.map(|body| Answer::new(raw.status, body, redactor)),
@@ -252,7 +254,7 @@ pub fn judge(raw: &Raw<'_>, redactor: &Redactor, budget: &Budget) -> Verdict {
             let error = not_vaults(raw, "does not have the form of Vault's errors");
             Verdict::Final(error.because(Cause::Blocked))
         }
-        // A node says so with any of these statuses.
+        // A node reports these states with any of these statuses.
         (500..600, Some(answer)) if matches!(meaning, Meaning::Sealed | Meaning::Standby) => {
             Verdict::NotDone { error: unavailable(Some(&answer)), wait: wait(raw) }
         }
@@ -267,7 +269,7 @@ pub fn judge(raw: &Raw<'_>, redactor: &Redactor, budget: &Budget) -> Verdict {
 }
 
 impl Answer {
-    /// An answer with this status and body, whose words are read and cleaned.
+    /// Creates an answer with this status and body, and reads and cleans its words.
     pub fn new(status: u16, body: Value, redactor: &Redactor) -> Answer {
         let clean =
             |name| texts(&body, name).into_iter().map(|text| redactor.clean(text)).collect();
@@ -280,12 +282,12 @@ impl Answer {
         }
     }
 
-    /// Whether the request was done.
+    /// Returns whether the request was done.
     pub fn is_success(&self) -> bool {
         self.status < 300
     }
 
-    /// The status and Vault's own words, for a message.
+    /// Returns the status and Vault's own words, for a message.
     pub fn refusal(&self) -> String {
         let words = self.words();
         if words.is_empty() {
@@ -295,13 +297,13 @@ impl Answer {
         }
     }
 
-    /// Vault's own words, in one line.
+    /// Returns Vault's own words in one line.
     pub fn words(&self) -> String {
         compact(&self.errors.join("; "))
     }
 }
 
-/// No body is null; what is not JSON is `None`.
+/// Parses a body. An empty body is null; anything that is not JSON is `None`.
 fn body(bytes: &[u8], budget: &Budget) -> Result<Option<Value>, Error> {
     if bytes.trim_ascii().is_empty() {
         return Ok(Some(Value::Null));
@@ -313,7 +315,8 @@ fn body(bytes: &[u8], budget: &Budget) -> Result<Option<Value>, Error> {
     Ok(body)
 }
 
-/// Vault's errors are `{"errors": […]}`; a deleted version of a secret is a 404 with data.
+/// Returns whether this is Vault's form: its errors are `{"errors": […]}`, and a deleted version of
+/// a secret is a 404 with data.
 fn has_errors(body: &Value) -> bool {
     body.get("errors").is_some_and(Value::is_array) || body.get("data").is_some()
 }
@@ -330,7 +333,8 @@ fn unavailable(raw: &Raw<'_>, answer: Option<&Answer>) -> Error {
     Error::new(Code::Unavailable, format!("{words}{patience}")).because(cause).hint(hint)
 }
 
-/// What to do about a server that is not ready, which may have said nothing of itself.
+/// Returns what to do about a server that is not ready, and that may have said nothing about
+/// itself.
 fn remedy(status: u16, meaning: Meaning, is_silent: bool) -> (&'static str, Cause) {
     let hint = match (status, meaning) {
         (412, _) => "the node does not have yet what another one has: it catches up, or is cut off",
