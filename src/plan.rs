@@ -1,4 +1,4 @@
-//! What is fetched, and for whom (pure).
+//! The plan: what is fetched, and for which variables and files (pure).
 
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
@@ -17,18 +17,18 @@ use crate::settings::login_token::HandOn;
 use crate::settings::names;
 use crate::settings::{Imports, Settings};
 
-/// A request that is made once, however many variables come from it.
+/// A request that is made only once, however many variables use it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     /// As the user wrote it.
     pub path: Path,
-    /// The length of the mount in front of the path, where the user has told the mount.
+    /// The length of the mount at the start of the path, if the user named the mount.
     pub mount: Option<usize>,
-    /// Read or written.
+    /// Whether it reads or writes.
     pub ask: Ask,
 }
 
-/// A text that the transit engine decrypts.
+/// A text for the transit engine to decrypt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ciphertext(pub Secret);
 
@@ -44,9 +44,9 @@ pub struct Entry {
 /// Where the value of a variable comes from.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Source {
-    /// It is there already.
+    /// The value is there already.
     Value(Secret, Origin),
-    /// From Vault, with text around it or not.
+    /// From Vault, possibly with text around it.
     Pieces(Vec<Piece>),
     /// From Vault's transit engine.
     Ciphertext(Id<Ciphertext>),
@@ -54,7 +54,7 @@ pub enum Source {
     Token,
 }
 
-/// Where a value that needs no fetching stands.
+/// Where a value that needs no fetching comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// In the environment of this process.
@@ -63,14 +63,14 @@ pub enum Origin {
     EnvFile(String),
     /// In the defaults of references.
     Default,
-    /// In one of our settings, which the application gets with the token.
+    /// One of our settings, which the application gets together with the token.
     Setting,
 }
 
-/// A file of the application at a place that the user names.
+/// A file of the application at a place that the user named.
 #[derive(Debug, PartialEq, Eq)]
 pub struct FileEntry {
-    /// `--file /run/key.pem`.
+    /// The words for it in messages: `--file /run/key.pem`.
     pub who: String,
     /// The file.
     pub place: PathBuf,
@@ -78,10 +78,10 @@ pub struct FileEntry {
     pub source: Source,
 }
 
-/// A file for each key of a secret.
+/// A directory that gets one file for each key of a secret.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Directory {
-    /// `--file /run/secrets/*`.
+    /// The words for it in messages: `--file /run/secrets/*`.
     pub who: String,
     /// The directory.
     pub place: PathBuf,
@@ -92,9 +92,9 @@ pub struct Directory {
 /// A piece of a value.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Piece {
-    /// It stays as it is.
+    /// Text that stays as it is.
     Text(Secret),
-    /// It stands in a file, whose path is taken.
+    /// Text that goes into a file; the value gets the path of the file.
     File(Secret),
     /// From Vault.
     Wanted(Wanted),
@@ -102,18 +102,18 @@ pub enum Piece {
     Ciphertext(Id<Ciphertext>),
 }
 
-/// What is taken of an answer.
+/// A wanted part of an answer.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Wanted {
     /// The request that it comes from.
     pub request: Id<Request>,
-    /// What of it.
+    /// Which part of it.
     pub selector: Selector,
-    /// As itself, or as the path of a file.
+    /// Whether the value itself is wanted, or the path of a file with it.
     pub form: Form,
-    /// It may be missing, and is left out then.
+    /// It may be missing; it is then left out.
     pub optional: bool,
-    /// What is taken where it is missing.
+    /// The value to use if it is missing.
     pub default: Option<Secret>,
 }
 
@@ -124,40 +124,40 @@ pub struct Imported {
     pub place: String,
     /// The request that it comes from.
     pub request: Id<Request>,
-    /// Which of its keys, and as what.
+    /// Which of its keys are imported, and under which names.
     pub keys: Keys,
 }
 
-/// Everything that is to be done.
+/// Everything that has to be done.
 #[derive(Debug, Default)]
 pub struct Plan {
-    /// What is asked for, each once.
+    /// The requests, each made once.
     pub requests: Interned<Request>,
-    /// What is decrypted, each once.
+    /// The ciphertexts to decrypt, each once.
     pub ciphertexts: Interned<Ciphertext>,
-    /// The application's variables in their order.
+    /// The application's variables, in order.
     pub entries: Vec<Entry>,
-    /// What else the application gets.
+    /// What the application gets by imports.
     pub imports: Vec<Imported>,
-    /// The application's files at places that the user names.
+    /// The application's files at places that the user named.
     pub files: Vec<FileEntry>,
     /// Directories of such files.
     pub directories: Vec<Directory>,
-    /// What looks like a mistake in the values, and may be none.
+    /// What looks like a mistake in the values but may not be one.
     pub warnings: Vec<String>,
 }
 
-/// A variable with the place that it is from.
+/// A variable with the place that it comes from.
 struct Placed {
     variable: Variable,
     origin: Origin,
 }
 
-/// Decides for each variable what becomes of it.
+/// Decides what happens to each variable.
 ///
 /// # Errors
-/// 78 for each reference that does not parse, and for each that would need Vault when it is not to
-/// be asked.
+/// 78 for each reference that does not parse, and for each reference that would need Vault although
+/// Vault must not be asked.
 pub fn make(
     settings: &Settings,
     environment: &[Variable],
@@ -183,7 +183,7 @@ pub fn make(
 }
 
 impl Plan {
-    /// Whether Vault has to be asked for anything.
+    /// Returns whether Vault has to be asked for anything.
     pub fn needs_vault(&self) -> bool {
         let hands_on = self.entries.iter().any(|entry| entry.source == Source::Token);
         hands_on || !self.requests.is_empty() || !self.ciphertexts.is_empty()
@@ -202,7 +202,7 @@ impl Plan {
         })
     }
 
-    /// The value of a variable, if it is known before anything is fetched.
+    /// Returns the value of a variable, if it is known before anything is fetched.
     pub fn known(&self, name: &str) -> Option<&Secret> {
         self.entries.iter().find(|entry| entry.name == name).and_then(|entry| match &entry.source {
             Source::Value(value, _) => Some(value),
@@ -210,7 +210,7 @@ impl Plan {
         })
     }
 
-    /// Whether a variable is to be fetched.
+    /// Returns whether a variable has to be fetched.
     pub fn fetches(&self, name: &str) -> bool {
         self.entries
             .iter()
@@ -230,7 +230,8 @@ impl Plan {
         Ok(())
     }
 
-    /// Where the value of a variable comes from; `None` where the application does not get it.
+    /// Returns the source of a variable's value, or `None` if the application does not get the
+    /// variable.
     fn source(
         &mut self,
         settings: &Settings,
@@ -332,7 +333,8 @@ impl Plan {
         Ok(self.ciphertexts.intern(Ciphertext(ciphertext)))
     }
 
-    /// What the application gets with the token, and has not had in its environment.
+    /// Adds what the application gets together with the token, unless its environment already has
+    /// it.
     fn hand_on(&mut self, settings: &Settings) {
         for Variable { name, value } in
             settings.hand_on.iter().flat_map(|hand_on| &hand_on.variables)
@@ -351,7 +353,7 @@ impl Plan {
     }
 }
 
-/// Where the value of a variable comes from, if it is one of those that are handed on.
+/// Returns the source of a variable's value, if the variable is handed on with the token.
 fn handed_on(hand_on: &HandOn, name: &OsStr) -> Option<Source> {
     if name == OsStr::new(&hand_on.token) {
         return Some(Source::Token);
@@ -360,8 +362,9 @@ fn handed_on(hand_on: &HandOn, name: &OsStr) -> Option<Source> {
     Some(Source::Value(found.value.clone(), Origin::Setting))
 }
 
-/// Each name once: the first of an environment that has it twice (as getenv(3) finds it), the
-/// environment's before an env file's, a later file's before an earlier one's.
+/// Merges the variables so that each name occurs once. If an environment has a name twice, the
+/// first one wins (as getenv(3) finds it). The environment wins over env files, and a later file
+/// over an earlier one.
 fn merged(environment: &[Variable], files: &[EnvFile]) -> Vec<Placed> {
     let mut seen = HashSet::new();
     let mut from_files: Vec<(&Variable, &EnvFile)> = Vec::new();
@@ -378,14 +381,14 @@ fn merged(environment: &[Variable], files: &[EnvFile]) -> Vec<Placed> {
     first.map(|(variable, origin)| Placed { variable: variable.clone(), origin }).collect()
 }
 
-/// Whether a variable whose value is no reference reaches the application.
+/// Returns whether the application gets a variable whose value is not a reference.
 fn passes(settings: &Settings, name: &OsStr, origin: &Origin) -> bool {
     let is_kept = settings.keep.contain(name);
     let is_wanted = !(settings.clean_env && *origin == Origin::Environment) || name == "PATH";
     is_kept || (is_wanted && !names::is_stripped(name.as_encoded_bytes()))
 }
 
-/// A value whose references have nothing but their defaults.
+/// Builds a value from the defaults of its references alone.
 fn defaults(pieces: Vec<reference::Piece>) -> Result<Source, Error> {
     let mut value = Vec::new();
     let mut planned = Vec::new();

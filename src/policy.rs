@@ -1,5 +1,5 @@
-//! `--print-policy`: the policy (HCL) that is exactly enough for a plan, made without asking Vault
-//! (pure).
+//! `--print-policy`: the policy (HCL) with exactly the permissions that a plan needs, made without
+//! asking Vault (pure).
 
 use std::fmt::Write as _;
 
@@ -13,18 +13,19 @@ use crate::plan::{Plan, Request};
 use crate::settings::{Revoke, Settings};
 use crate::vault::mounts;
 
-/// What may be done at a path.
+/// The capabilities for one path.
 #[derive(Debug, PartialEq, Eq)]
 struct Rule {
     path: Path,
     capabilities: Vec<&'static str>,
 }
 
-/// The policy for a plan: a block for each path that is asked for, and those for vault-exec itself.
+/// Returns the policy for a plan: a block for each path that is used, and the blocks for vault-exec
+/// itself.
 ///
 /// # Errors
-/// 78 for each path whose engine or version cannot be known without asking, and for each that a
-/// policy cannot name exactly.
+/// 78 for each path whose engine or version cannot be known without asking, and for each path that
+/// a policy cannot name exactly.
 pub fn of(plan: &Plan, settings: &Settings) -> Result<String, Errors> {
     let mut errors = Errors::default();
     let mut rules: Vec<Rule> = Vec::new();
@@ -44,7 +45,7 @@ pub fn of(plan: &Plan, settings: &Settings) -> Result<String, Errors> {
 fn rule(request: &Request, settings: &Settings) -> Result<Rule, Error> {
     match (&request.ask, question(request)) {
         (Ask::Read(_), Some(question)) => {
-            // With `data` further behind, the mount has more than one segment.
+            // If `data` comes later in the path, the mount has more than one segment.
             let is_written = request.mount.is_none() && request.path.is_like_kv2();
             let written = || is_written.then(|| mounts::as_written(&request.path));
             let target = mounts::offline(question, settings.kv_version)
@@ -52,14 +53,15 @@ fn rule(request: &Request, settings: &Settings) -> Result<Rule, Error> {
                 .ok_or_else(|| ambiguous(&request.path))?;
             exact(target.path, vec!["read"])
         }
-        // KV asks for another capability where there is nothing yet; the engines that answer a
+        // KV requires another capability if nothing exists at the path yet; engines that answer a
         // write do not.
         _ if request.path.is_like_kv2() => exact(request.path.clone(), vec!["create", "update"]),
         _ => exact(request.path.clone(), vec!["update"]),
     }
 }
 
-/// A rule for one path and no other: the signs of Vault's patterns and templates cannot be escaped.
+/// Makes a rule for this one path and no other. The special characters of Vault's patterns and
+/// templates cannot be escaped.
 fn exact(path: Path, capabilities: Vec<&'static str>) -> Result<Rule, Error> {
     let text = path.as_str();
     let is_pattern = text.ends_with('*') || path.segments().any(|segment| segment == "+");
@@ -72,7 +74,7 @@ fn exact(path: Path, capabilities: Vec<&'static str>) -> Result<Rule, Error> {
     Ok(Rule { path, capabilities })
 }
 
-/// Adds a rule in the order of their paths, so that two policies can be compared.
+/// Adds a rule. Rules are sorted by path, so that two policies can be compared.
 fn add(rules: &mut Vec<Rule>, rule: Rule) {
     let at = rules.partition_point(|known| known.path < rule.path);
     match rules.get_mut(at).filter(|known| known.path == rule.path) {
@@ -98,8 +100,8 @@ fn ambiguous(path: &Path) -> Error {
     )
 }
 
-/// The rules as a policy in the namespace of the login has them, where its paths begin; `None`
-/// where one of them leads out of what a token of that namespace is good for.
+/// Returns the rules with paths as seen from the namespace of the login. Returns `None` if a path
+/// lies outside of what a token of that namespace can reach.
 fn for_login(rules: &[Rule], settings: &Settings) -> Option<Result<Vec<Rule>, Error>> {
     let (home, namespace) = (settings.auth_namespace.as_deref(), settings.namespace.as_deref());
     let moved = |rule: &Rule| {
@@ -110,7 +112,8 @@ fn for_login(rules: &[Rule], settings: &Settings) -> Option<Result<Vec<Rule>, Er
     rules.iter().map(moved).collect()
 }
 
-/// Which namespace the policy is for, where that is not the root namespace without any other.
+/// Returns a comment that says which namespace the policy is for. It is empty if only the root
+/// namespace is used.
 fn home(is_for_login: bool, settings: &Settings) -> String {
     let name = |name: &Option<String>| match name {
         Some(name) => format!("the namespace {}", name.escape_default()),
@@ -183,7 +186,7 @@ mod tests {
         of(&plan::make(&settings, &environment, &[]).expect("a plan"), &settings)
     }
 
-    /// The blocks for secrets, each in one line.
+    /// Returns the blocks for secrets, each on one line.
     fn rules(policy: &str) -> Vec<String> {
         let secrets = policy.split("\n# For vault-exec itself").next().unwrap_or_default();
         let blocks = secrets.split("path ").skip(1);
@@ -304,7 +307,7 @@ mod tests {
     fn the_token_is_not_allowed_what_it_will_not_do() {
         assert!(policy(&[], &[]).expect("a policy").contains("revoke-self"));
         assert!(!policy(&[("revoke", "false")], &[]).expect("a policy").contains("revoke-self"));
-        // The token is an Agent's, and not ours to revoke or to ask about.
+        // The token belongs to an Agent and is not ours to revoke or to ask about.
         assert!(!policy(&[("auth-method", "none")], &[]).expect("a policy").contains("-self"));
     }
 }

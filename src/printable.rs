@@ -1,12 +1,12 @@
-//! Text from outside as it may stand in a line of ours: printable, on one line, and bounded (pure).
+//! Makes text from outside safe for one of our lines: printable, on one line, and bounded (pure).
 
-/// The most bytes of a text that a line has.
+/// The maximum number of bytes of a text in a line.
 pub(crate) const MOST: usize = 1500;
 
-/// A text on one line, of at most `most` bytes and a sign for what is left out. What would end the
-/// line, control a terminal, or show the text in another order is escaped: all control characters
-/// (C0 and C1), the separators of lines and paragraphs, and what Unicode has to direct and to hide
-/// text.
+/// Returns the text on one line of at most `most` bytes, plus a sign for what is left out.
+/// Characters that would end the line, control a terminal or show the text in another order are
+/// escaped: all control characters (C0 and C1), line and paragraph separators, and Unicode's
+/// characters for directing and hiding text.
 pub(crate) fn bounded(text: &str, most: usize) -> String {
     let mut line = String::new();
     for c in text.chars() {
@@ -25,13 +25,14 @@ pub(crate) fn bounded(text: &str, most: usize) -> String {
     line
 }
 
-/// A text on one line that is as long as a line may be.
+/// Returns the text on one line of at most the allowed length.
 pub(crate) fn printable(text: &str) -> String {
     bounded(text, MOST)
 }
 
-/// Go's list of several errors has line breaks and tabs; one line and 500 bytes are enough for a
-/// message. It ends between two words: nobody would know a part of a credential for one.
+/// Puts a text on one line of about 500 bytes, which is enough for a message: Go's list of several
+/// errors has line breaks and tabs. The text is cut between two words, because nobody would
+/// recognize a part of a credential as one.
 pub(crate) fn compact(text: &str) -> String {
     const MOST: usize = 500;
     let mut line = String::new();
@@ -51,9 +52,9 @@ fn is_printable(c: char) -> bool {
         && !matches!(c,
             // Soft hyphen, Arabic letter mark, zero width space.
             '\u{ad}' | '\u{61c}' | '\u{200b}'
-            // Left-to-right and right-to-left: marks, embeddings, overrides, isolates.
+            // Left-to-right and right-to-left marks, embeddings, overrides and isolates.
             | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{206f}'
-            // Separators of lines and paragraphs, and what is invisible.
+            // Line and paragraph separators, and invisible characters.
             | '\u{2028}' | '\u{2029}' | '\u{2060}'..='\u{2064}' | '\u{feff}'
             // Annotations, and tags.
             | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')

@@ -1,5 +1,5 @@
-//! The process itself: what it shows of itself, what ends it, its initial environment, and how it
-//! becomes another program.
+//! The process itself: what it reveals about itself, what ends it, its initial environment, and how
+//! it becomes another program.
 
 pub(crate) mod alloc;
 pub(crate) mod block;

@@ -8,8 +8,8 @@ use crate::plan::{Origin, Request};
 pub enum Provenance {
     /// It was there already.
     Value(Origin),
-    /// From answers: which requests of the plan, and what of each. None of them where only defaults
-    /// are in it.
+    /// From answers: which requests of the plan, and which key of each. Empty if the value consists
+    /// only of defaults.
     Fetched(Vec<(Id<Request>, String)>),
     /// From the transit engine.
     Ciphertext,

@@ -1,4 +1,4 @@
-//! What becomes of a token and its leases when a round ends, and doing it.
+//! Decides what happens to a token and its leases when a round ends, and does it.
 
 use std::time::{Duration, Instant};
 
@@ -12,9 +12,9 @@ use crate::settings::Revoke;
 use crate::vault::client::{Repeat, Request, Space};
 use crate::vault::stay::{Leased, Stay};
 
-/// One try of at most this: nobody waits long for what is only good manners.
+/// The time limit of the one attempt: nobody should wait long for a mere courtesy.
 pub(crate) const LIMIT: Duration = Duration::from_secs(2);
-/// The same for a process that was told to end.
+/// The same limit for a process that was told to end.
 pub(crate) const LAST_MOMENT: Duration = Duration::from_secs(1);
 
 /// How a round ends.
@@ -22,9 +22,9 @@ pub(crate) const LAST_MOMENT: Duration = Duration::from_secs(1);
 pub(crate) enum Ending {
     /// The application starts.
     Start,
-    /// Nothing starts, so that nobody has a use for what was granted.
+    /// Nothing starts, so nobody needs what was granted.
     Failure,
-    /// It was only a check.
+    /// The round was only a check.
     Check,
 }
 
@@ -37,17 +37,17 @@ pub(crate) struct Wishes {
     pub hands_on: bool,
 }
 
-/// What is revoked.
+/// What to revoke.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Decision {
     Nothing,
-    /// The token, and with it what hangs on it.
+    /// The token, and with it everything that depends on it.
     Token,
-    /// The leases, and not the token.
+    /// The leases, but not the token.
     Leases,
 }
 
-/// What the decision depends on.
+/// The facts that the decision depends on.
 #[derive(Clone, Copy, Debug)]
 struct Facts {
     is_own: bool,
@@ -56,8 +56,8 @@ struct Facts {
     is_spent: bool,
 }
 
-/// Revokes what the ending of a round and the user's wishes leave no use for, within `limit`. A
-/// failure never stops anything.
+/// Revokes, within `limit`, what is no longer needed given the round's ending and the user's
+/// wishes. A failure never stops anything.
 pub(crate) async fn revoke(stay: &Stay, ending: Ending, wishes: Wishes, limit: Duration) {
     let facts = Facts::of(stay);
     let deadline = Deadline::new(Instant::now(), limit);
@@ -92,9 +92,9 @@ impl Facts {
     }
 }
 
-/// `auto` is a token of our own login that carries no lease and that the application does not get.
-/// Batch tokens and spent ones cannot be revoked. Leases that hang on a token which stays are
-/// revoked one by one if nobody has a use for them.
+/// Decides what to revoke. `auto` means a token of our own login that carries no lease and that the
+/// application does not get. Batch tokens and used-up tokens cannot be revoked. If a token stays
+/// and nobody needs its leases, they are revoked one by one.
 fn decide(facts: Facts, ending: Ending, wishes: Wishes) -> Decision {
     let is_needed = ending == Ending::Start && (facts.has_leases || wishes.hands_on);
     let is_wanted = match (ending, wishes.setting) {
@@ -110,7 +110,7 @@ fn decide(facts: Facts, ending: Ending, wishes: Wishes) -> Decision {
     }
 }
 
-/// Whether the token is revoked now.
+/// Revokes the token. Returns whether that worked.
 async fn token(stay: &Stay, ending: Ending, setting: Revoke, deadline: Deadline) -> bool {
     let request =
         Request { space: Space::Login, ..Request::new(Method::POST, "auth/token/revoke-self") };
@@ -126,8 +126,8 @@ async fn token(stay: &Stay, ending: Ending, setting: Revoke, deadline: Deadline)
     false
 }
 
-/// Those that hang on the token of an Agent or a Proxy stay, which may have them in its cache for
-/// others.
+/// Revokes the leases. Those of an Agent's or a Proxy's token stay, because the Agent or Proxy may
+/// have them in its cache for others.
 async fn leases(stay: &Stay, ending: Ending, deadline: Deadline) {
     let of = if ending == Ending::Check { "of this check" } else { "of this start" };
     for Leased { id, ttl, .. } in stay.leases() {

@@ -1,7 +1,7 @@
-//! One round: a login, everything that is fetched, and the environment that comes of it.
+//! One round: a login, everything that is fetched, and the environment built from it.
 //!
-//! Its client is its own: fresh names, certificates and deadline, no connection and no token in a
-//! buffer afterwards.
+//! Each round has its own client: names, certificates and deadline are fresh, and no connection or
+//! token in a buffer remains afterwards.
 
 use std::path::PathBuf;
 use std::pin::pin;
@@ -28,28 +28,28 @@ use crate::vault::lookup;
 use crate::vault::session::Session;
 use crate::vault::stay::{Granted, Stay};
 
-/// What came of a round.
+/// The result of a round.
 pub(crate) struct Round {
     /// What the application gets.
     pub built: Built,
-    /// What came of each request.
+    /// The outcome of each request.
     pub outcomes: Outcomes,
-    /// What it comes from; `None` if nothing was fetched.
+    /// The stay at Vault that the result comes from; `None` if nothing was fetched.
     kept: Option<Kept>,
 }
 
-/// A stay at Vault that a signal does not end before what was granted is revoked.
+/// A stay at Vault. A signal does not end it before what was granted is revoked.
 struct Kept {
     stay: Stay,
     /// `None` if signals cannot be deferred.
     signals: Option<Deferred>,
 }
 
-/// Logs in, fetches, and puts the environment together. If that fails after the login, or if a
-/// signal comes, nothing is left behind.
+/// Logs in, fetches, and builds the environment. If this fails after the login, or if a signal
+/// arrives, nothing is left behind.
 ///
 /// # Errors
-/// Every failure that there is: of the login, of the requests, of the environment.
+/// Every failure of the login, of the requests and of the environment.
 pub(crate) async fn round(job: &Job, deadline: Deadline) -> Result<Round, Errors> {
     let Some(login) = &job.login else {
         let outcomes = Outcomes::default();
@@ -74,23 +74,23 @@ pub(crate) async fn round(job: &Job, deadline: Deadline) -> Result<Round, Errors
     }
 }
 
-/// Makes a client for what has to be asked of Vault.
+/// Makes a client for everything that Vault has to be asked.
 ///
 /// # Errors
-/// 78 for settings of the connection that do not work.
+/// 78 for connection settings that do not work.
 pub(crate) fn client(job: &Job, deadline: Deadline) -> Result<Client, Error> {
     let adds_token = job.login.as_ref().is_some_and(|login| login.leaves_token_to_server());
     Client::new(connection(job, adds_token, deadline)?)
 }
 
 impl Round {
-    /// What Vault has granted, in the order in which it came.
+    /// Returns what Vault has granted, in the order in which it arrived.
     #[allow(dead_code, reason = "a process that goes on renews it")]
     pub(crate) fn granted(&self) -> Vec<Granted> {
         self.kept.as_ref().map(|kept| kept.stay.granted()).unwrap_or_default()
     }
 
-    /// The stay that it was, with what was granted; `None` if nothing was fetched.
+    /// Returns the stay with what was granted, or `None` if nothing was fetched.
     pub(crate) fn stay(&self) -> Option<&Stay> {
         self.kept.as_ref().map(|kept| &kept.stay)
     }
@@ -102,21 +102,21 @@ impl Round {
         }
     }
 
-    /// Leaves nothing behind of a round whose result nobody uses.
+    /// Ends a round whose result nobody uses, and leaves nothing of it behind.
     pub(crate) async fn undo(self, job: &Job) {
         if let Some(kept) = self.kept {
             kept.undo(job, revoke::LIMIT).await;
         }
     }
 
-    /// Ends a round whose result the application gets, and is elsewhere by now: revokes the token
-    /// if that does no harm.
+    /// Ends a round whose result the application gets and which has already been passed on: revokes
+    /// the token if that does no harm.
     pub(crate) async fn settle(self, job: &Job) {
         let Some(kept) = self.kept else { return };
         let revoked = revoke::revoke(&kept.stay, Ending::Start, wishes(job), revoke::LIMIT);
         let is_ended = kept.unless_ended(revoked).await.is_none();
         match kept.signals.and_then(Deferred::release) {
-            // The revocation is under way, and nobody need wait for it.
+            // The revocation is under way, and nobody needs to wait for it.
             Some(status) if is_ended => end(status),
             Some(status) => {
                 let limit = revoke::LAST_MOMENT;
@@ -129,7 +129,7 @@ impl Round {
 }
 
 impl Kept {
-    /// What comes of the work, or `None` if a signal comes first.
+    /// Returns the result of the work, or `None` if a signal arrives first.
     async fn unless_ended<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         let Some(signals) = &self.signals else { return Some(work.await) };
         match select(pin!(work), pin!(signals.arrived())).await {
@@ -147,7 +147,7 @@ impl Kept {
     }
 }
 
-/// What was done, in one line.
+/// Summarizes in one line what was done.
 fn summary(stay: &Stay, took: Duration) -> String {
     let Session { token, login, identity, policies, ttl, .. } = &stay.session;
     let who = identity.as_ref().map(|identity| format!(" as {identity}")).unwrap_or_default();
@@ -163,7 +163,7 @@ fn summary(stay: &Stay, took: Duration) -> String {
     [Some(login), policies, ttl, Some(work)].into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
-/// What a signal asks for. Nothing is reported: who has sent it knows why.
+/// Exits as a signal asks. Nothing is reported: whoever sent the signal knows why.
 fn end(status: u8) -> ! {
     std::process::exit(status.into())
 }
@@ -180,15 +180,15 @@ async fn fetched(job: &Job, stay: &Stay) -> Result<(Built, Outcomes), Errors> {
     }
     let ttl = if job.is_check { about_token(stay).await } else { stay.session.ttl };
     let fetched = fetch::fetch(stay, ttl, &job.plan, &job.settings).await?;
-    // A token that was given has shown that it is one.
+    // A given token that worked was a real token.
     if removes_files && !*is_own && fetched.has_worked() {
         remove(files, &job.settings);
     }
     Ok((build(job, &fetched)?, fetched))
 }
 
-/// Removes the files of the login's credentials, and that of the private key, which the client has
-/// read, unless somebody else needs it.
+/// Removes the files of the login's credentials. Also removes the file of the private key, which
+/// the client has already read, unless somebody else needs it.
 fn remove(files: &[PathBuf], settings: &Settings) {
     credentials::remove(files);
     let key = settings.client_key().filter(|_| settings.needs_key().is_none());
@@ -197,7 +197,7 @@ fn remove(files: &[PathBuf], settings: &Settings) {
     }
 }
 
-/// What a check finds out about the token: its TTL.
+/// Returns what a check finds out about the token: its TTL.
 async fn about_token(stay: &Stay) -> Option<Duration> {
     let Session { token, is_own, ttl, .. } = &stay.session;
     match token {

@@ -1,4 +1,4 @@
-//! Values that wipe themselves and never show themselves.
+//! Values that wipe their memory and never show their content.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -6,29 +6,29 @@ use std::os::unix::ffi::OsStringExt;
 
 use zeroize::Zeroizing;
 
-/// Bytes that may be a credential or a secret: wiped when dropped, redacted in `Debug`, without a
-/// `Display`.
+/// Bytes that may be a credential or a secret. They are wiped when dropped, redacted in `Debug`,
+/// and have no `Display`.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secret(Zeroizing<Vec<u8>>);
 
 impl Secret {
-    /// The bytes themselves. Every use is a place where a secret could get out: keep them few.
+    /// Returns the bytes themselves. Every use is a place where a secret could leak: keep them few.
     pub fn expose(&self) -> &[u8] {
         &self.0
     }
 
-    /// The value as text, where it is UTF-8.
+    /// Returns the value as text, if it is UTF-8.
     pub fn expose_text(&self) -> Option<&str> {
         std::str::from_utf8(&self.0).ok()
     }
 
-    /// The value without white space at its ends, as credentials are taken.
+    /// Returns the value without white space at its ends, the form in which credentials are used.
     #[must_use]
     pub fn trimmed(&self) -> Secret {
         Secret::from(self.0.trim_ascii().to_vec())
     }
 
-    /// Whether there is nothing in it.
+    /// Returns whether the value is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -64,7 +64,7 @@ impl From<OsString> for Secret {
     }
 }
 
-/// A variable of an environment. Any value may be a secret, so all of them are treated as one.
+/// An environment variable. Any value may be a secret, so all of them are treated as one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Variable {
     /// The name, which need not be UTF-8.
@@ -74,7 +74,7 @@ pub struct Variable {
 }
 
 impl Variable {
-    /// Puts a name and a value together.
+    /// Creates a variable from a name and a value.
     pub fn new(name: impl Into<OsString>, value: impl Into<Secret>) -> Variable {
         Variable { name: name.into(), value: value.into() }
     }

@@ -24,28 +24,28 @@ use crate::settings::layers::{EnvFile, Layers, Options};
 use crate::settings::{self, load, names};
 use crate::supervise::{self, Last, Side, Supervisor};
 
-/// What is wiped beside the heap, of which the allocator takes care.
+/// What is wiped apart from the heap, which the allocator takes care of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wiped {
-    /// Everything, as every real start does it.
+    /// Everything, as in every real start.
     All,
-    /// All but the values of our variables in the initial environment block: for the proof that the
-    /// test of the wiping finds what is not wiped.
+    /// Everything except the values of our variables in the initial environment block. Proves that
+    /// the wiping test finds what is not wiped.
     AllButBlock,
-    /// All but the stack: for the same proof.
+    /// Everything except the stack, for the same proof.
     AllButStack,
 }
 
 /// Starts the application in place of this process.
 ///
-/// Returns only with the status to end with: 0 for help and version, else that of a failure that
-/// has been reported.
+/// Returns only when the process has to exit, with the exit status: 0 for help and version,
+/// otherwise that of a failure that has been reported.
 pub fn start(wiped: Wiped) -> u8 {
     harden::harden();
-    // Before anything is waited for: a file of settings or of a credential may be a FIFO.
+    // This comes before any waiting: a settings file or a credential file may be a FIFO.
     signals::end_at_once();
-    // All that the start had in its hands, credentials too, is dropped and so wiped before the
-    // process becomes another one: only the image is left.
+    // Everything that the start held, including credentials, is dropped and so wiped before the
+    // process becomes another program. Only the image is left.
     let image = if wiped == Wiped::AllButStack {
         image(wiped)
     } else {
@@ -66,15 +66,15 @@ pub fn start(wiped: Wiped) -> u8 {
 
 /// What is left to do.
 enum Next {
-    /// To become the application.
+    /// Become the application.
     Become(Image),
-    /// To stay beside it.
+    /// Stay beside the application.
     Stay(Box<Supervisor>),
     /// Nothing: something was printed instead.
     End,
 }
 
-/// The application with its environment, or what there is to do instead.
+/// Returns the application with its environment, or what else there is to do.
 fn image(wiped: Wiped) -> Result<Next, Errors> {
     let began = Instant::now();
     let environment = block::read();
