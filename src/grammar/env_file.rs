@@ -10,8 +10,8 @@ use crate::secret::Variable;
 /// Parses the text of an env file.
 ///
 /// # Errors
-/// Names the first line that cannot be understood by its number. The message never quotes the line,
-/// which may hold a secret.
+/// 78 for the first line that cannot be understood. The message gives its number and never quotes
+/// the line, which may hold a secret.
 pub fn parse(text: &[u8]) -> Result<Vec<Variable>, Error> {
     let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
     let mut lines = Reader { rest: text, line: 1 };

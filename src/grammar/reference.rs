@@ -1,4 +1,4 @@
-//! The grammar of references in values of variables (pure).
+//! The grammar of references in the values of variables (pure).
 //!
 //! ```text
 //! value      = reference [ ":-" default ] | ciphertext | text with inline references | literal
@@ -8,11 +8,11 @@
 //! ciphertext = "vault:v" digits ":" base64
 //! ```
 //!
-//! `vault://…` and `bao://…` are literals: a Spring setting looks like that.
+//! `vault://…` and `bao://…` are literals, since a Spring setting looks like that.
 //!
-//! There is one reading of every value. A body is one JSON object, so a brace or a `#` in its
-//! strings ends nothing. Inline, a key ends at the first `}` that is not an action's, and a default
-//! at the first one that closes none of its own.
+//! Every value has exactly one reading. A body is one JSON object, so a brace or a `#` in its
+//! strings ends nothing. Inline, a key ends at the first `}` that does not end an action, and a
+//! default ends at the first `}` that does not close a `{` of its own.
 
 use std::fmt;
 
@@ -24,20 +24,20 @@ use crate::grammar::selector::Selector;
 use crate::grammar::template::{self, Template};
 use crate::secret::Secret;
 
-/// What a variable's value is.
+/// What a variable's value means.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {
-    /// It reaches the application as it is.
+    /// It reaches the application unchanged.
     Literal,
     /// It is taken from Vault.
     Reference(Reference),
     /// It is decrypted by Vault's transit engine.
     Ciphertext(Secret),
-    /// Text with references in it, at least one.
+    /// Text that contains at least one reference.
     Text(Vec<Piece>),
 }
 
-/// A piece of a text.
+/// A piece of such a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Piece {
     /// It stays as it is.
@@ -48,20 +48,20 @@ pub enum Piece {
     Ciphertext(Secret),
 }
 
-/// A value that is taken from Vault.
+/// A value to take from Vault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reference {
-    /// The secret.
+    /// The path of the secret.
     pub path: Path,
-    /// How it is asked for.
+    /// How to ask for it.
     pub ask: Ask,
-    /// What of it.
+    /// What to take of it.
     pub selector: Selector,
-    /// What the variable gets of it.
+    /// What the variable gets.
     pub form: Form,
-    /// `vault?:`: the variable is left out where path, version or key is missing.
+    /// `vault?:`: leave the variable out if path, version or key is missing.
     pub optional: bool,
-    /// What is taken where path, version or key is missing.
+    /// What to use instead if path, version or key is missing.
     pub default: Option<Secret>,
 }
 
@@ -71,16 +71,16 @@ pub enum Form {
     /// The value itself.
     #[default]
     Value,
-    /// The path of a file with the value in it: `vault-file:`.
+    /// The path of a file that contains the value: `vault-file:`.
     File,
 }
 
-/// How a secret is asked for.
+/// How to ask for a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ask {
-    /// A read of this version, from 1; of the latest where there is none.
+    /// Read this version, from 1, or the latest if `None`.
     Read(Option<u64>),
-    /// A write of this body.
+    /// Write this body.
     Write(Body),
 }
 
@@ -88,10 +88,11 @@ pub enum Ask {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Body(Map<String, Json>);
 
-/// Reads a variable's value.
+/// Parses a variable's value.
 ///
 /// # Errors
-/// 78 for what begins as a reference and does not parse. The message does not repeat the value.
+/// 78 for a value that begins as a reference and does not parse. The message does not repeat the
+/// value.
 pub fn parse(value: &[u8]) -> Result<Value, Error> {
     if let Some(ciphertext) = ciphertext(value) {
         return Ok(Value::Ciphertext(ciphertext));
@@ -102,8 +103,8 @@ pub fn parse(value: &[u8]) -> Result<Value, Error> {
     }
 }
 
-/// The error for a value that would be a reference without quotes or blanks around it, or in lower
-/// case: a mistake of the file or shell that it comes from.
+/// Returns an error for a value that would be a reference without the quotes or blanks around it,
+/// or in lower case: a mistake in the file or shell that it comes from.
 fn mistaken(value: &[u8]) -> Option<Error> {
     let is_around = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, b'"' | b'\'' | b'`');
     let first = value.iter().position(|byte| !is_around(byte))?;
@@ -111,7 +112,7 @@ fn mistaken(value: &[u8]) -> Option<Error> {
     let bare = value.get(first..end)?;
     let colon = bare.iter().position(|byte| *byte == b':')?;
     let lower = [&bare.get(..colon)?.to_ascii_lowercase(), bare.get(colon..)?].concat();
-    // A sentence is none: `Vault: see #4`.
+    // A sentence is not a reference: `Vault: see #4`.
     let has_path = bare.get(colon + 1).is_some_and(|byte| !byte.is_ascii_whitespace());
     let is_reference = || start(&lower).is_some_and(|at| whole(at).is_ok());
     let is_one = has_path && (ciphertext(&lower).is_some() || is_reference());
@@ -127,7 +128,7 @@ fn mistaken(value: &[u8]) -> Option<Error> {
     })
 }
 
-/// Returns what makes a value look like a reference that it is not, for a warning.
+/// Returns why a value looks like a reference although it is not one, for a warning.
 pub(crate) fn suspicion(value: &[u8]) -> Option<&'static str> {
     const URL: &str =
         "begins like a URL, so it is text and no reference: without the slashes it would be one";
@@ -146,11 +147,11 @@ pub(crate) fn suspicion(value: &[u8]) -> Option<&'static str> {
     texts.iter().any(|text| has_unbraced(text.expose())).then_some(UNBRACED)
 }
 
-/// Whether `vault:path#key` stands in a text as a word of its own.
+/// Returns whether a text contains `vault:path#key` as a word of its own.
 fn has_unbraced(text: &[u8]) -> bool {
     let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || b"_-.".contains(byte);
     let is_path = |byte: &u8| is_word(byte) || *byte == b'/';
-    // Behind a slash it is the host of a URL.
+    // After a slash it is the host of a URL.
     let begins = |at: usize| !at.checked_sub(1).and_then(|at| text.get(at)).is_some_and(is_path);
     (0..text.len()).filter(|at| begins(*at)).any(|at| {
         let rest = text.get(at..).unwrap_or_default();
@@ -164,28 +165,28 @@ fn has_unbraced(text: &[u8]) -> bool {
     })
 }
 
-/// Whether the whole value is a reference or a ciphertext, however wrong.
+/// Returns whether the whole value is a reference or a ciphertext, even a malformed one.
 pub fn is_reference(value: &[u8]) -> bool {
     start(value).is_some()
 }
 
-/// Whether a value is a reference or has one in it, however wrong.
+/// Returns whether a value is or contains a reference, even a malformed one.
 pub fn has_reference(value: &[u8]) -> bool {
     is_reference(value) || next_inline(value).is_some()
 }
 
-/// Returns whether a value asks for the token of the login: `vault:login`.
+/// Returns whether a value asks for the login's token: `vault:login`.
 pub fn is_login(value: &[u8]) -> bool {
     matches!(value.trim_ascii(), b"vault:login" | b"bao:login")
 }
 
 impl Body {
-    /// The body that has this content.
+    /// Returns a body with this content.
     pub fn new(object: Map<String, Json>) -> Body {
         Body(object)
     }
 
-    /// Its JSON text, compact.
+    /// Returns the body as compact JSON.
     pub fn json(&self) -> Secret {
         Secret::from(serde_json::to_string(&self.0).unwrap_or_default())
     }
@@ -197,7 +198,7 @@ impl fmt::Debug for Body {
     }
 }
 
-/// How a value begins as a reference, and the rest behind its colon.
+/// The beginning of a reference, and the rest after its colon.
 #[derive(Clone, Copy)]
 struct Start<'a> {
     write: bool,
@@ -206,7 +207,7 @@ struct Start<'a> {
     rest: &'a [u8],
 }
 
-/// Where a reference stands, which decides where it ends.
+/// Where a reference is, which decides where it ends.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
     Whole,
@@ -228,8 +229,8 @@ fn strip<'a>(value: &'a [u8], prefix: &[u8]) -> (bool, &'a [u8]) {
     value.strip_prefix(prefix).map_or((false, value), |rest| (true, rest))
 }
 
-/// `vault:v` digits `:` base64; `v0` is no version of a key. White space at its end is no part of
-/// it.
+/// Parses `vault:v` digits `:` base64. `v0` is not a version of a key. White space at the end is
+/// ignored.
 fn ciphertext(value: &[u8]) -> Option<Secret> {
     let text = std::str::from_utf8(value).ok()?.trim_ascii_end();
     let (version, data) = text.strip_prefix("vault:v")?.split_once(':')?;
@@ -242,7 +243,7 @@ fn ciphertext(value: &[u8]) -> Option<Secret> {
     is_ciphertext.then(|| Secret::from(text))
 }
 
-/// The text of a value and the references in it.
+/// Parses a value as text with references in it.
 fn text(value: &[u8]) -> Result<Value, Error> {
     let mut pieces = Vec::new();
     let mut rest = value;
@@ -267,13 +268,13 @@ fn text(value: &[u8]) -> Result<Value, Error> {
     Ok(Value::Text(pieces))
 }
 
-/// The text before the next inline reference, and how that begins.
+/// Returns the text before the next inline reference, and the beginning of that reference.
 fn next_inline(value: &[u8]) -> Option<(&[u8], Start<'_>)> {
     let mut starts = value.windows(2).enumerate().filter(|(_, two)| *two == b"${");
     starts.find_map(|(at, _)| Some((value.get(..at)?, start(value.get(at + 2..)?)?)))
 }
 
-/// A ciphertext up to its `}`, and what follows that.
+/// Returns the ciphertext before the `}`, and what follows the `}`.
 fn inline_ciphertext(value: &[u8]) -> Option<(Secret, &[u8])> {
     let end = value.iter().position(|byte| *byte == b'}')?;
     Some((ciphertext(value.get(..end)?)?, value.get(end + 1..)?))
@@ -286,9 +287,9 @@ fn whole(start: Start<'_>) -> Result<Reference, Error> {
     if rest.is_empty() { Ok(reference) } else { Err(behind()) }
 }
 
-/// A reference up to its `}`, and what follows that.
+/// Parses a reference up to its `}`. Returns what follows the `}` too.
 fn inline(start: Start<'_>) -> Result<(Reference, &[u8]), Error> {
-    // What is not UTF-8 may stand in the text behind the reference, but not in it.
+    // The text after the reference may contain bytes that are not UTF-8, but the reference may not.
     let text = match std::str::from_utf8(start.rest) {
         Ok(text) => text,
         Err(error) => start
@@ -305,7 +306,7 @@ fn inline(start: Start<'_>) -> Result<(Reference, &[u8]), Error> {
     Ok((reference, after))
 }
 
-/// A reference from behind its colon on, and what follows it.
+/// Parses a reference from after its colon on. Returns what follows it too.
 fn reference<'a>(
     start: Start<'_>,
     text: &'a str,
@@ -350,8 +351,8 @@ fn selector(text: &str, place: Place) -> Result<(Selector, &str), Error> {
     }
 }
 
-/// Where a key or a version ends, or an action of a template begins. Nothing behind that is looked at: a text may have many
-/// references.
+/// Returns where a key or a version ends, or an action of a template begins. Nothing after that is
+/// examined, since a text may contain many references.
 fn key_end(text: &str, place: Place) -> usize {
     let is_end = |(at, c): &(usize, char)| match c {
         '#' => true,
@@ -377,7 +378,7 @@ fn read(text: &str, place: Place) -> Result<(Ask, &str), Error> {
     Ok((Ask::Read(version(number)?), rest))
 }
 
-/// The body of a write is one JSON object, and `{}` where there is none.
+/// Parses the body of a write: one JSON object, or `{}` if there is none.
 fn write(text: &str) -> Result<(Ask, &str), Error> {
     let Some(json) = text.strip_prefix('#') else {
         return Ok((Ask::Write(Body::new(Map::new())), text));
@@ -399,7 +400,7 @@ fn default(text: &str, place: Place) -> Result<(Secret, &str), Error> {
     Ok((Secret::from(default), rest))
 }
 
-/// The first `}` that closes no `{` of the text itself.
+/// Returns the position of the first `}` that does not close a `{` in the text itself.
 fn closing(text: &str) -> Option<usize> {
     let mut open = 0_usize;
     text.bytes().position(|byte| {
@@ -413,11 +414,11 @@ fn closing(text: &str) -> Option<usize> {
     })
 }
 
-/// Returns a version of a KV v2 secret; `None` for nothing, `0` and `-1`, which are the latest with
-/// vault-env, too.
+/// Parses the version of a KV v2 secret. Returns `None` for an empty text, `0` and `-1`, which mean
+/// the latest, as in vault-env.
 ///
 /// # Errors
-/// Anything else but a number from 1.
+/// 78 for anything but a number from 1.
 pub(crate) fn version(text: &str) -> Result<Option<u64>, Error> {
     if matches!(text, "" | "0" | "-1") {
         return Ok(None);
@@ -472,7 +473,7 @@ mod tests {
         Ask::Write(Body::new(serde_json::from_str(json).expect("an object")))
     }
 
-    /// A text with `[path|key|ask|default]` for each reference in it.
+    /// Returns the text with `[path|key|ask|default]` for each reference in it.
     fn pieces(value: &str) -> String {
         let Ok(Value::Text(pieces)) = parse(value.as_bytes()) else {
             panic!("{value}: {:?}", parse(value.as_bytes()))

@@ -6,10 +6,10 @@
 //! ```
 //!
 //! As in vaultenv's `SecretsFile.hs`: the mount of version 1 is `secret`; white space is allowed at
-//! the ends of a line and behind `=` and `#`; path, mount and key have no white space, no control
-//! character, no `#` and no `=`. Without a NAME the variable is called after path and key, in
-//! version 2 after mount, path and key. Other than there, the last line needs no line break, and a
-//! word of the grammar is a word: `MOUNTsecret` is no mount.
+//! the ends of a line and after `=` and `#`; path, mount and key contain no white space, control
+//! character, `#` or `=`. Without a NAME the variable is named after path and key, or in version 2
+//! after mount, path and key. Unlike in vaultenv, the last line needs no line break, and a keyword
+//! must be a whole word: `MOUNTsecret` is not a mount.
 
 use crate::error::{Error, Errors};
 use crate::grammar::import::{Import, Keys};
@@ -18,18 +18,19 @@ use crate::grammar::path::Path;
 /// One secret of a secrets file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
-    /// The line in the file, from 1.
+    /// The number of the line in the file, from 1.
     pub number: usize,
-    /// What it imports: one key, by its name.
+    /// What the line imports: one key, by its name.
     pub import: Import,
-    /// How many bytes of the import's path are the mount's.
+    /// How many bytes of the import's path belong to the mount.
     pub mount: usize,
 }
 
-/// Reads the text of a secrets file.
+/// Parses the text of a secrets file.
 ///
 /// # Errors
-/// 78 for each line that cannot be understood, by its number; the message never quotes the line.
+/// 78 for each line that cannot be understood, naming its number. The message never quotes the
+/// line.
 pub fn parse(bytes: &[u8]) -> Result<Vec<Line>, Errors> {
     let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
     let (mut lines, mut errors) = (Vec::new(), Errors::default());
@@ -43,17 +44,17 @@ pub fn parse(bytes: &[u8]) -> Result<Vec<Line>, Errors> {
     errors.or(lines)
 }
 
-/// What the lines so far say of the next one.
+/// What the lines so far tell about the next one.
 enum State {
-    /// They are blank.
+    /// All of them were blank.
     Start,
-    /// It is of a file of version 1.
+    /// The file has version 1.
     List,
-    /// It is of a file of version 2, before the first mount.
+    /// The file has version 2, and no mount has come yet.
     Blocks,
-    /// It is of a file of version 2, below a mount: as it is written, and as a path.
+    /// The file has version 2, and this is the current mount: as it is written, and as a path.
     Block { written: String, mount: Path },
-    /// Nothing, for a line with the version or a mount was wrong: only that is reported.
+    /// Nothing: a line with the version or a mount was wrong, and only that is reported.
     Broken,
 }
 
@@ -63,7 +64,7 @@ const NAME: &str = "what stands before = is no name of a variable: letters, digi
 const VERSION_2: &str = "a file with mounts begins with the line VERSION 2";
 
 impl State {
-    /// Reads a line: a secret with the length of its mount, or one that is something else.
+    /// Reads a line. Returns a secret and the length of its mount, or `None` for any other line.
     fn read(&mut self, line: &[u8]) -> Result<Option<(Import, usize)>, Error> {
         let text = std::str::from_utf8(line).map_err(|_| Error::config("not UTF-8"))?;
         match text.split_whitespace().collect::<Vec<_>>().as_slice() {
@@ -119,7 +120,7 @@ impl State {
     }
 }
 
-/// NAME, path and key.
+/// Splits a line into NAME, path and key.
 fn parts(text: &str) -> Result<(Option<&str>, &str, &str), Error> {
     let (left, key) = text.split_once('#').ok_or_else(|| Error::config(FORM))?;
     let (name, path) = match left.split_once('=') {
@@ -129,8 +130,7 @@ fn parts(text: &str) -> Result<(Option<&str>, &str, &str), Error> {
     if name.is_some_and(|name| !is_name(name)) {
         return Err(Error::config(NAME));
     }
-    // With a NAME there may be white space behind its `=`; without one, `text` has none at its
-    // beginning.
+    // With a NAME there may be white space after its `=`; without one, `text` begins with none.
     let (path, key) = (path.trim_start(), key.trim_start());
     if is_component(path) && is_component(key) {
         Ok((name, path, key))
@@ -149,12 +149,12 @@ fn is_name(name: &str) -> bool {
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
-/// The variable of a secret that has no NAME.
+/// Returns the variable for a secret without a NAME.
 fn variable(parts: &[&str]) -> String {
     parts.join("_").chars().map(|c| if matches!(c, '/' | '-') { '_' } else { upper(c) }).collect()
 }
 
-/// One character for one, as Haskell's `toUpper` does it: `ß` stays.
+/// Maps one character to one, like Haskell's `toUpper`: `ß` stays.
 fn upper(c: char) -> char {
     let mut upper = c.to_uppercase();
     match (upper.next(), upper.next()) {
@@ -167,7 +167,7 @@ fn upper(c: char) -> char {
 mod tests {
     use super::*;
 
-    /// `NAME mount|path key` for each line.
+    /// Returns `NAME mount|path key` for each line.
     fn shown(text: &str) -> Vec<String> {
         let lines = parse(text.as_bytes()).unwrap_or_else(|errors| panic!("{text:?}: {errors:?}"));
         let show = |Line { import, mount, .. }: &Line| {
@@ -182,7 +182,7 @@ mod tests {
         lines.iter().map(show).collect()
     }
 
-    /// The numbers of the wrong lines.
+    /// Returns the numbers of the wrong lines.
     fn wrong(text: &[u8]) -> Vec<String> {
         let errors = parse(text).expect_err("an error");
         assert_eq!(errors.code().status(), 78);

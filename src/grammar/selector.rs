@@ -1,5 +1,5 @@
-//! What of a secret a reference takes (pure): the value of a key, what a JSON pointer finds, or what
-//! a template makes of it.
+//! What a reference takes of a secret (pure): the value of a key, what a JSON pointer finds, or
+//! what a template makes of it.
 
 use std::fmt;
 
@@ -9,17 +9,17 @@ use crate::error::Error;
 use crate::grammar::template::Template;
 use crate::secret::Secret;
 
-/// What of a secret is taken.
+/// What to take of a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Selector {
-    /// An exact name or, beginning with `/`, a JSON pointer.
+    /// An exact name or, if it begins with `/`, a JSON pointer.
     Key(String),
-    /// What a template makes of it.
+    /// What a template makes of the secret.
     Template(Template),
 }
 
 impl Selector {
-    /// Returns what it takes of a secret; `None` if that is missing.
+    /// Returns the selected part of a secret, or `None` if it is missing.
     ///
     /// # Errors
     /// 78 for a value that a template's function cannot take.
@@ -40,13 +40,13 @@ impl fmt::Display for Selector {
     }
 }
 
-/// Returns the value of `key` as text: that of the key of exactly this name, or else, if it begins
-/// with `/`, what the JSON pointer (RFC 6901) finds in nested values.
+/// Returns the value of `key` as text: the value of the key with exactly this name, or else, if
+/// `key` begins with `/`, what the JSON pointer (RFC 6901) finds in nested values.
 pub(crate) fn value(secret: &Map<String, Value>, key: &str) -> Option<Secret> {
     secret.get(key).or_else(|| pointer(secret, key)).map(text)
 }
 
-/// Returns what to write instead of a key that is not there, if something like it is.
+/// Suggests what to write instead of a missing key, if there is something similar.
 pub(crate) fn suggestion(secret: &Map<String, Value>, key: &str) -> Option<String> {
     let near =
         secret.keys().find(|known| key.trim() == known.trim() || key.eq_ignore_ascii_case(known));
@@ -68,7 +68,7 @@ pub(crate) fn suggestion(secret: &Map<String, Value>, key: &str) -> Option<Strin
     }
 }
 
-/// Returns names for a message: some of them, if there are many.
+/// Lists names for a message, but only some of them if there are many.
 pub(crate) fn listed<'a>(names: impl ExactSizeIterator<Item = &'a String>) -> String {
     const MOST: usize = 20;
     let more = names.len().saturating_sub(MOST);
@@ -76,8 +76,8 @@ pub(crate) fn listed<'a>(names: impl ExactSizeIterator<Item = &'a String>) -> St
     if more > 0 { format!("{text} and {more} more") } else { text }
 }
 
-/// Returns a string as it is, a number in its own spelling, `true` and `false`, null as nothing, the rest
-/// as compact JSON.
+/// Returns a value as text: a string as it is, a number in its own spelling, `true` or `false`,
+/// nothing for null, and compact JSON for the rest.
 pub(crate) fn text(value: &Value) -> Secret {
     match value {
         Value::String(text) => Secret::from(text.as_str()),
@@ -106,7 +106,7 @@ fn pointer<'a>(secret: &'a Map<String, Value>, pointer: &str) -> Option<&'a Valu
     })
 }
 
-/// RFC 6901 has no leading zeros and no signs in an index.
+/// Parses an index. RFC 6901 allows no leading zeros and no sign in one.
 fn index(token: &str) -> Option<usize> {
     let digits_only = token.bytes().all(|byte| byte.is_ascii_digit());
     let has_zeros = token.len() > 1 && token.starts_with('0');

@@ -10,11 +10,11 @@ use crate::secret::Secret;
 pub struct Sourced {
     /// The text, which may be a credential.
     pub value: Secret,
-    /// Where it was.
+    /// Where it was found.
     pub origin: Origin,
 }
 
-/// Where a setting was found; shown as the user calls the place.
+/// Where a setting was found, displayed as the user calls the place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// On the command line: `--addr`.
@@ -44,7 +44,7 @@ impl Sourced {
     /// Returns the text of a setting, without white space at its ends.
     ///
     /// # Errors
-    /// 78 if it is not UTF-8, or if whoever wrote it meant another text: a variable that nobody
+    /// 78 if it is not UTF-8, or if the author meant another text: it has a variable that nobody
     /// has expanded, or quotes around it.
     pub fn text(&self) -> Result<&str, Error> {
         let text = self.plain()?.trim();
@@ -62,7 +62,7 @@ impl Sourced {
     }
 }
 
-/// Checks that a text is what was meant. It is not repeated.
+/// Checks that a text is what was meant. The error does not repeat it.
 ///
 /// # Errors
 /// 78 for quotes around it, and for `${…}` and `$(…)`.
@@ -77,7 +77,7 @@ pub(crate) fn meant(text: &str) -> Result<(), Error> {
     }
 }
 
-/// The error of a variable that nobody has expanded.
+/// Returns the error for a variable that nobody has expanded.
 pub(crate) fn unexpanded(opening: &str) -> Error {
     Error::config(format!("the value has a variable in it that was not expanded ({opening}…)"))
         .hint(

@@ -1,9 +1,9 @@
-//! Templates as keys of references (pure): text with `${…}` in it, as vault-env has them.
+//! Templates as keys of references (pure): text with `${…}` in it, as in vault-env.
 //!
-//! What stands in the braces is an action of Go's `text/template`: fields (`.name`, `.a.b`), the
-//! whole secret (`.`), constants, and functions in a call (`title .name`) or behind a `|`. The
-//! functions are those of sprig that work on text; `functions` has the list. Variables, conditions
-//! and loops are errors that name what is not supported.
+//! The braces contain an action of Go's `text/template`: fields (`.name`, `.a.b`), the whole secret
+//! (`.`), constants, and functions in a call (`title .name`) or after a `|`. The functions are
+//! those of sprig that work on text; `functions` lists them. Variables, conditions and loops are
+//! errors that name what is not supported.
 
 mod functions;
 mod parser;
@@ -18,10 +18,10 @@ use crate::secret::Secret;
 pub(crate) use functions::decoded;
 use functions::{Function, Item};
 
-/// Text with values of a secret in it.
+/// Text that contains values of a secret.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Template {
-    /// As the user wrote it; a constant in it may be a secret.
+    /// The template as the user wrote it. A constant in it may be a secret.
     source: Secret,
     pieces: Vec<Piece>,
 }
@@ -40,17 +40,18 @@ enum Node {
     Whole,
     /// A constant.
     Constant(Value),
-    /// A field of what another node gives.
+    /// A field of another node's result.
     Field(Box<Node>, String),
-    /// A function and its arguments; what stands before a `|` is the last of them.
+    /// A function and its arguments. The last one may come from before a `|`.
     Call(Function, Vec<Node>),
 }
 
 impl Template {
-    /// Parses a key with at least one `${…}` in it.
+    /// Parses a key that contains at least one `${…}`.
     ///
     /// # Errors
-    /// 78 for what is not supported. The message names functions, never a text or a constant.
+    /// 78 for anything that is not supported. The message names functions, never a text or a
+    /// constant.
     pub fn parse(text: &str) -> Result<Template, Error> {
         let mut pieces = Vec::new();
         let (mut rest, mut trims) = (text, false);
@@ -71,8 +72,8 @@ impl Template {
         &self.source
     }
 
-    /// Returns what the template makes of a secret; `None` if a field is missing for which there is
-    /// no `default`.
+    /// Returns what the template makes of a secret, or `None` if a field is missing and has no
+    /// `default`.
     ///
     /// # Errors
     /// 78 for a value that a function cannot take.
@@ -106,7 +107,7 @@ impl Node {
         }
     }
 
-    /// Writes fields and functions; a constant may be a secret, and only an index shows it.
+    /// Writes fields and functions. A constant may be a secret, so it is shown only in an `index`.
     fn show(&self, f: &mut fmt::Formatter<'_>, shows_constants: bool) -> fmt::Result {
         match self {
             Node::Whole => f.write_char('.'),
@@ -130,7 +131,7 @@ impl Node {
     }
 }
 
-/// For messages: the text around the actions and the constants in them are left out.
+/// For messages: leaves out the constants and the text around the actions.
 impl fmt::Display for Template {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for piece in &self.pieces {
@@ -153,8 +154,8 @@ impl fmt::Debug for Template {
     }
 }
 
-/// Splits `text`, which begins behind a `${`, at the `}` that ends the action: one in a quoted
-/// constant does not. Returns `None` if there is no such brace.
+/// Splits `text`, which begins after a `${`, at the `}` that ends the action. A `}` in a quoted
+/// constant does not end it. Returns `None` if there is no such brace.
 pub fn split_action(text: &str) -> Option<(&str, &str)> {
     let mut quote = None;
     let mut characters = text.char_indices();
@@ -170,7 +171,7 @@ pub fn split_action(text: &str) -> Option<(&str, &str)> {
     None
 }
 
-/// Go's `{{- ` and ` -}}`: white space beside the action is dropped.
+/// Handles Go's `{{- ` and ` -}}`, which drop the white space beside the action.
 fn without_trim_marks(action: &str) -> (&str, bool, bool) {
     let is_space = |c: Option<char>| c.is_some_and(char::is_whitespace);
     let before = action.strip_prefix('-').filter(|rest| is_space(rest.chars().next()));

@@ -1,18 +1,19 @@
-//! Names of variables: what an import may be called (pure).
+//! The names of variables that an import may have (pure).
 
-/// Returns whether an import may have this name: `[A-Za-z_][A-Za-z0-9_.-]*`. A shell makes functions
-/// of other names, and a line break in one forges a line of what prints the environment.
+/// Returns whether an import may have this name: `[A-Za-z_][A-Za-z0-9_.-]*`. A shell turns other
+/// names into functions, and a line break in a name forges a line in the output of a program that
+/// prints the environment.
 pub(crate) fn is_name(name: &str) -> bool {
     let mut bytes = name.bytes();
     bytes.next().is_some_and(|first| first.is_ascii_alphabetic() || first == b'_')
         && bytes.all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
 }
 
-/// Returns whether a variable of this name controls a process, or vault-exec itself: it never comes
-/// out of an import.
+/// Returns whether a variable of this name controls a process, or vault-exec itself. Such a
+/// variable is never imported.
 ///
 /// Whoever may write a secret must not decide what code the application runs, whom it trusts, where
-/// its connections go, or which configuration it reads.
+/// it connects, or which configuration it reads.
 pub(crate) fn controls_a_process(name: &str) -> bool {
     let fits = |pattern: &&str| fits(pattern.as_bytes(), name.as_bytes());
     let upper = name.to_ascii_uppercase();
@@ -20,7 +21,7 @@ pub(crate) fn controls_a_process(name: &str) -> bool {
         || IN_ANY_CASE.iter().any(|pattern| self::fits(pattern.as_bytes(), upper.as_bytes()))
 }
 
-/// Names that control a process; `*` stands for any text.
+/// Names that control a process. `*` stands for any text.
 pub const CONTROLLING: &[&str] = &[
     // Our own.
     "VAULT_*",
@@ -44,9 +45,9 @@ pub const CONTROLLING: &[&str] = &[
     "PS1",
     "PS2",
     "PS4",
-    // The loader and the C library: what they ignore in programs with more rights than their
-    // caller (ld.so(8), `sysdeps/generic/unsecvars.h` of glibc), and the same of musl and of the
-    // sanitizers.
+    // The loader and the C library: what they ignore in programs with more privileges than their
+    // caller (ld.so(8), `sysdeps/generic/unsecvars.h` of glibc), and the equivalents in musl and in
+    // the sanitizers.
     "LD_*",
     "DYLD_*",
     "GLIBC_TUNABLES",
@@ -78,7 +79,7 @@ pub const CONTROLLING: &[&str] = &[
     "SSH_ASKPASS*",
     "SUDO_ASKPASS",
     "GIT_*",
-    // Whom TLS trusts, and where its keys are written to.
+    // Whom TLS trusts, and where it writes its keys.
     "SSL_CERT_*",
     "*_CA_BUNDLE",
     "SSLKEYLOGFILE",
@@ -88,7 +89,7 @@ pub const CONTROLLING: &[&str] = &[
     "KRB5_CONFIG",
     "LDAPCONF",
     "LDAPRC",
-    // Configuration of clients that names programs to run.
+    // Client configuration that names programs to run.
     "KUBECONFIG",
     "DOCKER_CONFIG",
     "AWS_CONFIG_FILE",
@@ -161,7 +162,7 @@ pub const CONTROLLING: &[&str] = &[
     "CUDA_INJECTION*",
 ];
 
-/// The same for those that are read in any case, as their upper case has it.
+/// Names of the same kind that are read in any case, in upper case here.
 pub const IN_ANY_CASE: &[&str] = &["*_PROXY", "NPM_CONFIG_*"];
 
 fn fits(pattern: &[u8], name: &[u8]) -> bool {
@@ -208,7 +209,7 @@ mod tests {
         }
     }
 
-    /// Each of them was tried with the program that reads it, or is in its manual.
+    /// Each of them was tried with the program that reads it, or is in that program's manual.
     #[test]
     fn names_that_control_a_process() {
         for name in [

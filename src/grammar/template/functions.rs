@@ -1,9 +1,9 @@
 //! What a template can do to a value (pure): functions of Go's `text/template` and of sprig, with
-//! their names, arguments and results.
+//! the same names, arguments and results.
 //!
-//! The differences are on purpose: a missing field makes the whole value missing instead of
-//! `<no value>`, null is empty, lists and objects are compact JSON, numbers are taken where text
-//! is, and what cannot be decoded is an error instead of its message as the value.
+//! Some differences are deliberate: a missing field makes the whole value missing instead of `<no
+//! value>`, null is empty, lists and objects are compact JSON, numbers are accepted as text, and a
+//! value that cannot be decoded is an error instead of turning into the error's message.
 
 use std::borrow::Cow;
 
@@ -16,7 +16,7 @@ use crate::grammar::path::percent_encoded;
 use crate::grammar::selector;
 use crate::secret::Secret;
 
-/// A function of templates.
+/// A function that templates can call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Function {
     B64dec,
@@ -46,7 +46,7 @@ pub(super) enum Function {
 
 const ANY: usize = usize::MAX;
 
-/// Names, functions, and the least and the most that they take.
+/// The names, the functions, and their minimum and maximum number of arguments.
 const FUNCTIONS: [(&str, Function, usize, usize); 23] = [
     ("b64dec", Function::B64dec, 1, 1),
     ("b64enc", Function::B64enc, 1, 1),
@@ -73,7 +73,7 @@ const FUNCTIONS: [(&str, Function, usize, usize); 23] = [
     ("urlquery", Function::Urlquery, 1, ANY),
 ];
 
-/// More than a variable can hold, in bytes: a function makes nothing that is larger.
+/// The maximum size of a function's result, in bytes: more than a variable can hold.
 const MOST: usize = 1 << 20;
 
 /// Returns the names of all functions, for messages.
@@ -90,21 +90,21 @@ impl Function {
         FUNCTIONS.iter().find(|(_, function, ..)| *function == self).map_or("", |(name, ..)| name)
     }
 
-    /// Returns the least and the most arguments that it takes.
+    /// Returns the minimum and maximum number of arguments.
     pub(super) fn arity(self) -> (usize, usize) {
         let found = FUNCTIONS.iter().find(|(_, function, ..)| *function == self);
         found.map_or((0, 0), |(_, _, least, most)| (*least, *most))
     }
 
-    /// Whether the whole secret makes sense as an argument.
+    /// Returns whether the whole secret makes sense as an argument.
     pub(super) fn takes_whole(self) -> bool {
         matches!(self, Function::ToJson | Function::ToRawJson | Function::Index)
     }
 
-    /// Applies it to its arguments, of which there are as many as it takes.
+    /// Applies the function to its arguments, whose number must be right.
     ///
     /// # Errors
-    /// 78 for a value that it cannot take.
+    /// 78 for a value that the function cannot take.
     pub(super) fn apply<'a>(self, arguments: &[Item<'a>]) -> Result<Item<'a>, Error> {
         match (self, arguments) {
             (Function::Default, [default, given]) => {
@@ -122,7 +122,7 @@ impl Function {
         if made.expose().len() > MOST { Err(too_large()) } else { Ok(Item::Text(made)) }
     }
 
-    /// What it makes of arguments none of which is missing.
+    /// Returns the function's result for arguments none of which is missing.
     fn made(self, arguments: &[Item<'_>]) -> Result<Secret, Error> {
         let text = |item: &Item<'_>| self.text(item);
         let made = match (self, arguments) {
@@ -201,12 +201,12 @@ pub(super) enum Item<'a> {
     Missing,
     /// The whole secret.
     Whole(&'a Map<String, Value>),
-    /// A value of it.
+    /// A value in the secret.
     Json(Cow<'a, Value>),
-    /// A number that the template has itself. Go prints it as a number, and one of a secret as a
+    /// A number in the template itself. Go prints it as a number, but a number in a secret as a
     /// string.
     Number(&'a Value),
-    /// What a function has made.
+    /// The result of a function.
     Text(Secret),
 }
 
@@ -225,7 +225,7 @@ impl<'a> Item<'a> {
         }
     }
 
-    /// A field, or `Missing` for what has none of this name.
+    /// Returns a field, or `Missing` if there is none of this name.
     pub(super) fn field(self, name: &str) -> Item<'a> {
         let found = match self {
             Item::Whole(secret) => secret.get(name).map(Cow::Borrowed),
@@ -236,7 +236,7 @@ impl<'a> Item<'a> {
         found.map_or(Item::Missing, Item::Json)
     }
 
-    /// An element of a list, or `Missing`.
+    /// Returns an element of a list, or `Missing`.
     fn element(self, at: usize) -> Item<'a> {
         let found = match self {
             Item::Json(Cow::Borrowed(value)) => value.get(at).map(Cow::Borrowed),
@@ -246,8 +246,8 @@ impl<'a> Item<'a> {
         found.map_or(Item::Missing, Item::Json)
     }
 
-    /// Whether `default` passes over it: what is missing, null, false, or has nothing in it. A
-    /// number of a secret is none of these, as its spelling is kept.
+    /// Returns whether `default` replaces it: something missing, null, false or empty. A number in
+    /// a secret never is, since its spelling is kept.
     fn is_empty(&self) -> bool {
         match self {
             Item::Missing => true,
@@ -268,7 +268,7 @@ impl<'a> Item<'a> {
         matches!(self, Item::Json(value) if value.is_null())
     }
 
-    /// Whether Go has it as a string: `print` puts no blank beside one.
+    /// Returns whether Go treats it as a string: `print` puts no blank next to one.
     fn is_string(&self) -> bool {
         match self {
             Item::Text(_) => true,
@@ -310,7 +310,8 @@ fn json(item: &Item<'_>) -> Result<String, Error> {
     }
 }
 
-/// Go's encoder escapes line separators and, so that JSON can stand in a page, the signs of HTML.
+/// Escapes JSON like Go's encoder: line separators and, so that JSON can be part of a page, HTML's
+/// special characters.
 fn go_json(json: &str, is_for_html: bool) -> String {
     let mut escaped = String::with_capacity(json.len());
     for c in json.chars() {
@@ -326,7 +327,7 @@ fn go_json(json: &str, is_for_html: bool) -> String {
     escaped
 }
 
-/// Go's `fmt.Sprint`: a blank stands between two values neither of which is a string.
+/// Does what Go's `fmt.Sprint` does: puts a blank between two values if neither is a string.
 fn printed(items: &[Item<'_>]) -> Secret {
     let mut printed = Vec::new();
     let mut is_after_string = true;
@@ -340,7 +341,7 @@ fn printed(items: &[Item<'_>]) -> Secret {
     Secret::from(printed)
 }
 
-/// Go's `fmt.Sprintf`, of which `%s`, `%v`, `%q` and `%%` are supported.
+/// Does what Go's `fmt.Sprintf` does. Only `%s`, `%v`, `%q` and `%%` are supported.
 fn formatted(form: &str, values: &[Item<'_>]) -> Result<String, Error> {
     let unsupported = || {
         Error::config("a printf with another verb than %s, %v, %q and %%")
@@ -353,7 +354,7 @@ fn formatted(form: &str, values: &[Item<'_>]) -> Result<String, Error> {
     while let Some(part) = parts.next() {
         let mut rest = part.chars();
         match rest.next() {
-            // %%: what follows is text.
+            // `%%`: what follows is text.
             None => {
                 text.push('%');
                 text.push_str(parts.next().ok_or_else(unsupported)?);
@@ -370,7 +371,7 @@ fn formatted(form: &str, values: &[Item<'_>]) -> Result<String, Error> {
     if values.next().is_some() { Err(count()) } else { Ok(text) }
 }
 
-/// Go's `strconv.Quote`.
+/// Quotes like Go's `strconv.Quote`.
 fn go_quoted(text: &str) -> String {
     let mut quoted = String::from("\"");
     for c in text.chars() {
@@ -399,21 +400,21 @@ fn escaped(c: char) -> String {
     }
 }
 
-/// Whether Go prints a character as it is. Rust escapes by the same categories, if the character
-/// is not the first of a text.
+/// Returns whether Go prints a character as it is. Rust's escaping uses the same categories, unless
+/// the character is the first of a text.
 fn is_printable(c: char) -> bool {
     c.is_ascii_graphic()
         || c == ' '
         || (!c.is_ascii() && ['a', c].iter().collect::<String>().escape_debug().eq(['a', c]))
 }
 
-/// One character for one, as Go has it: `ß` stays.
+/// Maps one character to one, as Go does: `ß` stays.
 fn upper(c: char) -> char {
     let mut upper = c.to_uppercase();
     single(c, upper.next(), upper.next())
 }
 
-/// The digraphs of Latin have a third form beside upper and lower case.
+/// Returns the title case. Latin digraphs have a third form besides upper and lower case.
 fn title_case(c: char) -> char {
     match c {
         'Ǆ'..='ǆ' => 'ǅ',
@@ -436,8 +437,8 @@ fn single(c: char, first: Option<char>, second: Option<char>) -> char {
     }
 }
 
-/// Go's `strings.Title`: the first letter of each word. Letters, digits and `_` are no dividers, nor
-/// is any other character outside of ASCII but white space.
+/// Does what Go's `strings.Title` does: changes the first letter of each word. Letters, digits and
+/// `_` do not separate words; outside of ASCII only white space does.
 fn title(text: &str) -> String {
     let mut is_first = true;
     let one = |c: char| {
@@ -471,11 +472,10 @@ fn too_large() -> Error {
     Error::config(format!("a template that makes more than {MOST} bytes"))
 }
 
-/// Returns the bytes that base64 stands for, as Go reads it: with padding, and with line breaks
-/// anywhere.
+/// Decodes base64 as Go does: with padding, and with line breaks anywhere.
 ///
 /// # Errors
-/// 78 for what is not base64.
+/// 78 for anything but base64.
 pub(crate) fn decoded(text: &Secret) -> Result<Secret, Error> {
     let bytes: Vec<u8> =
         text.expose().iter().copied().filter(|byte| !matches!(byte, b'\r' | b'\n')).collect();
@@ -484,7 +484,7 @@ pub(crate) fn decoded(text: &Secret) -> Result<Secret, Error> {
         .map(Secret::from)
         .map_err(|_| Error::config("b64dec of a value that is not base64"))
 }
-/// Whether a number of JSON is zero, however it is spelled.
+/// Returns whether a JSON number is zero in any spelling.
 fn is_zero(number: &str) -> bool {
     let digits = number.split(['e', 'E']).next().unwrap_or(number);
     !digits.contains(|c: char| c.is_ascii_digit() && c != '0')

@@ -12,7 +12,7 @@ use super::Node;
 use super::functions::{self, Function};
 use crate::error::Error;
 
-/// Words and parentheses of one action: each can nest what it stands in once more.
+/// The maximum number of tokens in one action, since each can add a level of nesting.
 const MOST_TOKENS: usize = 256;
 
 const FORMS: &str =
@@ -21,7 +21,7 @@ const FORMS: &str =
 #[derive(Debug, PartialEq)]
 enum Token {
     Whole,
-    /// `.name`; whether it stands directly behind the token before it.
+    /// `.name`, and whether it follows the previous token directly.
     Field(String, bool),
     Name(String),
     Constant(Value),
@@ -30,10 +30,10 @@ enum Token {
     Pipe,
 }
 
-/// Parses what stands between `${` and `}`.
+/// Parses what is between `${` and `}`.
 ///
 /// # Errors
-/// 78 for what is not supported.
+/// 78 for anything that is not supported.
 pub(super) fn action(text: &str) -> Result<Node, Error> {
     let mut tokens = tokens(text)?;
     tokens.reverse();
@@ -46,7 +46,7 @@ pub(super) fn action(text: &str) -> Result<Node, Error> {
     }
 }
 
-/// What is left of the tokens; the next one is the last.
+/// The remaining tokens in reverse order: the next one is at the end.
 struct Parser {
     tokens: Vec<Token>,
 }
@@ -60,7 +60,7 @@ impl Parser {
         Ok(node)
     }
 
-    /// A command, to which `piped` is the last argument.
+    /// Parses a command. `piped` becomes its last argument.
     fn command(&mut self, piped: Option<Node>) -> Result<Node, Error> {
         let function = match self.tokens.last() {
             Some(Token::Name(name)) => Some(function(name)?),
@@ -202,18 +202,18 @@ fn tokens(text: &str) -> Result<Vec<Token>, Error> {
     Ok(tokens)
 }
 
-/// Whether a `.name` behind a token that begins like this is a field of it.
+/// Returns whether a `.name` that follows a token with this beginning is a field of it.
 fn can_have_fields(token: &str) -> bool {
     token.starts_with(['.', '$', ')'])
 }
 
-/// A word of letters, digits and `_`, and what follows it.
+/// Splits off a word of letters, digits and `_`.
 fn word(text: &str) -> (&str, &str) {
     let end = text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len());
     text.split_at_checked(end).unwrap_or((text, ""))
 }
 
-/// A decimal number that Go would print as it is written.
+/// Splits off a decimal number that Go would print as it is written.
 fn number(text: &str) -> Result<(Value, &str), Error> {
     let end = text
         .find(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '.' | '-' | '+' | '_'))
@@ -235,7 +235,7 @@ fn number(text: &str) -> Result<(Value, &str), Error> {
     }
 }
 
-/// A constant in quotes, and what follows it.
+/// Splits off a constant in quotes.
 fn quoted(text: &str) -> Result<(String, &str), Error> {
     if let Some(raw) = text.strip_prefix('`') {
         let (value, rest) = raw.split_once('`').ok_or_else(open_quote)?;
@@ -253,7 +253,7 @@ fn quoted(text: &str) -> Result<(String, &str), Error> {
     }
 }
 
-/// An escape of Go's strings, behind its `\`.
+/// Reads an escape of Go's strings from after its `\`.
 fn escape(characters: &mut std::str::Chars<'_>) -> Result<char, Error> {
     let length = match characters.next() {
         Some('a') => return Ok('\u{7}'),
@@ -273,7 +273,7 @@ fn escape(characters: &mut std::str::Chars<'_>) -> Result<char, Error> {
     *characters = characters.as_str().get(length..).unwrap_or_default().chars();
     let is_hex = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
     let code = u32::from_str_radix(digits, 16).ok().filter(|_| is_hex).ok_or_else(no_escape)?;
-    // A \x from 80 on is one byte in Go, and no character.
+    // A `\x` of 80 or more is one byte in Go, not a character.
     char::from_u32(code).filter(|_| length > 2 || code < 0x80).ok_or_else(no_escape)
 }
 
