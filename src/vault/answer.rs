@@ -48,7 +48,7 @@ pub enum Meaning {
     Expired,
     /// The proof of identity is meant for somebody other than Vault.
     WrongAudience,
-    /// A method refuses whoever logs in with a status of 500.
+    /// A method says with a status of 500 that the login is not authorized.
     NotAuthorized,
     /// A role of type gce was used with a token that names no machine.
     NoMachine,

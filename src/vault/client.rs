@@ -1,5 +1,5 @@
-//! One request to Vault: within the deadline, repeated where it may be, with an answer that is
-//! Vault's or an error.
+//! Sends one request to Vault: within the deadline, repeated if that is allowed, and with either
+//! Vault's answer or an error as the result.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -24,12 +24,12 @@ use crate::secret::Secret;
 use crate::vault::answer::{Answer, Meaning, Raw, Verdict, judge};
 use crate::vault::redirect;
 
-/// The largest answer.
+/// The largest accepted answer.
 const LIMIT: usize = 4 << 20;
-/// Parallel requests over HTTP/1.1, each on a connection of its own.
+/// The number of parallel requests over HTTP/1.1, each on a connection of its own.
 const PARALLEL_HTTP1: usize = 8;
-/// Parallel requests over HTTP/2, all on one connection. Go's servers allow 250; where a server
-/// allows fewer, the others wait for their turn.
+/// The number of parallel requests over HTTP/2, all on one connection. Go's servers allow 250; if a
+/// server allows fewer, the others wait for their turn.
 const PARALLEL_HTTP2: usize = 128;
 
 const BAD_TOKEN: &str =
@@ -49,30 +49,31 @@ const REDIRECTED: &str = "a standby redirects to the api_addr of the active node
 pub(crate) struct Connection {
     /// The server.
     pub address: Address,
-    /// Whether what is at the address adds a token of its own.
+    /// Whether whatever is at the address adds a token of its own.
     pub adds_token: bool,
-    /// `X-Vault-Namespace` of the login, and of all that concerns its token.
+    /// `X-Vault-Namespace` of the login and of everything that concerns its token.
     pub auth_namespace: Option<String>,
     /// `X-Vault-Namespace` of the secrets.
     pub namespace: Option<String>,
     /// Certificates.
     pub tls: ClientConfig,
-    /// The name in the handshake, where it is not the address's.
+    /// The name in the handshake, if it is not the address's.
     pub server_name: Option<String>,
     /// The proxies.
     pub(crate) proxies: Proxies,
     /// Whether a standby may send a request to the active node.
     pub follows_redirects: bool,
-    /// By when all must be done.
+    /// When everything must be done.
     pub deadline: Deadline,
-    /// Tries after the first one; `None` is until the deadline.
+    /// Tries after the first one; `None` means until the deadline.
     pub max_retries: Option<u32>,
 }
 
 /// A client of one server.
 pub(crate) struct Client {
     transport: Transport,
-    /// The address that requests go to: the user's, or one with the name for the handshake in it.
+    /// The address that requests go to: the user's, or one that contains the name for the
+    /// handshake.
     target: Address,
     address: Address,
     adds_token: bool,
@@ -85,22 +86,22 @@ pub(crate) struct Client {
     pub patience: Patience,
 }
 
-/// Whether a request may be sent again when it is not known what became of it.
+/// Whether a request may be sent again if its outcome is unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Repeat {
-    /// It changes nothing: yes.
+    /// Yes: it changes nothing.
     Freely,
-    /// A login, a write, a read that makes a lease: only where it was not sent, or Vault said that
-    /// it was not done.
+    /// A login, a write, or a read that makes a lease: only if it was not sent, or if Vault said
+    /// that it was not done.
     OnlyIfNotDone,
-    /// One try, whatever comes.
+    /// One try, whatever happens.
     Never,
 }
 
 /// The namespace that a request goes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Space {
-    /// That of the login, where its token is at home.
+    /// That of the login, where its token belongs.
     Login,
     /// That of the secrets.
     Secrets,
@@ -125,15 +126,15 @@ pub(crate) struct Request<'a> {
     pub space: Space,
     /// Whether it may be sent again.
     pub repeat: Repeat,
-    /// By when it must be answered, where that is not the client's own deadline.
+    /// When it must be answered, if not by the client's own deadline.
     pub deadline: Option<Deadline>,
-    /// What messages call it.
+    /// Its name in messages.
     pub what: String,
 }
 
 impl Request<'_> {
-    /// A request for a path of our own making in the namespace of the secrets, sent again only
-    /// where it was not done.
+    /// Creates a request for a path that we chose, in the namespace of the secrets. It is sent
+    /// again only if it was not done.
     pub(crate) fn new(method: Method, path: impl Into<String>) -> Self {
         let path = path.into();
         let what = path.clone();
@@ -154,11 +155,11 @@ impl Request<'_> {
 type Outcome = Tried<Answer>;
 
 impl Client {
-    /// Makes a client; nothing is sent yet.
+    /// Creates a client; nothing is sent yet.
     ///
     /// # Errors
-    /// 78 for a namespace or a server name that cannot be sent, and what [`Transport::new`] fails
-    /// of.
+    /// 78 for a namespace or a server name that cannot be sent, and the errors of
+    /// [`Transport::new`].
     pub(crate) fn new(connection: Connection) -> Result<Client, Error> {
         let Connection {
             address,
@@ -172,10 +173,10 @@ impl Client {
             deadline,
             max_retries,
         } = connection;
-        // Through a proxy the name in the URL is what the proxy connects to.
+        // Through a proxy, the name in the URL is what the proxy connects to.
         let is_direct = proxies.of(address.url()).is_none();
         let alias = server_name.filter(|_| is_direct && address.is_https());
-        // A dot at the name's end is for name servers: gateways and certificates do not know it.
+        // A dot at the name's end is for name servers; gateways and certificates do not know it.
         let alias = alias.or_else(|| address.host().strip_suffix('.').map(str::to_owned));
         let namespace =
             namespace.map(|name| namespace_header(name, "VAULT_NAMESPACE")).transpose()?;
@@ -198,11 +199,10 @@ impl Client {
         })
     }
 
-    /// Sends a request until Vault has answered it.
+    /// Sends a request until Vault answers it.
     ///
     /// # Errors
-    /// 69 where it was not reached or not ready before the deadline, 76 where something else
-    /// answered.
+    /// 69 if Vault was not reached or not ready before the deadline, 76 if something else answered.
     pub(crate) async fn send(&self, request: &Request<'_>) -> Result<Answer, Error> {
         let (is_single, began) = (request.repeat == Repeat::Never, Instant::now());
         let attempt = async || self.attempt(request).await;
@@ -212,7 +212,7 @@ impl Client {
             .map_err(|error| self.with_way(error))
     }
 
-    /// An answer with a status of 4xx as an error: 66 for 404, else 77.
+    /// Returns the error for an answer with a 4xx status: 66 for 404, otherwise 77.
     pub(crate) fn refused(&self, answer: &Answer, what: &str) -> Error {
         let code = if answer.status == 404 { Code::Missing } else { Code::Refused };
         let error = Error::new(code, format!("{what}: {} ({})", answer.refusal(), self.address));
@@ -229,56 +229,56 @@ impl Client {
         }
     }
 
-    /// Names the request, the status and the server in what an answer was found to mean.
+    /// Adds the request, the status and the server to an error about an answer.
     pub(crate) fn placed(&self, error: Error, what: &str, status: u16) -> Error {
         let message = format!("{what}: {} (status {status}, {})", error.message, self.address);
         Error { message, ..error }
     }
 
-    /// Knows the credentials that no message may show.
+    /// Returns what knows the credentials that no message may show.
     pub(crate) fn redactor(&self) -> &Redactor {
         &self.patience.redactor
     }
 
-    /// The namespace of the secrets.
+    /// Returns the namespace of the secrets.
     pub(crate) fn namespace(&self) -> Option<&str> {
         text(self.namespace.as_ref())
     }
 
-    /// The server, for messages.
+    /// Returns the server's address, for messages.
     pub(crate) fn address(&self) -> &Address {
         &self.address
     }
 
-    /// The namespace of the login.
+    /// Returns the namespace of the login.
     pub(crate) fn auth_namespace(&self) -> Option<&str> {
         text(self.auth_namespace.as_ref())
     }
 
-    /// Whether a path of the secrets is in a namespace that a token of the login's namespace is not
-    /// good for.
+    /// Returns whether a path of the secrets is in a namespace where a token of the login's
+    /// namespace is not valid.
     pub(crate) fn is_elsewhere(&self, path: &str) -> bool {
         let whole = namespace::whole(self.namespace(), path);
         namespace::below(text(self.auth_namespace.as_ref()), Some(&whole)).is_none()
     }
 
-    /// Whether anything has been answered yet.
+    /// Returns whether anything has been answered yet.
     pub(crate) fn is_connected(&self) -> bool {
         self.is_connected.get()
     }
 
-    /// How many requests are sent at once: few over HTTP/1.1, where each one takes a connection. To
-    /// be asked after the first answer, which tells the protocol.
+    /// Returns how many requests are sent at once: few over HTTP/1.1, where each one takes a
+    /// connection. Call it after the first answer, which reveals the protocol.
     pub(crate) fn parallel(&self) -> usize {
         if self.is_http2.get() { PARALLEL_HTTP2 } else { PARALLEL_HTTP1 }
     }
 
-    /// The time in which a request must be answered.
+    /// Returns the time in which a request must be answered.
     fn left(&self, request: &Request<'_>) -> Duration {
         request.deadline.map_or_else(|| self.patience.left(), |deadline| deadline.left())
     }
 
-    /// Something in between may be what fails, or the port may be wrong.
+    /// Adds that something in between may have failed, or that the port may be wrong.
     fn with_way(&self, error: Error) -> Error {
         if !matches!(error.code, Code::Unavailable | Code::Protocol) || error.cause == Cause::Proxy
         {
@@ -315,7 +315,7 @@ impl Client {
         }
     }
 
-    /// Where a redirect leads, if it is followed.
+    /// Returns where a redirect leads, if it is followed.
     fn redirected(
         &self,
         request: &Request<'_>,
@@ -337,7 +337,7 @@ impl Client {
         redirect::target(from, &request.path, location)
     }
 
-    /// One hop, as a standby asks for: the same method, body and token.
+    /// Follows one hop, as a standby asks: with the same method, body and token.
     async fn follow(&self, request: &Request<'_>, url: &Url) -> Outcome {
         log::debug!("{}: redirected to {}", request.what, url.host_str().unwrap_or_default());
         let outcome = match self.exchange(request, url.clone()).await {
@@ -402,8 +402,8 @@ impl Client {
 
     fn prepare(&self, request: &Request<'_>, url: Url) -> Result<RequestBuilder, Error> {
         let (method, left) = (request.method.clone(), self.left(request));
-        // The other side may just have closed the connection that was kept. What changes something
-        // would be lost with it, and must not be sent again.
+        // The other side may just have closed the kept connection. A request that changes something
+        // would be lost with it and must not be sent again.
         let mut builder = if request.repeat == Repeat::Freely || !self.is_connected() {
             self.transport.request(method, url, left)
         } else {
@@ -458,8 +458,8 @@ async fn judged(request: &Request<'_>, mut response: Response, patience: &Patien
     }
 }
 
-/// The address for the URL, with the name that handshake and `Host` are to have, and a resolver that
-/// still finds the server.
+/// Returns the address for the URL, which contains the name that the handshake and `Host` must
+/// have, and a resolver that still finds the server.
 fn target(address: &Address, alias: Option<String>) -> (Address, Resolver) {
     let renamed = alias.and_then(|alias| Some((address.with_host(&alias)?, alias)));
     match renamed {
@@ -485,7 +485,7 @@ fn too_large() -> Error {
         .hint("is it Vault that answers there?")
 }
 
-/// What to do where it is not known whether the request was done.
+/// Decides what to do if it is unknown whether the request was done.
 fn unknown(request: &Request<'_>, error: Error) -> Outcome {
     if request.repeat != Repeat::OnlyIfNotDone {
         return Outcome::Again(error, None);
@@ -494,7 +494,7 @@ fn unknown(request: &Request<'_>, error: Error) -> Outcome {
     Outcome::Final(Error { message, ..error })
 }
 
-/// Redacted in `Debug` and never put into the table of headers of HTTP/2.
+/// Makes the token's header, redacted in `Debug` and never put into HTTP/2's header table.
 fn token_header(token: &Secret) -> Result<HeaderValue, Error> {
     let mut value = HeaderValue::from_bytes(token.expose())
         .map_err(|_| Error::config("the token has characters that no token has"))?;

@@ -1,4 +1,4 @@
-//! What an answer brings: a secret's data, and the lease that it hangs on (pure).
+//! What an answer contains: a secret's data and its lease (pure).
 
 use std::fmt;
 
@@ -13,16 +13,16 @@ use crate::secret::Secret;
 pub struct Found {
     /// Its data.
     pub document: Document,
-    /// Its version, where it has one.
+    /// Its version, if it has one.
     pub version: Option<u64>,
-    /// The lease, where there is one.
+    /// The lease, if there is one.
     pub lease: Option<Lease>,
 }
 
-/// What a dynamic secret is lent for.
+/// The lease of a dynamic secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lease {
-    /// Names the lease; no secret.
+    /// Identifies the lease; not a secret.
     pub id: String,
     /// Seconds.
     pub duration: u64,
@@ -40,7 +40,7 @@ impl Document {
         Document(data)
     }
 
-    /// What a reference takes of it; `None` where that is missing.
+    /// Returns what a reference selects, or `None` if that is missing.
     ///
     /// # Errors
     /// 78 for a value that a template's filter cannot take.
@@ -48,7 +48,7 @@ impl Document {
         selector.select(&self.0)
     }
 
-    /// The value of `key` as text, as a selector of this key takes it.
+    /// Returns the value of `key` as text, as a selector for this key does.
     pub fn get(&self, key: &str) -> Option<Secret> {
         selector::value(&self.0, key)
     }
@@ -66,12 +66,13 @@ impl Document {
         }
     }
 
-    /// Every key with its value as text, in the order of their names.
+    /// Returns every key with its value as text, in the order of the keys.
     pub fn entries(&self) -> impl Iterator<Item = (&str, Secret)> {
         self.0.iter().map(|(key, value)| (key.as_str(), selector::text(value)))
     }
 
-    /// The names of the keys, for messages: names are no secrets, as they stand in references too.
+    /// Returns the names of the keys, for messages. Names are not secrets, because references
+    /// contain them too.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)
     }

@@ -1,4 +1,4 @@
-//! What the answer to a read means: a secret's data, or that it is not there (pure).
+//! Decides what the answer to a read means: a secret's data, or that it is not there (pure).
 
 use serde_json::{Map, Value};
 
@@ -7,12 +7,12 @@ use crate::grammar::mount::KvVersion;
 use crate::vault::answer::{Answer, Meaning};
 use crate::vault::document::{Document, Found, Lease};
 
-/// Understands the answer to a read of `version`, 2xx or 404; `known` is the version of the mount, if
-/// that is known.
+/// Interprets the answer to a read of `version`, 2xx or 404. `known` is the version of the mount,
+/// if it is known.
 ///
 /// # Errors
-/// 66 for a secret or a version that is not there, 76 for a body without data, 78 for a version of
-/// a secret that has none.
+/// 66 for a secret or a version that does not exist, 76 for a body without data, 78 for a version
+/// of a secret that has no versions.
 pub fn understand(
     answer: Answer,
     version: Option<u64>,
@@ -43,20 +43,20 @@ pub fn understand(
     }
 }
 
-/// A version of what keeps none.
+/// Returns the error for a version of something that keeps no versions.
 pub(crate) fn no_versions() -> Error {
     Error::config("a version of a secret that has no versions")
         .hint("only KV v2 keeps versions; leave #version out")
 }
 
-/// `data` is exactly `data` and `metadata` with a `version`: a KV v1 secret may well have a field
-/// called `data`, which is no object mostly.
+/// Returns whether `data` consists exactly of `data` and of `metadata` with a `version`. A KV v1
+/// secret may well have a field called `data`, but that is rarely an object.
 fn is_kv2(data: &Map<String, Value>) -> bool {
     let is_secret = data.get("data").is_some_and(|data| data.is_object() || data.is_null());
     data.len() == 2 && is_secret && version_of(data).is_some()
 }
 
-/// The version that is in the metadata of a secret, or of its subkeys.
+/// Returns the version in the metadata of a secret or of its subkeys.
 fn version_of(data: &Map<String, Value>) -> Option<u64> {
     data.get("metadata").and_then(|metadata| metadata.get("version")).and_then(Value::as_u64)
 }
@@ -116,7 +116,7 @@ fn missing(answer: &Answer, version: Option<u64>) -> Error {
     }
 }
 
-/// A version that was deleted or destroyed.
+/// Returns the error for a version that was deleted or destroyed.
 fn gone(metadata: &Value) -> Error {
     let version = metadata.get("version").and_then(Value::as_u64).unwrap_or_default();
     if metadata.get("destroyed") == Some(&Value::Bool(true)) {

@@ -1,4 +1,4 @@
-//! What Vault knows of a token that was given, for a check.
+//! Asks Vault about a token that the user gave, for a check.
 
 use std::time::{Duration, Instant};
 
@@ -10,11 +10,11 @@ use crate::secret::Secret;
 use crate::vault::answer::Answer;
 use crate::vault::client::{Client, Repeat, Request, Space};
 
-/// One try of at most this: the time is for the secrets.
+/// The limit for the only try: the time is needed for the secrets.
 const LIMIT: Duration = Duration::from_secs(2);
 
-/// Learns how long a token lasts; `None` is for ever, or not known. Points out a token that is too
-/// good for a container: a root token, one that never expires. A policy may well refuse the
+/// Returns how long a token lasts; `None` means forever or unknown. Warns of a token that is too
+/// powerful for a container: a root token, or one that never expires. A policy may refuse the
 /// question, so a failure says nothing.
 pub(crate) async fn look_up(client: &Client, token: &Secret) -> Option<Duration> {
     let what = "auth/token/lookup-self";
@@ -33,7 +33,7 @@ pub(crate) async fn look_up(client: &Client, token: &Secret) -> Option<Duration>
     understand(&answer?.body.0)
 }
 
-/// The TTL in an answer about a token. Warns of a token that is worth too much.
+/// Returns the TTL in an answer about a token. Warns of a token that is too powerful.
 pub fn understand(body: &Value) -> Option<Duration> {
     let data = body.get("data")?;
     let ttl = data.get("ttl").and_then(Value::as_u64).filter(|ttl| *ttl > 0);

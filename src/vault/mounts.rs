@@ -1,5 +1,5 @@
-//! Which version a KV mount has, and so what is to be read for a path that the user wrote without
-//! `data`.
+//! Finds out which version a KV mount has, and so what to read for a path that the user wrote
+//! without `data`.
 
 use std::collections::HashSet;
 
@@ -14,15 +14,15 @@ use crate::vault::answer::Answer;
 use crate::vault::client::{Client, Repeat, Request, Space};
 use crate::vault::parallel::in_parallel;
 
-/// What tells the mounts to whom they are for.
+/// The endpoint that lists the mounts for those who may use them.
 const MOUNTS: &str = "sys/internal/ui/mounts";
 
-/// What is mounted where a path leads.
+/// The engine that is mounted where a path leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Engine {
     /// KV, of this version.
     Kv(KvVersion),
-    /// Another one: a read may make a lease.
+    /// Another engine: a read may make a lease.
     Other,
     /// It could not be found out.
     Unknown,
@@ -33,7 +33,7 @@ pub(crate) enum Engine {
 pub(crate) struct Target {
     /// The path that is sent.
     pub path: Path,
-    /// What answers there.
+    /// The engine that answers there.
     pub engine: Engine,
 }
 
@@ -45,20 +45,20 @@ pub struct Mount {
     engine: Engine,
 }
 
-/// What is known of the mounts below which paths are.
+/// The mounts that are known to contain paths.
 #[derive(Debug)]
 pub(crate) struct Mounts {
     known: Vec<Mount>,
-    /// The version of every KV mount, if the user has told it.
+    /// The version of every KV mount, if the user has set it.
     version: Option<KvVersion>,
 }
 
 impl Mounts {
-    /// Finds out what has to be known about these paths. Those of KV v2's API below a mount of one
-    /// segment, and all if the version is set, are known without asking.
+    /// Finds out what must be known about these paths. Paths of KV v2's API below a mount of one
+    /// segment need no question, and if the version is set, neither do any others.
     ///
     /// # Errors
-    /// 69 or 76 if Vault could not be asked; a refusal is none.
+    /// 69 or 76 if Vault could not be asked; a refusal is not an error.
     pub(crate) async fn learn(
         client: &Client,
         token: Option<&Secret>,
@@ -75,16 +75,16 @@ impl Mounts {
         Ok(Mounts { known, version })
     }
 
-    /// What is read for a path.
+    /// Returns what is read for a path.
     pub(crate) fn target(&self, question: Question<'_>) -> Target {
         offline(question, self.version)
             .unwrap_or_else(|| on_mount(question.path, above(question.path, &self.known)))
     }
 }
 
-/// Adds the mounts that the list does not have: it is refused, or a namespace stands in front of
-/// them. One path below each first segment is asked for at once: mostly they share a mount, and
-/// those that do not are asked for after it.
+/// Adds the mounts that the list lacks, because it is refused or a namespace precedes them. One
+/// path below each first segment is asked for at once. Such paths mostly share a mount; those that
+/// do not are asked for afterwards.
 async fn look_up(
     client: &Client,
     token: Option<&Secret>,
@@ -108,7 +108,7 @@ async fn look_up(
     }
 }
 
-/// What is read for a path, where that can be told without asking Vault.
+/// Returns what is read for a path, if that is clear without asking Vault.
 pub(crate) fn offline(question: Question<'_>, version: Option<KvVersion>) -> Option<Target> {
     match version {
         _ if question.is_as_written() => Some(as_written(question.path)),
@@ -117,7 +117,7 @@ pub(crate) fn offline(question: Question<'_>, version: Option<KvVersion>) -> Opt
     }
 }
 
-/// A path about which nothing more can be found out.
+/// Returns the target for a path about which nothing more can be found out.
 pub(crate) fn as_written(path: &Path) -> Target {
     let first = path.segments().next().map_or(0, str::len);
     let is_kv2 = path.is_like_kv2() || path.is_of_kv2_api(first);
@@ -125,7 +125,8 @@ pub(crate) fn as_written(path: &Path) -> Target {
     Target { path: path.clone(), engine }
 }
 
-/// With version 2 set, the first segment is the mount, unless the user has told it.
+/// Returns the target if version 2 is set: the first segment is the mount, unless the user has
+/// named it.
 fn forced(question: Question<'_>, version: KvVersion) -> Target {
     Target {
         path: on_kv(question.path, question.likely_mount(), version),
@@ -133,7 +134,7 @@ fn forced(question: Question<'_>, version: KvVersion) -> Target {
     }
 }
 
-/// The path of a secret on a KV mount, with `data` in it unless it is a path of the API already.
+/// Returns the path of a secret on a KV mount, with `data` in it unless it is already an API path.
 fn on_kv(path: &Path, mount: usize, version: KvVersion) -> Path {
     if version == KvVersion::V1 || path.is_of_kv2_api(mount) {
         path.clone()
@@ -161,13 +162,13 @@ fn is_below(path: &str, mount: &str) -> bool {
     path.strip_prefix(mount).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// All mounts at once; `None` where Vault refuses or does not have that.
+/// Returns all mounts, or `None` if Vault refuses or does not have them.
 async fn list(client: &Client, token: Option<&Secret>) -> Result<Option<Vec<Mount>>, Error> {
     let answer = asked(client, token, Space::Secrets, MOUNTS.to_owned()).await?;
     Ok(answer.filter(Answer::is_success).and_then(|answer| mounts(&answer.body.0)))
 }
 
-/// The mount of one path, where Vault tells it.
+/// Returns the mount of one path, if Vault tells it.
 async fn one(client: &Client, token: Option<&Secret>, path: &Path) -> Result<Option<Mount>, Error> {
     let namespace = client.namespace();
     let question = format!("{MOUNTS}/{}", path.encoded());
@@ -183,8 +184,8 @@ async fn one(client: &Client, token: Option<&Secret>, path: &Path) -> Result<Opt
     }))
 }
 
-/// The answer; `None` where something in between keeps the question from Vault, as an ingress does
-/// that lets nothing below `sys/` through.
+/// Returns the answer, or `None` if something in between keeps the question from Vault, such as an
+/// ingress that lets nothing below `sys/` through.
 async fn asked(
     client: &Client,
     token: Option<&Secret>,
@@ -197,9 +198,9 @@ async fn asked(
     }
 }
 
-/// The same question in the root namespace: `OpenBao` tells a mount in a namespace below that of
-/// the request to nobody but root tokens, and there to everybody who may use it. What keeps tenants
-/// out of the root namespace may answer as it likes.
+/// Asks the same question in the root namespace. `OpenBao` reveals a mount in a namespace below
+/// that of the request only to root tokens, but in the root namespace to everybody who may use the
+/// mount. Whatever keeps tenants out of the root namespace may answer as it likes.
 async fn from_root(
     client: &Client,
     token: Option<&Secret>,
@@ -215,8 +216,8 @@ async fn from_root(
     }
 }
 
-/// The mount as it stands in a path, with the namespaces in front of it: a server may leave out all
-/// of them, or put that of the request there too.
+/// Returns the mount as it appears in a path, with the namespaces in front of it. A server may
+/// leave out all of them, or include that of the request.
 fn in_path<'a>(path: &'a str, mount: &str, namespace: Option<&str>) -> Option<&'a str> {
     let mount = mount.trim_end_matches('/');
     let below = namespace.and_then(|namespace| mount.strip_prefix(namespace)?.strip_prefix('/'));
@@ -245,7 +246,7 @@ async fn ask(
         .await
 }
 
-/// The mounts in an answer; `None` where it has another form.
+/// Returns the mounts in an answer, or `None` if it has another form.
 pub fn mounts(body: &Value) -> Option<Vec<Mount>> {
     let secret = body.get("data")?.get("secret")?.as_object()?;
     Some(secret.iter().filter_map(|(path, description)| mount(path, description)).collect())
@@ -326,7 +327,7 @@ mod tests {
             let one = forced(Question { path: &path, mount }, KvVersion::V1);
             assert_eq!((one.path, one.engine), (path.clone(), Engine::Kv(KvVersion::V1)));
         }
-        // Other paths than these are what a set version is for.
+        // Setting a version is meant for paths other than these.
         let path = Path::parse("kv/data/app").expect("a path");
         for version in [None, Some(KvVersion::V1), Some(KvVersion::V2)] {
             let target = offline(Question { path: &path, mount: None }, version);

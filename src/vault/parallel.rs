@@ -6,14 +6,14 @@ use tokio::task::yield_now;
 
 use crate::vault::client::Client;
 
-/// So many requests are made, then they are sent: the server begins with the first ones while the
-/// next ones are made. Each part is a packet, and TCP sends no more than ten of them before an
-/// answer comes (RFC 6928).
+/// This many requests are made before they are sent, so the server begins with the first ones while
+/// the next ones are made. Each part is one packet, and TCP sends no more than ten of them before
+/// an answer comes (RFC 6928).
 const PART: usize = 12;
 
-/// `work` on each item at once, as far as the connection allows, with the results in order. The
-/// first one goes alone where nothing has been sent yet: its answer tells how many may follow at
-/// once, over a connection that is there then.
+/// Runs `work` on all items at once, as far as the connection allows, and returns the results in
+/// order. If nothing has been sent yet, the first item goes alone: its answer tells how many may
+/// follow at once, over the connection that then exists.
 pub(crate) async fn in_parallel<T, R>(
     client: &Client,
     items: &[T],
@@ -26,7 +26,7 @@ pub(crate) async fn in_parallel<T, R>(
     done
 }
 
-/// `work` on one item after the other.
+/// Runs `work` on one item after the other.
 pub(crate) async fn in_turn<T, R>(items: &[T], work: &impl AsyncFn(&T) -> R) -> Vec<R> {
     at_once(1, items, work).await
 }
@@ -40,7 +40,7 @@ async fn at_once<T, R>(most: usize, items: &[T], work: &impl AsyncFn(&T) -> R) -
         let before = under_way.len();
         under_way.extend(part.map(async |(at, item)| (at, work(item).await)));
         let is_none_new = under_way.len() == before;
-        // Makes the new requests, and takes what has come.
+        // Makes the new requests and collects the results that have arrived.
         while let Some(Some(result)) = under_way.next().now_or_never() {
             done.push(result);
         }
@@ -75,7 +75,7 @@ mod tests {
             let work = async |item: &usize| {
                 under_way.set(under_way.get() + 1);
                 peak.set(peak.get().max(under_way.get()));
-                // Later ones are done earlier.
+                // Later items finish earlier.
                 for _ in *item..200 {
                     yield_now().await;
                 }

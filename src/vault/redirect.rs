@@ -1,23 +1,24 @@
-//! Which redirect is followed (pure): that of a standby to the active node, for the same request.
-//! Whatever else answers with one (a login page, a gateway) gets neither token nor login.
+//! Decides which redirects are followed (pure): only that of a standby to the active node, for the
+//! same request. Anything else that answers with one (a login page, a gateway) gets neither token
+//! nor login.
 
 use reqwest::Url;
 
 use crate::error::{Code, Error};
 use crate::grammar::address::is_loopback;
 
-/// What to do where a redirect is no standby's.
+/// What to do about a redirect that does not come from a standby.
 pub(crate) const NO_DETOUR: &str = "put the address of Vault itself into VAULT_ADDR";
 const IN_CLEAR: &str = "a standby redirects to the api_addr of the active node: it must begin with \
                         https://";
 const NOT_THE_SAME: &str = "a standby redirects to the same path of the active node: what answers \
                             there, a login page or a gateway?";
 
-/// Returns where to send a request for `path`, below `/v1/`, that was sent to `from`.
+/// Returns where to resend a request for `path`, below `/v1/`, that was sent to `from`.
 ///
 /// # Errors
-/// 76 for a redirect that is not followed: to another path, and in clear to another machine unless
-/// the request was sent in clear to another machine already.
+/// 76 for a redirect that is not followed: to another path, or unencrypted to another machine
+/// unless the request was already sent unencrypted to another machine.
 pub fn target(from: &Url, path: &str, location: Option<&str>) -> Result<Url, Error> {
     let refused = |what: &str, hint| Err(Error::new(Code::Protocol, what).hint(hint));
     let Some(next) = location.and_then(|location| from.join(location).ok()).filter(is_web) else {
@@ -43,14 +44,15 @@ pub fn target(from: &Url, path: &str, location: Option<&str>) -> Result<Url, Err
     Ok(next)
 }
 
-/// The HTTP library would make a header of a name and a password.
+/// Returns whether this is a web URL without credentials: the HTTP library would turn a name and a
+/// password into a header.
 fn is_web(url: &Url) -> bool {
     matches!(url.scheme(), "http" | "https")
         && url.username().is_empty()
         && url.password().is_none()
 }
 
-/// Whether two paths are the same however they are percent-encoded.
+/// Returns whether two paths are the same, however they are percent-encoded.
 fn is_same(one: &str, other: &str) -> bool {
     decoded(one) == decoded(other)
 }

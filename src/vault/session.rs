@@ -19,35 +19,35 @@ pub struct Session {
     pub token: Option<Secret>,
     /// Whether the token comes from our own login.
     pub is_own: bool,
-    /// How many requests the token is good for; `None` is any number, or not known.
+    /// How many requests the token is good for; `None` means any number, or unknown.
     pub uses: Option<u64>,
-    /// A batch token, which cannot be revoked.
+    /// Whether this is a batch token, which cannot be revoked.
     pub is_batch: bool,
-    /// How long the token lasts; `None` is for ever, or not known.
+    /// How long the token lasts; `None` means forever, or unknown.
     pub ttl: Option<Duration>,
     /// Whether the token can be renewed.
     pub renewable: bool,
     /// The files of the credentials that were used.
     pub files: Vec<PathBuf>,
-    /// How it was made, for the log: `approle at auth/approle`.
+    /// How the token was obtained, for the log: `approle at auth/approle`.
     pub login: Option<String>,
-    /// The role or the entity that has logged in.
+    /// The role or the entity that logged in.
     pub identity: Option<String>,
     /// The policies of the token.
     pub policies: Vec<String>,
 }
 
 impl Session {
-    /// A session with a token that the user brought along, of which nothing else is known.
+    /// Returns a session for a token that the user provided; nothing else is known about it.
     pub fn given(token: Secret, files: Vec<PathBuf>) -> Session {
         Session { token: Some(token), files, ..Session::default() }
     }
 
-    /// Understands the answer to a login with the credentials of `files`.
+    /// Interprets the answer to a login with the credentials of `files`.
     ///
     /// # Errors
-    /// 77 if the answer is wrapped or wants a second factor, 76 if it has no token, 78 for a token
-    /// that no header can hold.
+    /// 77 if the answer is wrapped or requires a second factor, 76 if it has no token, 78 for a
+    /// token that no header can hold.
     pub fn of_login(answer: &Answer, files: Vec<PathBuf>) -> Result<Session, Error> {
         let auth = answer.body.0.get("auth").filter(|auth| auth.is_object());
         let Some(auth) = auth else { return Err(without_auth(answer)) };
@@ -73,7 +73,7 @@ impl Session {
     }
 }
 
-/// The name of the role or the user, as far as the method tells it, or else the entity's id.
+/// Returns the name of the role or the user if the method tells it, otherwise the entity's id.
 fn identity(auth: &Value) -> Option<String> {
     let filled = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
     let named = |name: &str| filled(auth.get("metadata")?.get(name)?);
@@ -88,11 +88,11 @@ fn policies(auth: &Value) -> Vec<String> {
     all.filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
-/// Checks that a header can hold a token. Vault's own client refuses tokens with characters that
-/// cannot be printed; so would the HTTP library, less clearly.
+/// Checks that a header can hold a token. Vault's own client refuses tokens with unprintable
+/// characters; the HTTP library would too, but less clearly.
 ///
 /// # Errors
-/// 78 for a token with white space or with characters that cannot be printed.
+/// 78 for a token with white space or unprintable characters.
 pub(crate) fn check_token(token: &Secret) -> Result<(), Error> {
     let printable = token.expose().iter().all(u8::is_ascii_graphic);
     if printable {
@@ -128,7 +128,7 @@ fn without_token(auth: &Value) -> Error {
     }
 }
 
-/// The enforcements that want a factor, and the kinds that each of them takes.
+/// Lists the enforcements that require a factor, and the kinds that each of them accepts.
 fn mfa(requirement: &Value) -> String {
     let constraints =
         requirement.get("mfa_constraints").and_then(Value::as_object).into_iter().flatten();

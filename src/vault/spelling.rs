@@ -1,4 +1,4 @@
-//! Numbers as an answer spells them (pure).
+//! Keeps numbers as an answer spells them (pure).
 //!
 //! serde_json keeps the digits of a number and writes its exponent in a form of its own: `1E5`
 //! becomes `1e+5`. Vault, its CLI and vault-env show a number as it was stored.
@@ -7,8 +7,8 @@ use std::collections::HashMap;
 
 use serde_json::{Number, Value};
 
-/// Gives the numbers in `value`, which was parsed from `json`, the spelling that they have there.
-/// Two spellings of one number in one answer stay as they are.
+/// Gives the numbers in `value`, which was parsed from `json`, the spelling that they have there. A
+/// number that one answer spells in two ways keeps the form that serde_json gives it.
 pub(crate) fn keep(json: &[u8], value: &mut Value) {
     let mut spellings: HashMap<String, Option<&str>> = HashMap::new();
     for spelling in with_exponent(json) {
@@ -24,7 +24,7 @@ fn spell(value: &mut Value, spellings: &HashMap<String, Option<&str>>) {
     match value {
         Value::Number(number) => {
             if let Some(Some(spelling)) = spellings.get(number.as_str()) {
-                // It comes from the parsed text, so it is a number.
+                // The spelling comes from the parsed text, so it is a number.
                 *number = Number::from_string_unchecked((*spelling).to_owned());
             }
         }
@@ -34,7 +34,7 @@ fn spell(value: &mut Value, spellings: &HashMap<String, Option<&str>>) {
     }
 }
 
-/// The numbers of a JSON text that have an exponent.
+/// Returns the numbers in a JSON text that have an exponent.
 fn with_exponent(json: &[u8]) -> impl Iterator<Item = &str> {
     let mut rest = json;
     std::iter::from_fn(move || {
@@ -51,7 +51,7 @@ fn with_exponent(json: &[u8]) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The length of the string at the beginning of a JSON text.
+/// Returns the length of the string at the beginning of a JSON text.
 fn string(json: &[u8]) -> usize {
     let mut is_escaped = true;
     let end = json.iter().position(|byte| {
@@ -67,7 +67,7 @@ fn number(json: &[u8]) -> usize {
     json.iter().position(|byte| !is_part(byte)).unwrap_or(json.len())
 }
 
-/// The spelling that serde_json gives a number with an exponent.
+/// Returns the spelling that serde_json gives a number with an exponent.
 fn normal(spelling: &str) -> String {
     let (digits, exponent) = spelling.split_once(['e', 'E']).unwrap_or((spelling, ""));
     let sign = if exponent.starts_with(['+', '-']) { "" } else { "+" };

@@ -26,7 +26,7 @@ pub(crate) async fn decrypt<K: Copy>(
     let ciphertexts: Vec<&Secret> = batch.iter().map(|(_, ciphertext)| ciphertext).collect();
     let results = send(client, session, path, &ciphertexts).await.and_then(|answer| {
         match results(&answer, batch.len()) {
-            // As many as there are ciphertexts, and in their order.
+            // There are as many results as ciphertexts, in the same order.
             Some(results) => Ok(batch
                 .iter()
                 .zip(results)
@@ -67,16 +67,16 @@ async fn send(
     client.send(&request).await
 }
 
-/// The results, which come with a refusal too where every one of them is one.
+/// Returns the results. A refusal contains them too if every one of them is a refusal.
 pub fn results(answer: &Answer, wanted: usize) -> Option<Vec<&Value>> {
     let results = answer.body.0.pointer("/data/batch_results")?.as_array()?;
     (results.len() == wanted).then(|| results.iter().collect())
 }
 
-/// The plaintext in one of the results.
+/// Returns the plaintext in one of the results.
 ///
 /// # Errors
-/// 77 where the engine refuses the ciphertext, 76 for a result without a plaintext.
+/// 77 if the engine refuses the ciphertext, 76 for a result without a plaintext.
 pub fn plaintext(redactor: &Redactor, path: &Path, result: &Value) -> Result<Secret, Error> {
     let text = |name| result.get(name).and_then(Value::as_str);
     if let Some(refusal) = text("error").filter(|refusal| !refusal.is_empty()) {
