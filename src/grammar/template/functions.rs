@@ -1,9 +1,9 @@
 //! What a template can do to a value (pure): functions of Go's `text/template` and of sprig, with
 //! the same names, arguments and results.
 //!
-//! Some differences are deliberate: a missing field makes the whole value missing instead of `<no
-//! value>`, null is empty, lists and objects are compact JSON, numbers are accepted as text, and a
-//! value that cannot be decoded is an error instead of turning into the error's message.
+//! Some differences are deliberate: a missing field makes the whole value missing instead of
+//! `<no value>`, null is empty, lists and objects are compact JSON, numbers are accepted as text,
+//! and a value that cannot be decoded is an error instead of turning into the error's message.
 
 use std::borrow::Cow;
 

@@ -3,7 +3,7 @@
 //! ```text
 //! pipeline = command { "|" command }
 //! command  = operand | function operand { operand }
-//! operand  = "." | "$" | field | constant | "(" pipeline ")", each with fields behind it
+//! operand  = "." | "$" | field | constant | "(" pipeline ")", each with fields after it
 //! ```
 
 use serde_json::{Number, Value};
