@@ -1,4 +1,4 @@
-//! The settings, understood: from the layers of text to one value each.
+//! The parsed settings: turns the layers of text into one value for each setting.
 
 pub(crate) mod credentials;
 pub(crate) mod layers;
@@ -40,72 +40,72 @@ use crate::settings::names::{
     TRANSIT_KEY, TRANSIT_MOUNT, UPCASE, USERNAME,
 };
 
-/// Everything that the user can set, understood.
+/// Everything that the user can set, parsed.
 #[derive(Debug)]
 pub struct Settings {
     /// Whether Vault is asked at all.
     pub enabled: bool,
-    /// The server.
+    /// The address of the server.
     pub address: Option<Address>,
     /// The namespace of the secrets; `None` is the root namespace.
     pub namespace: Option<String>,
     /// The namespace of the login.
     pub auth_namespace: Option<String>,
-    /// The method that the user named.
+    /// The auth method that the user named.
     pub auth_method: Option<String>,
-    /// Where the method is mounted, if not at its own name.
+    /// Where the auth method is mounted, if not at its own name.
     pub auth_mount: Option<Path>,
     /// The role, for methods that have one.
     pub role: Option<String>,
     /// The user, for methods that have one.
     pub username: Option<String>,
-    /// The region of AWS that a login is signed for.
+    /// The AWS region that a login is signed for.
     pub aws_region: Option<String>,
     /// `X-Vault-AWS-IAM-Server-ID`.
     pub aws_server_id: Option<String>,
-    /// The resource that a token of Azure's is to be for.
+    /// The resource that an Azure token is requested for.
     pub azure_resource: Option<String>,
-    /// Which of several identities of Azure's.
+    /// Which one to use of several Azure identities.
     pub azure_client: Option<String>,
-    /// The audience of a token that is asked for.
+    /// The audience of a token that is requested.
     pub jwt_audience: Option<String>,
     /// What to import.
     pub imports: Vec<Imports>,
     /// What is written to files.
     pub files: Files,
-    /// The file with more to import.
+    /// The file that lists more imports.
     pub secrets_file: Option<Sourced>,
     /// How ciphertexts are decrypted.
     pub transit: Transit,
-    /// What the application gets to talk to Vault itself, where it asks for that.
+    /// What the application gets in order to talk to Vault itself, if it asks for that.
     pub hand_on: Option<HandOn>,
-    /// The version of every KV mount, where it is not to be detected.
+    /// The version of every KV mount, if it is not to be detected.
     pub kv_version: Option<KvVersion>,
-    /// How imported names are made and what happens when they exist already.
+    /// How imported names are made, and what happens if they already exist.
     pub naming: Naming,
-    /// Missing paths, versions and keys only warn.
+    /// Whether missing paths, versions and keys only cause a warning.
     pub ignore_missing: bool,
     /// Variables whose values are never interpreted.
     pub literal: Names,
-    /// Start from an empty environment.
+    /// Whether the application starts with an empty environment.
     pub clean_env: bool,
-    /// Our own variables that the application gets nevertheless.
+    /// Our own variables that the application gets anyway.
     pub keep: Names,
     /// Whether the token is revoked before the start.
     pub revoke: Revoke,
-    /// The deadline over everything, from the start.
+    /// The deadline for everything, counted from the start.
     pub timeout: Duration,
-    /// Tries after the first one; `None` is until the deadline.
+    /// The number of retries after the first try; `None` means until the deadline.
     pub max_retries: Option<u32>,
-    /// Unlink credential files after the login.
+    /// Whether to unlink credential files after the login.
     pub remove_files: bool,
     /// Whether to stay beside the application, and how.
     pub supervise: Option<supervise::Supervise>,
     /// How TLS is done.
     pub tls: TlsSettings,
-    /// Whether a standby may send a request to the active node.
+    /// Whether a standby may redirect a request to the active node.
     pub follows_redirects: bool,
-    /// The proxy that is set for Vault alone.
+    /// The proxy that is set only for Vault.
     pub proxy: Option<Sourced>,
 }
 
@@ -115,13 +115,13 @@ pub(crate) const DEFAULT_MODE: u32 = 0o400;
 /// What is written to files, and how.
 #[derive(Debug, Default)]
 pub struct Files {
-    /// Files at places that the user names, each with the words for it in messages.
+    /// Files at places that the user named, each with the words for it in messages.
     pub placed: Vec<(String, PlacedFile)>,
     /// The permission bits; `None` is [`DEFAULT_MODE`].
     pub mode: Option<u32>,
     /// `user[:group]`, names or numbers; not looked up yet.
     pub owner: Option<Sourced>,
-    /// Where files go whose place nobody names; `None` is memory.
+    /// The directory for files whose place the user did not name; `None` means memory.
     pub directory: Option<PathBuf>,
 }
 
@@ -130,7 +130,7 @@ pub struct Files {
 pub struct Imports {
     /// `--secret secret/app`, `secrets.txt, line 3`.
     pub place: String,
-    /// The length of the mount in front of the path, where the mount is told.
+    /// The length of the mount at the start of the path, if the mount is given.
     pub mount: Option<usize>,
     /// What is imported.
     pub import: Import,
@@ -147,36 +147,36 @@ pub struct Transit {
     pub batch: NonZeroUsize,
 }
 
-/// How imported names are made, and what happens when a name exists already.
+/// How imported names are made, and what happens if a name already exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Naming {
-    /// In upper case.
+    /// Convert to upper case.
     pub upcase: bool,
-    /// `_` for every character outside `[A-Za-z0-9_]`.
+    /// Use `_` for every character outside `[A-Za-z0-9_]`.
     pub sanitize: bool,
-    /// A name that exists already.
+    /// What to do about a name that already exists.
     pub on_conflict: OnConflict,
 }
 
-/// What happens to an imported name that the environment or another import has too.
+/// What happens to an imported name that the environment or another import also has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnConflict {
     /// The start fails.
     Error,
-    /// What was there stays.
+    /// The existing value stays.
     Keep,
-    /// The import wins, a later one over an earlier one.
+    /// The import wins, and a later import wins over an earlier one.
     Overwrite,
 }
 
 /// Whether the token is revoked before the start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Revoke {
-    /// One from our own login that carries no lease.
+    /// Revoke a token of our own login that carries no lease.
     Auto,
-    /// Also one that was given.
+    /// Also revoke a token that was given.
     Always,
-    /// None.
+    /// Revoke nothing.
     Never,
 }
 
@@ -202,7 +202,7 @@ impl Settings {
     }
 }
 
-/// The env files that the options and the environment name.
+/// Returns the env files that the options and the environment name.
 ///
 /// # Errors
 /// 78 for a variable that is not UTF-8.
@@ -211,15 +211,15 @@ pub(crate) fn env_files(layers: &Layers<'_>) -> Result<Vec<(Origin, PathBuf)>, E
     Ok(items.into_iter().map(|(origin, name)| (origin, PathBuf::from(name))).collect())
 }
 
-/// The deadline's length, for what is read before all settings can be understood.
+/// Returns the length of the deadline, for what is read before all settings can be parsed.
 pub(crate) fn timeout(layers: &Layers<'_>) -> Duration {
     choice(layers, &TIMEOUT, units::duration, DEFAULT_TIMEOUT).unwrap_or(DEFAULT_TIMEOUT)
 }
 
-/// How records are written, which must be known before anything else is reported.
+/// Returns how records are written. This must be known before anything else is reported.
 ///
 /// # Errors
-/// 78 for a level or a format that there is not.
+/// 78 for an unknown level or format.
 pub fn log_settings(layers: &Layers<'_>) -> Result<LogSettings, Errors> {
     let mut errors = Errors::default();
     let level = errors.keep(choice(layers, &LOG_LEVEL, records::level, LevelFilter::Warn));
@@ -236,10 +236,10 @@ pub fn log_settings(layers: &Layers<'_>) -> Result<LogSettings, Errors> {
     errors.or(settings)
 }
 
-/// Understands every setting.
+/// Parses every setting.
 ///
 /// # Errors
-/// 78 for each that cannot be understood, all of them at once.
+/// 78 for each setting that cannot be parsed, all of them at once.
 pub fn understand(layers: &Layers<'_>) -> Result<Settings, Errors> {
     let mut errors = Errors::default();
     errors.keep(own_references(layers));
@@ -288,8 +288,8 @@ pub fn understand(layers: &Layers<'_>) -> Result<Settings, Errors> {
     errors.or(settings)
 }
 
-/// What to say of variables that have no effect: names that are nearly ours, unless they are the
-/// application's own, and those that mean something to vault-env and nothing here.
+/// Returns warnings about variables that have no effect: names that are nearly ours, unless they
+/// are the application's own, and names that mean something to vault-env but nothing here.
 pub fn without_effect(layers: &Layers<'_>) -> Vec<String> {
     let keep = names(layers, &KEEP).unwrap_or_default();
     let files = layers.files.iter().flat_map(|file| &file.variables);
@@ -321,7 +321,7 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_mins(1);
 const DEFAULT_NAMING: Naming =
     Naming { upcase: false, sanitize: false, on_conflict: OnConflict::Error };
 
-/// A setting's text through a function that understands it; `None` where it is not set.
+/// Parses a setting's text, or returns `None` if it is not set.
 fn maybe<T>(
     layers: &Layers<'_>,
     setting: &Setting,
@@ -331,8 +331,8 @@ fn maybe<T>(
     parse(&text).map(Some).map_err(|error| error.at(origin))
 }
 
-/// The same with a function that says what it expected. The text is not repeated: somebody may have
-/// put a secret there.
+/// Parses a setting's text with a function that says what it expected. The error does not repeat
+/// the text: somebody may have put a secret there.
 fn one_of<T>(
     layers: &Layers<'_>,
     setting: &Setting,
@@ -343,15 +343,15 @@ fn one_of<T>(
     parse(&text).map(Some).map_err(wrong)
 }
 
-/// A setting's text and where it was; apart from those above, which are compiled once for each
-/// type.
+/// Returns a setting's text and where it was found. This is separate from the functions above
+/// because those are compiled once for each type.
 fn found(layers: &Layers<'_>, setting: &Setting) -> Result<Option<(Origin, String)>, Error> {
     let Some(found) = layers.one(setting) else { return Ok(None) };
     let text = found.text()?.to_owned();
     Ok(Some((found.origin, text)))
 }
 
-/// A setting that is understood later, if its text can be what was meant.
+/// Returns a setting that is parsed later, if its text can be what the user meant.
 fn sourced(layers: &Layers<'_>, setting: &Setting) -> Result<Option<Sourced>, Error> {
     let found = layers.one(setting);
     if let Some(found) = &found {
@@ -393,7 +393,7 @@ fn address(layers: &Layers<'_>) -> Result<Option<Address>, Error> {
     Ok(Some(address.shown_if(file::is_path).set_in(&origin.to_string())))
 }
 
-/// Where there is no other, that of the secrets.
+/// Returns the namespace of the login. If it is not set, this is the namespace of the secrets.
 fn auth_namespace(layers: &Layers<'_>) -> Result<Option<String>, Error> {
     let own = text(layers, &AUTH_NAMESPACE)?;
     Ok(own
@@ -407,7 +407,8 @@ fn mount(text: &str) -> Result<Path, Error> {
         .map_err(|error| error.hint("a mount is like approle or teams/web"))
 }
 
-/// Where `vault auth list` and paths of the API have `auth/` before the mount, it is left out.
+/// Parses the mount of the auth method. `vault auth list` and API paths have `auth/` before the
+/// mount, which is removed.
 fn auth_mount(text: &str) -> Result<Path, Error> {
     let text = text.trim_start_matches('/');
     mount(text.strip_prefix("auth/").unwrap_or(text))
@@ -451,7 +452,7 @@ fn naming(layers: &Layers<'_>) -> Result<Naming, Errors> {
 
 type Form = fn(&str) -> Result<Import, Error>;
 
-/// What to import: first what is asked for by vault-env's name, then our own.
+/// Returns what to import: first the imports under vault-env's name, then our own.
 fn imports(layers: &Layers<'_>) -> Result<Vec<Imports>, Errors> {
     let mut errors = Errors::default();
     let forms: [(&Setting, Form); 2] = [(&ENV_FROM_PATH, import::whole), (&SECRETS, import::parse)];
@@ -470,7 +471,7 @@ fn files(layers: &Layers<'_>) -> Result<Files, Errors> {
     let mut errors = Errors::default();
     let mut placed = Vec::new();
     for (origin, item) in layers.items(&FILE)? {
-        // What stands behind the = may be a text with a secret in it.
+        // The text after the = may contain a secret.
         let place = item.split('=').next().unwrap_or(&item);
         let words = format!("{origin} {place}");
         let file = errors.keep(placed_file::parse(&item).map_err(|error| error.at(&words)));
@@ -483,7 +484,7 @@ fn files(layers: &Layers<'_>) -> Result<Files, Errors> {
 }
 
 impl Transit {
-    /// Where ciphertexts are decrypted.
+    /// Returns the path at which ciphertexts are decrypted.
     pub fn path(&self) -> Option<Path> {
         self.key.as_ref().map(|key| self.mount.join(&Path::constant("decrypt")).join(key))
     }
@@ -508,7 +509,7 @@ fn transit(layers: &Layers<'_>) -> Result<Transit, Errors> {
     })
 }
 
-/// As for vault-env, which divides by it, 0 is unset.
+/// Parses the batch size. 0 means unset, as for vault-env, which divides by the size.
 fn batch(text: &str) -> Result<NonZeroUsize, &'static str> {
     let size = text.parse().map_err(|_| "a whole number from 0, which is all at once")?;
     Ok(NonZeroUsize::new(size).unwrap_or(NonZeroUsize::MAX))
@@ -545,8 +546,8 @@ fn tls(layers: &Layers<'_>) -> Result<TlsSettings, Error> {
     })
 }
 
-/// A reference in one of our own settings is an error: nothing can fetch it before the login that
-/// it is for.
+/// Rejects references in our own settings: nothing can fetch them before the login that they are
+/// for.
 fn own_references(layers: &Layers<'_>) -> Result<(), Errors> {
     let mut errors = Errors::default();
     let files = layers.files.iter().flat_map(|file| &file.variables);

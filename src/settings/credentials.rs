@@ -1,4 +1,4 @@
-//! Credentials from variables and files, read when they are needed.
+//! Credentials from variables and files. They are read when they are needed.
 
 use std::fs;
 use std::io;
@@ -13,13 +13,13 @@ use crate::secret::{Secret, Variable};
 use crate::settings::layers::{Found, Layers};
 use crate::settings::names::{self, PREFIXES, ROLE_ID, Setting, Takes};
 
-/// A credential where it was found, not read yet.
+/// A credential that has been located but not read yet.
 #[derive(Debug)]
 pub(crate) struct Located {
     found: Found,
-    /// Whether white space at its ends belongs to it.
+    /// Whether white space at its ends is part of it.
     is_password: bool,
-    /// Whether nobody else may know it; a role id is like a user's name.
+    /// Whether it must stay secret; a role id is like a user name.
     is_secret: bool,
 }
 
@@ -28,7 +28,7 @@ pub(crate) struct Located {
 pub(crate) struct Loaded {
     /// The value, trimmed and not empty.
     pub value: Secret,
-    /// Where it was: `VAULT_TOKEN`, `/run/token (VAULT_TOKEN_FILE)`.
+    /// Where it was found: `VAULT_TOKEN`, `/run/token (VAULT_TOKEN_FILE)`.
     pub origin: String,
     /// The file, for its removal after the login.
     pub file: Option<PathBuf>,
@@ -38,7 +38,7 @@ impl Located {
     /// Looks for a credential.
     ///
     /// # Errors
-    /// 78 where one layer has both its forms.
+    /// 78 if one layer has both its value and its file.
     pub(crate) fn find(
         layers: &Layers<'_>,
         credential: &Setting,
@@ -48,13 +48,14 @@ impl Located {
         Ok(layers.credential(credential)?.map(|found| Located { found, is_password, is_secret }))
     }
 
-    /// What the user calls the place.
+    /// Returns the place under the name that the user knows.
     pub(crate) fn origin(&self) -> &Origin {
         let (Found::Value(found) | Found::File(found)) = &self.found;
         &found.origin
     }
 
-    /// The value itself, trimmed, from a file that is read in the time that is left.
+    /// Returns the trimmed value. If it is in a file, the file is read within the time that is
+    /// left.
     ///
     /// # Errors
     /// 78 for a file that cannot be read or is empty.
@@ -82,8 +83,8 @@ impl Located {
         }
     }
 
-    /// Editors and `echo` put a line break at the end, which is never meant; a password may begin
-    /// or end with a blank.
+    /// Trims a credential. Editors and `echo` put a line break at the end, which is never meant. A
+    /// password may begin or end with a blank.
     fn trimmed(&self, bytes: &[u8]) -> Secret {
         if !self.is_password {
             return Secret::from(bytes.trim_ascii().to_vec());
@@ -95,8 +96,8 @@ impl Located {
     }
 }
 
-/// Quotes around a credential, or the name of a variable in place of it, would be sent and refused,
-/// and refusals lock a role. A password may be like that.
+/// Rejects quotes around a credential, or a variable's name in its place: they would be sent and
+/// refused, and refusals lock a role. A password may look like that.
 fn check_meant(value: &Secret) -> Result<(), Error> {
     let text = value.expose_text().unwrap_or_default().trim();
     let is_variable = (text.starts_with("${") && text.ends_with('}'))
@@ -104,11 +105,11 @@ fn check_meant(value: &Secret) -> Result<(), Error> {
     if is_variable || is_quoted(text) { meant(text) } else { Ok(()) }
 }
 
-/// A credential in the file where others keep it, if that is there: `~/.vault-token`, the token of
-/// a service account. It is not ours to remove.
+/// Reads a credential from the file where other programs keep it, if that file exists:
+/// `~/.vault-token`, or the token of a service account. The file is not ours to remove.
 ///
 /// # Errors
-/// 78 for a file that is there but cannot be read or is empty.
+/// 78 for a file that exists but cannot be read or is empty.
 pub(crate) fn usual_file(file: &Path, left: Duration) -> Result<Option<Loaded>, Error> {
     let Some(content) = file::read_usual(file, left)? else { return Ok(None) };
     let value = filled(Secret::from(content.bytes.trim_ascii().to_vec()), &content.place)?;
@@ -124,8 +125,8 @@ fn filled(value: Secret, origin: &str) -> Result<Secret, Error> {
     }
 }
 
-/// Removes the files of credentials that have done their work. What cannot be removed, such as a
-/// file of a read-only mount, only warns.
+/// Removes the files of credentials that are no longer needed. A file that cannot be removed, such
+/// as one on a read-only mount, only causes a warning.
 pub(crate) fn remove(files: &[PathBuf]) {
     for file in files {
         for (path, removed) in removed(file) {
@@ -137,8 +138,8 @@ pub(crate) fn remove(files: &[PathBuf]) {
     }
 }
 
-/// Unlinks a file, and also what it is a symlink to, since that is what holds the credential. A
-/// device or a FIFO stays: others use it too.
+/// Unlinks a file. If it is a symlink, also unlinks its target, since the target holds the
+/// credential. A device or a FIFO stays: others use it too.
 fn removed(file: &Path) -> Vec<(PathBuf, io::Result<()>)> {
     let target = match regular(file) {
         Ok(target) => target,
@@ -151,7 +152,7 @@ fn removed(file: &Path) -> Vec<(PathBuf, io::Result<()>)> {
     all.map(|path| (path.clone(), fs::remove_file(&path))).collect()
 }
 
-/// Returns where a regular file really is.
+/// Returns the real path of a regular file.
 fn regular(file: &Path) -> io::Result<PathBuf> {
     let other = || io::Error::other("it is not a regular file");
     if !fs::metadata(file)?.is_file() {
@@ -161,8 +162,8 @@ fn regular(file: &Path) -> io::Result<PathBuf> {
     if fs::symlink_metadata(&target)?.is_file() { Ok(target) } else { Err(other()) }
 }
 
-/// Returns the credentials in env files, which stay, since they have other settings too:
-/// `VAULT_TOKEN in .env`.
+/// Returns the credentials in env files, such as `VAULT_TOKEN in .env`. These files stay, because
+/// they also contain other settings.
 pub(crate) fn in_env_files(layers: &Layers<'_>) -> Vec<Origin> {
     let is_secret = |credential: &&Setting| credential.variables != ROLE_ID.variables;
     let names = || names::credentials().filter(is_secret).flat_map(|secret| secret.variables);
@@ -228,7 +229,7 @@ mod tests {
             assert!(matches!(removed.as_slice(), [(_, Err(_))]), "{name}: {removed:?}");
             assert_eq!(fs::symlink_metadata(path(name)).is_ok(), name != "none", "{name}");
         }
-        // Nobody can unlink in /proc, root included.
+        // Nobody can unlink files in /proc, not even root.
         let removed = removed(Path::new("/proc/self/comm"));
         assert!(matches!(removed.as_slice(), [(_, Err(_))]), "{removed:?}");
     }

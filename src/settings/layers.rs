@@ -1,5 +1,5 @@
-//! Where a setting's text comes from: option > environment > env files > nothing, and `BAO_X`
-//! before `VAULT_X` (pure).
+//! Finds the text of a setting. An option wins over the environment, the environment wins over env
+//! files, and `BAO_X` wins over `VAULT_X` (pure).
 
 use std::ffi::OsStr;
 
@@ -11,34 +11,34 @@ use crate::grammar::units;
 use crate::secret::{Secret, Variable};
 use crate::settings::names::{PREFIXES, Setting, Takes};
 
-/// What the command line sets, by the names of the options without their dashes.
+/// The values that the command line sets, by option name without the dashes.
 #[derive(Debug, Default)]
 pub struct Options(Vec<(&'static str, String)>);
 
 impl Options {
-    /// Every value given to the option `name`, in order.
+    /// Returns every value given to the option `name`, in order.
     pub fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.0.iter().filter(move |(option, _)| *option == name).map(|(_, value)| value.as_str())
     }
 
-    /// Adds a value, after those that are there.
+    /// Adds a value after the existing ones.
     pub fn add(&mut self, name: &'static str, value: &str) {
         self.0.push((name, value.to_owned()));
     }
 
-    /// Sets options as a command line would.
+    /// Creates options as a command line would.
     #[cfg(test)]
     pub fn of(values: &[(&'static str, &str)]) -> Options {
         Options(values.iter().map(|(name, value)| (*name, (*value).to_owned())).collect())
     }
 }
 
-/// Where a credential is found.
+/// Where a credential was found.
 #[derive(Debug)]
 pub enum Found {
     /// In a variable.
     Value(Sourced),
-    /// In the file of this name.
+    /// In the file with this name.
     File(Sourced),
 }
 
@@ -51,20 +51,20 @@ pub struct EnvFile {
     pub variables: Vec<Variable>,
 }
 
-/// All the places in which settings are looked for.
+/// All the places where settings are looked for.
 #[derive(Clone, Copy)]
 pub struct Layers<'a> {
     /// The command line.
     pub options: &'a Options,
     /// The process's environment.
     pub environment: &'a [Variable],
-    /// The env files, in the order in which the user named them: a later one wins.
+    /// The env files in the order in which the user named them. A later one wins.
     pub files: &'a [EnvFile],
 }
 
 impl Layers<'_> {
-    /// The texts of a repeatable setting from the highest layer that has any: an option's values
-    /// one by one, a variable's comma list as it is.
+    /// Returns the texts of a repeatable setting from the highest layer that has any. An option's
+    /// values are returned one by one, a variable's comma list as it is.
     pub fn all(&self, setting: &Setting) -> Vec<Sourced> {
         if let Some(option) = setting.option {
             let texts: Vec<Sourced> =
@@ -78,20 +78,20 @@ impl Layers<'_> {
             .collect()
     }
 
-    /// The text of a setting from the highest layer that has it.
+    /// Returns the text of a setting from the highest layer that has it.
     pub fn one(&self, setting: &Setting) -> Option<Sourced> {
         self.all(setting).pop()
     }
 
-    /// The items of a repeatable setting: each value of the option is one, a variable is a comma
-    /// list of them.
+    /// Returns the items of a repeatable setting: each value of the option is one item, and a
+    /// variable is a comma list of items.
     ///
     /// # Errors
-    /// A variable that is not UTF-8.
+    /// 78 for a variable that is not UTF-8.
     pub fn items(&self, setting: &Setting) -> Result<Vec<(Origin, String)>, Error> {
         let mut items = Vec::new();
         for found in self.all(setting) {
-            // References in a text are not variables that nobody expanded.
+            // A reference in a text is not an unexpanded variable.
             let is_text = matches!(setting.takes, Takes::Lines(_));
             let text = if is_text { found.plain()? } else { found.text()? };
             match found.origin {
@@ -109,10 +109,10 @@ impl Layers<'_> {
         Ok(items)
     }
 
-    /// A credential from the highest layer that has it.
+    /// Returns a credential from the highest layer that has it.
     ///
     /// # Errors
-    /// 78 where one layer has both the value and the file.
+    /// 78 if one layer has both the value and the file.
     pub fn credential(&self, credential: &Setting) -> Result<Option<Found>, Error> {
         self.in_variables(|variables, file| {
             let names = credential.variables.iter();
@@ -126,8 +126,8 @@ impl Layers<'_> {
         .transpose()
     }
 
-    /// The value of a variable as it stands in the environment, or else in the last of the env
-    /// files that has it; one that is empty does not have it.
+    /// Returns the value of a variable as it is in the environment, or else in the last env file
+    /// that has it. An empty variable counts as missing.
     pub fn raw(&self, name: &str) -> Option<&Secret> {
         let files = self.files.iter().rev().map(|file| file.variables.as_slice());
         std::iter::once(self.environment)
@@ -136,8 +136,8 @@ impl Layers<'_> {
             .map(|found| &found.value)
     }
 
-    /// The first answer of `look` to the variables of a layer and the name of the env file that
-    /// they are from.
+    /// Returns the first result of `look`. It is called with the variables of a layer, and the name
+    /// of the env file that they are from.
     fn in_variables<T>(&self, look: impl Fn(&[Variable], Option<&str>) -> Option<T>) -> Option<T> {
         let in_files =
             || self.files.iter().rev().find_map(|file| look(&file.variables, Some(&file.name)));
@@ -159,8 +159,8 @@ fn sourced_option(option: &'static str, value: &str) -> Sourced {
     Sourced { value: value.into(), origin: Origin::Option(option) }
 }
 
-/// A name in three parts. Hundreds of names are looked for at each start and few of them are there:
-/// they are compared as they are, and put together when one is found.
+/// A name in three parts. Each start looks for hundreds of names, few of which exist: the parts are
+/// compared as they are, and joined only when a name is found.
 type Parts<'a> = [&'a str; 3];
 
 fn is_called(name: &OsStr, parts: Parts<'_>) -> bool {
@@ -183,7 +183,7 @@ fn in_layer(
     env_file: Option<&str>,
 ) -> Result<Option<Found>, Error> {
     let value = get(variables, [prefix, name, ""], env_file);
-    // It asks for a token and is none.
+    // It asks for a token and is not one itself.
     let value = value.filter(|found| !reference::is_login(found.value.expose()));
     let file = get(variables, [prefix, name, "_FILE"], env_file);
     let alias = || aliases.iter().find_map(|alias| get(variables, [prefix, alias, ""], env_file));
@@ -207,7 +207,7 @@ fn get(variables: &[Variable], name: Parts<'_>, file: Option<&str>) -> Option<So
     Some(Sourced { value, origin })
 }
 
-/// A variable by its name. An empty one, or one of white space alone, counts as unset.
+/// Returns a variable by its name. A variable that is empty or only white space counts as unset.
 fn filled<'a>(variables: &'a [Variable], name: Parts<'_>) -> Option<&'a Variable> {
     let variable = variables.iter().find(|variable| is_called(&variable.name, name))?;
     (!variable.value.expose().trim_ascii().is_empty()).then_some(variable)

@@ -1,4 +1,4 @@
-//! The files that settings come from: env files, and the secrets file.
+//! Reads the files that settings come from: env files and the secrets file.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ use crate::settings::{self, Imports};
 /// Reads the env files that the options and the environment name.
 ///
 /// # Errors
-/// 78 for each that cannot be read or understood, or that names another one.
+/// 78 for each env file that cannot be read or parsed, or that names another env file.
 pub(crate) fn env_files(
     options: &Options,
     environment: &[Variable],
@@ -45,10 +45,10 @@ fn env_file(origin: &Origin, path: &Path, left: Duration) -> Result<EnvFile, Err
     }
 }
 
-/// Reads what a vaultenv secrets file imports.
+/// Reads the imports of a vaultenv secrets file.
 ///
 /// # Errors
-/// 78 for a file that cannot be read, and for each line that cannot be understood.
+/// 78 for a file that cannot be read, and for each line that cannot be parsed.
 pub(crate) fn secrets_file(named: &Sourced, left: Duration) -> Result<Vec<Imports>, Errors> {
     let name = named.text()?;
     let text = file::read(Path::new(name), &named.origin, left)?.bytes;

@@ -6,17 +6,18 @@ use crate::secret::Variable;
 use crate::settings::layers::Layers;
 use crate::settings::names::{OF_CLIENTS, OF_CONNECTION, PREFIXES};
 
-/// What reaches the application beside its token.
+/// What the application gets in addition to the token.
 #[derive(Clone, Debug)]
 pub struct HandOn {
     /// `VAULT_TOKEN` or `BAO_TOKEN`.
     pub token: String,
-    /// Address, namespace and TLS as they are in effect, and what else vault-env leaves in place
-    /// for a Vault client.
+    /// The address, namespace and TLS settings that are in effect, and what else vault-env leaves
+    /// in place for a Vault client.
     pub variables: Vec<Variable>,
 }
 
-/// What is handed on, where it is asked for. The prefix of the variable that asks is that of all.
+/// Returns what is handed on, if a variable asks for it. All variables get the prefix of the one
+/// that asks.
 pub(crate) fn wanted(layers: &Layers<'_>) -> Option<HandOn> {
     let asks = |prefix: &&str| {
         layers.raw(&format!("{prefix}TOKEN")).is_some_and(|value| is_login(value.expose()))

@@ -1,7 +1,7 @@
 //! The one table of options and variables (pure).
 //!
-//! Parsing, `--help`, the look-up in the layers and the tables of the documentation come from it,
-//! and a manual page or completions can.
+//! Parsing, `--help`, the lookup in the layers and the tables of the documentation all come from
+//! it. A manual page or shell completions could, too.
 
 use std::ffi::OsStr;
 
@@ -17,9 +17,9 @@ pub struct Setting {
     pub option: Option<&'static str>,
     /// What the option, or the variable, takes.
     pub takes: Takes,
-    /// Its variables without their prefix, the one that wins first.
+    /// Its variables without their prefix. The first one wins.
     pub variables: &'static [&'static str],
-    /// What counts where it is not set, in words; empty where that is nothing.
+    /// The default in words; empty if there is none.
     pub default: &'static str,
     /// What it does, in one sentence.
     pub help: &'static str,
@@ -28,24 +28,24 @@ pub struct Setting {
 /// What an option or a variable takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Takes {
-    /// True or false; an option without a value is true.
+    /// True or false. An option without a value is true.
     Switch,
     /// A text, and the word that stands for it.
     Text(&'static str),
-    /// Several of them: the option is repeatable, the variable a comma list.
+    /// Several texts: the option is repeatable, the variable is a comma list.
     List(&'static str),
-    /// Several of them: the option is repeatable, the variable has one in each line.
+    /// Several texts: the option is repeatable, the variable has one on each line.
     Lines(&'static str),
     /// One of these words.
     OneOf(&'static str, &'static [&'static str]),
     /// The path of a file.
     File(&'static str),
-    /// Several of them: the option is repeatable, the variable a comma list.
+    /// Several paths: the option is repeatable, the variable is a comma list.
     Files(&'static str),
     /// The path of a directory.
     Directory(&'static str),
-    /// A credential, which is never an option: a variable, or one with `_FILE` behind its name
-    /// that names a file. These are other names for that one.
+    /// A credential, which is never an option. It is a variable, or a variable with `_FILE` after
+    /// its name that names a file. The words here are other names for that `_FILE` variable.
     Credential(&'static [&'static str]),
     /// A credential that may have white space at its ends.
     Password,
@@ -216,7 +216,7 @@ const AUTH_METHODS: &[&str] = &[
     "none",
 ];
 
-/// The settings that say how Vault is reached, and the name of each for a client of Vault's.
+/// The settings that say how to reach Vault, and the name of each in a Vault client.
 pub(crate) const OF_CONNECTION: [(&Setting, &str); 10] = [
     (&ADDR, "ADDR"),
     (&NAMESPACE, "NAMESPACE"),
@@ -230,33 +230,33 @@ pub(crate) const OF_CONNECTION: [(&Setting, &str); 10] = [
     (&PROXY, "PROXY_ADDR"),
 ];
 
-/// Settings of a Vault client that vault-exec has no use for, or another one.
+/// Settings of a Vault client that vault-exec does not use, or uses differently.
 pub(crate) const OF_CLIENTS: [&str; 5] =
     ["CLIENT_TIMEOUT", "MAX_RETRIES", "SRV_LOOKUP", "WRAP_TTL", "MFA"];
 
-/// Variables that mean something to vault-env and nothing here, and what happens instead.
+/// Variables that mean something to vault-env but nothing here, and what happens instead.
 pub(crate) const OF_VAULT_ENV: [(&str, &str); 2] = [
     ("VAULT_ENV_DELAY", "the application starts at once, and its own start can wait"),
     ("VAULT_ENV_LOG_SERVER", "records go to stderr"),
 ];
 
 impl Setting {
-    /// Returns whether the option may be given several times, and the variable is a list.
+    /// Returns whether the option may be given several times and the variable is a list.
     pub fn is_repeatable(&self) -> bool {
         matches!(self.takes, List(_) | Lines(_) | Files(_))
     }
 
-    /// Returns whether it names files or directories.
+    /// Returns whether the setting names files or directories.
     pub fn is_path(&self) -> bool {
         matches!(self.takes, File(_) | Files(_) | Directory(_))
     }
 
-    /// Returns whether it is a credential.
+    /// Returns whether the setting is a credential.
     pub fn is_credential(&self) -> bool {
         matches!(self.takes, Credential(_) | Password)
     }
 
-    /// Returns other names for the variable that names a credential's file.
+    /// Returns the other names for the variable that names a credential's file.
     pub fn file_aliases(&self) -> &'static [&'static str] {
         match self.takes {
             Credential(aliases) => aliases,
@@ -264,7 +264,7 @@ impl Setting {
         }
     }
 
-    /// Returns the names of the variables that hold a value, without a prefix, and those that name
+    /// Returns the names, without prefix, of the variables that hold a value and of those that name
     /// a credential's file.
     pub fn all_variables(&self) -> Vec<String> {
         let mut names: Vec<String> = Vec::new();
@@ -276,7 +276,7 @@ impl Setting {
         names
     }
 
-    /// Returns whether a variable is one of this setting's.
+    /// Returns whether this setting has the variable `name`.
     pub fn has_variable(&self, name: &OsStr) -> bool {
         let Some(rest) = without_prefix(name) else { return false };
         self.is_named(rest)
@@ -295,7 +295,7 @@ pub fn credentials() -> impl Iterator<Item = &'static Setting> {
     ALL.iter().copied().filter(|setting| setting.is_credential())
 }
 
-/// Returns the option of this name, without its dashes.
+/// Returns the option with this name, without its dashes.
 pub(crate) fn option(name: &str) -> Option<&'static Setting> {
     ALL.iter().copied().find(|setting| setting.option == Some(name))
 }
@@ -305,12 +305,12 @@ pub(crate) fn is_own(name: &OsStr) -> bool {
     without_prefix(name).is_some_and(|rest| ALL.iter().any(|setting| setting.is_named(rest)))
 }
 
-/// Returns whether a variable is the one that may ask for the token of the login.
+/// Returns whether a variable may ask for the token of the login.
 pub(crate) fn is_token(name: &OsStr) -> bool {
     without_prefix(name) == Some("TOKEN")
 }
 
-/// Returns whether a name is one of those that are stripped.
+/// Returns whether a name is stripped from the application's environment.
 pub(crate) fn is_stripped(name: &[u8]) -> bool {
     PREFIXES.iter().any(|prefix| name.starts_with(prefix.as_bytes()))
 }
@@ -327,8 +327,8 @@ pub(crate) fn is_key_of_platform(name: &[u8]) -> bool {
     )
 }
 
-/// Returns what to say of a variable that looks like one of ours and is none. What Kubernetes sets
-/// for a service is passed over.
+/// Returns a warning about a variable that looks like one of ours but is not. Variables that
+/// Kubernetes sets for a service are ignored.
 pub(crate) fn unknown(name: &OsStr) -> Option<String> {
     let rest = without_prefix(name)?;
     let is_service_link = rest.contains("_PORT") || rest.contains("_SERVICE_");

@@ -1,4 +1,4 @@
-//! The settings of `--supervise`: whether to stay, and what to do while we do.
+//! The settings of `--supervise`: whether to stay, and what to do meanwhile.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,62 +17,62 @@ use crate::settings::{choice, flag, one_of, text};
 /// How to stay beside the application.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Supervise {
-    /// How often KV is looked at.
+    /// How often to check KV.
     pub refresh: Option<Duration>,
-    /// What follows a change of a secret.
+    /// What to do when a secret changes.
     pub on_change: OnChange,
-    /// What follows a change that only files have.
+    /// What to do when a change affects only files.
     pub on_file_change: OnChange,
-    /// What follows the end of credentials that could not be replaced.
+    /// What to do when credentials end and could not be replaced.
     pub on_expiry: OnExpiry,
-    /// At least this long before an end that cannot be moved, credentials are replaced.
+    /// How long before an end that cannot be moved the credentials are replaced, at least.
     pub replace_before: Option<Duration>,
-    /// What stops the application.
+    /// The signal that stops the application.
     pub stop_signal: i32,
-    /// How long it gets for that.
+    /// How long the application may take to stop.
     pub stop_timeout: Duration,
-    /// A random wait of at most this before acting.
+    /// The longest random wait before acting.
     pub splay: Duration,
-    /// Signals reach the application's whole group.
+    /// Whether signals go to the application's whole group.
     pub signal_group: bool,
     /// Where the state is written.
     pub status_file: Option<PathBuf>,
 }
 
-/// What follows a change.
+/// What to do after a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OnChange {
-    /// The application is replaced.
+    /// Replace the application.
     Restart,
-    /// It gets a signal.
+    /// Send it a signal.
     Signal(i32),
-    /// A program is run.
+    /// Run a program.
     Exec(Vec<String>),
-    /// The application is stopped, and we end with this status.
+    /// Stop the application and exit with this status.
     Exit(u8),
-    /// Nothing.
+    /// Do nothing.
     Nothing,
 }
 
-/// What follows the end of credentials that could not be replaced.
+/// What to do when credentials end and could not be replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnExpiry {
-    /// Nothing: the application knows best.
+    /// Do nothing: the application knows best.
     Keep,
-    /// The application is stopped, and we end with this status.
+    /// Stop the application and exit with this status.
     Exit(u8),
 }
 
-/// `EX_TEMPFAIL`: what an end of ours has for a status where none is given.
+/// `EX_TEMPFAIL`: our exit status if none is given.
 pub(crate) const TEMPORARY: u8 = 75;
-/// Between two looks there is at least this.
+/// The shortest time between two checks.
 const SHORTEST_REFRESH: Duration = Duration::from_secs(10);
 const STOP_AFTER: Duration = Duration::from_secs(30);
 
-/// Understands the settings of this mode.
+/// Parses the settings of this mode.
 ///
 /// # Errors
-/// 78 for each that cannot be understood, and for each that is set without `--supervise`.
+/// 78 for each setting that cannot be parsed, and for each one that is set without `--supervise`.
 pub(super) fn understand(layers: &Layers<'_>) -> Result<Option<Supervise>, Errors> {
     if !flag(layers, &SUPERVISE, false)? {
         return without(layers).map(|()| None);
@@ -101,7 +101,7 @@ pub(super) fn understand(layers: &Layers<'_>) -> Result<Option<Supervise>, Error
     errors.or(Some(supervise))
 }
 
-/// Those that mean something with `--supervise` only.
+/// The settings that have an effect only with `--supervise`.
 const OURS: [&Setting; 10] = [
     &REFRESH,
     &ON_CHANGE,
@@ -157,7 +157,7 @@ fn on_expiry(text: &str) -> Result<OnExpiry, &'static str> {
     exit(text).map(OnExpiry::Exit).ok_or("keep, exit or exit:CODE")
 }
 
-/// `exit`, or `exit:CODE` with a code that a process can end with.
+/// Parses `exit`, or `exit:CODE` with a valid exit status.
 fn exit(text: &str) -> Option<u8> {
     match text.split_once(':') {
         None => (text == "exit").then_some(TEMPORARY),
@@ -166,7 +166,7 @@ fn exit(text: &str) -> Option<u8> {
     }
 }
 
-/// A signal by its name, with or without `SIG`, or by its number.
+/// Parses a signal from its name, with or without `SIG`, or from its number.
 fn signal(text: &str) -> Result<i32, &'static str> {
     const EXPECTED: &str = "a signal, such as HUP or SIGHUP";
     if let Ok(number) = text.parse::<i32>() {
