@@ -23,10 +23,10 @@ pub(crate) fn backoff(tries: u32) -> Duration {
     part_of(ceiling(tries))
 }
 
-/// Returns the wait after the try with this number if the server asks for one. That time is the
-/// minimum, because a server may ask for none at all. Up to half of it is added, because all
-/// clients that were told the same would otherwise come back together. The wait ends before the
-/// time left runs out, if more time is left than the server asked for.
+/// Returns the wait after the try with this number if the server asks for one. That time is only
+/// the minimum: a server may ask for no wait at all. Up to half of it is added, because all clients
+/// that were told the same would otherwise come back together. The wait ends before the time left
+/// runs out, if more time is left than the server asked for.
 fn asked_for(least: Duration, tries: u32, left: Duration) -> Duration {
     let spread = (least / 2).min(left.saturating_sub(least) / 2);
     least.saturating_add(part_of(spread)).max(backoff(tries))
@@ -102,8 +102,8 @@ pub(crate) struct Patience {
 }
 
 impl Patience {
-    /// Creates one that lasts until the deadline, or until `max_retries` tries after the
-    /// first one have failed.
+    /// Creates one that lasts until the deadline, or until `max_retries` tries after the first one
+    /// have failed.
     pub(crate) fn new(deadline: Deadline, max_retries: Option<u32>) -> Patience {
         Patience {
             deadline,
