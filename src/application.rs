@@ -11,8 +11,8 @@ use crate::round::{Round, round};
 use crate::supervise::starting::Starting;
 
 /// Fetches what the application needs and builds its image. Returns `None` if this was only a
-/// check.
-/// Grants that nobody needs are revoked. If there is a supervisor, it is told about the grants.
+/// check. Grants that nobody needs are revoked. If there is a supervisor, it is told about the
+/// grants.
 ///
 /// # Errors
 /// Every failure of the round, and of the image.

@@ -15,7 +15,7 @@ use crate::secret::Variable;
 /// dropped before that, nothing of them is left.
 pub(crate) struct Files(Vec<files::Prepared>);
 
-/// Creates the files and completes the values. Files without a place of the user's go into the
+/// Creates the files and completes the values. Files for which the user named no place go into the
 /// directory, or into memory if there is none.
 ///
 /// # Errors

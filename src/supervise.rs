@@ -1,10 +1,10 @@
-//! Staying beside the application when `--supervise` asks for it: an init that passes signals on,
-//! collects what ends, and ends as the application does; and that keeps the application's
-//! credentials alive.
+//! Stays beside the application if `--supervise` asks for it. It acts as an init: it passes signals
+//! on, collects processes that have ended, and ends as the application does. It also keeps the
+//! application's credentials alive.
 //!
-//! The resident process never talks to Vault and never holds the value of a secret: every start of
-//! the application is a fork that does what a start without `--supervise` does, and all that is
-//! asked of Vault later is asked by a short-lived fork.
+//! The resident process never talks to Vault and never holds the value of a secret. Every start of
+//! the application is a fork that does what a start without `--supervise` does, and every later
+//! request to Vault is made by a short-lived fork.
 
 mod job;
 mod report;
@@ -51,22 +51,22 @@ use crate::supervise::state::{Failure, Outcome, Rules, State, What, Work};
 pub(crate) enum Side {
     /// The process that becomes the application.
     Application(Box<Job>, Box<Starting>),
-    /// The one that stays.
+    /// The process that stays.
     Supervisor(Box<Supervisor>),
 }
 
-/// What is left to do in the end.
+/// What is left to do at the end.
 pub(crate) enum Last {
-    /// To end with this status.
+    /// Exit with this status.
     End(u8),
-    /// To become the application: this is a child that was started for it.
+    /// Become the application: this is a child that was started for it.
     Become(Image),
 }
 
-/// Divides the process into the application's and the one that stays.
+/// Divides the process into the one that becomes the application and the one that stays.
 ///
 /// # Errors
-/// 69 if the kernel gives no process, 127 for a program of `--on-change` that is not there.
+/// 69 if the kernel provides no process, 127 if a program of `--on-change` does not exist.
 pub(crate) fn divide(job: Box<Job>) -> Result<Side, Errors> {
     let Some(settings) = job.settings.supervise.clone() else {
         return Err(Error::internal("no settings of supervision").into());
@@ -139,7 +139,7 @@ fn no_process(why: &str) -> Error {
         .hint("is the limit of processes (pids) reached? Without --supervise none is needed")
 }
 
-/// Chance that nobody foresees.
+/// Random numbers that nobody can predict.
 struct Random;
 
 impl Dice for Random {
@@ -149,13 +149,13 @@ impl Dice for Random {
     }
 }
 
-/// A child that is at work, and what it says.
+/// A child that is at work, and what it has said so far.
 struct Helper {
     pid: Pid,
     pipe: File,
     said: Zeroizing<Vec<u8>>,
     role: Role,
-    /// When it is given up.
+    /// When to give it up.
     until: Option<Duration>,
 }
 
@@ -163,9 +163,9 @@ struct Helper {
 enum Role {
     /// The first start of the application.
     First,
-    /// A start that takes the application's place, once it is told to.
+    /// A start that takes the application's place once it is told to.
     Next(File),
-    /// Something asked of Vault.
+    /// Some work that asks Vault for something.
     Work(Work),
 }
 
@@ -174,19 +174,19 @@ struct Next {
     pid: Pid,
     go: File,
     report: Report,
-    /// When the application is stopped for it.
+    /// When the application is stopped to make room for it.
     at: Duration,
 }
 
-/// The application is being stopped.
+/// A stop of the application that is under way.
 struct Stop {
     /// When it is killed.
     until: Duration,
-    /// What follows: an end with this status, or the next start.
+    /// What follows: the end with this status, or the next start.
     then: Option<u8>,
 }
 
-/// Whether Vault is there, and what was said of that.
+/// Whether Vault is reachable, and what has been said about that.
 #[derive(Default)]
 struct Contact {
     success: Option<Duration>,
@@ -195,19 +195,19 @@ struct Contact {
     warned: Option<Duration>,
 }
 
-/// Between two warnings of the same trouble.
+/// The time between two warnings about the same trouble.
 const BETWEEN_WARNINGS: Duration = Duration::from_mins(10);
-/// What a helper gets beyond the deadline that it keeps itself.
+/// The extra time for a helper beyond the deadline that it keeps itself.
 const GRACE: Duration = Duration::from_secs(10);
 /// How long the revocation at the end may take.
 const LAST_WORDS: Duration = Duration::from_millis(2500);
-/// Secrets that are written one after another are one change: they are looked at again after this,
-/// until they agree, but not longer than that.
+/// Secrets that are written one after another count as one change. They are checked again after the
+/// first duration until they agree, but for no longer than the second duration.
 const SETTLE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(30));
 
 /// The process that stays.
 pub(crate) struct Supervisor {
-    /// `None` once nothing more is asked of Vault: a pure init.
+    /// `None` once nothing more is asked of Vault: this is then a pure init.
     job: Option<Box<Job>>,
     settings: Supervise,
     origin: Origin,
@@ -220,7 +220,7 @@ pub(crate) struct Supervisor {
     state: Option<State>,
     token: Option<Token>,
     marks: Vec<Mark>,
-    /// A change that is not settled, and since when.
+    /// A change that has not settled, and when it began.
     pending: Option<(Vec<Mark>, Duration)>,
     restarts: u32,
     ended: Option<End>,
@@ -229,8 +229,8 @@ pub(crate) struct Supervisor {
 }
 
 impl Supervisor {
-    /// Stays until the application has ended; in a child that was started to take its place,
-    /// returns what it is to become.
+    /// Stays until the application has ended. In a child that was started to take the application's
+    /// place, returns what the child is to become.
     pub(crate) fn run(mut self: Box<Self>) -> Last {
         let signals = match signals::open() {
             Ok(signals) => signals,
@@ -267,7 +267,7 @@ impl Supervisor {
         }
     }
 
-    /// Closes what came from the caller; standard input and output stay where another start may
+    /// Closes what came from the caller. Standard input and output stay open if another start may
     /// need them.
     fn let_go(&self, signals: &SignalFd, alarm: Option<&Alarm>) {
         let mut kept = vec![signals.as_fd()];
@@ -284,11 +284,11 @@ impl Supervisor {
         descriptors.extend(alarm.map(|alarm| PollFd::new(alarm.as_fd(), PollFlags::POLLIN)));
         let pipe = self.helper.as_ref().map(|helper| helper.pipe.as_fd());
         descriptors.extend(pipe.map(|pipe| PollFd::new(pipe, PollFlags::POLLIN)));
-        // Of its failures only an interruption can happen, and then there is a signal to read.
+        // Only an interruption can make this fail, and then there is a signal to read.
         let _ = poll(&mut descriptors, PollTimeout::NONE);
     }
 
-    /// When there is something to do without any event.
+    /// Returns the next time at which there is something to do without any event.
     fn next_time(&self) -> Option<Duration> {
         let mut times = Vec::new();
         times.extend(self.stop.as_ref().map(|stop| stop.until));
@@ -323,7 +323,7 @@ impl Supervisor {
         signals::pass_on(self.target(), arrived);
     }
 
-    /// An end that was asked for from outside wins over a start that was to come.
+    /// Drops a pending start: an end that was asked for from outside takes precedence over it.
     fn drop_next(&mut self) {
         if let Some(next) = self.next.take() {
             signals::send(next.pid, libc::SIGKILL);
@@ -334,17 +334,17 @@ impl Supervisor {
         }
     }
 
-    /// Whom signals go to: the application, or its group.
+    /// Returns the target of signals: the application or its group.
     fn target(&self) -> Pid {
         if self.settings.signal_group { self.group() } else { self.application }
     }
 
-    /// The application's group, as kill(2) takes it.
+    /// Returns the application's group in the form that kill(2) takes.
     fn group(&self) -> Pid {
         Pid::from_raw(-self.application.as_raw())
     }
 
-    /// Collects all that has ended or stopped.
+    /// Collects all children that have ended or stopped.
     fn collect(&mut self) {
         while let Some((pid, change)) = reap::next() {
             match change {
@@ -359,9 +359,10 @@ impl Supervisor {
         }
     }
 
-    /// The application has stopped. Whoever controls us, such as a shell, is to see us stop as well
-    /// and to continue us. Where nobody does, it is continued at once, for the kernel would not
-    /// have stopped it in our place; unless somebody has stopped it on purpose.
+    /// Handles a stop of the application. If somebody controls us, such as a shell, we stop as
+    /// well, so that they see it and can continue us. If nobody does, the application is continued
+    /// at once, because the kernel would not have stopped it in our place. The exception is an
+    /// application that somebody stopped on purpose.
     fn stopped(&self, signal: i32) {
         let wants_terminal = matches!(signal, libc::SIGTTIN | libc::SIGTTOU);
         if !(wants_terminal && terminal::is_in_front(getpgrp())) {
@@ -370,23 +371,23 @@ impl Supervisor {
             }
             terminal::take_back(self.application);
             signals::raise_with_default(signal);
-            // It was for both of us, and the application gets its own.
+            // The signal was for both of us, and the application gets its own.
             signals::take_continue();
         }
         self.lend_terminal();
         signals::send(self.group(), libc::SIGCONT);
     }
 
-    /// Hands the terminal over where it is ours.
+    /// Hands the terminal to the application if the terminal is ours.
     fn lend_terminal(&self) {
         if terminal::is_in_front(getpgrp()) {
             terminal::put_in_front(self.application);
         }
     }
 
-    /// SIGTTIN and SIGTTOU. The kernel sends them if another process of our own group, such as the
-    /// next one of a pipeline, wants the terminal that the application has. From anybody else they
-    /// mean a stop.
+    /// Handles SIGTTIN and SIGTTOU. The kernel sends them if another process of our own group, such
+    /// as the next one in a pipeline, wants the terminal that the application has. From anybody
+    /// else they mean a stop.
     fn stop_or_lend(&self, arrived: Arrived) {
         if arrived.is_of_kernel && terminal::is_in_front(self.application) {
             terminal::take_back(self.application);
@@ -397,7 +398,7 @@ impl Supervisor {
         }
     }
 
-    /// Takes in what a helper says; once it has said all of it, what that means.
+    /// Reads what a helper says. Once the helper has said all of it, acts on it.
     fn listen(&mut self, signals: &SignalFd, alarm: Option<&Alarm>) {
         let Some(helper) = &mut self.helper else { return };
         let mut ready = [PollFd::new(helper.pipe.as_fd(), PollFlags::POLLIN)];
@@ -415,7 +416,8 @@ impl Supervisor {
         }
     }
 
-    /// The application's first start has said what there is to look after, or nothing.
+    /// Handles the report of the application's first start: what there is to look after, or
+    /// nothing.
     fn begin(&mut self, report: Option<Report>, signals: &SignalFd, alarm: Option<&Alarm>) {
         let is_pure = match &report {
             Some(Report::Granted { token, granted, marks, .. }) => {
@@ -460,7 +462,8 @@ impl Supervisor {
         (self.contact.success, self.contact.warned) = (Some(now), None);
     }
 
-    /// One warning at the first failure, and at most one in ten minutes.
+    /// Records a failure to reach Vault. Warns at the first failure, and at most once in ten
+    /// minutes.
     fn contact_lost(&mut self, why: &str) {
         let now = clock::now();
         (self.contact.failure, self.contact.is_failing) = (Some(now), true);
@@ -470,7 +473,7 @@ impl Supervisor {
         }
     }
 
-    /// What a helper has done.
+    /// Handles the result of a helper's work.
     fn done(&mut self, work: &Work, report: Option<Report>) {
         let now = clock::now();
         match (work, report) {
@@ -528,7 +531,7 @@ impl Supervisor {
         }
     }
 
-    /// What kind of failure it was: five wrong secret ids lock a role for everybody.
+    /// Returns the kind of a failure: five wrong secret ids lock a role for everybody.
     fn kind(&self, is_refusal: bool) -> Failure {
         let login = self.job.as_ref().and_then(|job| job.login.as_ref());
         match is_refusal {
@@ -566,7 +569,7 @@ impl Supervisor {
         }
     }
 
-    /// Does what the user wants to be done after a change.
+    /// Does what the user wants after a change.
     fn changed(&mut self, marks: Vec<Mark>) {
         match self.settings.on_change.clone() {
             OnChange::Restart => {
@@ -598,7 +601,7 @@ impl Supervisor {
         self.marks = marks;
     }
 
-    /// A start is ready to take the application's place, or has failed.
+    /// Handles a start that is ready to take the application's place, or that has failed.
     fn is_ready(&mut self, pid: Pid, go: File, report: Option<Report>) {
         match report {
             Some(report @ Report::Granted { .. }) => {
@@ -617,7 +620,7 @@ impl Supervisor {
         self.write_status();
     }
 
-    /// Does what is due. Returns what is left to do in a child.
+    /// Does what is due. In a child, returns what is left to do.
     fn act(&mut self) -> Option<Last> {
         let now = clock::now();
         if let Some(stop) = &mut self.stop {
@@ -680,7 +683,7 @@ impl Supervisor {
             Err(error) => self.no_helper(&Work::Replace, error),
             Ok(None) => {
                 drop((read, go));
-                // Only what the start itself needs is left, and all else of the supervisor gone.
+                // Only what the start itself needs is left. The rest of the supervisor is gone.
                 let (job, origin, key) = (self.job.take(), self.origin, self.key.clone());
                 (self.token, self.state, self.helper) = (None, None, None);
                 reap::look_after(Pid::from_raw(0));
@@ -709,7 +712,7 @@ impl Supervisor {
         None
     }
 
-    /// Has a process of its own ask Vault.
+    /// Forks a separate process that asks Vault.
     fn fork_worker(&mut self, work: Work) -> Option<Last> {
         let (read, write) = match child::pipe() {
             Ok(pipes) => pipes,
@@ -723,7 +726,7 @@ impl Supervisor {
                 stack::wiped_after(|| {
                     let report = self.work(&work);
                     report::write(&write, &report);
-                    // What is left of credentials is wiped before the process ends.
+                    // Remaining credentials are wiped before the process ends.
                     (self.job, self.token) = (None, None);
                 });
                 child::end()
@@ -736,7 +739,7 @@ impl Supervisor {
         }
     }
 
-    /// In the worker.
+    /// Does the work, in the worker.
     fn work(&self, work: &Work) -> Report {
         quiet();
         let Some(job) = &self.job else { return job::failed(&Error::internal("no job").into()) };
@@ -756,8 +759,8 @@ impl Supervisor {
         }
     }
 
-    /// The application has ended. Returns the status to end with, or `None` if another one has
-    /// taken its place.
+    /// Handles the end of the application. Returns the exit status, or `None` if another
+    /// application has taken its place.
     fn after(&mut self, end: End, signals: &SignalFd) -> Option<u8> {
         if let (Some(Stop { then: None, .. }), Some(next)) = (&self.stop, self.next.take()) {
             self.go_on_with(next);
@@ -783,7 +786,7 @@ impl Supervisor {
 
     fn go_on_with(&mut self, next: Next) {
         let was_in_front = terminal::is_in_front(self.application);
-        // What is left of the old one's group does not see the new one.
+        // The new application must not see the rest of the old one's group.
         signals::send(self.group(), libc::SIGKILL);
         (self.stop, self.ended) = (None, None);
         self.application = next.pid;
@@ -807,8 +810,8 @@ impl Supervisor {
         self.write_status();
     }
 
-    /// Revokes the token at the end, if it is ours and Vault was there the last time. Its leases
-    /// end with it, so that a crash loop piles up none.
+    /// Revokes the token at the end, if it is ours and Vault was reachable the last time. The
+    /// token's leases end with it, so a crash loop does not pile up leases.
     fn revoke(&mut self, signals: &SignalFd) {
         let Some(token) = self.token.take() else { return };
         let setting = self.job.as_ref().map(|job| job.settings.revoke);
@@ -855,7 +858,8 @@ impl Supervisor {
         }
     }
 
-    /// The main process has ended; what is left of its group gets the stop signal, and some time.
+    /// Ends the rest of the group after the main process has ended: sends the stop signal and
+    /// allows some time.
     fn end_group(&mut self, signals: &SignalFd) {
         let deadline = Instant::now() + self.settings.stop_timeout;
         signals::send(self.group(), self.settings.stop_signal);
@@ -866,7 +870,7 @@ impl Supervisor {
                 signals::send(self.group(), libc::SIGKILL);
                 return;
             }
-            // What is not our child ends without a word to us.
+            // A process that is not our child ends without notifying us.
             let step = left.min(Duration::from_millis(100));
             wait(signals, PollTimeout::try_from(step).unwrap_or(PollTimeout::ZERO));
             self.take_signals(signals);
@@ -904,14 +908,16 @@ fn reason(report: Option<Report>) -> String {
     }
 }
 
-/// A child's own records would repeat each failure at its pace; the supervisor says it at its own.
+/// Silences a child's own records: they would repeat each failure at the child's pace, while the
+/// supervisor reports it at its own.
 fn quiet() {
     if log::max_level() < LevelFilter::Debug {
         log::set_max_level(LevelFilter::Off);
     }
 }
 
-/// In the child that is to take the application's place: what it becomes once it is told to.
+/// Runs in the child that is to take the application's place. Returns what it becomes once it is
+/// told to.
 fn next_image(job: Box<Job>, starting: Starting, wait: File) -> Last {
     let level = log::max_level();
     quiet();
@@ -923,7 +929,8 @@ fn next_image(job: Box<Job>, starting: Starting, wait: File) -> Last {
     };
     match image {
         Ok(Some(image)) => {
-            // All that it said stands in the pipe, and what it knew is gone before it waits.
+            // Everything it had to say is in the pipe, and everything it knew is gone before it
+            // waits.
             drop((starting, job));
             log::set_max_level(level);
             if child::is_told(wait) { Last::Become(image) } else { child::end() }
@@ -937,14 +944,14 @@ fn next_image(job: Box<Job>, starting: Starting, wait: File) -> Last {
     }
 }
 
-/// Whether nobody could continue us after a stop.
+/// Returns whether nobody could continue us after a stop.
 fn is_alone() -> bool {
     getpid().as_raw() == 1 || getsid(None) == Ok(getpid())
 }
 
 fn wait(signals: &SignalFd, timeout: PollTimeout) {
     let mut descriptors = [PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
-    // Of its failures only an interruption can happen, and then there is a signal to read.
+    // Only an interruption can make this fail, and then there is a signal to read.
     let _ = poll(&mut descriptors, timeout);
 }
 

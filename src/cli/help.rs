@@ -27,10 +27,10 @@ Example:
 
 /// The width of a line.
 const WIDTH: usize = 84;
-/// Where what an option does begins.
+/// The column in which the description of an option begins.
 const COLUMN: usize = 28;
 
-/// Returns the whole text.
+/// Returns the whole help text.
 pub(super) fn text() -> String {
     let mut text = ABOUT.to_owned();
     text.push_str("\nOptions:\n");
@@ -72,7 +72,7 @@ fn option(setting: &Setting) -> String {
     text
 }
 
-/// Returns what a setting does, and what counts if it is not set.
+/// Returns what a setting does, and its default if it has one.
 fn meaning(setting: &Setting) -> String {
     match setting.default {
         "" | "false" => setting.help.to_owned(),
@@ -80,7 +80,7 @@ fn meaning(setting: &Setting) -> String {
     }
 }
 
-/// Returns the variables, with one of their prefixes.
+/// Returns the variables of a setting, with one of their prefixes.
 fn variables(setting: &Setting) -> String {
     let suffix = if setting.is_credential() { "[_FILE]" } else { "" };
     let names = setting.variables.iter().map(|name| format!("VAULT_{name}{suffix}"));
@@ -88,7 +88,7 @@ fn variables(setting: &Setting) -> String {
     names.chain(aliases).collect::<Vec<_>>().join(", ")
 }
 
-/// Adds a name, and what it means in a column of its own.
+/// Adds a row: a name, and its meaning in a separate column.
 fn row(text: &mut String, name: &str, meaning: &str) {
     let mut line = format!("  {name}");
     if line.len() + 2 > COLUMN {
