@@ -248,8 +248,8 @@ pub(crate) fn group_is_there(group: Pid) -> bool {
 /// Raises a signal in this process with its default effect; all others stay blocked.
 ///
 /// Returns if the signal has no effect, or after a stop that has ended. The kernel does not stop a
-/// process whose group is orphaned (setpgid(2)) for SIGTSTP, SIGTTIN or SIGTTOU, and PID 1 for no
-/// signal at all.
+/// process whose group is orphaned (setpgid(2)) for SIGTSTP, SIGTTIN or SIGTTOU, and it never stops
+/// PID 1.
 pub(crate) fn raise_with_default(number: c_int) {
     // SAFETY: SIG_DFL is not a handler; kill(2) touches none of our memory.
     let before = unsafe {

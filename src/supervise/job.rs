@@ -1,4 +1,4 @@
-//! What a child does for the supervisor: all that is asked of Vault.
+//! What a child does for the supervisor: every request to Vault.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -25,17 +25,17 @@ use crate::vault::document::{Document, Found};
 use crate::vault::session::Session;
 use crate::vault::stay::Stay;
 
-/// One try of at most this for each request that renews.
+/// The time for each renewal request, which is tried once.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What makes a digest of a secret worthless to whoever reads it: a key that nobody else has.
+/// A key that nobody else has: it makes the digest of a secret worthless to whoever reads it.
 pub(crate) type Key = hmac::Key;
 
-/// What a start holds that has to be looked after, or nothing: then its token is revoked as without
-/// supervision.
+/// Returns what a start holds that has to be looked after. If there is nothing, its token is
+/// revoked as without supervision.
 ///
 /// # Errors
-/// 78 for a token with a limited number of uses: each renewal would be one.
+/// 78 for a token with a limited number of uses: each renewal would consume one.
 pub(crate) async fn granted(job: &Job, round: &Round, key: &Key) -> Result<Option<Report>, Error> {
     let Some(stay) = round.stay() else { return Ok(None) };
     let session = &stay.session;
@@ -73,7 +73,8 @@ pub(crate) async fn granted(job: &Job, round: &Round, key: &Key) -> Result<Optio
     Ok(Some(Report::Granted { token, granted, marks, rotation }))
 }
 
-/// How long a token lasts: as the login says, or as Vault knows of one that was given.
+/// Returns how long a token lasts: as the login says, or, for a token that was given to us, as
+/// Vault reports it.
 async fn of_token(client: &Client, session: &Session) -> Result<Option<Granted>, Error> {
     let granted = |ttl, renewable| Granted { what: What::Token, ttl, renewable };
     if session.is_own {
@@ -97,7 +98,7 @@ async fn of_token(client: &Client, session: &Session) -> Result<Option<Granted>,
     Ok(ttl.map(|ttl| granted(Duration::from_secs(ttl), renewable == Some(true))))
 }
 
-/// What ends without a lease, and in how many seconds the first static role rotates.
+/// Returns what ends without a lease, and in how many seconds the first static role rotates.
 fn ends<'a>(
     plan: &Plan,
     get: impl Fn(Id<Wanted>) -> Option<&'a Found>,
@@ -123,7 +124,7 @@ fn number(document: &Document, key: &str) -> Option<u64> {
     document.get(key)?.expose_text()?.parse().ok()
 }
 
-/// Certificates of the PKI engine, and secret ids that are made for the application.
+/// Returns how long certificates of the PKI engine, and secret ids made for the application, last.
 fn ends_in(document: &Document) -> Option<Duration> {
     if document.get("certificate").is_some() {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
@@ -133,14 +134,14 @@ fn ends_in(document: &Document) -> Option<Duration> {
     number(document, "secret_id_ttl").filter(|ttl| *ttl > 0).map(Duration::from_secs)
 }
 
-/// Static roles, whose password changes by itself.
+/// Returns in how many seconds a static role, whose password changes by itself, rotates.
 fn rotates_in(document: &Document) -> Option<u64> {
     let is_static = ["rotation_period", "rotation_schedule"];
     is_static.iter().any(|key| document.get(key).is_some()).then(|| number(document, "ttl"))?
 }
 
-/// What tells each secret that is looked at from another one: static roles always, those of KV if
-/// `looks`.
+/// Returns a mark for each secret that is looked at, which tells it from another one: static roles
+/// always, KV secrets if `looks`.
 fn marks<'a>(
     plan: &Plan,
     get: impl Fn(Id<Wanted>) -> Option<&'a Found>,
@@ -157,7 +158,7 @@ fn marks<'a>(
     marks.collect()
 }
 
-/// A version, or a keyed digest of all keys and values. What counts down is no change.
+/// Returns a version, or a keyed digest of all keys and values. A countdown is not a change.
 fn mark(found: &Found, key: &Key) -> String {
     if let Some(version) = found.version {
         return format!("version {version}");
@@ -176,8 +177,8 @@ fn mark(found: &Found, key: &Key) -> String {
     context.sign().as_ref().iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()
 }
 
-/// Renews these, in one connection, of which the first ends in `left`: what hangs must not take the
-/// time for another try.
+/// Renews these over one connection. The first of them ends in `left`: a request that hangs must
+/// not use up the time for another try.
 pub(crate) fn renew(job: &Job, token: Option<&Secret>, what: &[What], left: Duration) -> Report {
     let patience = (left / 4).clamp(Duration::from_secs(1), PATIENCE);
     let deadline = Deadline::new(Instant::now(), patience);
@@ -226,7 +227,7 @@ fn understood(client: &Client, answer: &Answer, what: &What) -> Result<Outcome, 
         let body = &answer.body.0;
         let of = if *what == What::Token { body.get("auth") } else { Some(body) };
         let ttl = of.and_then(|of| of.get("lease_duration")).and_then(Value::as_u64);
-        // Whatever answers without one is not Vault, and no reason to replace anything.
+        // Whatever answers without a TTL is not Vault, and no reason to replace anything.
         let ttl = ttl.filter(|ttl| *ttl > 0).ok_or_else(|| {
             Error::new(Code::Protocol, format!("an answer to the renewal of {what} without a TTL"))
         })?;
@@ -295,7 +296,7 @@ pub(crate) fn look(job: &Job, token: Option<&Token>, requests: &[usize], key: &K
     waited_for(work)
 }
 
-/// Revokes a token, and with it what hangs on it.
+/// Revokes a token, and with it everything that depends on it.
 pub(crate) fn revoke(job: &Job, token: &Secret) {
     let work = async {
         let client = round::client(job, Deadline::new(Instant::now(), LIMIT))?;
@@ -323,7 +324,7 @@ fn waited_for(work: impl Future<Output = Result<Report, Errors>>) -> Report {
     }
 }
 
-/// What a child says of its failure.
+/// Builds a child's report of its failure.
 pub(crate) fn failed(errors: &Errors) -> Report {
     let texts: Vec<String> = errors.0.iter().map(ToString::to_string).collect();
     Report::Failed { is_refusal: errors.code() == Code::Refused, message: texts.join("; ") }

@@ -1,6 +1,7 @@
-//! What a child tells the supervisor through a pipe: JSON, bounded.
+//! What a child tells the supervisor through a pipe: JSON of limited size.
 //!
-//! A token is in it, for the supervisor has the credentials; the value of a secret never is.
+//! A report contains a token, because the supervisor has the credentials, but never the value of a
+//! secret.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -12,28 +13,29 @@ use zeroize::Zeroizing;
 use crate::secret::Secret;
 use crate::supervise::state::{Granted, Outcome, What};
 
-/// The longest report: a lease has a hundred bytes.
+/// The longest report: a lease takes about a hundred bytes.
 const LIMIT: u64 = 1 << 20;
 
-/// A token, with what the supervisor has to know of it.
+/// A token, with what the supervisor needs to know about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Token {
     pub(crate) value: Secret,
     /// Whether it comes from our own login.
     pub(crate) is_own: bool,
-    /// A batch token cannot be revoked.
+    /// Whether it is a batch token, which cannot be revoked.
     pub(crate) is_batch: bool,
 }
 
-/// A secret that is looked at: which request of the plan, and what tells it from another one.
+/// A secret that is looked at: the number of its request in the plan, and what tells it from
+/// another one.
 pub(crate) type Mark = (usize, String);
 
-/// What a child has done.
+/// The result of a child's work.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Report {
     /// It has, or gets, what an application needs.
     Granted {
-        /// `None` if nothing is left of the token.
+        /// `None` if the token is no longer needed.
         token: Option<Token>,
         granted: Vec<Granted>,
         /// The secrets that can be looked at.
@@ -44,20 +46,20 @@ pub(crate) enum Report {
     /// It has renewed.
     Renewed {
         outcomes: Vec<(What, Outcome)>,
-        /// Why one of them has failed.
+        /// Why one of them failed.
         failure: Option<String>,
     },
     /// It has looked.
     Looked { marks: Vec<Mark>, rotation: Option<u64> },
     /// It has failed.
     Failed {
-        /// Vault said no.
+        /// Whether Vault refused.
         is_refusal: bool,
         message: String,
     },
 }
 
-/// Writes a report; one that nobody reads is lost.
+/// Writes a report; if nobody reads it, it is lost.
 pub(crate) fn write(mut pipe: &File, report: &Report) {
     let text = Zeroizing::new(to_json(report).to_string());
     if let Err(error) = pipe.write_all(text.as_bytes()) {
@@ -65,7 +67,7 @@ pub(crate) fn write(mut pipe: &File, report: &Report) {
     }
 }
 
-/// Reads what there is now; `None` once nothing more comes.
+/// Reads what is available now. Returns `None` once nothing more will come.
 pub(crate) fn read(pipe: &mut File, so_far: &mut Zeroizing<Vec<u8>>) -> Option<()> {
     let mut buffer = Zeroizing::new([0; 4096]);
     match pipe.read(buffer.as_mut_slice()) {
@@ -111,7 +113,7 @@ fn to_json(report: &Report) -> Value {
     }
 }
 
-/// Understands a report; `None` if it is none, or not whole.
+/// Parses a report. Returns `None` if it is not a report, or an incomplete one.
 pub(crate) fn parse(bytes: &[u8]) -> Option<Report> {
     let value: Value = serde_json::from_slice(bytes).ok()?;
     let list = |name: &str| value.get(name)?.as_array();

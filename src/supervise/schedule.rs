@@ -1,15 +1,15 @@
-//! When something is to be done: renewals, further tries, replacements (pure).
+//! When to renew, try again, and replace (pure).
 //!
-//! All times are on one clock that never jumps; chance comes from outside.
+//! All times are on one clock that never jumps; randomness comes from outside.
 
 use std::time::Duration;
 
-/// Chance: a number from 0 up to 1, without 1.
+/// A source of randomness: numbers from 0 up to, but not including, 1.
 pub(crate) trait Dice {
     /// Returns the next number.
     fn next(&mut self) -> f64;
 
-    /// Returns a part of `whole` between these two.
+    /// Returns a random part of `whole`, between the fractions `least` and `most`.
     fn part(&mut self, whole: Duration, least: f64, most: f64) -> Duration {
         whole.mul_f64(least + (most - least) * self.next())
     }
@@ -18,16 +18,16 @@ pub(crate) trait Dice {
 const SHORTEST: Duration = Duration::from_secs(1);
 /// The longest pause between two tries.
 const LONGEST_PAUSE: Duration = Duration::from_mins(5);
-/// What a replacement takes beside the application's stop.
+/// How long a replacement takes, not counting the time to stop the application.
 const START: Duration = Duration::from_secs(10);
 
-/// Returns when to renew what was got at `got`: after half to three quarters of its life, never at
-/// once.
+/// Returns when to renew something obtained at `got`: after half to three quarters of its life, but
+/// never at once.
 pub(crate) fn renewal(got: Duration, ttl: Duration, dice: &mut impl Dice) -> Duration {
     got + dice.part(ttl, 0.50, 0.75).max(SHORTEST)
 }
 
-/// Returns when to try again after `tries` failures of what ends at `end`.
+/// Returns when to try again after `tries` failures, for something that ends at `end`.
 pub(crate) fn again(
     now: Duration,
     end: Duration,
@@ -46,14 +46,15 @@ pub(crate) fn again(
     now + dice.part(doubled.min(most), 0.5, 1.0)
 }
 
-/// Returns when to log in again after a refusal: what was refused once is likely to be again.
+/// Returns when to log in again after a refusal: what was refused once is likely to be refused
+/// again.
 pub(crate) fn after_refusal(now: Duration, tries: u32, dice: &mut impl Dice) -> Duration {
     let pause = LONGEST_PAUSE.saturating_mul(1 << tries.min(4)).min(Duration::from_hours(1));
     now + dice.part(pause, 0.75, 1.0)
 }
 
-/// Returns when to replace what an answer has just shown to end for good: in the first half of what
-/// is left.
+/// Returns when to replace something that an answer has just shown to end for good: in the first
+/// half of the time that is left.
 pub(crate) fn replacement_of_capped(
     now: Duration,
     end: Duration,
@@ -62,7 +63,7 @@ pub(crate) fn replacement_of_capped(
     now + dice.part(end.saturating_sub(now) / 2, 0.0, 1.0)
 }
 
-/// How long before an end that cannot be moved something is replaced.
+/// How long before an end that cannot be moved a replacement happens.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Ahead {
     /// `--replace-before`.
@@ -71,7 +72,7 @@ pub(crate) struct Ahead {
     pub(crate) stop: Duration,
 }
 
-/// Returns when to replace what was got at `got` and ends for good after `life`.
+/// Returns when to replace something obtained at `got` that ends for good after `life`.
 pub(crate) fn replacement_of_fixed(
     got: Duration,
     life: Duration,
@@ -82,8 +83,8 @@ pub(crate) fn replacement_of_fixed(
     got + life.saturating_sub(before).max(life / 2)
 }
 
-/// Returns when to ask a static role again, which has `ttl` left until it rotates; 0 is a rotation
-/// that is under way.
+/// Returns when to ask again for a static role that has `ttl` left until it rotates; 0 means that a
+/// rotation is under way.
 pub(crate) fn rotation(now: Duration, ttl: Duration, dice: &mut impl Dice) -> Duration {
     if ttl.is_zero() {
         return now + Duration::from_secs(2);
@@ -91,7 +92,7 @@ pub(crate) fn rotation(now: Duration, ttl: Duration, dice: &mut impl Dice) -> Du
     now + ttl + dice.part(Duration::from_secs(5), 0.2, 1.0)
 }
 
-/// Returns when to look at KV the next time.
+/// Returns when to look at KV next.
 pub(crate) fn look(now: Duration, interval: Duration, dice: &mut impl Dice) -> Duration {
     now + dice.part(interval, 0.75, 1.25)
 }
@@ -100,7 +101,7 @@ pub(crate) fn look(now: Duration, interval: Duration, dice: &mut impl Dice) -> D
 pub(super) mod tests {
     use super::*;
 
-    /// Numbers that look like chance, the same ones every time.
+    /// Numbers that look random, the same ones every time.
     pub(in crate::supervise) struct Loaded(pub(in crate::supervise) u64);
 
     impl Dice for Loaded {

@@ -13,7 +13,7 @@ use crate::secret::Variable;
 use crate::supervise::job::{self, Key};
 use crate::supervise::report::{self, Report};
 
-/// Variables that name the process that they are for by its id (sd_listen_fds(3),
+/// Variables that name, by its process id, the process that they are meant for (sd_listen_fds(3),
 /// sd_watchdog_enabled(3)).
 const NAME_A_PROCESS: [&str; 2] = ["LISTEN_PID", "WATCHDOG_PID"];
 
@@ -25,7 +25,7 @@ pub(crate) struct Starting {
 }
 
 impl Starting {
-    /// Has the variables that named the supervisor name the application, which is what the caller
+    /// Makes the variables that named the supervisor name the application, which is what the caller
     /// meant.
     pub(crate) fn name_application(&self, variables: &mut [Variable]) {
         let supervisor = self.origin.supervisor().to_string();
@@ -38,7 +38,7 @@ impl Starting {
         }
     }
 
-    /// Tells the supervisor what was granted. Nothing of it is to be renewed if this returns false.
+    /// Tells the supervisor what was granted. If this returns false, none of it is to be renewed.
     ///
     /// # Errors
     /// 78 for a token with a limited number of uses.

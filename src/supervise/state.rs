@@ -1,23 +1,23 @@
-//! What is known of the application's credentials, and what is to be done about them next (pure).
+//! What is known about the application's credentials, and what to do about them next (pure).
 
 use std::fmt;
 use std::time::Duration;
 
 use crate::supervise::schedule::{self, Ahead, Dice};
 
-/// Something that ends.
+/// Something that expires.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum What {
     /// The token.
     Token,
-    /// A lease, by its name.
+    /// A lease, by its id.
     Lease(String),
-    /// What ends without a lease, such as a certificate, by its path.
+    /// Something that ends without a lease, such as a certificate, by its path.
     Unleased(String),
 }
 
 impl What {
-    /// Where it comes from, without what names it alone.
+    /// Returns the path that it comes from, without the part that identifies only this one.
     pub(crate) fn path(&self) -> &str {
         match self {
             What::Token => "the token",
@@ -37,7 +37,7 @@ impl fmt::Display for What {
     }
 }
 
-/// What was granted: how long from now, and whether it can be renewed.
+/// What was granted: how long it lasts from now, and whether it can be renewed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Granted {
     pub(crate) what: What,
@@ -45,15 +45,15 @@ pub(crate) struct Granted {
     pub(crate) renewable: bool,
 }
 
-/// A credential and its place on the clock.
+/// A credential with its times on the clock.
 #[derive(Clone, Debug)]
 struct Credential {
     what: What,
     got: Duration,
     ttl: Duration,
-    /// What it was granted for at first: what comes back shorter is capped.
+    /// The TTL that it was first granted for: if a renewal gives less, the credential is capped.
     first: Duration,
-    /// When it is renewed; `None` once its end cannot be moved.
+    /// When to renew it; `None` once its end cannot be moved.
     due: Option<Duration>,
     tries: u32,
 }
@@ -64,44 +64,44 @@ impl Credential {
     }
 }
 
-/// What came of the renewal of one credential.
+/// The result of renewing one credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// It lasts so long from now.
+    /// It lasts this long from now.
     Renewed(Duration),
-    /// It is there no more.
+    /// It no longer exists.
     Lost,
     /// No policy allows it, or it cannot be renewed.
     Forbidden,
-    /// Vault was not reached, or failed.
+    /// Vault was not reached, or it failed.
     Failed,
 }
 
-/// Work for a process of its own.
+/// Work for a separate process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Work {
     /// Renew these.
     Renew(Vec<What>),
-    /// Get another token; the application goes on as it is.
+    /// Get another token; the application keeps running as it is.
     LogIn,
     /// Start the application with new credentials.
     Replace,
-    /// See whether secrets have changed.
+    /// Check whether secrets have changed.
     Look,
 }
 
-/// Why a replacement or a login came to nothing.
+/// Why a replacement or a login failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
-    /// Vault said no.
+    /// Vault refused.
     Refused,
-    /// Vault said no, and a few more of that would lock the role or the user for everybody.
+    /// Vault refused, and a few more refusals would lock the role or the user for everybody.
     Locking,
-    /// Anything that may pass.
+    /// Anything that may be temporary.
     Passing,
 }
 
-/// How the clock of this application is set.
+/// The timing rules for this application.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Rules {
     pub(crate) ahead: Ahead,
@@ -113,9 +113,9 @@ pub(crate) struct Rules {
 
 /// The least time between two restarts, unless the credentials are dead.
 const BETWEEN_RESTARTS: Duration = Duration::from_secs(30);
-/// Below this part of the first TTL an answer means that the end cannot be moved.
+/// An answer with less than this part of the first TTL means that the end cannot be moved.
 const CAPPED: f64 = 0.9;
-/// What falls due within this part of its time goes along.
+/// What falls due within this fraction (1/n) of its time is renewed along with the rest.
 const ALONG: u32 = 10;
 
 /// What is known.
@@ -126,7 +126,7 @@ pub(crate) struct State {
     replace_at: Option<Duration>,
     log_in_at: Option<Duration>,
     look_at: Option<Duration>,
-    /// Failed replacements and logins in a row, and refused ones.
+    /// Failed replacements and logins in a row, and how many were refused.
     tries: u32,
     refusals: u32,
     started: Duration,
@@ -135,7 +135,7 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// An application that was just started with these.
+    /// Returns the state of an application that has just been started with these credentials.
     pub(crate) fn new(
         rules: Rules,
         granted: &[Granted],
@@ -158,7 +158,7 @@ impl State {
         state
     }
 
-    /// Takes in what a start was granted, in place of all before.
+    /// Records what a start was granted, replacing everything before.
     pub(crate) fn started(&mut self, granted: &[Granted], now: Duration, dice: &mut impl Dice) {
         (self.replace_at, self.log_in_at, self.tries, self.refusals) = (None, None, 0, 0);
         (self.started, self.was_lost) = (now, false);
@@ -186,23 +186,23 @@ impl State {
         }
     }
 
-    /// Has what is about to end replaced: a token on which nothing hangs by a login, anything else
-    /// by a new start of the application.
+    /// Schedules the replacement of something that is about to end: by a login for a token that
+    /// nothing depends on, and by restarting the application for anything else.
     fn replace(&mut self, what: &What, at: Duration) {
         let is_login = *what == What::Token && !self.application_has_token();
         let place = if is_login { &mut self.log_in_at } else { &mut self.replace_at };
         *place = Some(place.map_or(at, |before| before.min(at)));
     }
 
-    /// Whether the application's own credentials end with the token.
+    /// Returns whether the application's own credentials end with the token.
     fn application_has_token(&self) -> bool {
         let has_lease =
             self.credentials.iter().any(|credential| matches!(credential.what, What::Lease(_)));
         self.rules.hands_on || has_lease
     }
 
-    /// Returns when there is something to do; `None` while a process works, and if there will be
-    /// nothing.
+    /// Returns when there is something to do. Returns `None` while a process works, and if there
+    /// will be nothing to do.
     pub(crate) fn next(&self) -> Option<Duration> {
         if self.is_waiting {
             return None;
@@ -213,14 +213,14 @@ impl State {
     }
 
     fn replacement(&self) -> Option<Duration> {
-        // Not so late that the credentials end before.
+        // Not so late that the credentials end first.
         let earliest = self.started + BETWEEN_RESTARTS;
         let earliest = earliest.min(self.end().map_or(earliest, |end| (self.started + end) / 2));
         self.replace_at.map(|at| if self.was_lost { at } else { at.max(earliest) })
     }
 
-    /// Returns what is to be done now. There is one at a time: until its outcome is told there is
-    /// nothing else.
+    /// Returns what to do now. Only one thing is done at a time: nothing else is returned until its
+    /// outcome has been reported.
     pub(crate) fn take(&mut self, now: Duration) -> Option<Work> {
         if self.is_waiting {
             return None;
@@ -251,8 +251,8 @@ impl State {
         due.map(|credential| credential.what.clone()).collect()
     }
 
-    /// Takes in what came of renewals. Returns those whose end was found to be fixed or that are
-    /// lost.
+    /// Records the results of renewals. Returns those whose end turned out to be fixed, and those
+    /// that are lost.
     pub(crate) fn renewed(
         &mut self,
         outcomes: &[(What, Outcome)],
@@ -267,12 +267,12 @@ impl State {
             else {
                 continue;
             };
-            // What has ended meanwhile is not renewed any more.
+            // A credential that has ended in the meantime is not renewed any more.
             let has_ended = credential.end() <= now;
             let replacement = match outcome {
                 Outcome::Failed if has_ended => {
                     self.was_lost = true;
-                    // Vault was away before, and the pauses are as long as they were.
+                    // Vault was unreachable before, so the pauses stay as long as they were.
                     self.tries = self.tries.max(credential.tries);
                     let (end, ttl) = (credential.end(), credential.ttl);
                     schedule::again(now, end, ttl, self.tries, dice)
@@ -307,7 +307,7 @@ impl State {
         fixed
     }
 
-    /// Takes in a new token.
+    /// Records a new token.
     pub(crate) fn logged_in(
         &mut self,
         granted: Option<&Granted>,
@@ -322,7 +322,7 @@ impl State {
         }
     }
 
-    /// Takes in that a login or a replacement came to nothing, and when the next try is.
+    /// Records that a login or a replacement failed, and schedules the next try.
     pub(crate) fn failed(
         &mut self,
         work: &Work,
@@ -357,14 +357,14 @@ impl State {
         }
     }
 
-    /// Takes in that the secrets were looked at.
+    /// Records that the secrets were looked at.
     pub(crate) fn looked(&mut self, now: Duration, dice: &mut impl Dice) {
         self.is_waiting = false;
         (self.tries, self.refusals) = (0, 0);
         self.look_at = self.rules.interval.map(|interval| schedule::look(now, interval, dice));
     }
 
-    /// Has the secrets looked at when a static role rotates in so much from now.
+    /// Schedules a look at the secrets for when a static role rotates, in `rotation` from now.
     pub(crate) fn rotates(
         &mut self,
         rotation: Option<Duration>,
@@ -376,32 +376,32 @@ impl State {
         }
     }
 
-    /// Has the secrets looked at no later than this.
+    /// Schedules a look at the secrets no later than `at`.
     pub(crate) fn look_at(&mut self, at: Duration) {
         self.look_at = Some(self.look_at.map_or(at, |before| before.min(at)));
     }
 
-    /// Has the application replaced now.
+    /// Schedules the application's replacement for now.
     pub(crate) fn replace_now(&mut self, now: Duration) {
         self.replace_at = Some(now);
     }
 
-    /// Whether the last try to replace something came to nothing.
+    /// Returns whether the last try to replace something failed.
     pub(crate) fn has_failed(&self) -> bool {
         self.tries + self.refusals > 0
     }
 
-    /// When the first of the credentials ends.
+    /// Returns when the first of the credentials ends.
     pub(crate) fn end(&self) -> Option<Duration> {
         self.credentials.iter().map(Credential::end).min()
     }
 
-    /// Whether something has ended.
+    /// Returns whether something has ended.
     pub(crate) fn has_ended(&self, now: Duration) -> bool {
         self.was_lost || self.end().is_some_and(|end| end <= now)
     }
 
-    /// Each credential with its end.
+    /// Returns each credential with its end.
     pub(crate) fn ends(&self) -> impl Iterator<Item = (&What, Duration)> {
         self.credentials.iter().map(|credential| (&credential.what, credential.end()))
     }
@@ -466,7 +466,7 @@ mod tests {
         assert_eq!(state.take(at), Some(Work::LogIn));
         state.logged_in(Some(&granted(What::Token, 100, true)), at, dice);
         assert!(state.next().expect("a time") > at + 40 * S);
-        // The application has it: it is started anew.
+        // The application has the token, so it is restarted.
         let rules = Rules { hands_on: true, ..Rules::default() };
         let mut state =
             State::new(rules, &[granted(What::Token, 100, false)], Duration::ZERO, dice);
@@ -511,8 +511,8 @@ mod tests {
         assert_eq!(state.take(30 * S), Some(Work::Replace));
     }
 
-    /// The load that 10 000 supervisors with a TTL of an hour, started within a minute, put on a
-    /// server: requests in each second of four hours, and how many tokens were lost.
+    /// Returns the load that 10 000 supervisors with a TTL of an hour, started within a minute, put
+    /// on a server: the requests in each second of four hours, and how many tokens were lost.
     fn load(outage: std::ops::Range<u64>) -> (Vec<u32>, usize) {
         const MANY: u64 = 10_000;
         const HOURS: usize = 4;
@@ -564,7 +564,7 @@ mod tests {
         f64::from(sum) / f64::from(u32::try_from(seconds.len()).expect("small"))
     }
 
-    /// The most in any ten seconds, for one second.
+    /// Returns the highest rate per second in any ten seconds.
     fn peak(seconds: &[u32]) -> f64 {
         seconds.windows(10).map(mean).fold(0.0, f64::max)
     }

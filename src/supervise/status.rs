@@ -1,4 +1,4 @@
-//! The status file: what is known of the application's credentials, without a value of any.
+//! The status file: what is known about the application's credentials, without any of their values.
 
 use std::fs;
 use std::io;
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::error::Error;
 use crate::supervise::state::{State, What};
 
-/// What there is to say.
+/// The content of the status file.
 pub(crate) struct Status<'a> {
     pub(crate) pid: i32,
     pub(crate) is_stopping: bool,
@@ -22,11 +22,11 @@ pub(crate) struct Status<'a> {
     pub(crate) now: Duration,
 }
 
-/// Checks that a place can have the file. It is replaced and at last removed, which nobody means
+/// Checks that the file can be at this path. It is replaced and finally removed, which nobody wants
 /// for a device or a directory.
 ///
 /// # Errors
-/// 78 if something else than a regular file is there.
+/// 78 if something other than a regular file is there.
 pub(crate) fn check(file: &Path) -> Result<(), Error> {
     match fs::symlink_metadata(file) {
         Ok(found) if !found.is_file() => Err(Error::config(format!(
@@ -38,7 +38,7 @@ pub(crate) fn check(file: &Path) -> Result<(), Error> {
     }
 }
 
-/// Replaces the file at once: whoever reads it sees the old one or the new one.
+/// Replaces the file atomically: a reader sees either the old one or the new one.
 pub(crate) fn write(file: &Path, status: &Status<'_>) -> io::Result<()> {
     let mut name = file.file_name().unwrap_or_default().to_owned();
     name.push(".new");
