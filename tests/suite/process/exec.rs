@@ -1,5 +1,5 @@
-//! Becoming the application: what it inherits, what it is given, and what is found out before Vault
-//! is asked.
+//! Becoming the application: what it inherits, what it is given, and which errors are found before
+//! Vault is asked.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -25,7 +25,7 @@ use crate::support::launch::{
 };
 use crate::support::{Ended, Run, binary, directory, run};
 
-/// What `script` prints, without the line break at its end, having been started by `command`.
+/// Returns what `script` prints when `command` starts it, without the trailing line break.
 #[track_caller]
 fn printed(command: &mut Command) -> String {
     let ended = Ended::of(command.stdin(Stdio::null()).output().expect("it runs"));
@@ -42,7 +42,7 @@ fn status_of(run: &Run) -> ExitStatus {
         .expect("it runs")
 }
 
-/// Started from a shell, as a container's runtime or an init would.
+/// Returns a command that is started from a shell, as a container's runtime or an init would do it.
 fn from_shell(run: &Run, script: &str) -> Command {
     let built = run.build();
     let mut command = Command::new("sh");
@@ -79,7 +79,7 @@ fn an_application_that_a_signal_kills_is_seen_as_such() {
     });
 }
 
-/// Starts `cat`, waits until it is there, and says what ends it.
+/// Starts `cat`, waits until it is running, sends the signal, and returns how it ended.
 fn ended_by(run: &Run, signal: Signal) -> ExitStatus {
     let mut command = run.clone().shell("ulimit -c 0; echo here; exec cat").build();
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it runs");
@@ -114,7 +114,7 @@ fn a_signal_reaches_the_application_directly() {
 #[test]
 fn the_application_is_the_process_that_was_started_and_has_no_children() {
     on_both_starts(|run| {
-        // The shell's own `read` needs no child.
+        // The shell's own `read` needs no child process.
         let script = "children=none; read -r children < /proc/$$/task/$$/children; echo $$ $PPID \
                       $(cut -d ' ' -f 5,6 /proc/$$/stat); readlink /proc/$$/exe; echo \
                       \"[$children]\"; ls /proc/$$/task | wc -l; pwd";
@@ -159,7 +159,7 @@ fn limits_umask_and_niceness_are_the_callers() {
         before_exec(&mut direct, hook);
         let (through, direct) = (printed(&mut through), printed(&mut direct));
         assert_eq!(through, direct);
-        // Who runs the tests may be nice already; 19 is the most (setpriority(2)).
+        // Whoever runs the tests may have a nice value already; 19 is the maximum (setpriority(2)).
         let own: i32 = printed(&mut Command::new("nice")).trim().parse().expect("a number");
         assert!(through.starts_with(&format!("0037\n{}\n", (own + 3).min(19))), "{through}");
         let core = through.lines().find(|line| line.starts_with("Max core")).expect("its line");
@@ -167,8 +167,8 @@ fn limits_umask_and_niceness_are_the_callers() {
     });
 }
 
-/// The descriptors of the shell that lists its own, each as `number -> target`, without the names
-/// of pipes.
+/// Returns the descriptors of the shell that lists its own, each as `number -> target`, without the
+/// names of pipes.
 fn descriptors(command: &mut Command) -> Vec<String> {
     let ended = Ended::of(command.output().expect("it runs"));
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
@@ -242,7 +242,7 @@ fn closed_standard_descriptors_become_dev_null() {
     });
 }
 
-/// A mask of signals in `/proc/<pid>/status`.
+/// Returns a signal mask from `/proc/<pid>/status`.
 fn mask(status: &str, name: &str) -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("its line");
     u64::from_str_radix(line.trim_start_matches(':').trim(), 16).expect("hexadecimal")
@@ -379,7 +379,7 @@ fn the_command_is_searched_on_the_path_that_the_application_gets() {
         for path in ["", ":/nowhere", "/nowhere:", "/nowhere::/bin"] {
             assert_eq!(line(app.clone().env("PATH", path)), first_line, "{path:?}");
         }
-        // A directory of that name does not end the search.
+        // A directory with that name does not end the search.
         assert_eq!(
             line(run.clone().command(["other"]).env("PATH", format!("{a}:{b}"))),
             Some("other".to_owned())
@@ -387,7 +387,7 @@ fn the_command_is_searched_on_the_path_that_the_application_gets() {
         let from_file = app.clone().without("PATH").option("--env-file").option(&file);
         assert_eq!(line(from_file.clone()), Some("second".to_owned()));
         assert_eq!(line(from_file.clone().option("--clean-env")), Some("second".to_owned()));
-        // The environment goes before an env file.
+        // The environment takes precedence over an env file.
         assert_eq!(line(from_file.env("PATH", &a)), first_line);
     });
 }
@@ -419,7 +419,8 @@ fn a_path_that_is_fetched_is_searched_too() {
     assert_eq!(ended.code, Some(127), "{}", ended.stderr);
 }
 
-/// The command fails with this code, says each of these things, and Vault has not been asked.
+/// Asserts that the command fails with this code, reports each of these parts, and that Vault was
+/// not asked.
 #[track_caller]
 fn cannot_start(command: &[&OsStr], directory: &Path, code: i32, parts: &[&str]) {
     let served = Served::http();
@@ -517,7 +518,7 @@ fn what_only_the_kernel_can_refuse_is_126() {
             "{}",
             ended.stderr
         );
-        // Also where nobody reads the message: SIGPIPE is at its default by then.
+        // Also if nobody reads the message: SIGPIPE is back at its default by then.
         let (reader, writer) = nix::unistd::pipe().expect("a pipe");
         drop(reader);
         let status = built.stdout(Stdio::null()).stderr(writer).status().expect("it runs");
@@ -566,8 +567,7 @@ fn stdin_and_stdout_are_the_applications_to_the_byte() {
     });
 }
 
-/// Runs under a terminal of its own, as `docker run -t` does it, and answers with what the terminal
-/// shows.
+/// Runs under its own terminal, as `docker run -t` does, and collects what the terminal shows.
 pub(crate) struct Terminal {
     child: Child,
     master: File,
@@ -575,13 +575,13 @@ pub(crate) struct Terminal {
 
 impl Terminal {
     fn start(run: &Run) -> Terminal {
-        // What it says itself would stand before what the application shows.
+        // Its own messages would appear before the application's output.
         Terminal::of(run.clone().option("--log-level=warn").build())
     }
 
     pub(crate) fn of(mut command: Command) -> Terminal {
         let pty = openpty(None, None).expect("a terminal");
-        // Nobody else is to hold it: its end is what ends the session.
+        // Nobody else may hold it: the session ends when it is closed.
         fcntl(&pty.master, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).expect("a descriptor");
         let end = || Stdio::from(pty.slave.try_clone().expect("a descriptor"));
         command.stdin(end()).stdout(end()).stderr(end());
@@ -600,7 +600,7 @@ impl Terminal {
         self.master.write_all(text).expect("a terminal");
     }
 
-    /// Reads until `text` was shown.
+    /// Reads until `text` has appeared.
     #[track_caller]
     pub(crate) fn shows(&mut self, text: &str) -> String {
         let mut shown = Vec::new();
@@ -631,7 +631,7 @@ impl Terminal {
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        // SIGHUP is what a terminal that goes away sends to what it controls.
+        // SIGHUP is what a terminal that goes away sends to the processes that it controls.
         let pid = Pid::from_raw(self.child.id().cast_signed());
         let _ = kill(pid, Signal::SIGHUP).and_then(|()| kill(pid, Signal::SIGCONT));
     }

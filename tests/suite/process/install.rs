@@ -26,7 +26,7 @@ fn fails(ended: &Ended, code: i32, parts: &[&str]) {
     }
 }
 
-/// Whether a copy is the program, and starts.
+/// Asserts that a copy is the program and that it starts.
 fn is_the_program(copy: &Path) {
     assert!(fs::read(copy).expect("a copy") == fs::read(binary()).expect("the program"));
     let printed = Command::new(copy).arg("--version").output().expect("it starts");
@@ -54,7 +54,7 @@ fn a_copy_is_made_at_a_path_or_in_a_directory_and_nothing_beside_it() {
     }
 }
 
-/// Whatever else is set is for starts, and wrong settings are no obstacle.
+/// All other settings are for starts, so wrong ones are no obstacle.
 #[test]
 fn no_other_setting_is_looked_at() {
     let place = directory();
@@ -86,7 +86,7 @@ fn what_stands_there_is_replaced_even_while_it_runs() {
     let copy = place.path().join("vault-exec");
     fs::copy(binary(), &copy).expect("a copy");
     let before = fs::metadata(&copy).expect("a copy").ino();
-    // The copy installs itself over itself, which no write to its file could do.
+    // The copy installs itself over itself, which writing to its own file could not do.
     let ended = Command::new(&copy).arg("--install").arg(&copy).output().expect("it runs");
     assert!(ended.status.success(), "{ended:?}");
     assert_ne!(fs::metadata(&copy).expect("a copy").ino(), before);

@@ -1,5 +1,5 @@
-//! What the kernel tells of the application: field by field, the same as of one that was started
-//! directly, with something fetched before and without, as PID 1 and not.
+//! What the kernel reports about the application: field by field, it is the same as for one that
+//! was started directly, with something fetched and without, as PID 1 and not.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,7 +11,7 @@ use crate::process::signals::{as_pid_1, has_namespaces};
 use crate::support::launch::{add, before_exec, on_both_starts};
 use crate::support::{Ended, Run, directory};
 
-/// Files of a process that say what it was left by the one before it.
+/// Files that show what a process has inherited from the one before it.
 const FILES: [&str; 12] = [
     "/proc/self/status",
     "/proc/self/stat",
@@ -27,7 +27,7 @@ const FILES: [&str; 12] = [
     "/proc/self/cgroup",
 ];
 
-/// What of `status` is another one in each process, or tells how it went and not what it is.
+/// Fields of `status` that differ in every process, or that tell how it went and not what it is.
 const OF_EACH: [&str; 12] = [
     "Pid",
     "Tgid",
@@ -43,16 +43,16 @@ const OF_EACH: [&str; 12] = [
     "ino",
 ];
 
-/// The fields of `stat` (`proc_pid_stat(5)`) that are the same in processes that are alike, by
-/// their numbers: process group, session, terminal and its foreground group, priority and niceness,
-/// threads, the limit of its memory, the signal at its end, real-time priority and policy.
+/// The fields of `stat` (`proc_pid_stat(5)`) that are the same in similar processes, by number:
+/// process group, session, terminal and its foreground group, priority and niceness, threads,
+/// memory limit, exit signal, real-time priority and policy.
 const OF_ALL: [usize; 11] = [5, 6, 7, 8, 18, 19, 20, 25, 38, 40, 41];
 
-/// What a process says of itself that must not depend on how it was started.
+/// Returns what a process reports about itself that must not depend on how it was started.
 #[track_caller]
 fn fields(mut command: Command) -> BTreeMap<String, String> {
-    // The standard library starts some commands in another way than others, but all that have
-    // something to do before.
+    // The standard library starts some commands in a different way, but not those with a hook to
+    // run first.
     before_exec(&mut command, || Ok(()));
     let ended = Ended::of(command.stdin(Stdio::null()).output().expect("it runs"));
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
@@ -60,7 +60,7 @@ fn fields(mut command: Command) -> BTreeMap<String, String> {
     let mut fields = BTreeMap::new();
     for (number, line) in text.lines().enumerate() {
         if let Some((_, stat)) = line.split_once(" (cat) ") {
-            // The third field comes behind the name.
+            // The third field comes after the name.
             let words: Vec<&str> = stat.split(' ').collect();
             fields.extend(
                 OF_ALL.iter().map(|field| (format!("stat {field}"), words[field - 3].to_owned())),
@@ -85,14 +85,14 @@ fn assert_same(through: Command, direct: Command) {
     assert!(differing.is_empty() && through.len() == direct.len(), "{differing:#?}");
 }
 
-/// The same command without `vault-exec`.
+/// Returns the same command without `vault-exec`.
 fn direct(run: &Run, command: &[&str]) -> Command {
     let mut direct = Command::new(command[0]);
     direct.args(&command[1..]).env_clear().envs(run.variables());
     direct
 }
 
-/// What shows all of them that this kernel has.
+/// Returns a command that shows all of the files that this kernel has.
 fn showing() -> Vec<&'static str> {
     ["cat"].into_iter().chain(FILES.into_iter().filter(|file| Path::new(file).exists())).collect()
 }
@@ -131,7 +131,7 @@ fn under_a_terminal_its_settings_and_its_foreground_group_are_the_same() {
         };
         let through = shown(run.clone().option("--log-level=warn").command(command).build());
         let direct = shown(direct(run, &command));
-        // The terminal itself is another one.
+        // The terminal itself is a different one.
         let without_terminal = |text: &str| text.replace(char::is_numeric, "");
         assert_eq!(through.lines().next(), direct.lines().next());
         assert_eq!(without_terminal(&through), without_terminal(&direct));

@@ -1,4 +1,4 @@
-//! What ends a start that waits, as PID 1 and otherwise.
+//! What ends a start that is waiting, as PID 1 and otherwise.
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
@@ -25,8 +25,7 @@ fn each_ending_signal_ends_the_wait_at_once_with_128_and_its_number() {
     all_end_at_once(name, &here(|built| built), Waiting::pid);
 }
 
-/// Has a command started as PID 1 of a namespace of its own. The processes that make it are the
-/// parents.
+/// Starts a command as PID 1 of its own namespace. The processes that create it are its ancestors.
 pub(crate) fn as_pid_1(built: &Command) -> Command {
     let mut command = Command::new("unshare");
     command.args(if geteuid().is_root() {
@@ -48,7 +47,7 @@ pub(crate) fn has_namespaces(name: &str) -> bool {
     has
 }
 
-/// The only child of a process.
+/// Returns the only child of a process.
 fn child_of(pid: Pid) -> Pid {
     eventually("the child of unshare", || {
         let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
@@ -62,7 +61,7 @@ fn each_ending_signal_ends_the_wait_of_pid_1_too() {
     if !has_namespaces("process::signals::each_ending_signal_ends_the_wait_of_pid_1_too") {
         return;
     }
-    // `unshare` passes the exit status of its child on.
+    // `unshare` passes on the exit status of its child.
     let name = "process::signals::each_ending_signal_ends_the_wait_of_pid_1_too";
     all_end_at_once(name, &here(|built| as_pid_1(&built)), |waiting| child_of(waiting.pid()));
 }
@@ -171,13 +170,13 @@ fn a_signal_of_another_kind_has_its_usual_effect_on_a_start_that_waits() {
 // vaultenv C31: SIGSTOP and SIGCONT around
 #[test]
 fn a_start_that_is_stopped_and_continued_goes_on() {
-    // On a busy machine an answer may come before the signal does.
+    // On a busy machine an answer may come before the signal.
     let delays = [300, 3_000, 30_000].map(Duration::from_millis);
     assert!(delays.into_iter().any(goes_on_after_a_stop), "it never waited long enough");
 }
 
-/// Stops a start while it waits for an answer, which comes after `delay`, and lets it go on. False
-/// if it did not wait any more when it was stopped.
+/// Stops a start while it waits for an answer, which comes after `delay`, and continues it. Returns
+/// false if it was no longer waiting when it was stopped.
 fn goes_on_after_a_stop(delay: Duration) -> bool {
     let served = Served::http();
     served.vault.fault_times(1, "/v1/secret/", Fault::Delay(delay));
@@ -197,8 +196,8 @@ fn goes_on_after_a_stop(delay: Duration) -> bool {
     is_stopped
 }
 
-/// The last instant in which there is anything of ours: at the entry of `execve` the signal is
-/// either the end with 128+n or the application's, which has not said yet what it does with it.
+/// The last instant in which any of our code exists: at the entry of `execve` a signal either ends
+/// the process with 128+n or goes to the application, which has not yet said what it does with it.
 #[test]
 fn a_signal_in_the_last_instant_before_the_application_is_not_lost() {
     as_root(
@@ -220,7 +219,7 @@ fn a_signal_in_the_last_instant_before_the_application_is_not_lost() {
 }
 
 /// A thread that takes a signal in that instant would end alone: the kernel has begun to end all
-/// others for `execve`, and the application would start as if there had been no signal.
+/// other threads for `execve`, and the application would start as if there had been no signal.
 #[test]
 fn no_thread_that_is_left_takes_a_signal_from_the_application() {
     if !geteuid().is_root() {
@@ -230,7 +229,7 @@ fn no_thread_that_is_left_takes_a_signal_from_the_application() {
         );
     }
     let served = Served::http();
-    // The revocation is sent on to a name that nobody answers for, and is given up.
+    // The revocation is forwarded to a name that nobody answers for, and is abandoned.
     served.vault.fault(
         "/v1/auth/token/revoke-self",
         Fault::redirect("https://vault.example.com/v1/auth/token/revoke-self"),

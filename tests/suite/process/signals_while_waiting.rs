@@ -1,5 +1,5 @@
-//! What a start can wait for, and that a signal ends it there at once: tried on the machine itself,
-//! in a PID namespace and in containers.
+//! Everything that a start can wait for, and that a signal ends it there at once: tested on the
+//! machine itself, in a PID namespace and in containers.
 
 use std::any::Any;
 use std::fs::{self, File, OpenOptions};
@@ -19,16 +19,16 @@ use crate::support::{Run, directory};
 
 pub(crate) const ENDING: [Signal; 4] =
     [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGHUP];
-/// A start that a signal ends is over in a moment; one that waits on would take its whole timeout
-/// of a minute.
+/// A start that a signal ends is over in a moment; one that keeps waiting would take its whole
+/// timeout of a minute.
 const PROMPTLY: Duration = Duration::from_secs(5);
-/// What is promised. A busy machine may let a process that is ready wait for longer, so of some
-/// tries one has to be as quick, and all of them prompt: what waits for anything but its turn is
-/// late every time.
+/// The promised time. A busy machine may delay a process that is ready to run, so only one of
+/// several tries has to be this quick, but all must be prompt. A start that waits for anything but
+/// its turn is late every time.
 const AT_ONCE: Duration = Duration::from_millis(100);
 const TRIES: usize = 8;
 
-/// A process that is ended with the test.
+/// A process that is killed when the test ends.
 pub(crate) struct Waiting(pub(crate) Child);
 
 impl Waiting {
@@ -41,14 +41,15 @@ impl Waiting {
         Pid::from_raw(i32::try_from(self.0.id()).expect("a pid"))
     }
 
-    /// How `signal` to the process `pid` ends it, within [`PROMPTLY`].
+    /// Sends `signal` to the process `pid` and returns how the start ended, which must be within
+    /// [`PROMPTLY`].
     #[track_caller]
     pub(crate) fn ended_by(self, pid: Pid, signal: Signal) -> ExitStatus {
         self.timed(pid, signal).0
     }
 
-    /// The same, and how long it took until the process was no more; who has started it may be
-    /// slower to say so.
+    /// The same, and how long it took until the process was gone; its parent may be slower to
+    /// report that.
     #[track_caller]
     fn timed(mut self, pid: Pid, signal: Signal) -> (ExitStatus, Duration) {
         let began = Instant::now();
@@ -62,7 +63,7 @@ impl Waiting {
     }
 }
 
-/// Whether a process has not ended yet; its parent need not have heard of it.
+/// Returns whether a process has not ended yet; its parent may not have heard of its end.
 fn is_alive(pid: Pid) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit(") ")
@@ -77,20 +78,20 @@ impl Drop for Waiting {
     }
 }
 
-/// What a start can wait for.
+/// Something that a start can wait for.
 #[derive(Debug)]
 pub(crate) enum Waits {
-    /// A name's addresses, of a server that never answers.
+    /// The addresses of a name, from a server that never answers.
     Name,
-    /// A connection: what it sends is dropped on the way.
+    /// A connection: its packets are dropped on the way.
     Connection,
-    /// A TLS handshake that never comes: the connection is taken by the kernel alone.
+    /// A TLS handshake that never comes: only the kernel accepts the connection.
     Handshake,
     /// An answer, such as to the login or to the read.
     Answer(&'static str),
     /// The next try, at a port where nobody listens.
     Port,
-    /// What a file will say: a FIFO that nobody has written to.
+    /// The content of a file: a FIFO that nobody has written to.
     File,
 }
 
@@ -109,11 +110,11 @@ const WAITS: [Waits; 9] = [
 /// A start that waits, and what has to live as long.
 pub(crate) type Kept = (Waiting, Box<dyn Any>);
 
-/// Makes the command of a start; where it has a resolver's configuration of its own, it gets that
-/// file.
+/// Makes the command of a start. If the start needs its own resolver configuration, that file is
+/// passed in.
 pub(crate) type Begin<'a> = &'a dyn Fn(&Run, Option<&Path>) -> Command;
 
-/// A start that waits, begun by `begin`; nothing where only root can have it wait for this.
+/// Returns a start that waits, begun by `begin`; `None` if only root can make it wait for this.
 pub(crate) fn waiting(waits: &Waits, begin: Begin<'_>) -> Option<Kept> {
     let served = Served::http();
     let run = served.with_approle().option("--log-level=warn").marker();
@@ -128,7 +129,8 @@ pub(crate) fn waiting(waits: &Waits, begin: Begin<'_>) -> Option<Kept> {
     })
 }
 
-/// It has a resolver's configuration of its own, with a server on an address of this machine.
+/// Starts it with its own resolver configuration, which names a server on an address of this
+/// machine.
 fn for_a_name(run: &Run, begin: Begin<'_>) -> Kept {
     let (resolver, address) = name_server();
     let directory = directory();
@@ -142,7 +144,7 @@ fn for_a_name(run: &Run, begin: Begin<'_>) -> Kept {
     (waiting, Box::new((resolver, directory)))
 }
 
-/// A socket for the questions of a resolver, on an address that nobody else has.
+/// Opens a socket for a resolver's questions, on an address that nobody else has.
 pub(crate) fn name_server() -> (UdpSocket, Ipv4Addr) {
     let addresses = (1..=254).map(|last| Ipv4Addr::new(127, 53, 53, last));
     let bound =
@@ -152,7 +154,7 @@ pub(crate) fn name_server() -> (UdpSocket, Ipv4Addr) {
     (server, address)
 }
 
-/// Begins a start on this machine, as what `wrap` makes of the command.
+/// Begins a start on this machine, with the command changed by `wrap`.
 pub(crate) fn here(wrap: impl Fn(Command) -> Command) -> impl Fn(&Run, Option<&Path>) -> Command {
     move |run, resolver| {
         let built = wrap(run.build());
@@ -160,7 +162,7 @@ pub(crate) fn here(wrap: impl Fn(Command) -> Command) -> impl Fn(&Run, Option<&P
     }
 }
 
-/// The command where `file` is `/etc/resolv.conf`.
+/// Returns the command, run with `file` as `/etc/resolv.conf`.
 pub(crate) fn with_resolver(file: &Path, built: &Command) -> Command {
     let mut command = Command::new("unshare");
     command
@@ -171,7 +173,7 @@ pub(crate) fn with_resolver(file: &Path, built: &Command) -> Command {
 }
 
 fn for_a_connection(run: Run, begin: Begin<'_>) -> Kept {
-    // What nobody goes on to has no server.
+    // There is no server behind it, because no connection is let through.
     let hole = Gate::new((Ipv4Addr::LOCALHOST, 1).into(), 0, Shut::Dropped);
     let waiting = Waiting::start(begin(
         &run.env("VAULT_ADDR", format!("http://{}", hole.socket_addr())),
@@ -192,7 +194,7 @@ fn for_a_handshake(run: Run, begin: Begin<'_>) -> Kept {
     let run = run.env("VAULT_ADDR", address).env("VAULT_CACERT", ca.vault.tls().expect("TLS").ca());
     let waiting = Waiting::start(begin(&run, None));
     let (connection, _) = listener.accept().expect("a connection");
-    // The first bytes of the handshake are there: now it waits for ours.
+    // The first bytes of the handshake are there: now it waits for our answer.
     connection.peek(&mut [0; 1]).expect("a hello");
     (waiting, Box::new((listener, connection, ca)))
 }
@@ -231,15 +233,15 @@ pub(crate) fn fifo(directory: &Path) -> PathBuf {
     fifo
 }
 
-/// A FIFO can be opened so once somebody reads it; then nothing is written.
+/// Opens a FIFO, which works this way once somebody reads it; nothing is written to it then.
 pub(crate) fn opened(fifo: &Path) -> File {
     eventually("the opening of the file", || {
         OpenOptions::new().write(true).custom_flags(nix::libc::O_NONBLOCK).open(fifo).ok()
     })
 }
 
-/// Each ending signal ends each wait with 128+n, and at once; `pid` finds the process in what was
-/// begun.
+/// Asserts that each ending signal ends each wait at once with 128+n; `pid` finds the process in
+/// what was begun.
 pub(crate) fn all_end_at_once(name: &str, begin: Begin<'_>, pid: impl Fn(&Waiting) -> Pid) {
     for waits in &WAITS {
         for signal in ENDING {
@@ -252,8 +254,8 @@ pub(crate) fn all_end_at_once(name: &str, begin: Begin<'_>, pid: impl Fn(&Waitin
                 };
                 let pid = pid(&waiting);
                 let (status, took) = waiting.timed(pid, signal);
-                // A revocation is waited for two seconds at most: where all of this has taken
-                // longer, it is no answer.
+                // A start waits at most two seconds for a revocation: if all of this took longer,
+                // it proves nothing.
                 if !(matches!(waits, Waits::Answer("/v1/auth/token/revoke-self"))
                     && status.success())
                 {

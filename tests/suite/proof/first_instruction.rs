@@ -1,8 +1,5 @@
 //! The time before the program has made itself not dumpable: what a process of the same user can
 //! open of it then.
-//!
-//! The kernel stops the program where its `execve` ends, before its first instruction, so that
-//! whether somebody is quick enough does not matter.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -18,10 +15,10 @@ use test_vault::{Fault, Recorded};
 use crate::proof::memory::{Waiting, can_read, open_to_all, start_of_its_stack};
 use crate::support::launch::{Ordinary, PATIENCE, Served, before_exec, without};
 
-/// What other processes of the user must not open.
+/// What other processes of the user must not be able to open.
 const FILES: [&str; 3] = ["mem", "environ", "maps"];
 
-/// A start by an ordinary user that has not done its first instruction yet.
+/// Returns a start by an ordinary user that has not executed its first instruction yet.
 fn stopped(served: &Served, mode: u32) -> (Waiting, Ordinary) {
     let ordinary = Ordinary::new();
     fs::set_permissions(ordinary.program(), fs::Permissions::from_mode(mode)).expect("its owner");
@@ -39,7 +36,7 @@ fn pid(child: &Child) -> Pid {
     Pid::from_raw(i32::try_from(child.id()).expect("a pid"))
 }
 
-/// Lets it go on until it waits for Vault.
+/// Lets it continue until it waits for Vault.
 fn go_on(served: &Served, waiting: &Waiting) {
     served.vault.fault("/v1/secret/", Fault::Hang);
     ptrace::detach(pid(&waiting.0), None).expect("it goes on");
@@ -49,12 +46,12 @@ fn go_on(served: &Served, waiting: &Waiting) {
     assert!(served.vault.wait_for(is_read, PATIENCE), "the secret is asked for");
 }
 
-/// Whether an ordinary user's process can open each of [`FILES`].
+/// Returns whether an ordinary user's process can open each of [`FILES`].
 fn can_open(waiting: &Waiting) -> [bool; 3] {
     FILES.map(|file| can_read(&format!("/proc/{}/{file}", waiting.0.id())))
 }
 
-/// A process of the user that has opened the memory of another one, and keeps it.
+/// A process of the user that has opened another one's memory, and keeps it open.
 struct Attacker(Child);
 
 impl Attacker {
@@ -77,7 +74,7 @@ impl Attacker {
         line
     }
 
-    /// Whether it can read at this address by now.
+    /// Returns whether it can read at this address now.
     fn reads(mut self, address: u64) -> bool {
         writeln!(self.0.stdin.take().expect("piped"), "{address}").expect("it reads");
         let read = self.line() == "1\n";
@@ -86,8 +83,8 @@ impl Attacker {
     }
 }
 
-/// What SECURITY.md says of a file that its user may read: until the first instructions have run,
-/// others of the user can open the memory, and what they have open stays so.
+/// What SECURITY.md says about a file that its user may read: until the first instructions have
+/// run, the user's other processes can open the memory, and what they have opened stays open.
 #[test]
 fn a_file_that_its_user_may_read_leaves_the_first_instant_open() {
     let served = Served::http();

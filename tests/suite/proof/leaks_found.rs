@@ -1,4 +1,4 @@
-//! What the search for leaks finds, and that a test of the suite fails where something leaks.
+//! What the search for leaks finds, and that a test of the suite fails if something leaks.
 
 use std::process::Command;
 
@@ -10,7 +10,7 @@ use test_vault::leaks::Marks;
 use crate::support::launch::{FETCHED, Served, executable};
 use crate::support::{binary, directory};
 
-/// A value with all that one encoding or the other changes.
+/// A value with everything that one encoding or another changes.
 const VALUE: &str = "Zm/9+q\"r8Kx 3vLw7=TnB5&yHd2<PcJ4";
 
 fn is_found(text: &str) -> bool {
@@ -38,7 +38,7 @@ fn a_value_and_each_half_of_it_are_found_in_every_form() {
     }
 }
 
-/// As in a path: every byte that is no letter and no digit.
+/// Encodes as in a path: every byte that is neither a letter nor a digit.
 fn percent_encoded(value: &str) -> String {
     let encode = |byte: u8| {
         if byte.is_ascii_alphanumeric() { char::from(byte).into() } else { format!("%{byte:02X}") }
@@ -64,7 +64,7 @@ fn a_start_at_trace_level_gets_what_it_wants() {
     assert_eq!(served.with_approle().value("PASSWORD").as_deref(), Some(FETCHED));
 }
 
-/// Puts a request on the connection of a shell; `$1` has a place in it.
+/// Sends a request over a shell's connection; `$1` is inserted into it.
 const ASK: &str = r#"address=${VAULT_ADDR#http://}
 exec 3<>/dev/tcp/${address/://}
 printf "$1" "$VAULT_SECRET_ID" >&3
@@ -72,7 +72,7 @@ head -c 1 <&3 >/dev/null
 exec 3>&-
 "#;
 
-/// What a start would do that leaks, as bash has it.
+/// Returns what a leaking start would do, in bash.
 fn leaking() -> Vec<(&'static str, String)> {
     let asking = |request: &str| ASK.replace("$1", request);
     vec![
@@ -88,7 +88,7 @@ fn leaking() -> Vec<(&'static str, String)> {
     ]
 }
 
-/// The control: without it nobody would know that the mode can find anything.
+/// The control: without it nobody would know that this mode can find anything.
 #[test]
 fn each_kind_of_leak_makes_a_test_fail_in_this_mode_and_in_it_alone() {
     for (what, leak) in leaking() {

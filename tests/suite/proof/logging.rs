@@ -1,4 +1,4 @@
-//! What is logged and what never is, and that no state of stderr stops a start.
+//! What is logged, what never is, and that no state of stderr stops a start.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Read;
@@ -13,7 +13,7 @@ use test_vault::{Fault, Value, json};
 use crate::support::launch::{FETCHED, Served, on_both_starts};
 use crate::support::{Ended, Run, STARTED, directory, run};
 
-/// What a run prints on stdout, its stderr being this.
+/// Asserts that a run starts the application with this stderr.
 #[track_caller]
 fn starts_with_stderr(run: &Run, stderr: impl Into<Stdio>) {
     let mut command = run.clone().option("--log-level=trace").marker().build();
@@ -25,7 +25,7 @@ fn starts_with_stderr(run: &Run, stderr: impl Into<Stdio>) {
     );
 }
 
-/// Starts that succeed with something to say, at any level: a warning.
+/// Runs a test on starts that succeed and have something to report at any level: a warning.
 fn on_talking_starts(test: impl Fn(&Run)) {
     on_both_starts(|run| {
         let told = run.clone().option("--ignore-missing");
@@ -38,7 +38,7 @@ fn flags(fd: impl AsFd) -> OFlag {
     OFlag::from_bits_retain(fcntl(fd, FcntlArg::F_GETFL).expect("a descriptor"))
 }
 
-/// A pipe that is full, with both its ends.
+/// Returns both ends of a full pipe.
 fn full_pipe() -> (OwnedFd, OwnedFd) {
     let (reader, writer) = pipe().expect("a pipe");
     let before = flags(&writer);
@@ -275,7 +275,7 @@ fn rust_log_is_the_applications() {
     }
 }
 
-/// Nothing of what a start knows is shown.
+/// Asserts that nothing a start knows is shown.
 #[track_caller]
 fn assert_silent(ended: &Ended, secrets: &[&str]) {
     for secret in secrets {
@@ -350,7 +350,7 @@ fn no_credential_and_no_value_is_ever_shown() {
             }
             check(&run.clone().env("X", format!("vault:{}", served.role.secret_id)), 78);
         }
-        // What a server says is quoted, and one of Vault's own messages quotes the secret id.
+        // A server's message is quoted, and one of Vault's own messages quotes the secret id.
         let echo = Fault::error(
             400,
             &format!("invalid secret_id \"{}\" of {}", served.role.secret_id, served.role.role_id),
@@ -405,7 +405,7 @@ fn no_file_is_written() {
     assert_eq!(fs::read_dir(directory.path()).expect("readable").count(), 0);
 }
 
-/// The lines that a start writes at a level.
+/// Returns the lines that a start logs at a level.
 fn lines(run: &Run, level: &str) -> Vec<String> {
     let ended = run.clone().option(format!("--log-level={level}")).marker().end();
     assert!(ended.started(), "{}", ended.stderr);

@@ -1,9 +1,8 @@
 //! The proof that no credential is left in the process that becomes the application.
 //!
-//! The process is stopped at the entry of its `execve`, where its memory is as large as it will
-//! ever be, and all that it can write to is searched: stack, heap, anonymous mappings, and the
-//! block with its initial environment. Only root can do that, or whoever is the root of a user
-//! namespace.
+//! The process is stopped at the entry of its `execve`, when its memory is as large as it will ever
+//! be. Everything that it can write to is searched: stack, heap, anonymous mappings, and the block
+//! with its initial environment. Only root, or the root of a user namespace, can do that.
 
 pub(crate) mod frozen;
 
@@ -24,11 +23,11 @@ use crate::support::launch::{
 use crate::support::{Run, binary, directory, run};
 use frozen::Frozen;
 
-/// What must not be found, by name.
+/// Something that must not be found, with a name.
 pub(crate) type Credential = (&'static str, Vec<u8>);
 
-/// The credentials of a start, as the server saw them in requests, those that a start could have
-/// used instead, and the secrets of its TLS sessions, which open a recording of it.
+/// Returns the credentials of a start, as the server saw them in requests, those that a start could
+/// have used instead, and the secrets of its TLS sessions, which decrypt a recording of them.
 pub(crate) fn credentials(served: &Served) -> Vec<Credential> {
     let text = |name, text: &str| (name, text.as_bytes().to_vec());
     let mut credentials = vec![
@@ -57,15 +56,15 @@ pub(crate) fn credentials(served: &Served) -> Vec<Credential> {
     credentials
 }
 
-/// What opens a recording of the sessions that a server has had.
+/// Returns the secrets that decrypt a recording of a server's sessions.
 pub(crate) fn session_secrets(served: &Served) -> Vec<Credential> {
     let secrets = served.vault.tls().map(TlsFiles::session_secrets).unwrap_or_default();
-    // For as long as the tests run.
+    // Leaked for as long as the tests run.
     secrets.into_iter().map(|(label, secret)| (&*label.leak(), secret)).collect()
 }
 
-/// Each credential that is left, with the places. Halves are searched, so that a copy without an
-/// end counts too.
+/// Returns each credential that is left, with its locations. The search is for halves, so that a
+/// copy without its end counts too.
 pub(crate) fn left(frozen: &Frozen, credentials: &[Credential]) -> Vec<String> {
     let mut left = Vec::new();
     for (name, value) in credentials {
@@ -84,7 +83,7 @@ pub(crate) fn left(frozen: &Frozen, credentials: &[Credential]) -> Vec<String> {
     left
 }
 
-/// No credential is left, none of the `others` either that the server has not seen.
+/// Asserts that no credential is left, including the `others` that the server has not seen.
 #[track_caller]
 pub(crate) fn frozen_clean(served: &Served, run: &Run, others: &[Credential]) -> Frozen {
     let frozen = Frozen::start(&binary(), &run.clone().shell("echo $PASSWORD"));
@@ -106,7 +105,7 @@ fn has(bytes: &[u8], wanted: &[u8]) -> bool {
     bytes.windows(wanted.len()).any(|window| window == wanted)
 }
 
-/// How often a value stands in the new environment, and how often elsewhere.
+/// Returns how often a value is in the new environment, and how often elsewhere.
 pub(crate) fn places(frozen: &Frozen, value: &str) -> (usize, usize) {
     let environment = frozen.new_environment();
     let is_new = |address: u64| environment.iter().any(|string| string.contains(&address));
@@ -115,8 +114,8 @@ pub(crate) fn places(frozen: &Frozen, value: &str) -> (usize, usize) {
     (new.len(), other.len())
 }
 
-/// Nothing but the fetched value is left, and that in the new environment only; and the application
-/// starts with it.
+/// Asserts that only the fetched value is left, that it is in the new environment only, and that
+/// the application starts with it.
 #[track_caller]
 pub(crate) fn assert_clean(served: &Served, run: &Run) {
     assert_clean_of(served, run, &[]);
@@ -167,7 +166,7 @@ fn nothing_of_a_token_in_the_home_directory_or_a_fifo_is_left() {
             let run = served.at().env("HOME", directory.path()).env("VAULT_AUTH_METHOD", "token");
             assert_clean(&served, &run);
             std::thread::scope(|scope| {
-                // It opens once the start reads.
+                // This opens once the start reads.
                 scope.spawn(|| fs::write(&fifo, &served.token).expect("a reader"));
                 assert_clean(&served, &served.at().env("VAULT_TOKEN_FILE", &fifo));
             });
@@ -236,7 +235,7 @@ fn nothing_of_an_approle_login_with_files_is_left() {
     });
 }
 
-/// What was searched for has to be what the start has used: a wrapping token and what was in it.
+/// Asserts that the start really used what is searched for: a wrapping token and its content.
 #[track_caller]
 fn assert_clean_and_unwrapped(served: &Served, run: &Run, token: &str) {
     assert_clean(served, run);
@@ -416,8 +415,8 @@ fn nothing_of_the_sessions_secrets_is_left() {
     });
 }
 
-/// Whether the binary under test is one that is shipped. In one for debugging frames are so large
-/// that what comes after a handshake writes over all that it has left.
+/// Returns whether the binary under test is one that is shipped. In a debug build frames are so
+/// large that whatever runs after a handshake overwrites everything that it left.
 pub(crate) fn is_optimised() -> bool {
     std::env::var_os("VAULT_EXEC_BINARY").is_some()
 }
@@ -456,7 +455,7 @@ fn the_search_finds_what_stands_in_the_initial_environment() {
     });
 }
 
-/// A start whose read of the secret is not answered.
+/// Returns a start whose read of the secret is not answered.
 fn waiting(served: &Served, mut command: Command) -> Waiting {
     served.vault.fault("/v1/secret/", Fault::Hang);
     let child = command
@@ -473,7 +472,7 @@ fn waiting(served: &Served, mut command: Command) -> Waiting {
     waiting
 }
 
-/// A process that is ended with the test.
+/// A process that is killed when the test ends.
 pub(crate) struct Waiting(pub(crate) Child);
 
 impl Drop for Waiting {
@@ -518,7 +517,7 @@ fn while_it_waits_the_initial_environment_shows_root_no_credential() {
     );
 }
 
-/// A look into a process from outside: by its id, at an address.
+/// A way to look into a process from outside: by its id, at an address.
 type Look = fn(Pid, u64) -> nix::Result<()>;
 
 fn attach(pid: Pid, _: u64) -> nix::Result<()> {
@@ -531,14 +530,14 @@ fn read_a_byte(pid: Pid, address: u64) -> nix::Result<()> {
     let address = usize::try_from(address).expect("an address");
     let its = libc::iovec { iov_base: std::ptr::without_provenance_mut(address), iov_len: 1 };
     #[allow(unsafe_code, reason = "nix has the call with another of its features only")]
-    // SAFETY: of this process the kernel writes to `byte` alone; the other address is none of this
-    // process's.
+    // SAFETY: the kernel writes only to `byte` in this process; the other address does not belong
+    // to this process.
     let read =
         unsafe { libc::process_vm_readv(pid.as_raw(), &raw const own, 1, &raw const its, 1, 0) };
     nix::errno::Errno::result(read).map(drop)
 }
 
-/// The error with which an ordinary user's process looks into another one.
+/// Returns the error that an ordinary user's process gets when it looks into another one.
 fn refusal(pid: Pid, address: u64, look: Look) -> Option<i32> {
     let mut command = Command::new("true");
     Ordinary::be(&mut command);
@@ -546,8 +545,8 @@ fn refusal(pid: Pid, address: u64, look: Look) -> Option<i32> {
     command.status().err().and_then(|error| error.raw_os_error())
 }
 
-/// Whether an ordinary user's process can read a file of another one. There is nothing to read at
-/// the beginning of its memory; who may not read that may not open it.
+/// Returns whether an ordinary user's process can read a file of another one. There is nothing to
+/// read at the beginning of its memory; a process that may not read it cannot open it.
 pub(crate) fn can_read(file: &str) -> bool {
     let mut reader = Command::new("sh");
     Ordinary::be(&mut reader);
@@ -555,12 +554,12 @@ pub(crate) fn can_read(file: &str) -> bool {
     works(reader.args(["-c", script, file]))
 }
 
-/// Lets Yama allow every process of the user to look into one: what refuses it then is that it is
-/// not dumpable.
+/// Makes Yama allow every process of the user to look into one: if it is still refused, that is
+/// because it is not dumpable.
 pub(crate) fn open_to_all(command: &mut Command) {
     before_exec(command, || {
         #[allow(unsafe_code, reason = "nix has no call for it")]
-        // SAFETY: the request takes a number; where there is no Yama, it fails.
+        // SAFETY: the request takes a number; if there is no Yama, it fails.
         unsafe {
             libc::prctl(libc::PR_SET_PTRACER, libc::PR_SET_PTRACER_ANY)
         };
@@ -568,7 +567,7 @@ pub(crate) fn open_to_all(command: &mut Command) {
     });
 }
 
-/// The ids of all threads of a process.
+/// Returns the ids of all threads of a process.
 fn threads(pid: u32) -> Vec<Pid> {
     let entries = fs::read_dir(format!("/proc/{pid}/task")).expect("it runs").flatten();
     let ids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());

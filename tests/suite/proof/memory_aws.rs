@@ -1,5 +1,5 @@
-//! The proof that nothing of a login with AWS is left in the process that becomes the application,
-//! but what the application has itself.
+//! The proof that nothing of an AWS login is left in the process that becomes the application,
+//! except what the application itself has.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -15,7 +15,7 @@ use crate::support::aws_account::{
 use crate::support::controls::control;
 use crate::support::launch::{Served, as_root};
 
-/// Has a server let these keys in.
+/// Makes a server accept these keys.
 pub(crate) fn let_in(served: &Served, keys: &AwsKeys) {
     let operator = served.vault.operator();
     operator.enable_aws("aws", json!({}), &[keys]);
@@ -31,7 +31,7 @@ pub(crate) fn run(served: &Served) -> Run {
     served.at().env("VAULT_AUTH_METHOD", "aws").env("AWS_EC2_METADATA_DISABLED", "true")
 }
 
-/// The signature, and the part of the login's base64 that has it in it.
+/// Returns the signature, and the part of the login's base64 that contains it.
 fn signatures(served: &Served) -> Vec<Credential> {
     let requests = served.vault.requests();
     let login = requests
@@ -46,7 +46,7 @@ fn signatures(served: &Served) -> Vec<Credential> {
     vec![("signature", signature.into()), ("encoded signature", encoded[at..at + 64].into())]
 }
 
-/// What a source gives, and what it is asked with.
+/// Returns what a source hands out, and the credentials that it is asked with.
 pub(crate) fn credentials(keys: &AwsKeys) -> Vec<Credential> {
     let AwsKeys { secret_access_key, session_token, .. } = keys.clone();
     vec![
@@ -59,8 +59,8 @@ pub(crate) fn credentials(keys: &AwsKeys) -> Vec<Credential> {
     ]
 }
 
-/// Over http and https to Vault nothing of what the source gave is left, nor of what was made of
-/// it.
+/// Asserts that, over http and https to Vault, nothing is left of what the source handed out, nor
+/// of what was made from it.
 fn nothing_is_left(source: impl Fn(&AwsKeys) -> Source) {
     for vault in [Served::http(), Served::https()] {
         let keys = AwsKeys::of_role("app", "session");

@@ -1,4 +1,4 @@
-//! The proof of `memory` for every auth method in every circumstance: a method that has no row here
+//! The proof of `memory` for every auth method in every circumstance: a method without a row here
 //! makes a test fail.
 
 use std::any::Any;
@@ -17,11 +17,11 @@ use crate::support::aws_account::instance;
 use crate::support::launch::{Served, as_root};
 use crate::support::{Run, directory};
 
-/// A start that is set up: its run, what must not be left beside what the server has seen, and what
-/// has to live as long.
+/// A prepared start: its run, what must not be left besides what the server has seen, and what has
+/// to live as long.
 struct Start(Run, Vec<Credential>, Box<dyn Any>);
 
-/// Sets a start up that logs in, and reads the secret of [`Served`].
+/// Prepares a start that logs in and reads the secret of [`Served`].
 type SetUp = fn(&Served) -> Start;
 
 const KINDS: [(&str, SetUp); 11] = [
@@ -111,7 +111,7 @@ fn every_method_has_a_row() {
     assert_eq!(KINDS.map(|(name, _)| name).as_slice(), methods);
 }
 
-/// Sets each start up at a server of its own, and tries it.
+/// Prepares each start on a server of its own, and tests it.
 fn on_each(start: impl Fn() -> Served, test: impl Fn(&str, &Served, &Run, &[Credential])) {
     for (name, set_up) in KINDS {
         let served = start();
@@ -163,7 +163,7 @@ fn nothing_is_left_whatever_the_method_where_the_token_cannot_be_revoked() {
         || {
             on_each(https, |name, served, run, others| {
                 served.vault.fault("/v1/auth/token/revoke-self", Fault::internal_error());
-                // Without a login there is no token to be revoked.
+                // Without a login there is no token to revoke.
                 let run =
                     if name == "none" { run.clone() } else { run.clone().option("--revoke=true") };
                 assert_clean_of(served, &run, others);

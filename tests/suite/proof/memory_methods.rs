@@ -1,5 +1,5 @@
-//! The proof of `memory` for the auth methods beside token and AppRole: no JWT, no password and no
-//! client key is left.
+//! The proof of `memory` for the auth methods other than token and AppRole: no JWT, no password and
+//! no client key is left.
 
 use std::fs;
 
@@ -20,7 +20,7 @@ use crate::support::{Run, directory};
 
 pub(crate) const PASSWORD: &str = "the password of a user, which nobody else has: 8d1f0c";
 
-/// The policy that lets the secret of the start be read.
+/// Returns the policy that allows reading the secret of the start.
 pub(crate) fn allowed() -> test_vault::Value {
     json!({ "token_policies": ["app"] })
 }
@@ -29,7 +29,8 @@ pub(crate) fn bytes(name: &'static str, value: &str) -> Vec<Credential> {
     vec![(name, value.as_bytes().to_vec())]
 }
 
-/// Nothing is left of a credential in the variable `name`, nor in the file that `name_FILE` names.
+/// Asserts that nothing is left of a credential in the variable `name`, nor in the file that
+/// `name_FILE` names.
 fn assert_clean_in_both_forms(
     served: &Served,
     run: &Run,
@@ -95,7 +96,7 @@ fn nothing_of_a_password_is_left() {
     });
 }
 
-/// A client of the server's, whose certificate logs in.
+/// Returns a client certificate that the server accepts, and a run that logs in with it.
 pub(crate) fn client(served: &Served) -> (ClientCertificate, Run) {
     client_with(served, |ca| ca.issue("app"))
 }
@@ -113,7 +114,7 @@ fn client_with(
     (client, run)
 }
 
-/// A private key as its file has it, as DER.
+/// Returns a private key as it is in its file, and as DER.
 fn files_forms(client: &ClientCertificate) -> Vec<Credential> {
     let pem = fs::read_to_string(client.key()).expect("the key");
     let body: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
@@ -121,13 +122,13 @@ fn files_forms(client: &ClientCertificate) -> Vec<Credential> {
     vec![("key's PEM", body.into_bytes()), ("key's DER", der)]
 }
 
-/// A number as files have it, and as arithmetic has it: limbs with the least significant first,
-/// which is the reverse order on these machines.
+/// Returns a number as files store it, and as arithmetic does: with the least significant limb
+/// first, which is the reverse byte order on these machines.
 fn both_orders(name: &'static str, number: &[u8]) -> Vec<Credential> {
     vec![(name, number.to_vec()), (name, number.iter().rev().copied().collect())]
 }
 
-/// A private key of RSA in all its forms: each number that gives the others away.
+/// Returns an RSA private key in all its forms: each number that gives the others away.
 fn forms_of_rsa(client: &ClientCertificate) -> Vec<Credential> {
     let mut forms = files_forms(client);
     let der = forms[1].1.clone();
@@ -141,7 +142,8 @@ fn forms_of_rsa(client: &ClientCertificate) -> Vec<Credential> {
     forms
 }
 
-/// All integers in DER, those in octet strings and sequences included, without leading zeros.
+/// Returns all integers in DER, including those in octet strings and sequences, without leading
+/// zeros.
 fn integers(mut der: &[u8]) -> Vec<Vec<u8>> {
     let mut found = Vec::new();
     while let [tag, first, rest @ ..] = der {
@@ -165,11 +167,11 @@ fn integers(mut der: &[u8]) -> Vec<Vec<u8>> {
     found
 }
 
-/// A private key of P-256 as its file has it, as DER, and the number that is the secret itself.
+/// Returns a P-256 private key as it is in its file, as DER, and the secret number itself.
 pub(crate) fn forms_of(client: &ClientCertificate) -> Vec<Credential> {
     let mut forms = files_forms(client);
     let der = &forms[1].1;
-    // PKCS #8 around SEC 1 (RFC 5915): the number stands behind the tag and the length of its octet
+    // PKCS #8 around SEC 1 (RFC 5915): the number follows the tag and the length of its octet
     // string.
     let at =
         der.windows(5).position(|window| window == [2, 1, 1, 4, 32]).expect("a key of P-256") + 5;
@@ -216,8 +218,8 @@ fn the_search_finds_a_key_of_rsa_where_the_stack_is_not_wiped() {
     );
 }
 
-/// Nothing is left of the only JWT that a metadata server has given, as Vault has seen it, nor of
-/// Vault's token.
+/// Asserts that nothing is left of the only JWT that a metadata server has issued, as Vault has
+/// seen it, nor of Vault's token.
 fn assert_clean_and_logged_in(served: &Served, run: &Run) {
     assert_clean(served, run);
     let is_login =
@@ -226,7 +228,7 @@ fn assert_clean_and_logged_in(served: &Served, run: &Run) {
     assert_eq!(login, Some(200), "no JWT was searched for");
 }
 
-/// A run on a machine of Google's, which logs in.
+/// Returns a run on a Google machine, which logs in.
 pub(crate) fn google(served: &Served, metadata: &GcpMetadata) -> Run {
     let operator = served.vault.operator();
     operator.enable_gcp("gcp", metadata);
@@ -245,7 +247,7 @@ fn nothing_of_an_identity_of_google_is_left() {
     });
 }
 
-/// A run on a machine of Microsoft's, which logs in.
+/// Returns a run on a Microsoft machine, which logs in.
 pub(crate) fn microsoft(served: &Served, metadata: &AzureMetadata) -> Run {
     let operator = served.vault.operator();
     operator.enable_azure("azure", metadata, "https://management.azure.com/");

@@ -1,17 +1,17 @@
-//! SECURITY.md names tests that there are.
+//! The tests that SECURITY.md names exist.
 
 use std::fs;
 use std::path::PathBuf;
 
 const SECURITY: &str = include_str!("../../../SECURITY.md");
 
-/// The tests that it names: `module::test` of the suite, `src::module::tests::test` beside the
-/// source.
+/// Returns the tests that it names: `module::test` of the suite, `src::module::tests::test` beside
+/// the source.
 fn named() -> Vec<&'static str> {
     SECURITY.split('`').skip(1).step_by(2).filter(|text| text.contains("::")).collect()
 }
 
-/// The source of the module that a test is in, and the test's own name.
+/// Returns the source file of the module that a test is in, and the test's own name.
 fn place(name: &str) -> (PathBuf, &str) {
     let (module, test) = name.rsplit_once("::").expect("a module and a test");
     let (directory, module) = match module.strip_prefix("src::") {
@@ -22,7 +22,7 @@ fn place(name: &str) -> (PathBuf, &str) {
     (PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(file), test)
 }
 
-/// Whether a source has a test of this name, and not just a function.
+/// Returns whether a source has a test with this name, and not just a function.
 fn has_test(source: &str, name: &str) -> bool {
     let lines = source.lines().map(str::trim);
     let start = format!("fn {name}(");

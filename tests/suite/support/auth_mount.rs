@@ -11,7 +11,7 @@ pub(crate) struct WayIn<'a> {
     pub(crate) target: &'a Target,
     /// The method's name.
     pub(crate) method: &'static str,
-    /// Where it is mounted.
+    /// The path where it is mounted.
     pub(crate) mount: String,
     policy: String,
     kv: String,
@@ -29,13 +29,13 @@ impl WayIn<'_> {
         }
     }
 
-    /// The settings of a role, with the policy that lets the secret be read.
+    /// Returns the settings of a role, with the policy that allows reading the secret.
     pub(crate) fn role(&self, mut settings: Value) -> Value {
         settings["token_policies"] = json!([self.policy]);
         settings
     }
 
-    /// A run that names the method and its mount, and reads the secret.
+    /// Returns a run that names the method and its mount, and reads the secret.
     pub(crate) fn run(&self) -> Run {
         run_at(self.target)
             .env("VAULT_AUTH_METHOD", self.method)
@@ -43,12 +43,12 @@ impl WayIn<'_> {
             .env("A", self.reference())
     }
 
-    /// What stands for a part of the secret, `ada`.
+    /// Returns a reference to one key of the secret, whose value is `ada`.
     pub(crate) fn reference(&self) -> String {
         format!("vault:{}/app#user", self.kv)
     }
 
-    /// The run logs in and gets the secret.
+    /// Asserts that the run logs in and gets the secret.
     #[track_caller]
     pub(crate) fn assert_in(&self, run: &Run) {
         assert_eq!(run.value("A").as_deref(), Some("ada"));
@@ -57,7 +57,8 @@ impl WayIn<'_> {
         }
     }
 
-    /// The run's only login is refused; what is said names the mount and has `words`.
+    /// Asserts that the run's only login is refused, and that the message names the mount and
+    /// contains `words`.
     #[track_caller]
     pub(crate) fn assert_refused(&self, run: &Run, words: &str) -> Ended {
         if let Some(vault) = self.target.own() {
@@ -71,14 +72,15 @@ impl WayIn<'_> {
         ended
     }
 
-    /// The logins that a server of our own has seen, whatever became of them.
+    /// Returns the logins that our own server has seen, whatever became of them.
     pub(crate) fn logins(&self) -> Vec<Recorded> {
         let start = format!("/v1/auth/{}/login", self.mount);
         let requests = self.target.own().expect("a server of our own").requests();
         requests.into_iter().filter(|request| request.path.starts_with(&start)).collect()
     }
 
-    /// The only login was this path below `login`, with this body and none of what no login has.
+    /// Asserts that the only login went to this path below `login`, with this body and nothing that
+    /// a login never has.
     #[track_caller]
     pub(crate) fn assert_login(&self, below: &str, body: &Value) {
         let logins = self.logins();
@@ -94,8 +96,8 @@ impl WayIn<'_> {
     }
 }
 
-/// Nothing of a credential, nor of the second half of it, is in what a run says at the highest
-/// level.
+/// Asserts that neither a credential nor its second half appears in what a run says at the highest
+/// log level.
 #[track_caller]
 pub(crate) fn assert_says_nothing_of(run: &Run, credential: &str) {
     let ended = run.clone().option("--log-level=trace").marker().end();

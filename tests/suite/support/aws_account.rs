@@ -1,5 +1,5 @@
-//! AWS as the tests of its login need it: a mount that knows some keys, and runs that find them in
-//! one place each.
+//! AWS as the tests of its login need it: a mount that knows some keys, and runs that find their
+//! keys in one place each.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,14 +15,15 @@ use crate::support::auth_mount::{WayIn, assert_says_nothing_of};
 use crate::support::{Run, directory};
 
 pub(crate) const ROLE_ARN: &str = "arn:aws:iam::123456789012:role/app";
-/// What an identity provider could have written; forms have to escape some of it.
+/// A token as an identity provider could write it; forms have to escape some of it.
 pub(crate) const TOKEN: &str =
     "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhcHAifQ+/=.c2lnbmF0dXJlLW9mLXRoZS1wcm92aWRlcg";
-/// What shows to the container's server that it is this container; a base64 sign is in it.
+/// Proves to the container's server that the request comes from this container; it contains a
+/// character of base64.
 pub(crate) const AUTHORIZATION: &str = "Bearer-of-the-pod+0123456789abcdef==";
 const CREDENTIALS: &str = "/v1/credentials";
 
-/// A mount that knows the keys of the role `app`, with a role of Vault's, `web`, for it.
+/// A mount that knows the keys of the AWS role `app`, with a Vault role, `web`, for it.
 pub(crate) struct Account<'a> {
     pub(crate) way: WayIn<'a>,
     pub(crate) keys: AwsKeys,
@@ -33,7 +34,7 @@ impl Account<'_> {
         Account::with(target, json!({}), AwsKeys::of_role("app", "i-0123456789abcdef0"))
     }
 
-    /// With settings of the mount's `config/client`, and other keys.
+    /// The same with settings for the mount's `config/client`, and other keys.
     pub(crate) fn with(target: &Target, client: Value, keys: AwsKeys) -> Account<'_> {
         let way = WayIn::new(target, "aws");
         let operator = target.operator();
@@ -44,17 +45,17 @@ impl Account<'_> {
         Account { way, keys }
     }
 
-    /// A run without any credentials, which the instance is not asked for.
+    /// Returns a run without any credentials, which does not ask the instance for them.
     pub(crate) fn run(&self) -> Run {
         self.way.run().env("VAULT_ROLE", "web").env("AWS_EC2_METADATA_DISABLED", "true")
     }
 
-    /// A run with the keys in its environment.
+    /// Returns a run with the keys in its environment.
     pub(crate) fn in_environment(&self) -> Run {
         with_keys(self.run(), &self.keys)
     }
 
-    /// The fields of the only login, decoded.
+    /// Returns the fields of the only login, decoded.
     #[track_caller]
     pub(crate) fn login(&self) -> Value {
         let logins = self.way.logins();
@@ -63,7 +64,7 @@ impl Account<'_> {
         decoded(&login.json())
     }
 
-    /// At the highest level a run says nothing of these, nor of its signature.
+    /// Asserts that a run at the highest log level reveals neither these secrets nor its signature.
     #[track_caller]
     pub(crate) fn assert_says_nothing(&self, run: &Run, secrets: &[&str]) {
         for secret in secrets {
@@ -77,7 +78,7 @@ impl Account<'_> {
     }
 }
 
-/// A run with these keys in its environment.
+/// Returns a run with these keys in its environment.
 pub(crate) fn with_keys(run: Run, keys: &AwsKeys) -> Run {
     let run = run
         .env("AWS_ACCESS_KEY_ID", &keys.access_key_id)
@@ -88,7 +89,7 @@ pub(crate) fn with_keys(run: Run, keys: &AwsKeys) -> Run {
     }
 }
 
-/// The login's own fields as they are, and what is base64 decoded.
+/// Returns the login's own fields as they are, and decodes those in base64.
 pub(crate) fn decoded(login: &Value) -> Value {
     let mut login = login.clone();
     for name in ["iam_request_url", "iam_request_body", "iam_request_headers"] {
@@ -100,14 +101,14 @@ pub(crate) fn decoded(login: &Value) -> Value {
     login
 }
 
-/// The signature in a login that is decoded.
+/// Returns the signature in a decoded login.
 pub(crate) fn signature(login: &Value) -> String {
     let authorization =
         login["iam_request_headers"]["Authorization"].as_str().expect("an Authorization");
     authorization.split_once("Signature=").expect("a signature").1.to_owned()
 }
 
-/// A platform that gives out keys, and the files that a run needs for it.
+/// A platform that hands out keys, and the files that a run needs for it.
 pub(crate) struct Source {
     pub(crate) name: &'static str,
     pub(crate) server: LocalServer,
@@ -125,30 +126,30 @@ impl Source {
         self
     }
 
-    /// A file of the source's.
+    /// Writes a file that belongs to the source.
     pub(crate) fn file(&self, name: &str, text: &str) -> PathBuf {
         let file = self.directory.path().join(name);
         fs::write(&file, text).expect("a file");
         file
     }
 
-    /// The run, with what makes it ask this source.
+    /// Returns the run, set up to ask this source.
     pub(crate) fn add_to(&self, run: Run) -> Run {
         self.variables.iter().fold(run, |run, (name, value)| run.env(*name, value))
     }
 
-    /// What it was asked, as lines and in order.
+    /// Returns the requests that it received, as lines and in order.
     pub(crate) fn lines(&self) -> Vec<String> {
         self.server.lines()
     }
 
-    /// What it was asked.
+    /// Returns the requests that it received.
     pub(crate) fn requests(&self) -> Vec<Recorded> {
         self.server.requests()
     }
 }
 
-/// A web identity, whose token has white space around it in its file.
+/// Returns a web identity, whose token file has white space around the token.
 pub(crate) fn web_identity(keys: &AwsKeys) -> Source {
     let identity =
         WebIdentity { token: TOKEN.to_owned(), role_arn: ROLE_ARN.to_owned(), keys: keys.clone() };
@@ -160,7 +161,7 @@ pub(crate) fn web_identity(keys: &AwsKeys) -> Source {
         .with("AWS_ENDPOINT_URL_STS", addr)
 }
 
-/// A container of EKS, whose authorization is in a file.
+/// Returns an EKS container, whose authorization is in a file.
 pub(crate) fn container(keys: &AwsKeys) -> Source {
     let source =
         Source::new("container", container_credentials(CREDENTIALS, Some(AUTHORIZATION), keys));
@@ -171,7 +172,7 @@ pub(crate) fn container(keys: &AwsKeys) -> Source {
         .with("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", text(&file))
 }
 
-/// An instance with the role `app`.
+/// Returns an instance with the role `app`.
 pub(crate) fn instance(keys: &AwsKeys) -> Source {
     let source = Source::new("instance", ec2_metadata(Some("app"), keys, "eu-central-1"));
     let addr = source.server.addr();
@@ -180,7 +181,7 @@ pub(crate) fn instance(keys: &AwsKeys) -> Source {
         .with("AWS_EC2_METADATA_DISABLED", "false")
 }
 
-/// All platforms.
+/// Returns all platforms.
 pub(crate) fn sources(keys: &AwsKeys) -> [Source; 3] {
     [web_identity(keys), container(keys), instance(keys)]
 }

@@ -1,14 +1,15 @@
-//! The programs that what a test finds is held against: ours without a part of it, or with a bug.
+//! Control programs, which a test's findings are compared with: our program without one part, or
+//! with a bug.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::support::{Ended, binary};
 
-/// A program that lacks a part of the wiping. `cargo test` builds the examples too; `cargo test
-/// --test suite` does not.
+/// Returns a program that lacks a part of the wiping. `cargo test` builds the examples too; `cargo
+/// test --test suite` does not.
 pub(crate) fn control(name: &str) -> PathBuf {
-    // Beside the static binary there is what .ci/static builds.
+    // .ci/static puts what it builds beside the static binary.
     let beside = binary().with_file_name(format!("static_{name}"));
     if beside.exists() {
         return beside;
@@ -29,7 +30,7 @@ fn build(name: &str, profile: &Path) {
     cargo.current_dir(env!("CARGO_MANIFEST_DIR")).args(["build", "--example", name]);
     let kind = name_of(profile);
     cargo.arg("--profile").arg(if kind == "debug" { "dev" } else { &kind });
-    // `--target` puts a directory with the target's name in between.
+    // `--target` adds a directory with the target's name in between.
     let is_target = name_of(above).starts_with(&format!("{}-", std::env::consts::ARCH));
     let target_directory = if is_target { above.parent().expect("a directory") } else { above };
     if is_target {

@@ -1,5 +1,5 @@
-//! Starts in the situations that tests of the process need: with something to fetch and without, as
-//! root and as an ordinary user, with what a caller can leave to a program.
+//! Starts in the situations that process tests need: with something to fetch and without, as root
+//! and as an ordinary user, with what a caller can leave to a program.
 
 use std::fmt::Display;
 use std::fs;
@@ -17,10 +17,10 @@ use test_vault::{Builder, Operator, TestVault, json};
 use crate::support::application::AppRole;
 use crate::support::{Run, binary, run};
 
-/// How long an event is awaited that comes at once on an idle machine.
+/// How long to wait for an event that comes at once on an idle machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What the secret holds that starts fetch: long enough to be found nowhere by accident.
+/// The value of the secret that starts fetch: long enough not to be found anywhere by accident.
 pub(crate) const FETCHED: &str = "fetched-a1d0c6e97b3f42-of-the-application";
 
 /// A Vault with a secret, `secret/app`, and a role and a token that may read it.
@@ -52,7 +52,7 @@ impl Served {
         Served { vault, role, token }
     }
 
-    /// A run that knows the address and has a reference, but no credentials.
+    /// Returns a run that knows the address and has a reference, but no credentials.
     pub(crate) fn at(&self) -> Run {
         let run =
             run().env("VAULT_ADDR", self.vault.addr()).env("PASSWORD", "vault:secret/app#password");
@@ -62,14 +62,14 @@ impl Served {
         }
     }
 
-    /// A run that logs in with AppRole.
+    /// Returns a run that logs in with AppRole.
     pub(crate) fn with_approle(&self) -> Run {
         self.at()
             .env("VAULT_ROLE_ID", &self.role.role_id)
             .env("VAULT_SECRET_ID", &self.role.secret_id)
     }
 
-    /// The run with so many secrets more, each at a path of its own.
+    /// Returns the run with this many more secrets, each at its own path.
     pub(crate) fn with_many(&self, run: Run, number: usize) -> Run {
         let operator = self.vault.operator();
         (0..number).fold(run, |run, number| {
@@ -78,7 +78,7 @@ impl Served {
         })
     }
 
-    /// A run that logs in with AppRole, whose secret id comes wrapped, and the wrapping token.
+    /// Returns a run that logs in with AppRole and a wrapped secret id, and the wrapping token.
     pub(crate) fn with_wrapped(&self) -> (Run, String) {
         let token = self.role.wrapped_secret_id("5m");
         (
@@ -89,13 +89,13 @@ impl Served {
         )
     }
 
-    /// A run that brings its token along.
+    /// Returns a run that is given its token.
     pub(crate) fn with_token(&self) -> Run {
         self.at().env("VAULT_TOKEN", &self.token)
     }
 }
 
-/// What holds of the process holds whether there is something to fetch or not.
+/// Runs a test of the process both with something to fetch and without.
 pub(crate) fn on_both_starts(test: impl Fn(&Run)) {
     test(&run());
     let served = Served::http();
@@ -104,7 +104,7 @@ pub(crate) fn on_both_starts(test: impl Fn(&Run)) {
     assert!(reads > 0, "nothing was fetched");
 }
 
-/// Lets the child do what a caller can do to a program that it starts.
+/// Has the child do what a caller can do to a program that it starts.
 pub(crate) fn before_exec(
     command: &mut Command,
     hook: impl FnMut() -> nix::Result<()> + Send + Sync + 'static,
@@ -114,32 +114,32 @@ pub(crate) fn before_exec(
         unsafe_code,
         reason = "what a caller leaves to a program can only be set between fork and exec"
     )]
-    // SAFETY: the hooks of these tests make system calls and nothing else: they neither allocate
-    // nor take a lock.
+    // SAFETY: the hooks of these tests only make system calls: they neither allocate nor take a
+    // lock.
     unsafe {
         command.pre_exec(move || hook().map_err(Into::into));
     }
 }
 
-/// Has a command start another one, in the other one's environment.
+/// Makes a command start another one, in the other one's environment.
 pub(crate) fn add(command: &mut Command, built: &Command) {
     command.arg(built.get_program()).args(built.get_args()).env_clear();
     command.envs(built.get_envs().filter_map(|(name, value)| Some((name, value?))));
 }
 
-/// Ignores signals, for what is started from here.
+/// Ignores signals, for programs that are started from here.
 pub(crate) fn ignore(signals: &[Signal]) -> nix::Result<()> {
     for number in signals {
         #[allow(unsafe_code, reason = "dispositions can only be set with unsafe calls")]
-        // SAFETY: SIG_IGN is no handler, and the child that this runs in is about to become
+        // SAFETY: SIG_IGN is not a handler, and the child that this runs in is about to become
         // another program.
         unsafe { signal(*number, SigHandler::SigIgn) }?;
     }
     Ok(())
 }
 
-/// Runs a test as root, where need be in a user namespace of its own, of which an ordinary user is
-/// the root: the test `name`, and nothing else, runs there once more.
+/// Runs a test as root, if necessary in a user namespace of its own, in which an ordinary user is
+/// root: the test `name`, and nothing else, is run again in there.
 pub(crate) fn as_root(name: &str, test: impl FnOnce()) {
     if geteuid().is_root() {
         return test();
@@ -162,14 +162,15 @@ pub(crate) fn as_root(name: &str, test: impl FnOnce()) {
     );
 }
 
-/// Says that a test needs what this machine does not have; a failure where the machine is meant to
-/// have everything.
+/// Reports that a test needs something that this machine lacks; a failure if the machine is
+/// supposed to have everything.
 pub(crate) fn not_run(name: &str, why: impl Display) {
     assert!(std::env::var_os("CI_REQUIRE_ALL").is_none_or(|value| value != "1"), "{name}: {why}");
     let _ = writeln!(io::stderr(), "not run: {name}: {why}");
 }
 
-/// Says that a test needs what not everybody has who runs all tests, such as root's rights.
+/// Reports that a test needs something that not everybody who runs all tests has, such as root's
+/// rights.
 pub(crate) fn without(name: &str, what: &str) {
     let _ = writeln!(io::stderr(), "not run: {name}: no {what}");
 }
@@ -178,7 +179,7 @@ pub(crate) fn works(command: &mut Command) -> bool {
     command.output().is_ok_and(|output| output.status.success())
 }
 
-/// An ordinary user: this one, or, for root, one without any rights.
+/// An ordinary user: the current one, or, for root, one without any rights.
 pub(crate) struct Ordinary {
     directory: tempfile::TempDir,
 }
@@ -193,19 +194,19 @@ impl Ordinary {
         Ordinary { directory }
     }
 
-    /// The program that this user starts.
+    /// Returns the program that this user starts.
     pub(crate) fn program(&self) -> PathBuf {
         self.directory.path().join("vault-exec")
     }
 
-    /// The same run, by this user.
+    /// Returns the same run as a command of this user.
     pub(crate) fn build(&self, run: &Run) -> Command {
         let mut command = run.build_of(&self.program());
         Ordinary::be(&mut command);
         command
     }
 
-    /// Lets this user run any command.
+    /// Makes a command run as this user.
     pub(crate) fn be(command: &mut Command) {
         if geteuid().is_root() {
             command.uid(65534).gid(65534);
@@ -213,7 +214,7 @@ impl Ordinary {
     }
 }
 
-/// Asks again and again until there is an answer.
+/// Calls `look` repeatedly until it returns something.
 #[track_caller]
 pub(crate) fn eventually<T>(what: &str, look: impl Fn() -> Option<T>) -> T {
     let began = Instant::now();
@@ -234,8 +235,9 @@ pub(crate) fn executable(directory: &Path, name: &str, content: &[u8]) -> PathBu
     file
 }
 
-/// Another process writes the copy: a file that this one has open for writing would be inherited by
-/// whatever another test starts just then, and what is open for writing cannot be executed.
+/// Has another process write the copy: a file that this one has open for writing would be inherited
+/// by whatever another test starts just then, and a file that is open for writing cannot be
+/// executed.
 fn copy_executable(source: &Path, file: &Path) {
     assert!(works(Command::new("cp").arg("--").args([source, file])), "cp to {}", file.display());
     fs::set_permissions(file, fs::Permissions::from_mode(0o755)).expect("its owner");

@@ -1,6 +1,6 @@
-//! The suite as a proof that nothing leaks: with `VAULT_EXEC_LEAKS=1` every run logs at trace
-//! level, and its stderr is searched for all credentials and values that the tests of this process
-//! know, and so is what servers were asked.
+//! Runs the suite as a proof that nothing leaks: with `VAULT_EXEC_LEAKS=1` every run logs at trace
+//! level. Its stderr and the requests to servers are searched for all credentials and values that
+//! the tests of this process know.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -11,13 +11,13 @@ use test_vault::leaks::{are_sought, assert_none_asked, assert_none_in, mark};
 
 use crate::support::Run;
 
-/// What sets the level, in any layer but an env file.
+/// The settings for the level, in any layer but an env file.
 const LEVEL: [&str; 3] = ["--log-level", "EXEC_LOG", "LOG_LEVEL"];
-/// What the log says beyond the level that it has by default.
+/// The levels that are logged beyond the default.
 const BELOW_WARN: [&str; 3] = ["info", "debug", "trace"];
 
-/// Variables without their prefix that have a credential, and with `_FILE` the name of a file that
-/// has one.
+/// Variables, without their prefix, that contain a credential; with `_FILE` they name a file that
+/// contains one.
 const CREDENTIALS: [&str; 9] = [
     "TOKEN",
     "ROLE_ID",
@@ -29,17 +29,17 @@ const CREDENTIALS: [&str; 9] = [
     "SESSION_TOKEN",
     "CONTAINER_AUTHORIZATION_TOKEN",
 ];
-/// Names of files that have one, beside those.
+/// More variables that name a file with a credential.
 const FILES: [&str; 3] = ["TOKEN_PATH", "WEB_IDENTITY_TOKEN_FILE", "CLIENT_KEY"];
 
-/// Whether a run says itself how much it logs: then it is left to it.
+/// Returns whether a run sets its own log level, which is then left as it is.
 pub(crate) fn sets_level(run: &Run) -> bool {
     let is_level = |name: &str| LEVEL.contains(&name.split('=').next().unwrap_or_default());
     let is_there = || run.arguments().iter().any(|option| is_level(&option.to_string_lossy()));
     are_sought() && (is_there() || settings(run).iter().any(|(name, _)| is_level(bare(name))))
 }
 
-/// The variables of a run, and those of its env files.
+/// Returns the variables of a run, including those of its env files.
 fn settings(run: &Run) -> Vec<(String, String)> {
     let variables = run.variables().iter().map(|(name, value)| (lossy(name), lossy(value)));
     let files =
@@ -57,12 +57,12 @@ fn lossy(text: &OsStr) -> String {
     text.to_string_lossy().into_owned()
 }
 
-/// The name of a variable without its owner.
+/// Returns the name of a variable without its prefix.
 fn bare(name: &str) -> &str {
     ["VAULT_", "BAO_", "AWS_"].iter().find_map(|owner| name.strip_prefix(owner)).unwrap_or(name)
 }
 
-/// Has a run log everything, and writes its credentials down.
+/// Makes a run log everything, and records its credentials.
 pub(crate) fn watch(run: &Run, command: &mut Command) {
     if !are_sought() {
         return;
@@ -83,33 +83,32 @@ fn mark_setting(name: &str, value: &str) {
     let is_file = FILES.contains(&known)
         || known.strip_suffix("_FILE").is_some_and(|name| CREDENTIALS.contains(&name));
     let text = if is_file { content(Path::new(value)) } else { None };
-    // The key of a certificate is in several lines.
+    // The key of a certificate spans several lines.
     text.iter()
         .flat_map(|text| text.lines())
         .filter(|line| !line.starts_with('-'))
         .for_each(|line| mark(name, line));
 }
 
-/// What a file says, if it is one: a FIFO would be read in place of the start.
+/// Returns the content of a regular file: a FIFO would be read in place of the start.
 fn content(file: &Path) -> Option<String> {
     if file.is_file() { fs::read_to_string(file).ok() } else { None }
 }
 
-/// Whether its stdout is its own and not the application's.
+/// Returns whether its stdout is its own and not the application's.
 pub(crate) fn prints_itself(run: &Run) -> bool {
     let prints = ["--check", "--print-policy", "--help", "--version"];
     run.arguments().iter().any(|option| prints.iter().any(|own| option == own))
 }
 
-/// Fails where something leaks into what a run has said, or has leaked into what a server was
-/// asked.
+/// Fails if something leaks into a run's output, or has leaked into a request to a server.
 pub(crate) fn search(what: &str, said: &[u8]) {
     assert_none_in(what, said);
     assert_none_asked();
 }
 
-/// What a run has said as if it had not been told to log everything: the lines of its log down to
-/// level `warn`.
+/// Returns a run's output as if it had not been told to log everything: only the log lines of level
+/// `warn` and above.
 pub(crate) fn quiet(stderr: &str) -> String {
     let is_more = |line: &str| {
         let of_text = line.strip_prefix("vault-exec: ").and_then(|rest| rest.split(": ").next());

@@ -5,7 +5,7 @@ use test_vault::{Target, json, on_every_https_vault, on_every_vault};
 use crate::support::application::{as_role, reading, role, with_app};
 use crate::support::{Run, run_at};
 
-/// A run that logs in with AppRole and has one reference.
+/// Returns a run that logs in with AppRole and has one reference.
 fn with_approle(target: &Target) -> Run {
     let mount = with_app(target);
     as_role(target, &role(target, &reading(&mount), json!({})))

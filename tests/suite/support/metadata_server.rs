@@ -1,5 +1,5 @@
 //! What the tests of auth methods with a metadata server need: what it was asked, how it fails, and
-//! what is said then.
+//! what is reported then.
 
 use std::io::{BufRead, BufReader};
 use std::time::{Duration, Instant};
@@ -9,7 +9,8 @@ use test_vault::{Fault, LatePort, LocalServer, Recorded};
 use crate::support::auth_mount::WayIn;
 use crate::support::{Ended, Run, all_at_once};
 
-/// A request was this line with this header, and had nothing in it that such a server must not get.
+/// Asserts that a request had this line and this header, and nothing that such a server must not
+/// get.
 #[track_caller]
 pub(crate) fn assert_asked(request: &Recorded, line: &str, (name, value): (&str, &str)) {
     assert_eq!((request.line().as_str(), request.header(name)), (line, Some(value)));
@@ -19,7 +20,7 @@ pub(crate) fn assert_asked(request: &Recorded, line: &str, (name, value): (&str,
     assert!(request.body.is_empty());
 }
 
-/// What is over after it has come a few times.
+/// Returns faults that go away after a few times.
 pub(crate) fn passing() -> Vec<Fault> {
     vec![
         Fault::answer(429, "").with_header("retry-after", "0"),
@@ -31,15 +32,15 @@ pub(crate) fn passing() -> Vec<Fault> {
     ]
 }
 
-/// Nothing was got from the metadata server: within the deadline it is said what was asked, where
-/// and how often, and Vault is asked for nothing.
+/// Asserts that nothing was obtained from the metadata server: within the deadline the run reports
+/// what was asked, where and how often, and Vault gets no request.
 #[track_caller]
 pub(crate) fn assert_not_reached(way: &WayIn<'_>, run: &Run, parts: &[&str]) {
     let vault = way.target.own().expect("a server of our own");
     vault.clear();
     let began = Instant::now();
     let ended = run.clone().env("VAULT_EXEC_TIMEOUT", "2s").fails(69, parts);
-    // The usual deadline is a minute.
+    // The default deadline is a minute.
     assert!(began.elapsed() < Duration::from_secs(30), "{:?}: {}", began.elapsed(), ended.stderr);
     assert!(
         ended.stderr.contains("1 try in") || ended.stderr.contains(" tries in"),
@@ -49,8 +50,8 @@ pub(crate) fn assert_not_reached(way: &WayIn<'_>, run: &Run, parts: &[&str]) {
     assert_eq!(vault.connections(), 0);
 }
 
-/// The metadata server's answer ends the start with this code, without another try and without a
-/// word to Vault.
+/// Asserts that the metadata server's answer ends the start with this code, without another try and
+/// without a request to Vault.
 #[track_caller]
 pub(crate) fn assert_final(
     way: &WayIn<'_>,
@@ -71,7 +72,7 @@ pub(crate) fn assert_final(
     ended
 }
 
-/// Of the claims and of the signature of a JWT nothing is said at the highest level.
+/// Asserts that neither the claims nor the signature of a JWT are shown at the highest log level.
 #[track_caller]
 pub(crate) fn assert_says_nothing_of_jwt(run: &Run, jwt: &str) {
     let ended = run.clone().option("--log-level=trace").marker().end();
@@ -83,7 +84,7 @@ pub(crate) fn assert_says_nothing_of_jwt(run: &Run, jwt: &str) {
     }
 }
 
-/// A start that begins before its metadata server is there; it gets this host and port of it.
+/// Begins a start before its metadata server is there; the run is given the server's host and port.
 #[track_caller]
 pub(crate) fn starts_before(server: &str, run: impl FnOnce(&str) -> Run) {
     let port = LatePort::new();
@@ -97,8 +98,8 @@ pub(crate) fn starts_before(server: &str, run: impl FnOnce(&str) -> Run) {
     assert!(ended.code == Some(0) && ended.started(), "{ended:?}");
 }
 
-/// With every variable that names a proxy, none is asked for a metadata server that is elsewhere
-/// and does not answer.
+/// Asserts that no proxy is asked for a metadata server that is elsewhere and does not answer, even
+/// if every variable that names a proxy is set.
 #[track_caller]
 pub(crate) fn assert_asks_no_proxy(way: &WayIn<'_>, run: &Run, host: &str) {
     let proxy = LocalServer::start(|_| (502, Vec::new(), Vec::new()));

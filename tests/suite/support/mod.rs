@@ -1,4 +1,4 @@
-//! Runs the binary and says what came of it.
+//! Runs the binary and reports the result.
 
 pub(crate) mod application;
 pub(crate) mod auth_mount;
@@ -21,14 +21,15 @@ use std::time::Duration;
 
 use test_vault::Target;
 
-/// The binary under test. `VAULT_EXEC_BINARY` names another one, such as the static build.
+/// Returns the binary under test. `VAULT_EXEC_BINARY` names a different one, such as the static
+/// build.
 pub(crate) fn binary() -> PathBuf {
     std::env::var_os("VAULT_EXEC_BINARY")
         .unwrap_or_else(|| env!("CARGO_BIN_EXE_vault-exec").into())
         .into()
 }
 
-/// What every start that works prints when it runs [`Run::marker`].
+/// What every successful start prints when it runs [`Run::marker`].
 pub(crate) const STARTED: &str = "the application runs";
 
 /// One run of the binary, with nothing in its environment but PATH and what the test sets.
@@ -39,7 +40,7 @@ pub(crate) struct Run {
     command: Vec<OsString>,
 }
 
-/// A run without options whose command prints its environment.
+/// Returns a run without options whose command prints its environment.
 pub(crate) fn run() -> Run {
     let path = std::env::var_os("PATH").expect("a PATH");
     Run {
@@ -49,7 +50,7 @@ pub(crate) fn run() -> Run {
     }
 }
 
-/// A run with the address and the CA of a Vault.
+/// Returns a run with the address and the CA of a Vault.
 pub(crate) fn run_at(target: &Target) -> Run {
     let run = run().env("VAULT_ADDR", target.addr());
     match target.ca_file() {
@@ -90,28 +91,29 @@ impl Run {
         self.command(["sh", "-c", script])
     }
 
-    /// A command that prints [`STARTED`]: where that is not on stdout, the application was not
+    /// Uses a command that prints [`STARTED`]: if that is not on stdout, the application was not
     /// started.
     pub(crate) fn marker(self) -> Run {
         self.shell(&format!("echo {STARTED}"))
     }
 
-    /// The environment that it is started in, for what a test starts in another way.
+    /// Returns the environment that it is started in, for tests that start it in a different way.
     pub(crate) fn variables(&self) -> &BTreeMap<OsString, OsString> {
         &self.environment
     }
 
-    /// What stands before the command.
+    /// Returns the arguments before the command.
     pub(crate) fn arguments(&self) -> &[OsString] {
         &self.options
     }
 
-    /// The command for what a test does beyond running it, such as signals or descriptors.
+    /// Returns the command, for tests that do more than run it, such as with signals or
+    /// descriptors.
     pub(crate) fn build(&self) -> Command {
         self.build_of(&binary())
     }
 
-    /// The command with another program in the binary's place.
+    /// Returns the command with another program in place of the binary.
     pub(crate) fn build_of(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         command
@@ -155,14 +157,14 @@ impl Run {
             .spawn()
             .expect("it runs");
         let mut stdin = child.stdin.take().expect("piped");
-        // In a thread of its own: the output has to be read meanwhile, for a pipe holds little.
+        // In its own thread: the output has to be read meanwhile, because a pipe holds little.
         std::thread::scope(|scope| {
             scope.spawn(move || stdin.write_all(input).expect("it reads"));
             self.ended(child.wait_with_output().expect("it ends"))
         })
     }
 
-    /// The environment that the application got. Fails where the start failed.
+    /// Returns the environment that the application got. Fails if the start failed.
     pub(crate) fn environment(&self) -> BTreeMap<String, String> {
         let ended = self.clone().command(["env", "-0"]).end();
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);
@@ -177,13 +179,13 @@ impl Run {
         map
     }
 
-    /// The value of one variable of the application.
+    /// Returns the value of one of the application's variables.
     pub(crate) fn value(&self, name: &str) -> Option<String> {
         self.environment().remove(name)
     }
 
-    /// The start must fail with `code`, say each of `parts` on stderr, and not start the
-    /// application.
+    /// Asserts that the start fails with `code`, prints each of `parts` on stderr, and does not
+    /// start the application.
     #[track_caller]
     pub(crate) fn fails(&self, code: i32, parts: &[&str]) -> Ended {
         let ended = self.clone().marker().end();
@@ -199,7 +201,7 @@ impl Run {
 /// How a run ended.
 #[derive(Clone, Debug)]
 pub(crate) struct Ended {
-    /// `None` where a signal ended it.
+    /// `None` if a signal ended it.
     pub(crate) code: Option<i32>,
     pub(crate) stdout: Vec<u8>,
     pub(crate) stderr: String,
@@ -221,7 +223,7 @@ impl Ended {
     }
 }
 
-/// What the application got beside PATH.
+/// Returns what the application got besides PATH.
 #[track_caller]
 pub(crate) fn added(run: &Run) -> BTreeMap<String, String> {
     let mut environment = run.environment();
@@ -229,13 +231,13 @@ pub(crate) fn added(run: &Run) -> BTreeMap<String, String> {
     environment
 }
 
-/// Names and values, as [`added`] has them.
+/// Returns names and values in the form of [`added`].
 pub(crate) fn pairs(wanted: &[(&str, &str)]) -> BTreeMap<String, String> {
     wanted.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
-/// Does something once a run has said that it tries again, which is the first thing that it may
-/// say, and waits for its end.
+/// Does something once a run has reported that it tries again, which must be the first thing that
+/// it reports, and waits for its end.
 pub(crate) fn once_it_tries_again(mut child: Child, then: impl FnOnce()) -> Ended {
     let mut stderr = BufReader::new(child.stderr.take().expect("piped"));
     let mut said = String::new();
@@ -254,7 +256,7 @@ pub(crate) fn once_it_tries_again(mut child: Child, then: impl FnOnce()) -> Ende
 }
 
 /// Tries with more and more time until it is enough: on a busy machine a short deadline may be over
-/// before a start has come to what it is to wait for.
+/// before a start has reached what it is supposed to wait for.
 pub(crate) fn with_enough_time<T>(
     attempt: impl Fn(Duration) -> T,
     is_enough: impl Fn(&T) -> bool,
@@ -264,7 +266,7 @@ pub(crate) fn with_enough_time<T>(
     found.unwrap_or_else(|| attempt(Duration::from_secs(32)))
 }
 
-/// Looks at every case, many at once: most of them wait.
+/// Checks every case, many at once: most of them wait.
 pub(crate) fn all_at_once<T: Send>(cases: impl IntoIterator<Item = T>, look: impl Fn(T) + Sync) {
     const MOST: usize = 24;
     let cases = Mutex::new(cases.into_iter().collect::<Vec<T>>().into_iter());
@@ -280,7 +282,7 @@ pub(crate) fn all_at_once<T: Send>(cases: impl IntoIterator<Item = T>, look: imp
     });
 }
 
-/// A directory of its own for a test, removed when it goes.
+/// Makes a directory for a test, which is removed when it is dropped.
 pub(crate) fn directory() -> tempfile::TempDir {
     tempfile::tempdir().expect("a temporary directory")
 }

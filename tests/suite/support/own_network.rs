@@ -1,4 +1,4 @@
-//! Networks of a test's own, in which it can have any address and any name server.
+//! Separate networks for tests, in which a test can have any address and any name server.
 
 use std::fs;
 use std::process::Command;
@@ -6,12 +6,12 @@ use std::process::Command;
 use crate::support::directory;
 use crate::support::launch::{as_root, not_run, works};
 
-/// What a test finds in its environment that is there already.
+/// Is set in the environment of a test that is already in its own network.
 const THERE: &str = "TEST_IS_IN_A_NETWORK_OF_ITS_OWN";
 
-/// Runs a test where the loopback interface is all there is, after these commands of ip(8), and
-/// with these files in place of those that the machine has: the test `name`, and nothing else, runs
-/// there once more.
+/// Runs a test where the loopback interface is the only one, after these commands of ip(8), and
+/// with these files in place of the machine's: the test `name`, and nothing else, is run again in
+/// there.
 pub(crate) fn alone(name: &str, commands: &[&str], files: &[(&str, &str)], test: impl FnOnce()) {
     if std::env::var_os(THERE).is_some() {
         return test();
