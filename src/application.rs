@@ -57,8 +57,7 @@ fn built(job: &Job, round: &mut Round, starting: Option<&Starting>) -> Result<Im
         let variables = handover::without_files(&built.files, built.variables)?;
         return Image::new(job.program(&variables)?, job.command.clone(), variables);
     }
-    let directory = job.settings.files.directory.as_deref();
-    let (mut variables, files) = handover::hand_over(built, job.access, directory)?;
+    let (mut variables, files) = handover::hand_over(built, job.access, job.directory.as_deref())?;
     if let Some(starting) = starting {
         starting.name_application(&mut variables);
     }

@@ -2,6 +2,7 @@
 //! value (pure).
 
 use std::ffi::OsStr;
+use std::path::Path;
 
 use crate::environment::{Built, Outcomes, Provided};
 use crate::error::Error;
@@ -32,7 +33,9 @@ pub(crate) fn report(
         let BuiltFile { place, content, from } = file;
         let place = match (place, &settings.directory) {
             (Place::At(path), _) => shown(path.as_os_str()),
-            (Place::Named(name), Some(directory)) => shown(directory.join(name).as_os_str()),
+            (Place::Named(name), Some(directory)) => {
+                shown(Path::new(directory.text()?).join(name).as_os_str())
+            }
             (Place::Named(name), None) => format!("{} in memory", shown(name)),
         };
         let owner = settings.owner.as_ref().map_or(Ok("this user"), Sourced::text)?;

@@ -1,11 +1,13 @@
 //! What a start has to do, determined without asking Vault.
 
 use std::ffi::{OsStr, OsString};
+use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Instant;
 
 use crate::error::{Error, Errors};
+use crate::file;
 use crate::http;
 use crate::http::deadline::Deadline;
 use crate::login::{self, Credentials};
@@ -32,8 +34,10 @@ pub(crate) struct Job {
     /// The variables of the environment that say how servers are reached.
     pub network: Vec<Variable>,
     /// Who may read the application's files.
-    pub access: Access,
-    /// Whether this is only a check, after which nothing starts.
+    pub(crate) access: Access,
+    /// Where files go whose place nobody names; `None` is memory.
+    pub(crate) directory: Option<PathBuf>,
+    /// Whether it is only a check, after which nothing starts.
     pub is_check: bool,
 }
 
@@ -64,7 +68,8 @@ impl Job {
         }
         let network = http::about_network(layers.environment);
         let access = access(&settings)?;
-        Ok(Job { settings, plan, login, command, program, network, access, is_check })
+        let directory = directory(&settings)?;
+        Ok(Job { settings, plan, login, command, program, network, access, directory, is_check })
     }
 
     /// Returns the application's program, found on the PATH that the application gets.
@@ -103,6 +108,16 @@ fn warn_of_what_stays(layers: &Layers<'_>, settings: &Settings) {
     }
     if let (Some(key), Some(why)) = (settings.client_key(), settings.needs_key()) {
         log::warn!("the file of {} is not removed: {why}", key.origin);
+    }
+}
+
+fn directory(settings: &Settings) -> Result<Option<PathBuf>, Error> {
+    let Some(named) = &settings.files.directory else { return Ok(None) };
+    let path = PathBuf::from(named.text()?);
+    match fs::metadata(&path) {
+        Ok(found) if found.is_dir() => Ok(Some(path)),
+        Ok(_) => Err(file::unusable(&path, &named.origin, "it is not a directory")),
+        Err(error) => Err(file::unusable(&path, &named.origin, &error.to_string())),
     }
 }
 

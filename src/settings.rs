@@ -121,8 +121,8 @@ pub struct Files {
     pub mode: Option<u32>,
     /// `user[:group]`, names or numbers; not looked up yet.
     pub owner: Option<Sourced>,
-    /// The directory for files whose place the user did not name; `None` means memory.
-    pub directory: Option<PathBuf>,
+    /// Where files go whose place nobody names; `None` is memory.
+    pub directory: Option<Sourced>,
 }
 
 /// An import, and where it is asked for.
@@ -471,15 +471,18 @@ fn files(layers: &Layers<'_>) -> Result<Files, Errors> {
     let mut errors = Errors::default();
     let mut placed = Vec::new();
     for (origin, item) in layers.items(&FILE)? {
-        // The text after the = may contain a secret.
-        let place = item.split('=').next().unwrap_or(&item);
-        let words = format!("{origin} {place}");
+        // What is no path, or stands behind the =, may be a secret.
+        let place = item.split_once('=').map(|(place, _)| place.trim());
+        let words = match place.filter(|place| place.starts_with('/')) {
+            Some(place) => format!("{origin} {place}"),
+            None => origin.to_string(),
+        };
         let file = errors.keep(placed_file::parse(&item).map_err(|error| error.at(&words)));
         placed.extend(file.map(|file| (words, file)));
     }
     let mode = errors.keep(one_of(layers, &FILE_MODE, units::mode)).flatten();
     let owner = errors.keep(sourced(layers, &FILE_OWNER)).flatten();
-    let directory = errors.keep(text(layers, &FILE_DIR)).flatten().map(PathBuf::from);
+    let directory = errors.keep(sourced(layers, &FILE_DIR)).flatten();
     errors.or(Files { placed, mode, owner, directory })
 }
 

@@ -70,7 +70,8 @@ fn a_name_that_is_nearly_one_of_ours_warns_and_one_of_a_service_does_not() {
 fn a_setting_that_was_not_expanded_or_has_quotes_around_it_is_an_error_at_once() {
     let target = Target::from(TestVault::start());
     for setting in ALL {
-        for name in setting.all_variables().iter().filter(|name| *name != "PASSWORD") {
+        let is_text = |name: &&String| !["PASSWORD", "EXEC_FILES"].contains(&name.as_str());
+        for name in setting.all_variables().iter().filter(is_text) {
             for (value, part) in [
                 ("${S3CRET}", "not expanded"),
                 ("$(S3CRET)", "not expanded"),
@@ -165,6 +166,18 @@ fn a_credential_in_the_place_of_its_path_is_never_shown() {
     }
 }
 
+fn is_directory(name: &str) -> bool {
+    ["CAPATH", "FILE_DIR"].iter().any(|end| name.ends_with(end))
+}
+
+#[test]
+fn a_credential_in_the_place_of_a_file_is_not_shown() {
+    for text in ["hvs.S3CRET", "S3CRET=x", "/run/x=S3CRET", "${S3CRET}"] {
+        let ended = run().env("VAULT_EXEC_FILES", text).fails(78, &["VAULT_EXEC_FILES"]);
+        assert!(!ended.stderr.contains("S3CRET"), "{}", ended.stderr);
+    }
+}
+
 #[test]
 fn a_path_that_is_one_is_shown_with_the_remedy() {
     let target = Target::from(TestVault::builder().https().start());
@@ -177,7 +190,7 @@ fn a_path_that_is_one_is_shown_with_the_remedy() {
         let there = directory.path().display().to_string();
         let shown = format!("{} ({name}): ", absent.display());
         run.clone().env(&name, &absent).fails(78, &[&shown]);
-        if !name.ends_with("CAPATH") {
+        if !is_directory(&name) {
             let told = format!("{there} ({name}): a directory, and not a file");
             run.env(&name, &there).fails(78, &[&told, "Docker makes a directory"]);
         }
@@ -190,7 +203,7 @@ fn the_deadline_covers_files() {
     let directory = directory();
     let fifo = directory.path().join("fifo");
     mkfifo(&fifo, Mode::S_IRWXU).expect("a FIFO");
-    let is_file = |name: &str| !name.ends_with("CAPATH") && !name.starts_with("SSL_");
+    let is_file = |name: &str| !is_directory(name) && !name.starts_with("SSL_");
     for (name, run) in paths(&target).iter().filter(|(name, _)| is_file(name)) {
         let run = run.clone().env(name, &fifo).options(["--timeout", "100ms"]);
         let shown = format!("{} ({name}): ", fifo.display());
