@@ -1,4 +1,4 @@
-//! What a test holds in its hands: servers, the operator, records of what was asked.
+//! What a test works with: servers, the operator, and records of the requests.
 
 pub(crate) mod client_ca;
 pub mod leaks;

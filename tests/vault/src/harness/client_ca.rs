@@ -11,7 +11,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tempfile::TempDir;
 
-/// A CA of clients, which is not the server's.
+/// A CA for clients, which is not the server's.
 pub struct ClientCa(CertifiedIssuer<'static, KeyPair>);
 
 impl Default for ClientCa {
@@ -21,7 +21,7 @@ impl Default for ClientCa {
 }
 
 impl ClientCa {
-    /// With a new key.
+    /// Makes a CA with a new key.
     pub fn new() -> Self {
         let mut params = named("CA of clients");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -30,17 +30,17 @@ impl ClientCa {
         Self(CertifiedIssuer::self_signed(params, key).expect("a certificate"))
     }
 
-    /// Its certificate.
+    /// Returns its certificate.
     pub fn pem(&self) -> String {
         self.0.pem()
     }
 
-    /// A certificate for a client.
+    /// Issues a certificate for a client.
     pub fn issue(&self, common_name: &str) -> ClientCertificate {
         self.issue_for(common_name, &KeyPair::generate().expect("a key pair"))
     }
 
-    /// The same with a key of RSA, of 2048 bits; it is always the same one.
+    /// The same with a 2048-bit RSA key, which is always the same one.
     pub fn issue_rsa(&self, common_name: &str) -> ClientCertificate {
         let key = KeyPair::from_pem(include_str!("rsa-key.pem")).expect("a key that openssl made");
         self.issue_for(common_name, &key)
@@ -72,17 +72,17 @@ pub struct ClientCertificate {
 }
 
 impl ClientCertificate {
-    /// What goes into `VAULT_CLIENT_CERT`.
+    /// Returns the path for `VAULT_CLIENT_CERT`.
     pub fn cert(&self) -> PathBuf {
         self.directory.path().join("client.pem")
     }
 
-    /// What goes into `VAULT_CLIENT_KEY`.
+    /// Returns the path for `VAULT_CLIENT_KEY`.
     pub fn key(&self) -> PathBuf {
         self.directory.path().join("client-key.pem")
     }
 
-    /// The certificate.
+    /// Returns the certificate.
     pub fn pem(&self) -> String {
         fs::read_to_string(self.cert()).expect("a file of our own")
     }

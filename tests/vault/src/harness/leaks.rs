@@ -1,6 +1,6 @@
-//! Nothing leaks: with `VAULT_EXEC_LEAKS=1` every credential and value that a start is given or
-//! gets is written down here, and what it asks the servers for is searched for all of them. Whoever
-//! starts it searches what it says.
+//! Checks that nothing leaks: with `VAULT_EXEC_LEAKS=1` every credential and value that a start is
+//! given or gets is recorded here, and its requests to servers are searched for all of them.
+//! Whoever runs a start searches its output.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::env;
@@ -14,17 +14,17 @@ use serde_json::Value;
 use crate::harness::operator::USER_AGENT;
 use crate::harness::record::Recorded;
 
-/// What is shorter may stand anywhere by accident.
+/// Anything shorter could appear anywhere by accident.
 const SHORTEST: usize = 12;
 
-/// RFC 3986: what nobody has to encode.
+/// RFC 3986: the characters that need no encoding.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// What a start must not let out: its credentials and what it fetches, each in the forms in which
-/// it could be written.
+/// What a start must not reveal: its credentials and what it fetches, each in the forms in which it
+/// could be written.
 #[derive(Default)]
 pub struct Marks {
-    /// The parts of all forms by how they begin.
+    /// The parts of all forms, by their first bytes.
     parts: HashMap<[u8; SHORTEST], Vec<Part>>,
     known: HashSet<String>,
 }
@@ -35,7 +35,7 @@ struct Part {
 }
 
 impl Marks {
-    /// Writes a credential or a value down. `name` is what a finding is called.
+    /// Records a credential or a value. A finding is reported under `name`.
     pub fn add(&mut self, name: &str, value: &str) {
         let value = value.trim();
         if value.len() < SHORTEST || !self.known.insert(value.to_owned()) {
@@ -50,7 +50,7 @@ impl Marks {
         }
     }
 
-    /// All of which a part stands in a text: the name and the part.
+    /// Returns the name and the part for every part that a text contains.
     pub fn find(&self, text: &[u8]) -> BTreeSet<String> {
         let begins = text.windows(SHORTEST).enumerate();
         let here = begins.filter_map(|(at, beginning)| Some((at, self.parts.get(beginning)?)));
@@ -63,7 +63,7 @@ impl Marks {
     }
 }
 
-/// As it is, and as JSON, URLs, forms, base64 and hexadecimal numbers have it.
+/// Returns the value as it is, and as it appears in JSON, URLs, forms, base64 and hexadecimal.
 fn forms(value: &str) -> HashSet<String> {
     let json = Value::from(value).to_string();
     let mut forms = HashSet::from([value.to_owned(), json.trim_matches('"').to_owned()]);
@@ -83,8 +83,8 @@ fn forms(value: &str) -> HashSet<String> {
     forms
 }
 
-/// What base64 makes of a value with this many bytes before it, without the characters that its
-/// neighbours have a part in.
+/// Returns the base64 of a value with this many bytes before it, without the characters that also
+/// depend on its neighbours.
 fn within(value: &str, before: usize, base64: &impl Engine) -> String {
     let bytes = [&[0; 2][..before], value.as_bytes()].concat();
     let encoded = base64.encode(&bytes);
@@ -92,7 +92,7 @@ fn within(value: &str, before: usize, base64: &impl Engine) -> String {
     encoded[[0, 2, 3][before]..encoded.len() - end].to_owned()
 }
 
-/// Up to three parts, so that a piece of a value is found, too.
+/// Returns up to three parts, so that a piece of a value is found, too.
 fn parts(form: &[u8]) -> impl Iterator<Item = &[u8]> {
     let count = (form.len() / SHORTEST).clamp(1, 3);
     let length = form.len() / count;
@@ -104,7 +104,7 @@ fn parts(form: &[u8]) -> impl Iterator<Item = &[u8]> {
 #[derive(Default)]
 struct Register {
     marks: Marks,
-    /// What servers were asked with a mark in it.
+    /// Requests to servers that contained a mark.
     leaked: Vec<String>,
 }
 
@@ -113,32 +113,33 @@ fn register() -> MutexGuard<'static, Register> {
     REGISTER.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Whether leaks are looked for.
+/// Returns whether leaks are searched for.
 pub fn are_sought() -> bool {
     static SOUGHT: LazyLock<bool> =
         LazyLock::new(|| env::var_os("VAULT_EXEC_LEAKS").is_some_and(|value| value == "1"));
     *SOUGHT
 }
 
-/// Writes a credential or a value of this process's tests down.
+/// Records a credential or a value of this process's tests.
 pub fn mark(name: &str, value: &str) {
-    // A reference is none, whatever the variable is called.
+    // A reference is not a credential, whatever the variable is called.
     if are_sought() && !value.contains("vault:") && !value.contains("bao:") {
         register().marks.add(name, value);
     }
 }
 
-/// What is no secret, although a test has one that says the same: it must be told before.
+/// Declares a text that is not secret, although a test has a secret with the same text. Call it
+/// before that secret is recorded.
 pub(crate) fn publish(text: &str) {
     register().marks.known.insert(text.to_owned());
 }
 
-/// Writes all texts in a JSON value down.
+/// Records all texts in a JSON value.
 pub(crate) fn mark_all(name: &str, value: &Value) {
     match value {
         Value::String(text) => mark(name, text),
         Value::Array(items) => items.iter().for_each(|item| mark_all(name, item)),
-        // What is wrong with one of many is said to whoever asked.
+        // The error of one item among many is shown to whoever asked.
         Value::Object(fields) => {
             fields
                 .iter()
@@ -149,7 +150,7 @@ pub(crate) fn mark_all(name: &str, value: &Value) {
     }
 }
 
-/// Fails where a text has any of what this process's tests have written down.
+/// Fails if a text contains anything that this process's tests have recorded.
 pub fn assert_none_in(what: &str, text: &[u8]) {
     if are_sought() {
         let register = register();
@@ -163,7 +164,7 @@ pub fn assert_none_in(what: &str, text: &[u8]) {
     }
 }
 
-/// Fails where any server was asked with something in the request that does not belong there.
+/// Fails if any server received a request with something in it that does not belong there.
 pub fn assert_none_asked() {
     if are_sought() {
         let leaked = register().leaked.clone();
@@ -171,11 +172,11 @@ pub fn assert_none_asked() {
     }
 }
 
-/// What a login tells Vault.
+/// The fields that a login sends to Vault.
 const CREDENTIALS: [&str; 5] = ["role_id", "secret_id", "jwt", "password", "token"];
 
-/// Searches the URL and the headers of a request but those that carry a credential, and writes what
-/// is new in it down.
+/// Searches the URL of a request and its headers, except those that carry a credential, and records
+/// what is new in it.
 pub(crate) fn asked(request: &Recorded, carriers: &[&str]) {
     if !are_sought() || request.header("user-agent") == Some(USER_AGENT) {
         return;
@@ -195,7 +196,7 @@ pub(crate) fn asked(request: &Recorded, carriers: &[&str]) {
     }
 }
 
-/// Searches what a server or a proxy saw, in which no credential has its place.
+/// Searches what a server or a proxy saw, where no credential belongs.
 pub fn seen(text: &str) {
     if !are_sought() {
         return;
@@ -207,7 +208,7 @@ pub fn seen(text: &str) {
     }
 }
 
-/// Writes down what an answer of Vault's hands out; `path` is what follows `/v1/`.
+/// Records what an answer from Vault hands out; `path` is the part after `/v1/`.
 pub(crate) fn answered(path: &str, answer: &Value) {
     if !are_sought() {
         return;
@@ -222,7 +223,8 @@ pub(crate) fn answered(path: &str, answer: &Value) {
             CREDENTIALS.iter().filter_map(|name| Some((name, data.get(*name)?.as_str()?)));
         handed_out.for_each(|(name, text)| mark(name, text));
     } else if is_of("data") {
-        // Of KV v2, which has the time of a version beside it; what is written has nothing else.
+        // An answer of KV v2, which has the creation time of a version beside the data; the answer
+        // to a write has nothing else.
         mark_all("value", data.get("data").unwrap_or(&Value::Null));
     } else if !is_of("metadata") && !data.contains_key("keys") {
         mark_all("value", &answer["data"]);

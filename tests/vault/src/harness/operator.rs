@@ -1,4 +1,4 @@
-//! The one who sets a Vault up: a small client with the root token.
+//! Sets a Vault up: a small client with the root token.
 
 use std::fs;
 use std::path::Path;
@@ -27,10 +27,10 @@ use crate::platforms::gcp_metadata::GcpMetadata;
 use crate::platforms::kubernetes_api::KubernetesApi;
 use crate::platforms::signer::JwtSigner;
 
-/// A status and the body's JSON (null where there is no body, or none that is JSON).
+/// A status and the body's JSON (null if there is no body, or if it is not JSON).
 pub type Reply = (u16, Value);
 
-/// Tells its requests from those that a test looks at.
+/// Distinguishes its requests from those that a test looks at.
 pub(crate) const USER_AGENT: &str = "operator";
 
 /// How long a new mount may take until it can be used.
@@ -38,18 +38,18 @@ const UPGRADE: Duration = Duration::from_secs(10);
 
 #[derive(Clone)]
 enum Transport {
-    /// Into the server of our own, past HTTP.
+    /// Calls our own server directly, bypassing HTTP.
     Direct(Arc<Api>),
-    /// As everyone else.
+    /// Uses HTTP like everyone else.
     Http { client: Client, addr: String },
 }
 
-/// Does what operators do. Everything but [`request`](Self::request) panics where the server
+/// Does what operators do. Everything except [`request`](Self::request) panics if the server
 /// refuses.
 pub struct Operator {
     transport: Transport,
     token: String,
-    /// What goes in front of every path: nothing, or a namespace with its slash.
+    /// The prefix of every path: nothing, or a namespace with its slash.
     namespace: String,
 }
 
@@ -59,12 +59,12 @@ impl Operator {
         Self { transport: Transport::Direct(api), token, namespace: String::new() }
     }
 
-    /// Over HTTP with a token, trusting the CA of a PEM file.
+    /// Uses HTTP with a token, and trusts the CA in a PEM file.
     pub fn http(addr: &str, token: &str, ca: Option<&Path>) -> Self {
         Self::http_as(addr, token, ca, None)
     }
 
-    /// The same, and shows a client certificate.
+    /// The same, and presents a client certificate.
     pub fn http_as(
         addr: &str,
         token: &str,
@@ -83,20 +83,20 @@ impl Operator {
         Self { transport, token: token.to_owned(), namespace: String::new() }
     }
 
-    /// The same one, who does everything in a namespace.
+    /// Returns the same operator, working in a namespace.
     #[must_use]
     pub fn within(&self, namespace: &str) -> Self {
         let namespace = if namespace.is_empty() { String::new() } else { format!("{namespace}/") };
         Self { transport: self.transport.clone(), token: self.token.clone(), namespace }
     }
 
-    /// A namespace.
+    /// Creates a namespace.
     pub fn enable_namespace(&self, name: &str) {
         leaks::publish(&format!("{}{name}", self.namespace));
         self.write(&format!("sys/namespaces/{name}"), json!({}));
     }
 
-    /// One request with any token or none; `path` is what follows `/v1/`.
+    /// Sends one request with any token or none; `path` is the part after `/v1/`.
     pub fn request(
         &self,
         method: &str,
@@ -108,7 +108,7 @@ impl Operator {
         self.request_with(method, path, &headers, body)
     }
 
-    /// One request with any headers.
+    /// Sends one request with any headers.
     pub fn request_with(
         &self,
         method: &str,
@@ -133,7 +133,7 @@ impl Operator {
         (status, answer)
     }
 
-    /// As root, and it has to work.
+    /// Sends a request as root that must succeed.
     #[allow(clippy::needless_pass_by_value, reason = "a JSON literal reads best as it is")]
     pub fn must(&self, method: &str, path: &str, body: Option<Value>) -> Value {
         let deadline = Instant::now() + UPGRADE;
@@ -152,13 +152,13 @@ impl Operator {
         self.request("GET", path, Some(&self.token), None).0 == 200
     }
 
-    /// `POST`s JSON and gives the answer.
+    /// `POST`s JSON and returns the answer.
     #[allow(clippy::needless_pass_by_value)] // What tests pass is a `json!` of their own.
     pub fn write(&self, path: &str, body: Value) -> Value {
         self.must("POST", path, Some(body))
     }
 
-    /// `GET`s and gives the answer.
+    /// `GET`s and returns the answer.
     pub fn read(&self, path: &str) -> Value {
         self.must("GET", path, None)
     }
@@ -168,13 +168,13 @@ impl Operator {
         self.must("DELETE", path, None);
     }
 
-    /// A KV engine of version 1 or 2.
+    /// Enables a KV engine of version 1 or 2.
     pub fn enable_kv(&self, mount: &str, version: u8) {
         let options = json!({ "version": version.to_string() });
         self.write(&format!("sys/mounts/{mount}"), json!({ "type": "kv", "options": options }));
     }
 
-    /// A secret in a KV engine of version 1 or 2; another version of it, if there is one.
+    /// Writes a secret to a KV engine of version 1 or 2; if it exists, this adds another version.
     pub fn kv_put(&self, mount: &str, version: u8, path: &str, secret: Value) {
         leaks::mark_all("value", &secret);
         match version {
@@ -183,7 +183,7 @@ impl Operator {
         };
     }
 
-    /// An ACL policy in HCL.
+    /// Writes an ACL policy in HCL.
     pub fn policy(&self, name: &str, hcl: &str) {
         self.write(&format!("sys/policies/acl/{name}"), json!({ "policy": hcl }));
     }
@@ -192,22 +192,22 @@ impl Operator {
         self.write(&format!("sys/auth/{mount}"), json!({ "type": kind }));
     }
 
-    /// AppRole at a mount.
+    /// Enables AppRole at a mount.
     pub fn enable_approle(&self, mount: &str) {
         self.enable_auth(mount, "approle");
     }
 
-    /// A role of AppRole.
+    /// Writes a role of AppRole.
     pub fn approle_role(&self, mount: &str, role: &str, settings: Value) {
         self.write(&format!("auth/{mount}/role/{role}"), settings);
     }
 
-    /// A role's role_id.
+    /// Returns a role's role_id.
     pub fn role_id(&self, mount: &str, role: &str) -> String {
         text(&self.read(&format!("auth/{mount}/role/{role}/role-id")), "/data/role_id")
     }
 
-    /// A new secret_id for a role.
+    /// Creates a secret_id for a role.
     pub fn secret_id(&self, mount: &str, role: &str, settings: Value) -> String {
         text(
             &self.write(&format!("auth/{mount}/role/{role}/secret-id"), settings),
@@ -215,7 +215,7 @@ impl Operator {
         )
     }
 
-    /// A new secret_id, wrapped: the wrapping token.
+    /// Creates a wrapped secret_id and returns the wrapping token.
     pub fn wrapped_secret_id(&self, mount: &str, role: &str, ttl: &str) -> String {
         let path = format!("auth/{mount}/role/{role}/secret-id");
         let headers = [("x-vault-token", self.token.as_str()), ("x-vault-wrap-ttl", ttl)];
@@ -224,15 +224,15 @@ impl Operator {
         text(&answer, "/wrap_info/token")
     }
 
-    /// Vault's aws method at a mount, with settings of `config/client`, where AWS knows these keys.
-    /// No real server has it.
+    /// Enables Vault's aws method at a mount, with settings for `config/client`, where AWS knows
+    /// these keys. No real server has it.
     pub fn enable_aws(&self, mount: &str, client: Value, known: &[&AwsKeys]) {
         self.write(&format!("sys/auth/{mount}"), json!({ "type": "aws" }));
         self.write(&format!("auth/{mount}/config/client"), client);
         self.aws_knows(mount, known);
     }
 
-    /// Keys that AWS knows, as far as the aws method at a mount can tell.
+    /// Sets the keys that AWS knows, as far as the aws method at a mount can tell.
     pub fn aws_knows(&self, mount: &str, known: &[&AwsKeys]) {
         for keys in known {
             let body = json!({
@@ -244,7 +244,7 @@ impl Operator {
         }
     }
 
-    /// A role of Vault's aws method.
+    /// Writes a role of Vault's aws method.
     pub fn aws_role(&self, mount: &str, role: &str, settings: Value) {
         self.write(
             &format!("auth/{mount}/role/{role}"),
@@ -252,23 +252,23 @@ impl Operator {
         );
     }
 
-    /// A new token.
+    /// Creates a token.
     pub fn create_token(&self, settings: Value) -> String {
         text(&self.write("auth/token/create", settings), "/auth/client_token")
     }
 
-    /// Userpass at a mount.
+    /// Enables userpass at a mount.
     pub fn enable_userpass(&self, mount: &str) {
         self.enable_auth(mount, "userpass");
     }
 
-    /// A user of userpass; the settings say the password.
+    /// Writes a user of userpass; the settings contain the password.
     pub fn userpass_user(&self, mount: &str, name: &str, settings: Value) {
         self.write(&format!("auth/{mount}/users/{name}"), settings);
     }
 
-    /// LDAP at a mount, with a directory of names and their passwords, or with one that cannot be
-    /// reached. Only a server of our own can be given a directory.
+    /// Enables LDAP at a mount, with a directory of names and their passwords, or with one that
+    /// cannot be reached. Only our own server can be given a directory.
     pub fn enable_ldap(&self, mount: &str, directory: Option<&[(&str, &str)]>) {
         self.enable_auth(mount, "ldap");
         let names: Option<Map<String, Value>> = directory.map(|names| {
@@ -281,60 +281,60 @@ impl Operator {
         );
     }
 
-    /// What a user of the directory gets.
+    /// Sets what a user of the directory gets.
     pub fn ldap_user(&self, mount: &str, name: &str, settings: Value) {
         self.write(&format!("auth/{mount}/users/{name}"), settings);
     }
 
-    /// JWT at a mount, which believes the signer.
+    /// Enables JWT at a mount, which trusts the signer.
     pub fn enable_jwt(&self, mount: &str, signer: &JwtSigner) {
         self.enable_auth(mount, "jwt");
         self.jwt_config(mount, signer, json!({}));
     }
 
-    /// What JWT at a mount believes: the signer, and what the settings add.
+    /// Configures what JWT at a mount trusts: the signer, and what the settings add.
     pub fn jwt_config(&self, mount: &str, signer: &JwtSigner, settings: Value) {
         let keys = json!({ "jwt_validation_pubkeys": [signer.public_key()] });
         self.write(&format!("auth/{mount}/config"), merged(keys, settings));
     }
 
-    /// A role of JWT, which is for the audience `vault` and names its users by `sub` unless the
-    /// settings say otherwise.
+    /// Writes a role of JWT, which is for the audience `vault` and names its users by `sub` unless
+    /// the settings say otherwise.
     pub fn jwt_role(&self, mount: &str, role: &str, settings: Value) {
         let defaults =
             json!({ "role_type": "jwt", "user_claim": "sub", "bound_audiences": ["vault"] });
         self.write(&format!("auth/{mount}/role/{role}"), merged(defaults, settings));
     }
 
-    /// Kubernetes at a mount, which asks this cluster.
+    /// Enables Kubernetes at a mount, which asks this cluster.
     pub fn enable_kubernetes(&self, mount: &str, api: &KubernetesApi) {
         self.enable_auth(mount, "kubernetes");
-        // The certificate is not looked at where there is no TLS, but wanted.
+        // Without TLS the certificate is required but not used.
         let config = json!({
             "kubernetes_host": api.addr(), "disable_local_ca_jwt": true, "kubernetes_ca_cert": "no certificate",
         });
         self.write(&format!("auth/{mount}/config"), config);
     }
 
-    /// A role of Kubernetes, which is for the service account `app` in `default` unless the
+    /// Writes a role of Kubernetes, which is for the service account `app` in `default` unless the
     /// settings say otherwise.
     pub fn kubernetes_role(&self, mount: &str, role: &str, settings: Value) {
         let defaults = json!({ "bound_service_account_names": ["app"], "bound_service_account_namespaces": ["default"] });
         self.write(&format!("auth/{mount}/role/{role}"), merged(defaults, settings));
     }
 
-    /// Certificates at a mount.
+    /// Enables certificates at a mount.
     pub fn enable_cert(&self, mount: &str) {
         self.enable_auth(mount, "cert");
     }
 
-    /// A role of those whom a certificate stands for: a CA's, or their own.
+    /// Writes a role for the clients of a certificate: that of their CA, or their own.
     pub fn cert_role(&self, mount: &str, name: &str, certificate_pem: &str, settings: Value) {
         let certificate = json!({ "certificate": certificate_pem });
         self.write(&format!("auth/{mount}/certs/{name}"), merged(certificate, settings));
     }
 
-    /// GCP at a mount, which believes this metadata server's key. Only a server of our own can be
+    /// Enables GCP at a mount, which trusts this metadata server's key. Only our own server can be
     /// given one.
     pub fn enable_gcp(&self, mount: &str, metadata: &GcpMetadata) {
         self.write(&format!("sys/auth/{mount}"), json!({ "type": "gcp" }));
@@ -344,7 +344,7 @@ impl Operator {
         );
     }
 
-    /// A role of GCP, of the type `gce` unless the settings say otherwise.
+    /// Writes a role of GCP, of the type `gce` unless the settings say otherwise.
     pub fn gcp_role(&self, mount: &str, role: &str, settings: Value) {
         self.write(
             &format!("auth/{mount}/role/{role}"),
@@ -352,43 +352,43 @@ impl Operator {
         );
     }
 
-    /// Azure at a mount, for tokens of this resource that this metadata service signs. Only a
-    /// server of our own can be given a key.
+    /// Enables Azure at a mount, for tokens of this resource that this metadata service signs. Only
+    /// our own server can be given a key.
     pub fn enable_azure(&self, mount: &str, metadata: &AzureMetadata, resource: &str) {
         self.write(&format!("sys/auth/{mount}"), json!({ "type": "azure" }));
         self.azure_config(mount, metadata, resource);
     }
 
-    /// The resource, and who signs, of such a mount.
+    /// Sets the resource and the signer of such a mount.
     pub fn azure_config(&self, mount: &str, metadata: &AzureMetadata, resource: &str) {
         let key = metadata.signer().public_key();
         let config = json!({ "tenant_id": AzureMetadata::TENANT, "resource": resource, "test_public_key": key });
         self.write(&format!("auth/{mount}/config"), config);
     }
 
-    /// A role of Azure, for the principal of the fixture unless the settings say otherwise.
+    /// Writes a role of Azure, for the principal of the fixture unless the settings say otherwise.
     pub fn azure_role(&self, mount: &str, role: &str, settings: Value) {
         let defaults = json!({ "bound_service_principal_ids": [AzureMetadata::PRINCIPAL] });
         self.write(&format!("auth/{mount}/role/{role}"), merged(defaults, settings));
     }
 
-    /// Transit at a mount.
+    /// Enables transit at a mount.
     pub fn enable_transit(&self, mount: &str) {
         self.write(&format!("sys/mounts/{mount}"), json!({ "type": "transit" }));
     }
 
-    /// A key of transit.
+    /// Creates a key of transit.
     pub fn transit_key(&self, mount: &str, key: &str) {
         self.write(&format!("{mount}/keys/{key}"), json!({}));
     }
 
-    /// The ciphertext of a text.
+    /// Returns the ciphertext of a text.
     pub fn encrypt(&self, mount: &str, key: &str, plaintext: &str) -> String {
         let body = json!({ "plaintext": STANDARD.encode(plaintext) });
         text(&self.write(&format!("{mount}/encrypt/{key}"), body), "/data/ciphertext")
     }
 
-    /// PKI at a mount, with a CA that lasts longer than what it signs.
+    /// Enables PKI at a mount, with a CA that lasts longer than what it signs.
     pub fn enable_pki(&self, mount: &str) {
         let config = json!({ "max_lease_ttl": "87600h" });
         self.write(&format!("sys/mounts/{mount}"), json!({ "type": "pki", "config": config }));
@@ -396,15 +396,15 @@ impl Operator {
         self.write(&format!("{mount}/root/generate/internal"), root);
     }
 
-    /// A role of PKI, whose keys are quickly made unless the settings say otherwise.
+    /// Writes a role of PKI, with a key type that is quick to generate unless the settings say
+    /// otherwise.
     pub fn pki_role(&self, mount: &str, role: &str, settings: Value) {
         let settings = merged(json!({ "key_type": "ec", "key_bits": 256 }), settings);
         self.write(&format!("{mount}/roles/{role}"), settings);
     }
 
-    /// The database secrets engine with one role, whose settings may say `default_ttl` and
-    /// `max_ttl`. A real server wants a database for it, and a server of our own does not look
-    /// at it.
+    /// Enables the database secrets engine with one role, whose settings may contain `default_ttl`
+    /// and `max_ttl`. A real server needs a database for it; our own server does not use one.
     pub fn enable_database(
         &self,
         mount: &str,
@@ -424,7 +424,7 @@ impl Operator {
         self.database_role(mount, role, settings);
     }
 
-    /// Another role of the database secrets engine.
+    /// Writes another role of the database secrets engine.
     pub fn database_role(&self, mount: &str, role: &str, settings: Value) {
         let defaults = json!({
             "db_name": "postgres",
@@ -434,8 +434,8 @@ impl Operator {
         self.write(&format!("{mount}/roles/{role}"), merged(defaults, settings));
     }
 
-    /// The ids of all leases below a path. On a real server those of a token that was revoked stay
-    /// for a moment.
+    /// Returns the ids of all leases below a path. On a real server the leases of a revoked token
+    /// stay for a moment.
     pub fn leases(&self, prefix: &str) -> Vec<String> {
         let prefix = prefix.trim_end_matches('/');
         let (status, answer) =
@@ -450,8 +450,8 @@ impl Operator {
         keys.flat_map(below).collect()
     }
 
-    /// Waits until there are as many leases below a path, and gives those that there were at the
-    /// end.
+    /// Waits until there are this many leases below a path, and returns those that there were at
+    /// the end.
     pub fn wait_for_leases(&self, prefix: &str, count: usize, timeout: Duration) -> Vec<String> {
         let deadline = Instant::now() + timeout;
         loop {
@@ -464,13 +464,13 @@ impl Operator {
     }
 }
 
-/// A new mount of KV v2 says so for a moment on a real server.
+/// Returns whether this is what a new KV v2 mount answers for a moment on a real server.
 fn is_upgrading((status, answer): &Reply) -> bool {
     let text = answer.pointer("/errors/0").and_then(Value::as_str).unwrap_or_default();
     *status == 400 && text.starts_with("Upgrading from non-versioned to versioned data")
 }
 
-/// Settings over what goes without saying.
+/// Merges settings into the defaults.
 pub(crate) fn merged(mut defaults: Value, settings: Value) -> Value {
     let (Value::Object(all), Value::Object(settings)) = (&mut defaults, settings) else {
         panic!("settings are objects")

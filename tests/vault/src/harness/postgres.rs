@@ -1,4 +1,4 @@
-//! A throw-away PostgreSQL, from the `PATH` or from where distributions put it.
+//! A throw-away PostgreSQL, from the `PATH` or from where distributions install it.
 
 use std::env;
 use std::fs;
@@ -21,7 +21,7 @@ use crate::harness::real::{free_port, home, keep_running};
 const STARTUP: Duration = Duration::from_mins(1);
 const SUPERUSER: &str = "operator";
 
-/// A server on a port of its own, which ends when it is dropped, and with the process in any case.
+/// A server on its own port, which ends when it is dropped, and with the process in any case.
 pub struct Postgres {
     port: u16,
     password: String,
@@ -30,13 +30,13 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// The one that all tests of a process share, if its programs are there.
+    /// Returns the one that all tests of a process share, if its programs are installed.
     pub fn shared() -> Option<&'static Self> {
         static SHARED: OnceLock<Option<Postgres>> = OnceLock::new();
         SHARED.get_or_init(Self::start).as_ref()
     }
 
-    /// Another one, if its programs are there; it accepts connections when this returns.
+    /// Starts another one, if its programs are installed; it accepts connections when this returns.
     pub fn start() -> Option<Self> {
         let programs = programs()?;
         let (home, port) = (home("test-postgres-"), free_port());
@@ -51,7 +51,7 @@ impl Postgres {
         Some(postgres)
     }
 
-    /// What `config/NAME` of the database secrets engine calls `connection_url`.
+    /// Returns the `connection_url` for `config/NAME` of the database secrets engine.
     pub fn connection_url(&self) -> String {
         format!(
             "postgresql://{{{{username}}}}:{{{{password}}}}@127.0.0.1:{}/postgres?sslmode=disable",
@@ -59,12 +59,12 @@ impl Postgres {
         )
     }
 
-    /// Who may make users.
+    /// Returns the user who may create users.
     pub fn username(&self) -> &'static str {
         SUPERUSER
     }
 
-    /// The password of [`username`](Self::username).
+    /// Returns the password of [`username`](Self::username).
     pub fn password(&self) -> &str {
         &self.password
     }
@@ -81,13 +81,13 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        // It is gone already if it failed, and then its log has said why.
+        // If it failed, it is gone already, and its log says why.
         let _ = kill(self.pid, Signal::SIGQUIT);
         let _ = fs::remove_dir_all(&self.home);
     }
 }
 
-/// Who runs it: PostgreSQL refuses to be root.
+/// The user who runs it: PostgreSQL refuses to be root.
 struct Account(Option<User>);
 
 impl Account {
@@ -107,7 +107,7 @@ impl Account {
         }
     }
 
-    /// A program that runs as this user and knows nothing of whoever runs the tests.
+    /// Returns a command that runs as this user, without the environment of whoever runs the tests.
     fn command(&self, program: &Path, home: &Path) -> Command {
         let mut command = Command::new(program);
         command.env_clear().current_dir(home).stdin(Stdio::null());
@@ -118,7 +118,7 @@ impl Account {
     }
 }
 
-/// The directory of `initdb` and `postgres`.
+/// Returns the directory of `initdb` and `postgres`.
 fn programs() -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
@@ -146,7 +146,7 @@ fn init(programs: &Path, home: &Path, password: &str, account: &Account) {
     assert!(output.status.success(), "initdb: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Every mount of the secrets engine keeps some connections open.
+/// Returns the server's command. Every mount of the secrets engine keeps some connections open.
 fn server(programs: &Path, home: &Path, port: u16, account: &Account) -> Command {
     let mut command = account.command(&programs.join("postgres"), home);
     command.args(["-D", "data", "-F", "-h", "127.0.0.1", "-N", "500", "-p"]).arg(port.to_string());
@@ -154,8 +154,8 @@ fn server(programs: &Path, home: &Path, port: u16, account: &Account) -> Command
     command
 }
 
-/// A server that is still starting answers the first message with an error, and one that is ready
-/// with a question.
+/// Returns whether the server is ready: while it is still starting it answers the first message
+/// with an error, and then with a question.
 fn asks_for_password(port: u16) -> bool {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let ask = || {
@@ -167,7 +167,8 @@ fn asks_for_password(port: u16) -> bool {
     ask().is_ok_and(|kind| kind == b'R')
 }
 
-/// Its own length, version 3.0 of the protocol, and settings that end in an empty one.
+/// Returns the startup message: its own length, version 3.0 of the protocol, and settings that end
+/// with an empty one.
 fn startup_message() -> Vec<u8> {
     let settings = format!("user\0{SUPERUSER}\0database\0postgres\0\0");
     let length = u32::try_from(settings.len() + 8).expect("a short message");

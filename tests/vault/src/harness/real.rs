@@ -21,7 +21,7 @@ use crate::harness::operator::Operator;
 
 const STARTUP: Duration = Duration::from_mins(1);
 
-/// `bao` or `vault` in dev mode. There is one for each scheme, which all tests of a process share,
+/// `bao` or `vault` in dev mode. There is one for each scheme, which all tests of a process share
 /// and which ends with the process.
 pub struct RealVault {
     addr: String,
@@ -32,57 +32,56 @@ pub struct RealVault {
 }
 
 impl RealVault {
-    /// The one that speaks plain HTTP, if there is a binary on the `PATH`.
+    /// Returns the one with plain HTTP, if there is a binary on the `PATH`.
     pub fn http() -> Option<&'static Self> {
         static SHARED: OnceLock<Option<RealVault>> = OnceLock::new();
         SHARED.get_or_init(|| Some(Self::start(&binary()?, Ipv4Addr::LOCALHOST, false))).as_ref()
     }
 
-    /// The one that speaks HTTPS, if there is a binary on the `PATH`.
+    /// Returns the one with HTTPS, if there is a binary on the `PATH`.
     pub fn https() -> Option<&'static Self> {
         static SHARED: OnceLock<Option<RealVault>> = OnceLock::new();
         SHARED.get_or_init(|| Some(Self::start(&binary()?, Ipv4Addr::LOCALHOST, true))).as_ref()
     }
 
-    /// One of its own that speaks HTTPS at every address of this thread's network, if there is a
-    /// binary on the `PATH`: for a network of the test's own. Its certificate is for
-    /// `localhost`.
+    /// Starts a separate one with HTTPS on every address of this thread's network, if there is a
+    /// binary on the `PATH`: for a test with its own network. Its certificate is for `localhost`.
     pub fn on_every_address() -> Option<Self> {
         Some(Self::start(&binary()?, Ipv4Addr::UNSPECIFIED, true))
     }
 
-    /// What goes into `VAULT_ADDR` on its own host.
+    /// Returns the value for `VAULT_ADDR` on its own host.
     pub fn addr(&self) -> &str {
         &self.addr
     }
 
-    /// The token that may do everything.
+    /// Returns the token that may do everything.
     pub fn root_token(&self) -> &str {
         &self.root_token
     }
 
-    /// The CA of an https server.
+    /// Returns the CA of an https server.
     pub fn ca(&self) -> Option<&Path> {
         self.ca.as_deref()
     }
 
-    /// What it calls itself: `2.6.2`.
+    /// Returns its version: `2.6.2`.
     pub fn version(&self) -> &str {
         &self.version
     }
 
-    /// Does everything as root.
+    /// Returns a client that does everything as root.
     pub fn operator(&self) -> Operator {
         Operator::http(&self.addr, &self.root_token, self.ca())
     }
 
-    /// The processor time that it has taken so far, all threads together: `utime` and `stime` of
+    /// Returns the processor time that all its threads have used so far: `utime` and `stime` of
     /// proc_pid_stat(5), in ticks.
     pub fn processor_time(&self) -> Duration {
         let stat =
             fs::read_to_string(format!("/proc/{}/stat", self.pid)).expect("a process of ours");
         let after_name = stat.rsplit(')').next().expect("a name in parentheses");
-        // The state is the third field, and the first one here.
+        // The state is the third field of the file, and the first one here.
         let fields = after_name.split_whitespace().skip(14 - 3).take(2);
         let ticks: u64 = fields.map(|field| field.parse::<u64>().expect("a number")).sum();
         let per_second = sysconf(SysconfVar::CLK_TCK).ok().flatten().expect("a clock that ticks");
@@ -126,8 +125,8 @@ pub(crate) fn free_port() -> u16 {
     listener.local_addr().expect("a bound socket's address").port()
 }
 
-/// A directory named after this process. Those of processes that are gone are removed on the way:
-/// nothing runs when a test process ends.
+/// Makes a directory named after this process, and removes those of processes that are gone: no
+/// code runs when a test process ends.
 pub(crate) fn home(prefix: &str) -> PathBuf {
     let old = fs::read_dir(env::temp_dir()).into_iter().flatten().flatten();
     for directory in old.map(|entry| entry.path()) {
@@ -143,8 +142,8 @@ pub(crate) fn home(prefix: &str) -> PathBuf {
         .keep()
 }
 
-/// Dev mode leaves the root token in the home directory, hence one of its own; settings of whoever
-/// runs the tests are none of its business.
+/// Returns the command for a server. Dev mode leaves the root token in the home directory, so it
+/// gets its own; the settings of whoever runs the tests must not affect it.
 fn command(binary: &Path, home: &Path, address: SocketAddr, root_token: &str) -> Command {
     let mut command = Command::new(binary);
     command
@@ -158,8 +157,9 @@ fn command(binary: &Path, home: &Path, address: SocketAddr, root_token: &str) ->
     command
 }
 
-/// Starts a server, leaves it running and gives its process id. It gets the signal when the thread
-/// that started it ends, so that thread waits for it: it ends with the process, however that ends.
+/// Starts a server, leaves it running and returns its process id. The server gets the signal when
+/// the thread that started it ends, so that thread waits for it: the server ends with the process,
+/// however that ends.
 pub(crate) fn keep_running(mut command: Command, log: &Path, end: Signal) -> Pid {
     let output = File::create(log).expect("a log file");
     command.stdout(output.try_clone().expect("a descriptor")).stderr(output);
@@ -183,7 +183,7 @@ pub(crate) fn keep_running(mut command: Command, log: &Path, end: Signal) -> Pid
     Pid::from_raw(id.try_into().expect("a process id"))
 }
 
-/// The last thing that dev mode does is to mount `secret/`.
+/// Waits for `secret/` to be mounted, which is the last thing that dev mode does.
 fn wait_until_ready(port: u16, log: &Path, operator: impl Fn() -> Operator) {
     let deadline = Instant::now() + STARTUP;
     let is_ready = || {

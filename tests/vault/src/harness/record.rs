@@ -13,9 +13,9 @@ pub struct Recorded {
     pub method: Method,
     /// The path as sent, percent-encoding and `/v1/` included.
     pub path: String,
-    /// What follows the `?`, or nothing.
+    /// The part after the `?`, or nothing.
     pub query: String,
-    /// What the server is called: `Host` in HTTP/1.1, `:authority` in HTTP/2.
+    /// The server's name: `Host` in HTTP/1.1, `:authority` in HTTP/2.
     pub authority: String,
     /// All headers as sent.
     pub headers: HeaderMap,
@@ -23,31 +23,31 @@ pub struct Recorded {
     pub body: Vec<u8>,
     /// HTTP/1.1 or HTTP/2.
     pub version: Version,
-    /// Which TCP connection it came on, counted from 1.
+    /// The TCP connection that it came on, counted from 1.
     pub connection: usize,
-    /// The certificates that the client has shown in the TLS handshake, as DER.
+    /// The certificates that the client presented in the TLS handshake, as DER.
     pub certificates: Arc<Vec<Vec<u8>>>,
-    /// None while there is no answer, and for good where a fault gives none.
+    /// `None` while there is no answer, and for good if a fault gives none.
     pub status: Option<u16>,
 }
 
 impl Recorded {
-    /// A header's value.
+    /// Returns a header's value.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
-    /// The token that it came with.
+    /// Returns the token that came with it.
     pub fn token(&self) -> Option<&str> {
         self.header("x-vault-token")
     }
 
-    /// The body as JSON; null if it is none.
+    /// Returns the body as JSON; null if it is not JSON.
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_default()
     }
 
-    /// `GET /v1/secret/data/app`, with the query if there is one.
+    /// Returns `GET /v1/secret/data/app`, with the query if there is one.
     pub fn line(&self) -> String {
         let mark = if self.query.is_empty() { "" } else { "?" };
         format!("{} {}{mark}{}", self.method, self.path, self.query)
@@ -57,7 +57,8 @@ impl Recorded {
 #[derive(Default)]
 struct Entries {
     requests: Vec<Recorded>,
-    /// Requests that were cleared while they had no answer must not be mistaken for later ones.
+    /// The number of cleared requests: those that were cleared before they were answered must not
+    /// be mistaken for later ones.
     cleared: usize,
     connections: usize,
     connections_before_clear: usize,
@@ -76,7 +77,7 @@ impl Log {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts a connection and gives its number.
+    /// Counts a connection and returns its number.
     pub(crate) fn connected(&self) -> usize {
         let mut entries = self.entries();
         entries.connections += 1;
@@ -84,7 +85,7 @@ impl Log {
         entries.connections
     }
 
-    /// Writes down which name a client wanted in a TLS handshake (SNI).
+    /// Records the name that a client asked for in a TLS handshake (SNI).
     pub(crate) fn named(&self, name: Option<String>) {
         self.entries().server_names.push(name);
     }
@@ -93,7 +94,7 @@ impl Log {
         self.entries().server_names.clone()
     }
 
-    /// Writes a request down and gives its number.
+    /// Records a request and returns its number.
     pub(crate) fn asked(&self, request: Recorded) -> usize {
         let mut entries = self.entries();
         entries.requests.push(request);

@@ -1,4 +1,4 @@
-//! A server of our own.
+//! Our own server.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::Deref;
@@ -14,7 +14,7 @@ use crate::wire::listen::Listener;
 use crate::wire::service::{Service, Site};
 use crate::wire::tls::{self, Certificate, Settings, TlsFiles, Versions};
 
-/// A Vault on a port of its own, which ends when it is dropped.
+/// A Vault on its own port, which ends when it is dropped.
 pub struct TestVault {
     api: Arc<Api>,
     watched: Watched,
@@ -29,7 +29,7 @@ enum Place {
     Socket(PathBuf),
 }
 
-/// How a [`TestVault`] is to be.
+/// The settings of a [`TestVault`].
 #[derive(Clone, Debug, Default)]
 pub struct Builder {
     tls: Option<Settings>,
@@ -48,50 +48,50 @@ impl Builder {
         self
     }
 
-    /// HTTPS with HTTP/2, and a certificate signed by a CA of its own.
+    /// Uses HTTPS with HTTP/2, and a certificate signed by a CA of its own.
     #[must_use]
     pub fn https(self) -> Self {
         self.with_tls(|_| {})
     }
 
-    /// HTTPS with another certificate.
+    /// Uses HTTPS with a different certificate.
     #[must_use]
     pub fn certificate(self, certificate: Certificate) -> Self {
         self.with_tls(|tls| tls.certificate = certificate)
     }
 
-    /// HTTPS with a certificate of the test's own, what else is to be shown, and the key, as PEM.
+    /// Uses HTTPS with the test's own certificate chain and key, as PEM.
     #[must_use]
     pub fn shows(self, chain: &str, key: &str) -> Self {
         self.with_tls(|tls| tls.own = Some((chain.to_owned(), key.to_owned())))
     }
 
-    /// HTTPS in these TLS versions.
+    /// Uses HTTPS with these TLS versions.
     #[must_use]
     pub fn tls_versions(self, versions: Versions) -> Self {
         self.with_tls(|tls| tls.versions = versions)
     }
 
-    /// HTTPS that demands a client certificate.
+    /// Uses HTTPS and demands a client certificate.
     #[must_use]
     pub fn client_certificate(self) -> Self {
         self.with_tls(|tls| tls.client_certificate = true)
     }
 
-    /// HTTPS without HTTP/2.
+    /// Uses HTTPS without HTTP/2.
     #[must_use]
     pub fn http1_only(self) -> Self {
         self.with_tls(|tls| tls.http1_only = true)
     }
 
-    /// Serves the API below this path only: `/vault` for `/vault/v1/…`.
+    /// Serves the API only below this path: `/vault` for `/vault/v1/…`.
     #[must_use]
     pub fn prefix(mut self, prefix: &str) -> Self {
         prefix.trim_end_matches('/').clone_into(&mut self.prefix);
         self
     }
 
-    /// Listens here, not on a free port: for a server that comes late.
+    /// Listens on this port instead of a free one: for a server that starts late.
     #[must_use]
     pub fn port(mut self, port: u16) -> Self {
         self.port = port;
@@ -104,16 +104,15 @@ impl Builder {
         self.ip(Ipv6Addr::LOCALHOST.into())
     }
 
-    /// Listens on this address, and has it in its certificate: that of a host in a namespace of the
-    /// test's own.
+    /// Listens on this address and includes it in its certificate: for the address of a host in a
+    /// test's own network namespace.
     #[must_use]
     pub fn ip(mut self, ip: IpAddr) -> Self {
         self.ip = Some(ip);
         self
     }
 
-    /// Listens on a socket of the file system, without TLS, as an Agent does. One that is there
-    /// already is replaced.
+    /// Listens on a Unix domain socket, without TLS, as an Agent does. An existing one is replaced.
     #[must_use]
     pub fn socket(mut self, path: impl AsRef<Path>) -> Self {
         self.socket = Some(path.as_ref().to_owned());
@@ -122,7 +121,7 @@ impl Builder {
 
     fn bind(&self) -> (Listener, Place) {
         if let Some(path) = &self.socket {
-            // Nobody has to have been there.
+            // There may be none to remove.
             let _ = std::fs::remove_file(path);
             let listener = UnixListener::bind(path).expect("a socket");
             return (Listener::Socket(listener), Place::Socket(path.clone()));
@@ -132,7 +131,7 @@ impl Builder {
         (listener, Place::Port(address))
     }
 
-    /// Speaks as Vault or as OpenBao.
+    /// Behaves like Vault or like OpenBao.
     #[must_use]
     pub fn flavour(mut self, flavour: Flavour) -> Self {
         self.flavour = flavour;
@@ -146,7 +145,7 @@ impl Builder {
         self
     }
 
-    /// Takes so many requests at once on a connection over HTTP/2, as what stands in front of Vault
+    /// Accepts this many requests at once on an HTTP/2 connection, as something in front of Vault
     /// may do.
     #[must_use]
     pub fn streams(mut self, most: u32) -> Self {
@@ -171,17 +170,17 @@ impl Builder {
 }
 
 impl TestVault {
-    /// Plain HTTP on a free port.
+    /// Starts one with plain HTTP on a free port.
     pub fn start() -> Self {
         Self::builder().start()
     }
 
-    /// For everything else.
+    /// Returns a builder, for everything else.
     pub fn builder() -> Builder {
         Builder::default()
     }
 
-    /// What goes into `VAULT_ADDR`, path prefix included.
+    /// Returns the value for `VAULT_ADDR`, including the path prefix.
     pub fn addr(&self) -> String {
         match &self.place {
             Place::Port(address) => format!("{}://{address}{}", self.scheme(), self.prefix),
@@ -189,12 +188,12 @@ impl TestVault {
         }
     }
 
-    /// `http` or `https`.
+    /// Returns `http` or `https`.
     pub fn scheme(&self) -> &'static str {
         if self.files.is_some() { "https" } else { "http" }
     }
 
-    /// Where it listens, unless on a socket of the file system.
+    /// Returns where it listens, unless that is a Unix domain socket.
     pub fn socket_addr(&self) -> SocketAddr {
         match &self.place {
             Place::Port(address) => *address,
@@ -202,23 +201,23 @@ impl TestVault {
         }
     }
 
-    /// The PEM files of an https server.
+    /// Returns the PEM files of an https server.
     pub fn tls(&self) -> Option<&TlsFiles> {
         self.files.as_ref()
     }
 
-    /// The token that may do everything.
+    /// Returns the token that may do everything.
     pub fn root_token(&self) -> String {
         self.api.core().root_token.clone()
     }
 
-    /// What `sys/unseal` wants.
+    /// Returns the key for `sys/unseal`.
     pub fn unseal_key(&self) -> String {
         self.api.core().unseal_key.clone()
     }
 
-    /// Adds this token to every request that comes without one, as a Proxy with auto-auth does.
-    /// Records show what was sent.
+    /// Adds this token to every request that comes without one, as a Proxy with auto-auth does. The
+    /// record shows what was sent.
     pub fn add_token(&self, token: &str) {
         self.api.add_token(token);
     }
@@ -233,7 +232,8 @@ impl TestVault {
         self.api.core().sealed = false;
     }
 
-    /// Does everything as root, past HTTP: neither recorded nor hit by faults.
+    /// Returns a client that does everything as root and bypasses HTTP: its requests are neither
+    /// recorded nor hit by faults.
     pub fn operator(&self) -> Operator {
         Operator::direct(Arc::clone(&self.api))
     }

@@ -1,4 +1,4 @@
-//! What a test runs against, whichever of the two it is.
+//! The server that a test runs against, whichever of the two kinds it is.
 
 use std::env;
 use std::io::Write;
@@ -35,7 +35,7 @@ impl From<&'static RealVault> for Target {
 }
 
 impl Target {
-    /// What goes into `VAULT_ADDR`.
+    /// Returns the value for `VAULT_ADDR`.
     pub fn addr(&self) -> String {
         match &self.0 {
             Which::Own { vault, .. } => vault.addr(),
@@ -43,12 +43,12 @@ impl Target {
         }
     }
 
-    /// `http` or `https`.
+    /// Returns `http` or `https`.
     pub fn scheme(&self) -> &'static str {
         if self.ca_file().is_some() { "https" } else { "http" }
     }
 
-    /// The token that may do everything.
+    /// Returns the token that may do everything.
     pub fn root_token(&self) -> String {
         match &self.0 {
             Which::Own { vault, .. } => vault.root_token(),
@@ -56,7 +56,7 @@ impl Target {
         }
     }
 
-    /// What goes into `VAULT_CACERT` for https.
+    /// Returns the value for `VAULT_CACERT` for https.
     pub fn ca_file(&self) -> Option<&Path> {
         match &self.0 {
             Which::Own { ca, .. } => ca.as_deref(),
@@ -64,8 +64,8 @@ impl Target {
         }
     }
 
-    /// Sets it up. On a server of our own this goes past HTTP, so that it is neither recorded nor
-    /// hit by faults.
+    /// Returns the client that sets it up. On our own server it bypasses HTTP, so its requests are
+    /// neither recorded nor hit by faults.
     pub fn operator(&self) -> Operator {
         match &self.0 {
             Which::Own { vault, .. } => vault.operator(),
@@ -73,12 +73,13 @@ impl Target {
         }
     }
 
-    /// The same as root over HTTP, as everyone else: recorded and hit by faults.
+    /// Returns a root client that uses HTTP like everyone else: its requests are recorded and hit
+    /// by faults.
     pub fn http(&self) -> Operator {
         Operator::http(&self.addr(), &self.root_token(), self.ca_file())
     }
 
-    /// The server of our own, for what only that can: records, faults, sealing.
+    /// Returns our own server, for what only that can do: records, faults, sealing.
     pub fn own(&self) -> Option<&TestVault> {
         match &self.0 {
             Which::Own { vault, .. } => Some(vault),
@@ -86,13 +87,13 @@ impl Target {
         }
     }
 
-    /// A name for a mount, a role or a policy that nobody else has on a shared server.
+    /// Returns a name for a mount, a role or a policy that nobody else has on a shared server.
     pub fn unique(&self, name: &str) -> String {
         format!("{name}-{}", &Uuid::new_v4().simple().to_string()[..8])
     }
 }
 
-/// Runs a test on a server of our own, and on a real one where there is one.
+/// Runs a test on our own server, and on a real one if there is one.
 pub fn on_every_vault(test: impl Fn(&Target)) {
     test(&TestVault::start().into());
     run_on_real(RealVault::http(), test);
@@ -104,8 +105,8 @@ pub fn on_every_https_vault(test: impl Fn(&Target)) {
     run_on_real(RealVault::https(), test);
 }
 
-/// The same with a database, which only a real server needs: it does not run there where there is
-/// no PostgreSQL.
+/// The same with a database, which only a real server needs: without PostgreSQL the test does not
+/// run on a real server.
 pub fn on_every_vault_with_database(test: impl Fn(&Target, Option<&Postgres>)) {
     test(&TestVault::start().into(), None);
     run_on_real(RealVault::http(), |target| match Postgres::shared() {
@@ -137,7 +138,7 @@ fn without_database() {
     );
 }
 
-/// Where everyone sees it: the test harness keeps back what goes through `eprintln!`.
+/// Prints where everyone sees it: the test harness captures `eprintln!`.
 fn say_once(said: &'static Once, text: &str) {
     said.call_once(|| std::io::stderr().write_all(text.as_bytes()).expect("stderr"));
 }

@@ -1,4 +1,4 @@
-//! What all servers of our own can: tell what they were asked, and misbehave.
+//! What all of our own servers can do: report what they were asked, and misbehave.
 
 use std::sync::Arc;
 use std::thread;
@@ -12,7 +12,7 @@ use crate::wire::fault::{Fault, Matcher};
 use crate::wire::listen::{Listener, Running};
 use crate::wire::service::Service;
 
-/// A server that runs, and ends when this is dropped.
+/// A running server, which ends when this is dropped.
 pub struct Watched {
     pub(crate) service: Arc<Service>,
     _running: Running,
@@ -27,34 +27,34 @@ impl Watched {
         Self { _running: Running::start(listener, tls, Arc::clone(&service)), service }
     }
 
-    /// All requests since the start or the last [`clear`](Self::clear), in the order in which they
-    /// arrived.
+    /// Returns all requests since the start or the last [`clear`](Self::clear), in the order in
+    /// which they arrived.
     pub fn requests(&self) -> Vec<Recorded> {
         self.service.log.requests()
     }
 
-    /// The same as lines: `GET /v1/secret/data/app`.
+    /// Returns the same as lines: `GET /v1/secret/data/app`.
     pub fn lines(&self) -> Vec<String> {
         self.requests().iter().map(Recorded::line).collect()
     }
 
-    /// How many TCP connections were accepted, those included on which nothing was asked.
+    /// Returns how many TCP connections were accepted, including those that carried no request.
     pub fn connections(&self) -> usize {
         self.service.log.connections()
     }
 
-    /// The name that each TLS handshake asked for (SNI), if any, in their order.
+    /// Returns the name that each TLS handshake asked for (SNI), if any, in order.
     pub fn server_names(&self) -> Vec<Option<String>> {
         self.service.log.server_names()
     }
 
-    /// Forgets requests and connections so far.
+    /// Forgets the requests and connections so far.
     pub fn clear(&self) {
         self.service.log.clear();
     }
 
-    /// Waits until the requests are as wanted, and says whether they were before the time was up.
-    /// It looks again whenever a request arrives or is answered.
+    /// Waits until the requests are as wanted, and returns false if that takes longer than the
+    /// timeout. It checks again whenever a request arrives or is answered.
     pub fn wait_for(&self, wanted: impl FnMut(&[Recorded]) -> bool, timeout: Duration) -> bool {
         self.service.log.wait_for(wanted, timeout)
     }
@@ -65,12 +65,12 @@ impl Watched {
     }
 
     /// Misbehaves for the next `times` requests that match. Several plans for the same requests
-    /// take their turns.
+    /// take turns.
     pub fn fault_times(&self, times: usize, matcher: impl Into<Matcher>, fault: Fault) {
         self.service.faults.plan(matcher.into(), fault, Some(times));
     }
 
-    /// Behaves again.
+    /// Stops misbehaving.
     pub fn clear_faults(&self) {
         self.service.faults.clear();
     }

@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::server::TlsStream;
 
-/// How a connection ends before its time.
+/// How a connection ends early.
 #[derive(Debug)]
 pub(crate) enum Ending {
     Close,
@@ -22,7 +22,7 @@ pub(crate) enum Ending {
     RawDrip(Vec<u8>, Duration),
 }
 
-/// TCP, TLS over it, or a socket of the file system.
+/// TCP, TLS over TCP, or a Unix domain socket.
 pub(crate) trait Socket: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     fn options(&self) -> SockRef<'_>;
 }
@@ -45,7 +45,7 @@ impl Socket for TlsStream<TcpStream> {
     }
 }
 
-/// One half of a connection that HTTP reads and writes while the other half waits to end it.
+/// One half of a connection: HTTP reads and writes it while the other half waits to end it.
 pub(crate) struct Wire<S>(Arc<Mutex<S>>);
 
 impl<S> Clone for Wire<S> {
@@ -63,7 +63,7 @@ impl<S: Socket> Wire<S> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// HTTP must have let go of its half.
+    /// Ends the connection. HTTP must have let go of its half.
     pub(crate) async fn end(mut self, ending: Ending) -> io::Result<()> {
         match ending {
             Ending::Close => Ok(()),
@@ -88,7 +88,7 @@ impl<S: Socket> Wire<S> {
         }
     }
 
-    /// The end of the connection, soon, will be an RST.
+    /// Makes the end of the connection, which follows soon, an RST.
     fn reset(&self) -> io::Result<()> {
         self.socket().options().set_linger(Some(Duration::ZERO))
     }

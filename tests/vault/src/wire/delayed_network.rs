@@ -1,9 +1,9 @@
-//! A network with a delay: two hosts, each in a network namespace of its own, and a cable between
-//! them that this process is.
+//! A network with a delay: two hosts, each in its own network namespace, and a cable between them,
+//! which is this process.
 //!
 //! The loopback interface, and a proxy on it that delays, hide what a start costs over a network:
-//! the handshake of TCP, segments of 1500 bytes, the first window. Here the kernel's own TCP talks
-//! through two TUN devices, and each packet is carried over after half a round trip.
+//! the TCP handshake, segments of 1500 bytes, the first window. Here the kernel's own TCP talks
+//! through two TUN devices, and each packet is delivered after half a round trip.
 
 use std::collections::VecDeque;
 use std::ffi::CStr;
@@ -24,24 +24,24 @@ use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::prctl::set_timerslack;
 use nix::sys::time::TimeSpec;
 
-/// Addresses for documentation (RFC 5737): nobody else's.
+/// Addresses for documentation (RFC 5737): nobody uses them.
 const ADDRESSES: [Ipv4Addr; 2] = [Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(192, 0, 2, 2)];
 const DEVICE: &CStr = c"far0";
 /// The devices' MTU, in bytes: no packet is larger.
 const PACKET: usize = 1500;
-/// A port that nobody listens on: the kernel refuses a connection to it at once (RFC 863, which
-/// nobody serves any more).
+/// A port that nobody listens on: the kernel refuses a connection to it at once (RFC 863, a service
+/// that nobody offers any more).
 const CLOSED: u16 = 9;
 /// How often a round trip is measured.
 const MEASURED: usize = 21;
-/// How long the cable sleeps at most before it looks whether it is still wanted.
+/// How long the cable sleeps at most before it checks whether it is still needed.
 const LOOK: Duration = Duration::from_millis(50);
 
 /// Two hosts that are a round trip apart.
 pub struct DelayedNetwork {
     hosts: [Host; 2],
     count: Arc<Mutex<Count>>,
-    /// Of a packet, in nanoseconds.
+    /// The delay of a packet, in nanoseconds.
     delay: Arc<AtomicU64>,
     wanted: Arc<AtomicBool>,
     cable: Option<JoinHandle<()>>,
@@ -50,7 +50,7 @@ pub struct DelayedNetwork {
 /// A network namespace.
 struct Host(File);
 
-/// Which end of the cable.
+/// The end of the cable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
     /// Where clients are.
@@ -59,17 +59,17 @@ pub enum Side {
     Far,
 }
 
-/// Counts round trips with clocks that know nothing of time (Lamport's): a packet carries the clock
-/// of its sender, and sets that of its receiver to half a round trip later. What is sent before an
-/// answer came counts as sent at once, however slow the machine is.
+/// Counts round trips with clocks that are independent of time (Lamport clocks): a packet carries
+/// the clock of its sender, and sets that of its receiver to half a round trip later. Anything that
+/// is sent before an answer has come counts as sent at once, however slow the machine is.
 #[derive(Clone, Copy, Debug, Default)]
 struct Count {
     /// In half round trips.
     clocks: [u32; 2],
-    /// That of the client when it last closed a connection.
+    /// The client's clock when it last closed a connection.
     closed: Option<u32>,
     packets: [u32; 2],
-    /// What was sent before a reset does not count after it.
+    /// Packets that were sent before a reset do not count after it.
     epoch: u32,
 }
 
@@ -82,11 +82,10 @@ struct Packet {
 }
 
 impl DelayedNetwork {
-    /// Two hosts with this time for the way there and back.
+    /// Makes two hosts with this round-trip time.
     ///
     /// # Errors
-    /// Where no namespace or no device can be made: it takes the rights of root, `/dev/net/tun` and
-    /// iproute2.
+    /// If no namespace or device can be made: it needs root's rights, `/dev/net/tun` and iproute2.
     pub fn new(round_trip: Duration) -> io::Result<Self> {
         let (near, near_device) = host(Side::Near)?;
         let (far, far_device) = host(Side::Far)?;
@@ -108,12 +107,12 @@ impl DelayedNetwork {
         })
     }
 
-    /// The address of a host.
+    /// Returns the address of a host.
     pub fn address(side: Side) -> IpAddr {
         ADDRESSES[side as usize].into()
     }
 
-    /// Does something on a host: sockets and processes that it makes are there.
+    /// Does something on a host: the sockets and processes that it makes are there.
     pub fn on<T: Send>(&self, side: Side, work: impl FnOnce() -> T + Send) -> T {
         let host = &self.hosts[side as usize];
         let inside = move || {
@@ -123,15 +122,14 @@ impl DelayedNetwork {
         thread::scope(|scope| scope.spawn(inside).join().expect("the work"))
     }
 
-    /// Makes the way there and back take this long as a client sees it: what the machine needs to
-    /// carry a packet is part of it. Nothing is to be on the way meanwhile.
+    /// Makes a round trip take this long as a client sees it, including the time that the machine
+    /// needs to carry a packet. Nothing may be under way meanwhile.
     pub fn calibrate(&self, round_trip: Duration) {
         let excess = self.round_trip().saturating_sub(round_trip);
         self.delay.fetch_sub(nanoseconds(excess / 2), Ordering::Relaxed);
     }
 
-    /// How long the way there and back takes as a client sees it: the median of connections that
-    /// are refused.
+    /// Returns the round-trip time as a client sees it: the median of connections that are refused.
     pub fn round_trip(&self) -> Duration {
         let refused = || {
             let began = Instant::now();
@@ -147,19 +145,19 @@ impl DelayedNetwork {
         took[MEASURED / 2]
     }
 
-    /// Counts from here.
+    /// Restarts the count.
     pub fn reset(&self) {
         let mut count = self.count();
         *count = Count { epoch: count.epoch + 1, ..Count::default() };
     }
 
-    /// How many round trips had been made when the near host last closed a connection, if it has
-    /// closed one.
+    /// Returns how many round trips had been made when the near host last closed a connection, if
+    /// it has closed one.
     pub fn round_trips(&self) -> Option<u32> {
         self.count().closed.map(|clock| clock / 2)
     }
 
-    /// How many packets each side has sent.
+    /// Returns how many packets each side has sent.
     pub fn packets(&self) -> [u32; 2] {
         self.count().packets
     }
@@ -172,7 +170,7 @@ impl DelayedNetwork {
 impl Drop for DelayedNetwork {
     fn drop(&mut self) {
         self.wanted.store(false, Ordering::Relaxed);
-        // A panic over there has been printed.
+        // A panic in that thread has been printed.
         let _ = self.cable.take().map(JoinHandle::join);
     }
 }
@@ -183,7 +181,7 @@ impl Side {
     }
 }
 
-/// A namespace with a device in it, made by a thread that stays in it as long as that takes.
+/// Makes a namespace with a device in it, in a thread that stays there until that is done.
 fn host(side: Side) -> io::Result<(Host, File)> {
     let make = move || {
         unshare(CloneFlags::CLONE_NEWNET)?;
@@ -205,8 +203,8 @@ fn host(side: Side) -> io::Result<(Host, File)> {
     thread::spawn(make).join().expect("a host")
 }
 
-/// A TUN device of this thread's namespace (Linux' `networking/tuntap.rst`): each read is a packet,
-/// each write too.
+/// Opens a TUN device in this thread's namespace (Linux' `networking/tuntap.rst`): each read is a
+/// packet, and so is each write.
 fn device() -> io::Result<File> {
     let file = OpenOptions::new()
         .read(true)
@@ -214,9 +212,9 @@ fn device() -> io::Result<File> {
         .custom_flags(libc::O_NONBLOCK)
         .open("/dev/net/tun")?;
     #[allow(unsafe_code, reason = "a device can only be made with unsafe calls")]
-    // SAFETY: all zeroes is a valid `ifreq`; its name is longer than ours and stays terminated;
-    // TUNSETIFF reads and writes an `ifreq`, which is there during the call, and the descriptor
-    // is open.
+    // SAFETY: all zeroes is a valid `ifreq`; its name field is longer than our name and stays
+    // terminated. TUNSETIFF reads and writes an `ifreq`, which exists during the call, and the
+    // descriptor is open.
     let made = unsafe {
         let mut request: libc::ifreq = std::mem::zeroed();
         for (to, from) in request.ifr_name.iter_mut().zip(DEVICE.to_bytes()) {
@@ -234,15 +232,15 @@ struct Cable {
     devices: [File; 2],
     delay: Arc<AtomicU64>,
     count: Arc<Mutex<Count>>,
-    /// In the order in which they are due: the delay is the same for all that are under way at one
-    /// time.
+    /// In the order in which they are due: at any time the delay is the same for all that are under
+    /// way.
     on_the_way: VecDeque<Packet>,
 }
 
 impl Cable {
     fn carry(mut self, wanted: &AtomicBool) {
-        // In nanoseconds; the usual 50000 would be on top of each half round trip (prctl(2)). Where
-        // it is refused, they are.
+        // In nanoseconds; the usual 50000 would be added to each half round trip (prctl(2)), and
+        // still is if this is refused.
         let _ = set_timerslack(1);
         while wanted.load(Ordering::Relaxed) {
             self.deliver();
@@ -260,12 +258,12 @@ impl Cable {
             .map_or(LOOK, |packet| packet.due.saturating_duration_since(Instant::now()));
         let [near, far] = &self.devices;
         let mut both = [near, far].map(|device| PollFd::new(device.as_fd(), PollFlags::POLLIN));
-        // An interruption is as good as an event: it looks again.
+        // An interruption is treated as an event: it checks again.
         let _ = ppoll(&mut both, Some(TimeSpec::from_duration(next.min(LOOK))), None);
     }
 
-    /// Takes what a host has sent. Only IPv4 goes over: what IPv6 says by itself of a new interface
-    /// would count, too.
+    /// Takes what a host has sent. Only IPv4 is carried: what IPv6 announces by itself on a new
+    /// interface would count, too.
     fn take(&mut self, from: Side) {
         let mut buffer = [0; PACKET];
         while let Ok(length) = (&self.devices[from as usize]).read(&mut buffer) {
@@ -304,7 +302,7 @@ impl Cable {
                 count.clocks[to as usize] = count.clocks[to as usize].max(packet.clock + 1);
             }
             drop(count);
-            // A device that takes no more loses packets, as a network does.
+            // A device that is full loses packets, as a network does.
             let _ = (&self.devices[to as usize]).write(&packet.bytes);
         }
     }
@@ -318,7 +316,7 @@ fn lock(count: &Mutex<Count>) -> MutexGuard<'_, Count> {
     count.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Whether an IPv4 packet has a TCP segment with FIN or RST (RFC 791, RFC 9293).
+/// Returns whether an IPv4 packet contains a TCP segment with FIN or RST (RFC 791, RFC 9293).
 fn ends(bytes: &[u8]) -> bool {
     let header = bytes.first().map_or(0, |first| usize::from(first & 15) * 4);
     bytes.get(9) == Some(&6) && bytes.get(header + 13).is_some_and(|flags| flags & 5 != 0)

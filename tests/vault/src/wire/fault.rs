@@ -1,4 +1,4 @@
-//! What the server does instead of what it should.
+//! What the server does instead of what it should do.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use hyper::Method;
 /// One way to misbehave.
 #[derive(Clone, Debug)]
 pub enum Fault {
-    /// Answers this and does nothing of what was asked.
+    /// Answers with this and does nothing of what was asked.
     Answer {
         /// The status.
         status: u16,
@@ -17,7 +17,7 @@ pub enum Fault {
         /// The body.
         body: Vec<u8>,
     },
-    /// Does as asked, later.
+    /// Does what was asked, but later.
     Delay(Duration),
     /// Never answers.
     Hang,
@@ -25,37 +25,37 @@ pub enum Fault {
     Close,
     /// Resets the connection (RST) without an answer.
     Reset,
-    /// Does as asked, then resets the connection: the client cannot know.
+    /// Does what was asked, then resets the connection: the client cannot know.
     LoseAnswer,
-    /// Does as asked, but ends the connection in the middle of the answer's body.
+    /// Does what was asked, but ends the connection in the middle of the answer's body.
     Truncate,
-    /// Does as asked, and sends the answer's body byte by byte with a pause after each.
+    /// Does what was asked, and sends the answer's body byte by byte with a pause after each.
     Drip(Duration),
     /// Answers 200 with a body that never ends.
     Endless,
-    /// Does as asked, and says that the connection ends with this answer (HTTP/1.1).
+    /// Does what was asked, and says that the connection ends with this answer (HTTP/1.1).
     LastOfConnection,
-    /// Puts these bytes on the connection (under TLS, where there is TLS) in place of HTTP, and
-    /// closes it.
+    /// Puts these bytes on the connection (under TLS, if there is TLS) in place of HTTP, and closes
+    /// it.
     Raw(Vec<u8>),
-    /// The same, and resets it (RST).
+    /// The same, but resets it (RST).
     RawReset(Vec<u8>),
     /// The same as `Raw`, with a pause after each byte.
     RawDrip(Vec<u8>, Duration),
 }
 
 impl Fault {
-    /// Any status with any body.
+    /// Returns an answer with any status and any body.
     pub fn answer(status: u16, body: impl Into<Vec<u8>>) -> Self {
         Self::Answer { status, headers: Vec::new(), body: body.into() }
     }
 
-    /// Vault's own words with a status.
+    /// Returns an error in Vault's format with a status.
     pub fn error(status: u16, text: &str) -> Self {
         Self::answer(status, format!("{}\n", serde_json::json!({ "errors": [text] })))
     }
 
-    /// The same answer with one more header.
+    /// Returns the same answer with one more header.
     #[must_use]
     pub fn with_header(mut self, name: &str, value: &str) -> Self {
         if let Self::Answer { headers, .. } = &mut self {
@@ -64,33 +64,33 @@ impl Fault {
         self
     }
 
-    /// 503 as a sealed server says it.
+    /// Returns a 503 like that of a sealed server.
     pub fn sealed() -> Self {
         Self::error(503, "Vault is sealed")
     }
 
-    /// 503 as a standby without a leader says it.
+    /// Returns a 503 like that of a standby without a leader.
     pub fn no_leader() -> Self {
         Self::error(503, "no active Vault instance found")
     }
 
-    /// 429, with `Retry-After` if the operator switched it on.
+    /// Returns a 429, with `Retry-After` if the operator has enabled it.
     pub fn rate_limited(retry_after: Option<&str>) -> Self {
         let fault = Self::error(429, "request path \"secret/data/app\": rate limit quota exceeded");
         retry_after.into_iter().fold(fault, |fault, value| fault.with_header("retry-after", value))
     }
 
-    /// 412 as a performance standby says it that lags behind.
+    /// Returns a 412 like that of a performance standby that lags behind.
     pub fn lagging() -> Self {
         Self::error(412, "required index state not present")
     }
 
-    /// 500 in Vault's words.
+    /// Returns a 500 in Vault's format.
     pub fn internal_error() -> Self {
         Self::error(500, "internal error")
     }
 
-    /// 502 of a proxy: HTML.
+    /// Returns a proxy's 502: HTML.
     pub fn bad_gateway() -> Self {
         Self::answer(
             502,
@@ -99,44 +99,45 @@ impl Fault {
         .with_header("content-type", "text/html")
     }
 
-    /// 307 of a standby that does not forward.
+    /// Returns the 307 of a standby that does not forward.
     pub fn redirect(location: &str) -> Self {
         Self::answer(307, "").with_header("location", location)
     }
 
-    /// 200 with a body that ends in the middle of its JSON, although HTTP says that it is whole.
+    /// Returns a 200 with a body that ends in the middle of its JSON, although HTTP says that it is
+    /// complete.
     pub fn invalid_json() -> Self {
         Self::answer(200, r#"{"request_id":"","data":{"#)
     }
 
-    /// The HTTP/2 frame in which a server says that it has not looked at a stream, and never will
-    /// (RFC 9113, 8.7).
+    /// Returns the HTTP/2 frame with which a server says that it has not processed a stream, and
+    /// never will (RFC 9113, 8.7).
     pub fn refused_stream(stream: u32) -> Self {
         const REFUSED_STREAM: u32 = 7;
         Self::Raw(frame(3, stream, &[REFUSED_STREAM]))
     }
 
-    /// The HTTP/2 frame in which a server says goodbye: streams after `last` were not looked at
-    /// (RFC 9113, 6.8).
+    /// Returns the HTTP/2 frame with which a server says goodbye: streams after `last` were not
+    /// processed (RFC 9113, 6.8).
     pub fn go_away(last: u32) -> Self {
         const NO_ERROR: u32 = 0;
         Self::Raw(frame(7, 0, &[last, NO_ERROR]))
     }
 
-    /// 200 with JSON that is no answer of Vault's.
+    /// Returns a 200 with JSON that is not an answer from Vault.
     pub fn wrong_shape() -> Self {
         Self::answer(200, r#"["not","an","envelope"]"#)
     }
 }
 
-/// A frame of HTTP/2 without flags (RFC 9113, 4.1).
+/// Builds an HTTP/2 frame without flags (RFC 9113, 4.1).
 fn frame(kind: u8, stream: u32, payload: &[u32]) -> Vec<u8> {
     let length = u8::try_from(payload.len() * 4).expect("a short frame");
     let payload = payload.iter().flat_map(|number| number.to_be_bytes());
     [0, 0, length, kind, 0].into_iter().chain(stream.to_be_bytes()).chain(payload).collect()
 }
 
-/// Which requests a fault is for: a method, or any; and what the path begins with, `/v1/` included.
+/// Which requests a fault applies to: a method, or any; and how the path begins, including `/v1/`.
 #[derive(Clone, Debug)]
 pub struct Matcher {
     method: Option<Method>,
@@ -144,7 +145,7 @@ pub struct Matcher {
 }
 
 impl Matcher {
-    /// Every request.
+    /// Matches every request.
     pub fn any() -> Self {
         Self { method: None, prefix: String::new() }
     }
@@ -154,7 +155,7 @@ impl Matcher {
     }
 }
 
-/// `"POST /v1/auth/"`, or `"/v1/secret/"` for every method.
+/// Parses `"POST /v1/auth/"`, or `"/v1/secret/"` for every method.
 impl From<&str> for Matcher {
     fn from(text: &str) -> Self {
         let (method, prefix) =
@@ -167,11 +168,11 @@ impl From<&str> for Matcher {
 struct Planned {
     matcher: Matcher,
     fault: Fault,
-    /// None: always.
+    /// `None` means always.
     left: Option<usize>,
 }
 
-/// The faults that are planned; the first that matches counts.
+/// The planned faults; the first one that matches applies.
 #[derive(Default)]
 pub(crate) struct Faults(Mutex<Vec<Planned>>);
 
@@ -188,7 +189,7 @@ impl Faults {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    /// The fault for a request, one of whose times is then used up.
+    /// Returns the fault for a request, and counts it as used once.
     pub(crate) fn take(&self, method: &Method, path: &str) -> Option<Fault> {
         let mut planned = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let found = planned

@@ -1,6 +1,6 @@
-//! A gate in front of a server: it lets so many connections through, and none of those that follow.
+//! A gate in front of a server: it lets a number of connections through, and none after those.
 //!
-//! It looks into nothing, so that it is the same for http and https.
+//! It does not look at the data, so it is the same for http and https.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -11,21 +11,21 @@ use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::wire::late::forward;
 
-/// What becomes of a connection that is not let through.
+/// What happens to a connection that is not let through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shut {
-    /// Nobody listens: RST in answer to SYN.
+    /// Nobody listens: RST in reply to SYN.
     Refused,
-    /// Nothing comes in answer to SYN: the queue of the listening socket is full, and the kernel
-    /// drops what else arrives.
+    /// No reply to SYN: the queue of the listening socket is full, and the kernel drops everything
+    /// else that arrives.
     Dropped,
-    /// The kernel makes the connection, and nobody ever accepts it.
+    /// The kernel completes the connection, and nobody ever accepts it.
     Silent,
     /// It is closed once something has been read from it.
     Closed,
     /// It is reset once something has been read from it.
     Reset,
-    /// It gets these bytes in answer to what was read from it, and is closed.
+    /// It gets these bytes in reply to what was read from it, and is closed.
     Answered(&'static [u8]),
 }
 
@@ -37,7 +37,7 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// The first `passes` connections go on to the server at `to`.
+    /// Makes a gate whose first `passes` connections go on to the server at `to`.
     pub fn new(to: SocketAddr, passes: usize, then: Shut) -> Self {
         Self::at((Ipv4Addr::LOCALHOST, 0).into(), to, passes, then)
     }
@@ -55,12 +55,12 @@ impl Gate {
         gate
     }
 
-    /// Its address.
+    /// Returns its address.
     pub fn socket_addr(&self) -> SocketAddr {
         address_of(&self.holder)
     }
 
-    /// Lets everything through, for good: to be used after [`Shut::Refused`].
+    /// Lets everything through, for good: for use after [`Shut::Refused`].
     pub fn open(&self) {
         let (listener, to) = (self.listen(), self.to);
         thread::spawn(move || pass(listener, to, usize::MAX, Shut::Refused));
@@ -84,8 +84,8 @@ fn address_of(socket: &Socket) -> SocketAddr {
     socket.local_addr().expect("bound").as_socket().expect("an address of IP")
 }
 
-/// It is shut before the last connection that passes is answered: whatever comes after the answer
-/// finds it so.
+/// Passes connections on. The gate shuts before the last connection that passes is answered:
+/// whatever comes after that answer finds it shut.
 fn pass(listener: Socket, to: SocketAddr, passes: usize, then: Shut) {
     for _ in 1..passes {
         connect(&accept(&listener), to);
@@ -99,7 +99,7 @@ fn accept(listener: &Socket) -> TcpStream {
     listener.accept().expect("a connection").0.into()
 }
 
-/// A server that has gone is as gone for whoever wants to it.
+/// Connects to the server; if it is gone, the client sees that it is gone.
 fn connect(near: &TcpStream, to: SocketAddr) {
     if let Ok(far) = TcpStream::connect(to) {
         forward(near, &far);
@@ -121,7 +121,7 @@ fn shut(listener: Socket, then: Shut) {
     }
 }
 
-/// Takes all places of the queue, for good.
+/// Fills the queue, for good.
 fn fill(listener: Socket) {
     listener.listen(0).expect("it listens");
     let address = address_of(&listener);
@@ -133,7 +133,7 @@ fn fill(listener: Socket) {
 
 fn turn_away(stream: std::io::Result<TcpStream>, then: Shut) {
     let mut stream = stream.expect("a connection");
-    // Who has gone already is turned away.
+    // A client that has gone already is turned away.
     let _ = stream.read(&mut [0; 16 << 10]);
     match then {
         Shut::Reset => {

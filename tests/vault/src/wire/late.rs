@@ -1,4 +1,4 @@
-//! A server that comes up late: a port that is taken, and closed until it is opened.
+//! A server that comes up late: a port that is reserved, and closed until it is opened.
 
 use std::io;
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -16,19 +16,19 @@ impl Default for LatePort {
 }
 
 impl LatePort {
-    /// A free port.
+    /// Reserves a free port.
     pub fn new() -> Self {
         Self::on((Ipv4Addr::LOCALHOST, 0).into())
     }
 
-    /// This one.
+    /// Reserves this port.
     pub fn on(address: SocketAddr) -> Self {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
         socket.bind(&address.into()).expect("a free port");
         Self(socket)
     }
 
-    /// Host and port.
+    /// Returns host and port.
     pub fn host(&self) -> String {
         let address = self.0.local_addr().expect("bound").as_socket().expect("an address of IP");
         address.to_string()
@@ -49,7 +49,7 @@ impl LatePort {
     }
 }
 
-/// Sends on what comes, and then its end; a side that has gone ends it.
+/// Forwards the data, and then its end; a side that has gone away ends it.
 pub(crate) fn forward(from: &TcpStream, to: &TcpStream) {
     let (mut from, mut to) =
         (from.try_clone().expect("a socket"), to.try_clone().expect("a socket"));

@@ -15,14 +15,14 @@ use tokio_rustls::TlsAcceptor;
 use crate::wire::connection::{Ending, Socket, Wire};
 use crate::wire::service::{Service, Visit};
 
-/// What is listened on.
+/// What it listens on.
 pub(crate) enum Listener {
     Tcp(net::TcpListener),
     Socket(std::os::unix::net::UnixListener),
 }
 
 impl Listener {
-    /// A port of this machine only; 0 is a free one.
+    /// Listens on a port of this machine only; 0 picks a free one.
     pub(crate) fn on_port(ip: IpAddr, port: u16) -> (Self, SocketAddr) {
         let listener = net::TcpListener::bind((ip, port)).expect("a free port");
         let address = listener.local_addr().expect("a bound socket's address");
@@ -30,14 +30,14 @@ impl Listener {
     }
 }
 
-/// A server in a thread of its own, which ends when this is dropped.
+/// A server in its own thread, which ends when this is dropped.
 pub(crate) struct Running {
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Running {
-    /// It accepts connections already.
+    /// Starts it; it accepts connections when this returns.
     pub(crate) fn start(
         listener: Listener,
         tls: Option<TlsAcceptor>,
@@ -51,8 +51,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It has stopped already if nobody listens any more; and a panic over there has been
-        // printed.
+        // If nobody receives this, it has stopped already; a panic in its thread has been printed.
         let _ = self.stop.take().map(|stop| stop.send(()));
         let _ = self.thread.take().map(JoinHandle::join);
     }
@@ -69,10 +68,10 @@ fn run(
     runtime.block_on(listen(listener, tls, service, stop));
 }
 
-/// What a client shows, as DER.
+/// What a client presents, as DER.
 type Chain = Arc<Vec<Vec<u8>>>;
 
-/// Serves until `stop`; what still runs then ends with the runtime.
+/// Serves until `stop`; what is still running then ends with the runtime.
 async fn listen(
     listener: Listener,
     tls: Option<TlsAcceptor>,
@@ -123,7 +122,7 @@ async fn connection(
     let Some(acceptor) = tls else {
         return serve(stream, false, service, number, Arc::default()).await;
     };
-    // What fails here is the client's choice, and the client is what the test looks at.
+    // A failure here is the client's choice, and the client is what the test checks.
     if let Ok(stream) = acceptor.accept(stream).await {
         let session = stream.get_ref().1;
         service.log.named(session.server_name().map(str::to_owned));

@@ -4,15 +4,15 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::thread;
 use std::time::Duration;
 
-/// What is said of a name.
+/// The answer for a name.
 #[derive(Clone, Debug)]
 pub enum Names {
     /// It has these addresses, in this order.
     Addresses(Vec<IpAddr>),
     /// The same, after this time.
     Late(Duration, Vec<IpAddr>),
-    /// It has these addresses, and a question for another kind of address is answered as if it had
-    /// none of its own.
+    /// These addresses, in this order; a question for another kind of address is answered as if the
+    /// name had none.
     Only(Vec<IpAddr>, Box<Names>),
     /// There is no such name (NXDOMAIN).
     Unknown,
@@ -32,7 +32,7 @@ const A: u16 = 1;
 const AAAA: u16 = 28;
 const HEADER: usize = 12;
 
-/// Listens at this address, and says of each name what the function says.
+/// Listens at this address, and answers each name with what the function returns.
 pub fn name_server(address: SocketAddr, say: impl Fn(&str) -> Names + Send + 'static) {
     let socket = UdpSocket::bind(address).expect("a free port");
     thread::spawn(move || {
@@ -41,7 +41,7 @@ pub fn name_server(address: SocketAddr, say: impl Fn(&str) -> Names + Send + 'st
             let Some(question) = Question::of(&packet[..length]) else { continue };
             let socket = socket.try_clone().expect("a socket");
             let said = say(&question.name());
-            // Each in a thread of its own: one answer may be late and the next one in time.
+            // Each in its own thread: one answer may be late and the next one in time.
             thread::spawn(move || {
                 answer(&question, said).map(|answer| socket.send_to(&answer, from))
             });
@@ -49,14 +49,14 @@ pub fn name_server(address: SocketAddr, say: impl Fn(&str) -> Names + Send + 'st
     });
 }
 
-/// The header's id and the only question of a query, as they came.
+/// The id from the header and the only question of a query, as received.
 struct Question {
     id: [u8; 2],
     question: Vec<u8>,
 }
 
 impl Question {
-    /// Labels up to an empty one, the type and the class.
+    /// Parses labels up to an empty one, the type and the class.
     fn of(packet: &[u8]) -> Option<Self> {
         let mut end = HEADER;
         while *packet.get(end)? != 0 {
@@ -87,14 +87,14 @@ impl Question {
         let records: Vec<Vec<u8>> =
             addresses.iter().filter_map(|address| record(self.kind(), *address)).collect();
         let count = u8::try_from(records.len()).expect("few addresses");
-        // An answer to one question, recursion desired and available; nothing but answers behind
-        // it.
+        // A response with one question, recursion desired and available, and only answer records
+        // after it.
         let header = [self.id[0], self.id[1], 0x81, 0x80 | code, 0, 1, 0, count, 0, 0, 0, 0];
         [&header[..], &self.question, &records.concat()].concat()
     }
 }
 
-/// A record for the name of the question, if the address is of the kind that was asked for.
+/// Returns a record for the name in the question, if the address is of the kind that was asked for.
 fn record(kind: u16, address: IpAddr) -> Option<Vec<u8>> {
     let data = match (kind, address) {
         (A, IpAddr::V4(address)) => address.octets().to_vec(),

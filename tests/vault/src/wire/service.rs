@@ -1,4 +1,4 @@
-//! One HTTP request: written down, spoiled by a fault or handed to the site, answered.
+//! One HTTP request: recorded, then either spoiled by a fault or passed to the site and answered.
 
 use std::convert::Infallible;
 use std::future::pending;
@@ -29,11 +29,11 @@ const CHUNKED_FROM: usize = 2048;
 
 pub(crate) type Body = BoxBody<Bytes, io::Error>;
 
-/// Which connection a request came on, and how to end that.
+/// The connection that a request came on, and a way to end it.
 #[derive(Clone)]
 pub(crate) struct Visit {
     pub(crate) connection: usize,
-    /// What the client has shown in the TLS handshake.
+    /// What the client presented in the TLS handshake.
     pub(crate) certificates: Arc<Vec<Vec<u8>>>,
     pub(crate) end: mpsc::UnboundedSender<Ending>,
 }
@@ -41,7 +41,7 @@ pub(crate) struct Visit {
 impl Visit {
     /// Ends the connection, which drops this future.
     async fn end<T>(&self, ending: Ending) -> T {
-        // Nobody listens once the connection has ended, and then there is nothing to do.
+        // If nobody receives this, the connection has ended, and there is nothing to do.
         let _ = self.end.send(ending);
         pending().await
     }
@@ -51,7 +51,7 @@ impl Visit {
 pub(crate) trait Site: Send + Sync {
     fn answer(&self, request: &Recorded) -> Response<Vec<u8>>;
 
-    /// The headers, in lower case, that carry a credential to it.
+    /// Returns the headers, in lower case, that carry a credential to it.
     fn carriers(&self) -> &[&str];
 }
 
@@ -60,8 +60,7 @@ pub(crate) struct Service {
     site: Arc<dyn Site>,
     pub(crate) log: Log,
     pub(crate) faults: Faults,
-    /// How many requests a connection over HTTP/2 takes at once, where it is another number than
-    /// the library's.
+    /// How many requests an HTTP/2 connection accepts at once, if it is not the library's default.
     pub(crate) streams: Option<u32>,
 }
 
@@ -134,7 +133,7 @@ fn recorded(parts: Parts, body: &Bytes, visit: &Visit) -> Recorded {
     }
 }
 
-/// An answer with any headers, as JSON that nobody keeps unless they say something else.
+/// Returns an answer with any headers; it is JSON with `no-store` unless they say something else.
 pub(crate) fn made_up(
     status: u16,
     headers: Vec<(String, String)>,
@@ -157,7 +156,7 @@ fn full(body: Vec<u8>) -> Body {
     Full::new(Bytes::from(body)).map_err(|never| match never {}).boxed()
 }
 
-/// An answer as it should be.
+/// Returns a normal answer.
 fn whole(answer: Response<Vec<u8>>) -> Response<Body> {
     answer.map(|body| if body.len() > CHUNKED_FROM { chunked(body) } else { full(body) })
 }
@@ -167,7 +166,7 @@ fn last_of_connection(mut answer: Response<Body>) -> Response<Body> {
     answer
 }
 
-/// A body that `fill` sends piece by piece.
+/// Returns a body that `fill` sends piece by piece.
 fn streamed<F>(fill: impl FnOnce(Sender<Bytes, io::Error>) -> F) -> Body
 where
     F: Future<Output = ()> + Send + 'static,
@@ -179,7 +178,7 @@ where
 
 fn chunked(bytes: Vec<u8>) -> Body {
     streamed(async move |mut sender| {
-        // Without a reader there is nothing left to send to; so below.
+        // If there is no reader, there is nobody left to send to; the same below.
         let _ = sender.send_data(Bytes::from(bytes)).await;
     })
 }
@@ -189,7 +188,7 @@ fn truncated(answer: Response<Vec<u8>>) -> Response<Body> {
         bytes.truncate(bytes.len() / 2);
         streamed(async move |mut sender| {
             let _ = sender.send_data(Bytes::from(bytes)).await;
-            // An abort overtakes what has not been flushed yet.
+            // An abort overtakes data that has not been flushed yet.
             tokio::time::sleep(Duration::from_millis(50)).await;
             sender.abort(io::ErrorKind::ConnectionAborted.into());
         })
@@ -210,7 +209,7 @@ fn dripping(answer: Response<Vec<u8>>, pause: Duration) -> Response<Body> {
     })
 }
 
-/// Sends the body in a way of its own, and says beforehand how long all of it is.
+/// Sends the body in its own way, and announces its full length beforehand.
 fn with_length(answer: Response<Vec<u8>>, send: impl FnOnce(Vec<u8>) -> Body) -> Response<Body> {
     let length = answer.body().len();
     let mut response = answer.map(send);

@@ -24,23 +24,23 @@ use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion, crypto::ring
 use tempfile::TempDir;
 use tokio_rustls::TlsAcceptor;
 
-/// What the server shows.
+/// The certificate that the server presents.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Certificate {
     /// For localhost, 127.0.0.1 and ::1, signed by a CA of its own.
     #[default]
     OwnCa,
-    /// Signed by itself and a CA: what `openssl req -x509` makes.
+    /// Self-signed and a CA: what `openssl req -x509` makes.
     SelfSignedCa,
-    /// Signed by itself and no CA.
+    /// Self-signed and not a CA.
     SelfSigned,
-    /// As `SelfSignedCa`, past its time.
+    /// Like `SelfSignedCa`, but expired.
     SelfSignedCaExpired,
-    /// As `SelfSigned`, past its time.
+    /// Like `SelfSigned`, but expired.
     SelfSignedExpired,
     /// Signed by the CA, for `wrong.example` only.
     WrongName,
-    /// Signed by the CA, past its time.
+    /// Signed by the CA, but expired.
     Expired,
 }
 
@@ -79,52 +79,52 @@ impl TlsFiles {
         self.directory.path().join(name)
     }
 
-    /// What a client should trust: the CA, or the certificate that is signed by itself.
+    /// Returns what a client should trust: the CA, or the self-signed certificate.
     pub fn ca(&self) -> PathBuf {
         self.path("ca.pem")
     }
 
-    /// The certificate that the server shows.
+    /// Returns the certificate that the server presents.
     pub fn server_cert(&self) -> PathBuf {
         self.path("server.pem")
     }
 
-    /// Its private key, for another program that is to show it.
+    /// Returns its private key, for another program that is to use it.
     pub fn server_key(&self) -> PathBuf {
         self.path("server-key.pem")
     }
 
-    /// A client certificate that the server accepts.
+    /// Returns a client certificate that the server accepts.
     pub fn client_cert(&self) -> PathBuf {
         self.path("client.pem")
     }
 
-    /// Its private key.
+    /// Returns its private key.
     pub fn client_key(&self) -> PathBuf {
         self.path("client-key.pem")
     }
 
-    /// What the secrets of all sessions so far were, by name: those that decrypt a recording.
+    /// Returns the secrets of all sessions so far, by name: those that decrypt a recording.
     pub fn session_secrets(&self) -> Vec<(String, Vec<u8>)> {
         self.sessions.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The directory that they are all in, with nothing else.
+    /// Returns the directory that contains all of them and nothing else.
     pub fn directory(&self) -> &Path {
         self.directory.path()
     }
 }
 
-/// How the server is to speak TLS.
+/// How the server speaks TLS.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Settings {
-    /// A chain and a key of the test's own, in place of the certificate.
+    /// The test's own chain and key, in place of the certificate.
     pub(crate) own: Option<(String, String)>,
     pub(crate) certificate: Certificate,
     pub(crate) versions: Versions,
     pub(crate) client_certificate: bool,
     pub(crate) http1_only: bool,
-    /// An address that the certificate is for, beside those of this machine.
+    /// An address that the certificate is for, besides those of this machine.
     pub(crate) ip: Option<IpAddr>,
 }
 
@@ -134,7 +134,7 @@ struct Pair {
     key: String,
 }
 
-/// Makes the certificates and what accepts connections with them.
+/// Makes the certificates and the acceptor that uses them.
 pub(crate) fn prepare(settings: &Settings) -> (TlsAcceptor, TlsFiles) {
     let ca = issuer();
     let server = match &settings.own {
@@ -252,7 +252,7 @@ fn config(settings: &Settings, server: &Pair, ca: &CertificateDer<'static>) -> S
     let chain = chain.map(|one| one.expect("PEM of our own")).collect();
     let key = PrivateKeyDer::from_pem_slice(server.key.as_bytes()).expect("PEM of our own");
     let key = ring::sign::any_supported_type(&key).expect("a key that ring knows");
-    // Whether they fit is not looked at: there are certificates that rustls cannot read.
+    // Whether they match is not checked: there are certificates that rustls cannot read.
     let identity = SingleCertAndKey::from(CertifiedKey::new(chain, key));
     let mut config = builder.with_cert_resolver(Arc::new(identity));
     config.alpn_protocols = if settings.http1_only {
@@ -263,7 +263,8 @@ fn config(settings: &Settings, server: &Pair, ca: &CertificateDer<'static>) -> S
     config
 }
 
-/// Keeps what a key log has (`SSLKEYLOGFILE`, RFC 9850), and the keys that TLS 1.3 makes of it.
+/// Keeps the contents of a key log (`SSLKEYLOGFILE`, RFC 9850), and the keys that TLS 1.3 derives
+/// from them.
 #[derive(Debug, Default)]
 struct Sessions(Mutex<Vec<(String, Vec<u8>)>>);
 
@@ -277,7 +278,7 @@ impl KeyLog for Sessions {
     }
 }
 
-/// The key of 32 bytes that a traffic secret gives (RFC 8446, 7.1 and 7.3).
+/// Returns the 32-byte key that is derived from a traffic secret (RFC 8446, 7.1 and 7.3).
 fn traffic_key(secret: &[u8]) -> Vec<u8> {
     struct Length;
     impl KeyType for Length {
@@ -293,7 +294,8 @@ fn traffic_key(secret: &[u8]) -> Vec<u8> {
     key
 }
 
-/// Asks for a client certificate and takes any, or none: who it is, is for the auth method to say.
+/// Asks for a client certificate and accepts any, or none: identifying the client is up to the auth
+/// method.
 #[derive(Debug)]
 struct AnyClient(Arc<CryptoProvider>);
 
