@@ -69,7 +69,7 @@ impl Api {
         *self.added.lock().unwrap_or_else(PoisonError::into_inner) = Some(token);
     }
 
-    /// The headers as the API gets them.
+    /// Returns the headers as the API gets them.
     fn headers(&self, sent: &HeaderMap) -> HeaderMap {
         let mut headers = sent.clone();
         let added = self.added.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -79,7 +79,7 @@ impl Api {
         headers
     }
 
-    /// The API without HTTP; `path` begins after `/v1/`.
+    /// Calls the API without HTTP; `path` is the part after `/v1/`.
     pub(crate) fn call(
         &self,
         method: &Method,

@@ -1,12 +1,12 @@
-//! The Vault that the tests run against: a small server of its own that keeps state as Vault does,
-//! records what it is asked and misbehaves on request, and a real one in dev mode where there is
-//! one on the `PATH`.
+//! The Vault that the tests run against: our own small server, which keeps state as Vault does,
+//! records what it is asked and misbehaves on request; and a real one in dev mode if there is one
+//! on the `PATH`.
 //!
 //! A secrets engine or an auth method is one file that implements `mounts::Engine` and one line in
 //! `mounts::engine`.
 
-// A test wants to fail, names are written as their owners write them, and handlers are alike even
-// where one cannot fail.
+// A test is supposed to panic, names are written as their owners write them, and handlers have the
+// same form even if one cannot fail.
 #![allow(clippy::missing_panics_doc, clippy::doc_markdown, clippy::unnecessary_wraps)]
 
 mod api;

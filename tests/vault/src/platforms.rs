@@ -1,4 +1,4 @@
-//! What a container finds beside Vault: metadata of clouds, token services, a cluster.
+//! What a container finds besides Vault: cloud metadata, token services, a cluster.
 
 pub(crate) mod aws_keys;
 pub(crate) mod aws_metadata;

@@ -15,7 +15,7 @@ const WRONG: &str = "invalid role or secret ID";
 
 struct SecretId {
     accessor: String,
-    /// Zero is without limit.
+    /// Zero means no limit.
     uses_left: u64,
     expires: Option<Instant>,
     metadata: Map<String, Value>,
@@ -79,7 +79,7 @@ impl Role {
         }))
     }
 
-    /// `num_uses` and `ttl` of the body can only lower what the role says.
+    /// Adds a secret_id. `num_uses` and `ttl` in the body can only lower what the role says.
     fn add_secret_id(&mut self, secret_id: String, request: &Request) -> Outcome {
         if !self.bind_secret_id {
             return Err(Failure::bad_request("bind_secret_id is not set on the role"));
@@ -109,7 +109,7 @@ impl Role {
         Ok(Answer { accessor: Some(accessor), ..Answer::data(data) })
     }
 
-    /// Takes a use of the secret_id, the last of which ends it, and gives its metadata.
+    /// Consumes one use of the secret_id, which ends with its last use, and returns its metadata.
     fn take(&mut self, secret_id: &str) -> Result<Map<String, Value>, Failure> {
         self.secret_ids.retain(|_, entry| !entry.has_expired());
         let entry =
@@ -127,7 +127,7 @@ impl Role {
         if lets_in(&self.bound_cidrs) {
             return Ok(());
         }
-        // Go's formatting bug and all.
+        // Including Go's formatting bug.
         let text = "source address \"127.0.0.1\" unauthorized by CIDR restrictions on the role: \
                     %!w(<nil>)";
         Err(Failure::bad_request(text))
@@ -170,7 +170,7 @@ impl Engine for AppRole {
 
     fn login_name(&self, request: &Request) -> Result<Option<String>, Failure> {
         match request.text("role_id").unwrap_or_default().trim() {
-            // The search for the name that may be locked out fails before AppRole is asked, hence
+            // The lookup of the name that may be locked out fails before AppRole is asked, hence
             // the status.
             "" => Err(Failure::new(500, "missing role_id")),
             role_id => Ok(Some(role_id.to_owned())),
@@ -187,7 +187,7 @@ impl AppRole {
     fn login(&mut self, request: &Request) -> Outcome {
         let role_id = request.text("role_id").unwrap_or_default().trim();
         let found = self.0.iter_mut().find(|(_, role)| role.role_id == role_id);
-        // Nothing is locked out by a role_id that there is not.
+        // A role_id that does not exist locks nothing out.
         let (name, role) = found.ok_or_else(|| Failure::bad_request(WRONG))?;
         let mut metadata = Map::new();
         if role.bind_secret_id {
@@ -268,12 +268,12 @@ impl AppRole {
     }
 }
 
-/// Roles are kept by their names in lower case.
+/// Returns the key of a role: its name in lower case.
 fn key(name: &str) -> String {
     name.to_ascii_lowercase()
 }
 
-/// What is asked for, if it is no more than the role allows.
+/// Returns the requested value, if it is no more than the role allows.
 fn lowered<T: PartialOrd + Copy>(of_role: T, asked: Option<T>, unlimited: T) -> Option<T> {
     match asked {
         None => Some(of_role),

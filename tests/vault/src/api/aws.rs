@@ -1,8 +1,8 @@
-//! Vault's aws method, as far as whoever signs a GetCallerIdentity logs in with it.
+//! Vault's aws method, as far as logins with a signed GetCallerIdentity go.
 //!
-//! Source: <https://developer.hashicorp.com/vault/api-docs/auth/aws>. It sends what it is given on to AWS; here it
-//! knows the keys of AWS itself: `test-only/keys/<access key id>` with `secret_access_key`,
-//! `session_token` and `arn`.
+//! Source: <https://developer.hashicorp.com/vault/api-docs/auth/aws>. Vault forwards what it is
+//! given to AWS; this server knows AWS's keys itself: `test-only/keys/<access key id>` with
+//! `secret_access_key`, `session_token` and `arn`.
 
 use std::collections::BTreeMap;
 
@@ -22,11 +22,11 @@ use crate::platforms::caller_identity::{Authorization, Posted, caller};
 
 const SERVER_ID: &str = "X-Vault-AWS-IAM-Server-ID";
 
-/// What all logins of the kind have.
+/// The fields that all logins of this kind have.
 const FIELDS: [&str; 4] =
     ["iam_http_request_method", "iam_request_url", "iam_request_body", "iam_request_headers"];
 
-/// The headers of AWS's that are let through.
+/// The AWS headers that are let through.
 const ALLOWED: [&str; 9] = [
     "x-amz-algorithm",
     "x-amz-content-sha256",
@@ -39,7 +39,7 @@ const ALLOWED: [&str; 9] = [
     "x-amz-user-agent",
 ];
 
-/// By their names in small letters.
+/// Headers by their names in lower case.
 type Headers = BTreeMap<String, String>;
 
 #[derive(Clone, Default)]
@@ -71,7 +71,8 @@ impl roles::Role for Role {
 }
 
 impl Role {
-    /// The principal without its session, or what begins as an entry with a `*` at its end.
+    /// Returns whether the role accepts the principal: the principal without its session, or one
+    /// that begins like an entry with a `*` at its end.
     fn lets_in(&self, keys: &AwsKeys, canonical: &str) -> bool {
         self.bound.is_empty()
             || self.bound.iter().any(|bound| match bound.strip_suffix('*') {
@@ -166,7 +167,7 @@ impl Aws {
         self.admit(keys, request.text("role").unwrap_or_default())
     }
 
-    /// The region of the endpoint that Vault asks.
+    /// Returns the region of the endpoint that Vault asks.
     fn region(&self, headers: &Headers) -> String {
         let client = headers.get("authorization").and_then(|text| Authorization::parse(text));
         let endpoint = self.config.sts_endpoint.strip_prefix("https://sts.").unwrap_or_default();
@@ -199,7 +200,7 @@ impl Aws {
     }
 }
 
-/// URL, body and headers of the request to AWS, if it is a GetCallerIdentity.
+/// Returns the URL, body and headers of the request to AWS, if it is a GetCallerIdentity.
 fn decoded(request: &Request) -> Result<(String, Vec<u8>, Headers), Failure> {
     match FIELDS.iter().filter(|name| request.body.contains_key(**name)).count() {
         0 => return Err(Failure::bad_request("didn't supply required authentication values")),
@@ -241,7 +242,7 @@ fn is_get_caller_identity(body: &[u8]) -> bool {
         && form.keys().all(|name| name == "Action" || name == "Version")
 }
 
-/// An object, or JSON of one, or Base64 of that; with a text or a list of texts for each name.
+/// Parses an object, JSON of one, or base64 of that; each name has a text or a list of texts.
 fn headers(value: &Value) -> Option<Headers> {
     let object = match value {
         Value::Object(object) => object.clone(),
@@ -272,7 +273,7 @@ fn check_server_id(headers: &Headers, expected: &str) -> Result<(), String> {
     if signed { Ok(()) } else { Err("vault header wasn't signed".to_owned()) }
 }
 
-/// A header's name as Go writes it.
+/// Returns a header's name as Go writes it.
 fn go_header(name: &str) -> String {
     let words = name.split('-').map(|word| format!("{}{}", word[..1].to_uppercase(), &word[1..]));
     words.collect::<Vec<_>>().join("-")

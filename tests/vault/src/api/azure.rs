@@ -1,5 +1,5 @@
-//! Azure, as HashiCorp's plugin does it. Its texts are those of the plugin's source; nothing real
-//! was compared.
+//! Azure, as HashiCorp's plugin implements it. The texts are from the plugin's source; nothing was
+//! compared with a real one.
 
 use std::time::SystemTime;
 
@@ -25,7 +25,7 @@ pub(crate) struct AzureRole {
     token: TokenSettings,
 }
 
-/// The tenant whose tokens are believed.
+/// The tenant whose tokens are trusted.
 #[derive(Default)]
 pub(crate) struct Config {
     tenant: String,
@@ -153,7 +153,7 @@ fn is_machine(name: &str) -> bool {
 }
 
 impl Config {
-    /// Issuer, audience and time come before the signature.
+    /// Checks a token: issuer, audience and time before the signature.
     fn verified(&self, token: &str) -> Result<Value, String> {
         for (value, name) in [(&self.tenant, "tenant_id"), (&self.resource, "resource")] {
             if value.is_empty() {
@@ -234,7 +234,7 @@ impl AzureRole {
         Ok(())
     }
 
-    /// A name of a machine is not looked at where there is one of a scale set.
+    /// Checks the machine. Its name is ignored if there is that of a scale set.
     fn check_machine(&self, claims: &Value, request: &Request) -> Result<(), String> {
         let (vm, vmss) = (text(request, "vm_name"), text(request, "vmss_name"));
         if !vmss.is_empty() {
@@ -246,7 +246,7 @@ impl AzureRole {
         if vm.is_empty() && !id.is_empty() {
             return claims_name(claims, id, "resource_id", id);
         }
-        // A workload's token is looked for among the identities of the resource group.
+        // A workload's token is looked up among the identities of the resource group.
         if vm.is_empty() && claims["xms_mirid"].to_string().contains("userAssignedIdentities") {
             return Ok(());
         }

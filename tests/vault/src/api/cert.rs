@@ -47,8 +47,8 @@ impl Role for CertRole {
 }
 
 impl CertRole {
-    /// Whether it stands for a client: as the CA that signed its certificate, or as that
-    /// certificate.
+    /// Returns whether it accepts a client: as the CA that signed its certificate, or as that
+    /// certificate itself.
     fn trusts(&self, client: &X509Certificate<'_>, der: &[u8]) -> bool {
         let Ok((_, own)) = X509Certificate::from_der(&self.der) else { return false };
         let signed = own.subject() == client.issuer()

@@ -6,10 +6,10 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// What a lease or a token lasts where nobody says anything: 768 hours.
+/// How long a lease or a token lasts by default: 768 hours.
 pub(crate) const DEFAULT_TTL: Duration = Duration::from_hours(768);
 
-/// RFC 3339 with as many digits of the second as are needed.
+/// Formats a time as in RFC 3339, with as many digits of the second as are needed.
 pub(crate) fn rfc3339(time: SystemTime) -> String {
     OffsetDateTime::from(time).format(&Rfc3339).expect("a time of our own")
 }
@@ -18,7 +18,7 @@ pub(crate) fn unix(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-/// A number of seconds, `"90"`, `"90s"` or `"1h30m"`.
+/// Parses a number of seconds, `"90"`, `"90s"` or `"1h30m"`.
 pub(crate) fn duration(value: &Value) -> Option<Duration> {
     match value {
         Value::Number(number) => number.as_u64().map(Duration::from_secs),
@@ -44,7 +44,7 @@ pub(crate) fn duration_text(text: &str) -> Option<Duration> {
     Some(total)
 }
 
-/// `768h`, `29m59s`: what is zero is left out.
+/// Formats a duration as `768h` or `29m59s`: zero parts are left out.
 pub(crate) fn short(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let parts = [(seconds / 3600, "h"), (seconds / 60 % 60, "m"), (seconds % 60, "s")];

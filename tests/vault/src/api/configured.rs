@@ -1,4 +1,4 @@
-//! Auth methods of the usual shape: one configuration, roles by name, and a login that says its
+//! Auth methods of the usual kind: one configuration, roles by name, and a login that names its
 //! role.
 
 use serde_json::Value;
@@ -8,14 +8,14 @@ use crate::api::mounts::Engine;
 use crate::api::request::{Operation, Request};
 use crate::api::roles::{Role, Roles};
 
-/// What `config` holds.
+/// The content of `config`.
 pub(crate) trait Config: Send + Sized {
     fn from(request: &Request) -> Result<Self, Failure>;
 
     fn describe(&self) -> Value;
 }
 
-/// What is the method's own.
+/// What is specific to the method.
 pub(crate) trait Method {
     type Config: Config;
     type Role: Role + Send;
@@ -27,7 +27,7 @@ pub(crate) trait Method {
     ) -> Outcome;
 }
 
-/// A method with what was written to it.
+/// A method with its configuration and roles.
 pub(crate) struct Configured<M: Method> {
     config: Option<M::Config>,
     roles: Roles<M::Role>,

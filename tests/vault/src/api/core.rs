@@ -1,4 +1,4 @@
-//! One request from its token to its answer, in the order in which Vault goes about it.
+//! One request from its token to its answer, in Vault's order of steps.
 
 use uuid::Uuid;
 
@@ -16,14 +16,14 @@ use crate::api::wrapping::Wrapping;
 const USED_UP: &str = "Secret cannot be returned; token had one use left, so leased credentials \
                        were immediately revoked.";
 
-/// Whose texts the server uses where the two differ.
+/// Whose texts the server uses if the two differ.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Flavour {
     /// OpenBao, which a real server is compared with.
     #[default]
     OpenBao,
     /// HashiCorp Vault: `mount_type` in the envelope, "invalid token" beside "permission denied".
-    /// Its free edition has no namespaces: their header says nothing to it.
+    /// Its free edition has no namespaces and ignores their header.
     Vault,
 }
 
@@ -73,7 +73,7 @@ impl Core {
         }
     }
 
-    /// The request in its namespace.
+    /// Returns the request in its namespace.
     fn placed(&self, request: &Request) -> Result<Request, Failure> {
         let header = if self.flavour == Flavour::Vault { "" } else { request.header.as_str() };
         if sys::is_about_server(&request.path) {
@@ -167,8 +167,8 @@ impl Core {
         }
     }
 
-    /// A refused request takes a use of its token too, and a wrapping token has only one, whatever
-    /// it is asked with.
+    /// Handles a request with a token. Even a refused request consumes a use of its token, and a
+    /// wrapping token has only one, whatever the request is.
     pub(crate) fn authenticated(&mut self, request: &Request) -> Outcome {
         if request.token.as_ref().is_some_and(|token| self.wrapping.spend(token)) {
             return Err(Failure::multierror(403, "permission denied"));
@@ -185,7 +185,7 @@ impl Core {
         self.route(request, &caller, &acl)
     }
 
-    /// The token that a request comes with, if it is good.
+    /// Returns the token that a request comes with, if it is valid.
     pub(crate) fn caller(&self, request: &Request) -> Result<&Token, Failure> {
         let bad_token = match (self.flavour, &request.token) {
             (Flavour::Vault, Some(_)) => {
@@ -229,7 +229,8 @@ impl Core {
         self.lease(request, caller, answer)
     }
 
-    /// Leases end with their token. One that this very request has used up has no more to give.
+    /// Makes the lease of an answer. Leases end with their token, and a token that this very
+    /// request has used up cannot have any.
     fn lease(&mut self, request: &Request, caller: &Token, mut answer: Answer) -> Outcome {
         let Some(terms) = answer.terms.take() else { return Ok(answer) };
         let token = self.tokens.get(&caller.id).ok_or_else(|| Failure::bad_request(USED_UP))?;
@@ -237,7 +238,7 @@ impl Core {
     }
 }
 
-/// A token is named for its mount, and for who logged in where the auth method knows a name.
+/// Returns a token's name: that of its mount, and of who logged in if the auth method knows a name.
 fn display_name(mount: &str, name: &str) -> String {
     let mount =
         mount.strip_prefix("auth/").unwrap_or(mount).trim_end_matches('/').replace('/', "-");

@@ -1,4 +1,4 @@
-//! The database secrets engine without a database: each read mints another user.
+//! The database secrets engine without a database: each read makes up another user.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};

@@ -1,4 +1,4 @@
-//! What an answer is made of, and its JSON as Go's encoder writes it.
+//! What an answer consists of, and its JSON as Go's encoder writes it.
 
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
@@ -7,27 +7,28 @@ use crate::api::core::Flavour;
 use crate::api::leases::Terms;
 use crate::api::tokens::Grant;
 
-/// A successful answer before it has become JSON.
+/// A successful answer before it becomes JSON.
 #[derive(Default)]
 pub(crate) struct Answer {
-    /// 200, or 204 where there is nothing to say, unless the engine wants another.
+    /// 200, or 204 if there is no content, unless the engine wants another.
     pub(crate) status: Option<u16>,
     pub(crate) data: Option<Value>,
     pub(crate) warnings: Vec<String>,
     pub(crate) lease_duration: u64,
     pub(crate) lease_id: String,
     pub(crate) renewable: bool,
-    /// A secret that ends: the lease to make.
+    /// For a secret that expires: the lease to make.
     pub(crate) terms: Option<Terms>,
-    /// A login: the token to make.
+    /// For a login: the token to make.
     pub(crate) grant: Option<Grant>,
     /// The token that was made.
     pub(crate) auth: Option<Value>,
-    /// Whether `data`'s keys stand at the top level too, as with `sys/mounts`.
+    /// Whether `data`'s keys are also at the top level, as with `sys/mounts`.
     pub(crate) injected: bool,
-    /// The accessor that a wrapping of this answer names.
+    /// The accessor that is reported when this answer is wrapped.
     pub(crate) accessor: Option<String>,
-    /// A body that is no envelope (`sys/health`), or one that is verbatim (an unwrapped answer).
+    /// A body without an envelope (`sys/health`), or one that is sent verbatim (an unwrapped
+    /// answer).
     pub(crate) verbatim: Option<String>,
 }
 
@@ -75,7 +76,7 @@ impl Answer {
 pub(crate) struct Failure {
     pub(crate) status: u16,
     pub(crate) errors: Vec<String>,
-    /// Wrong credentials, which count towards the lockout.
+    /// Whether the credentials were wrong, which counts towards the lockout.
     pub(crate) bad_credentials: bool,
 }
 
@@ -92,12 +93,12 @@ impl Failure {
         Self { bad_credentials: true, ..Self::bad_request(text) }
     }
 
-    /// Nothing there: a 404 without a word.
+    /// Returns a failure for something that does not exist: a 404 without a message.
     pub(crate) fn not_found() -> Self {
         Self { status: 404, errors: Vec::new(), bad_credentials: false }
     }
 
-    /// One error as Go's multierror prints it.
+    /// Returns one error as Go's multierror prints it.
     pub(crate) fn multierror(status: u16, text: &str) -> Self {
         Self::new(status, format!("1 error occurred:\n\t* {text}\n\n"))
     }
@@ -128,7 +129,8 @@ impl Rendered {
         Self { status: failure.status, body: go_json(&json!({ "errors": failure.errors })) }
     }
 
-    /// `kind` is the type of the mount that answered, which Vault tells and OpenBao does not.
+    /// Renders an answer. `kind` is the type of the mount that answered, which Vault reports and
+    /// OpenBao does not.
     pub(crate) fn answer(answer: Answer, flavour: Flavour, kind: &str) -> Self {
         if let Some(body) = answer.verbatim {
             return Self { status: answer.status.unwrap_or(200), body };
@@ -167,7 +169,7 @@ fn envelope(answer: Answer, flavour: Flavour, kind: &str) -> Value {
     Value::Object(envelope)
 }
 
-/// The keys in the order in which Go's struct has them.
+/// Returns the keys in the order of Go's struct.
 fn blank(request_id: String) -> Map<String, Value> {
     let mut envelope = Map::new();
     envelope.insert("request_id".to_owned(), request_id.into());
@@ -180,7 +182,7 @@ fn blank(request_id: String) -> Map<String, Value> {
     envelope
 }
 
-/// Go's encoder writes a map's keys in order.
+/// Sorts a map's keys, as Go's encoder does.
 fn sorted(value: Value) -> Value {
     match value {
         Value::Object(fields) => {
@@ -194,8 +196,8 @@ fn sorted(value: Value) -> Value {
     }
 }
 
-/// Go's encoder escapes what HTML and JavaScript might trip over, and ends with a line feed. None
-/// of these characters can stand outside a string.
+/// Writes JSON as Go's encoder does: it escapes characters that HTML and JavaScript might stumble
+/// over, and ends with a line feed. None of these characters can be outside a string.
 pub(crate) fn go_json(value: &Value) -> String {
     let mut text = value.to_string();
     for (character, escape) in [

@@ -1,5 +1,5 @@
-//! GCP, as HashiCorp's plugin does it. Its texts are those of the plugin's source; nothing real was
-//! compared.
+//! GCP, as HashiCorp's plugin implements it. The texts are from the plugin's source; nothing was
+//! compared with a real one.
 
 use std::time::{Duration, SystemTime};
 
@@ -38,7 +38,7 @@ impl Default for GcpRole {
     }
 }
 
-/// The key that stands for Google's.
+/// The key that takes the place of Google's.
 #[derive(Default)]
 pub(crate) struct Config {
     public_key: String,
@@ -137,7 +137,7 @@ fn check_fields(request: &Request) -> Result<(), Failure> {
     }
 }
 
-/// In seconds from now, a minute of tolerance not counted.
+/// Returns the seconds from now until it expires, not counting a minute of tolerance.
 fn expires_in(claims: &Value) -> i64 {
     let now = i64::try_from(clock::unix(SystemTime::now())).expect("a time of ours");
     claims["exp"].as_i64().unwrap_or_default() - now
@@ -211,13 +211,13 @@ impl GcpRole {
     }
 }
 
-/// Google is asked for the two; the claims stand for its answer.
+/// Returns the two values that Google is asked for; the claims take the place of its answer.
 fn account(claims: &Value) -> (&str, &str) {
     let id = claims["sub"].as_str().unwrap_or_default();
     (id, claims["email"].as_str().unwrap_or(id))
 }
 
-/// A list as Go's `%q` writes it.
+/// Formats a list as Go's `%q` does.
 fn quoted(items: &[String]) -> String {
     let items: Vec<String> = items.iter().map(|item| format!("{item:?}")).collect();
     format!("[{}]", items.join(" "))

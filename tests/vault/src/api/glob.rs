@@ -1,6 +1,6 @@
-//! Patterns in which `*` is anything.
+//! Patterns in which `*` matches anything.
 
-/// Whether a text is as a pattern says.
+/// Returns whether a text matches a pattern.
 pub(crate) fn matches(pattern: &str, text: &str) -> bool {
     let Some((first, rest)) = pattern.split_once('*') else { return pattern == text };
     let Some(mut text) = text.strip_prefix(first) else { return false };
@@ -12,7 +12,7 @@ pub(crate) fn matches(pattern: &str, text: &str) -> bool {
     text.ends_with(last)
 }
 
-/// Whether it is as one of them says.
+/// Returns whether it matches one of them.
 pub(crate) fn matches_any<'a>(patterns: impl IntoIterator<Item = &'a String>, text: &str) -> bool {
     patterns.into_iter().any(|pattern| matches(pattern, text))
 }

@@ -1,4 +1,4 @@
-//! The settings that the roles of every auth method have: what tokens their logins give.
+//! The settings that the roles of every auth method have: which tokens their logins give.
 
 use std::net::Ipv4Addr;
 
@@ -8,19 +8,19 @@ use crate::api::envelope::{Answer, Failure, Outcome};
 use crate::api::request::Request;
 use crate::api::tokens::{Grant, Kind};
 
-/// Nobody but this machine asks a test server.
+/// Only this machine sends requests to a test server.
 const CALLER: Ipv4Addr = Ipv4Addr::LOCALHOST;
 
-/// What a role says about its tokens.
+/// A role's settings for its tokens.
 #[derive(Clone, Default)]
 pub(crate) struct TokenSettings {
     pub(crate) grant: Grant,
-    /// Where logins may come from, and tokens be used.
+    /// Where logins and uses of the tokens may come from.
     pub(crate) bound_cidrs: Vec<String>,
 }
 
 impl TokenSettings {
-    /// Takes over what a request sets.
+    /// Applies what a request sets.
     pub(crate) fn configure(&mut self, request: &Request) -> Result<(), Failure> {
         let grant = &mut self.grant;
         set(
@@ -46,7 +46,7 @@ impl TokenSettings {
         Ok(())
     }
 
-    /// Adds what a read of the role tells about its tokens.
+    /// Adds the token settings to what a read of the role returns.
     pub(crate) fn describe_in(&self, mut data: Value) -> Value {
         let own = json!({
             "token_bound_cidrs": self.bound_cidrs,
@@ -66,12 +66,13 @@ impl TokenSettings {
         data
     }
 
-    /// Whether a login may come from where all of them come from.
+    /// Checks that a login may come from the address that all of them come from.
     pub(crate) fn check_origin(&self) -> Result<(), Failure> {
         if lets_in(&self.bound_cidrs) { Ok(()) } else { Err(Failure::denied()) }
     }
 
-    /// The answer to a login that is right. Tokens are named for their mount and `display_name`.
+    /// Returns the answer to a correct login. Tokens are named after their mount and
+    /// `display_name`.
     pub(crate) fn login(&self, display_name: &str, metadata: Value) -> Outcome {
         let Value::Object(metadata) = metadata else { panic!("metadata is an object") };
         let display_name = display_name.to_owned();
@@ -84,19 +85,19 @@ impl TokenSettings {
     }
 }
 
-/// Everyone who logs in becomes somebody.
+/// Returns an entity id: everyone who logs in gets one.
 pub(crate) fn new_entity_id() -> String {
     uuid::Uuid::new_v4().to_string()
 }
 
-/// Puts a value where there is one.
+/// Sets a field if there is a value.
 pub(crate) fn set<T>(field: &mut T, value: Option<T>) {
     if let Some(value) = value {
         *field = value;
     }
 }
 
-/// Whether one who asks from here may; everyone may where nothing is said.
+/// Returns whether this caller's address is allowed; with no restriction everyone is.
 pub(crate) fn lets_in(cidrs: &[String]) -> bool {
     cidrs.is_empty() || cidrs.iter().any(|cidr| contains(cidr, CALLER))
 }

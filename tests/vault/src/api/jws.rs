@@ -1,4 +1,4 @@
-//! JWTs: their signatures (ES256) and the claims that every method looks at. The texts are those of
+//! JWTs: their signatures (ES256) and the claims that every method checks. The texts are those of
 //! Go's libraries.
 
 use std::time::SystemTime;
@@ -15,10 +15,10 @@ use crate::api::transit::illegal_base64;
 
 pub(crate) type Claims = Map<String, Value>;
 
-/// What an uncompressed point of P-256 takes, with which its public key ends.
+/// The length of an uncompressed point of P-256, which is at the end of its public key.
 const POINT: usize = 65;
 
-/// A JWT that has its three parts.
+/// A JWT with its three parts.
 pub(crate) struct Jws {
     algorithm: String,
     signed: String,
@@ -27,7 +27,7 @@ pub(crate) struct Jws {
 }
 
 impl Jws {
-    /// Whitespace does not belong to it.
+    /// Parses a JWT. Surrounding whitespace is not part of it.
     pub(crate) fn parse(token: &str) -> Result<Self, String> {
         let token: String = token.split_whitespace().collect();
         let parts: Vec<&str> = token.split('.').collect();
@@ -48,7 +48,7 @@ impl Jws {
         self.algorithm == "ES256"
     }
 
-    /// Whether one of the keys made the signature.
+    /// Returns whether one of the keys made the signature.
     pub(crate) fn is_by_one_of(&self, keys: &[Vec<u8>]) -> bool {
         let is_by = |key: &Vec<u8>| {
             let key = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, key);
@@ -62,21 +62,21 @@ fn decode(part: &str) -> Result<Vec<u8>, String> {
     URL_SAFE_NO_PAD.decode(part).map_err(|error| illegal_base64(part, &error))
 }
 
-/// The key in a PEM text.
+/// Returns the key in a PEM text.
 pub(crate) fn public_key(pem: &str) -> Option<Vec<u8>> {
     let info = SubjectPublicKeyInfoDer::from_pem_slice(pem.as_bytes()).ok()?;
     let start = info.len().checked_sub(POINT)?;
     Some(info[start..].to_vec())
 }
 
-/// The claims of a JWT, and whether the key in a PEM text has signed it.
+/// Returns the claims of a JWT, and whether the key in a PEM text has signed it.
 pub(crate) fn read(token: &str, pem: &str) -> Option<(Value, bool)> {
     let jws = Jws::parse(token).ok()?;
     let is_signed = jws.is_by_one_of(&[public_key(pem)?]);
     Some((Value::Object(jws.claims), is_signed))
 }
 
-/// The claims of a JWT that one of the keys has signed.
+/// Returns the claims of a JWT that one of the keys has signed.
 pub(crate) fn verified(token: &str, keys: &[Vec<u8>]) -> Result<Claims, String> {
     let parsed = Jws::parse(token).and_then(|jws| {
         let wrong = "no known key successfully validated the token signature";
@@ -85,7 +85,7 @@ pub(crate) fn verified(token: &str, keys: &[Vec<u8>]) -> Result<Claims, String> 
     parsed.map_err(|error| format!("error verifying token signature: {error}"))
 }
 
-/// What the claims have to say; nothing is anything.
+/// What the claims must say; an empty field accepts anything.
 #[derive(Default)]
 pub(crate) struct Expected<'a> {
     pub(crate) issuer: &'a str,
@@ -142,16 +142,16 @@ impl Expected<'_> {
     }
 }
 
-/// In seconds: how long a JWT is good that says only when it begins, or when it ends.
+/// In seconds: how long a JWT is valid that states only its beginning or only its end.
 const LEEWAY: i64 = 150;
-/// In seconds: by how much clocks may differ.
+/// In seconds: how much clocks may differ.
 const SKEW: i64 = 60;
 
 fn time(claims: &Claims, name: &str) -> i64 {
     claims.get(name).and_then(Value::as_i64).unwrap_or(0)
 }
 
-/// One audience may stand without a list.
+/// Returns the audiences; a single one need not be in a list.
 pub(crate) fn audiences(claims: &Claims) -> Vec<String> {
     match claims.get("aud") {
         Some(Value::String(audience)) => vec![audience.clone()],

@@ -1,4 +1,4 @@
-//! JWT, for those that public keys of the configuration have signed.
+//! JWT, for tokens signed with one of the public keys in the configuration.
 
 use serde_json::{Map, Value, json};
 
@@ -11,7 +11,7 @@ use crate::api::request::Request;
 use crate::api::roles::{Role, Roles};
 
 pub(crate) struct Config {
-    /// As they were written, and as what they say.
+    /// The keys as they were written, and as parsed.
     pems: Vec<String>,
     keys: Vec<Vec<u8>>,
     issuer: String,
@@ -113,7 +113,7 @@ impl JwtRole {
         }))
     }
 
-    /// Lets one in whose signature is right.
+    /// Logs in a caller whose signature is valid.
     fn login(&self, name: &str, claims: &Claims) -> Outcome {
         if self.audiences.is_empty() && !jws::audiences(claims).is_empty() {
             let text = "audience claim found in JWT but no audiences bound to the role";
@@ -167,7 +167,7 @@ impl JwtRole {
     }
 }
 
-/// A claim by its name, or by a JSON pointer.
+/// Returns a claim by its name, or by a JSON pointer.
 fn find(claims: &Claims, name: &str) -> Option<Value> {
     let found = if name.starts_with('/') {
         Value::Object(claims.clone()).pointer(name).cloned()

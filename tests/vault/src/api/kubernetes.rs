@@ -1,4 +1,4 @@
-//! Kubernetes: asks the cluster whether a service account's token is good.
+//! Kubernetes: asks the cluster whether a service account's token is valid.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -34,7 +34,7 @@ impl configured::Config for Config {
             return Err(Failure::bad_request("no host provided"));
         }
         if ca_cert.is_empty() {
-            // A server that does not run in a cluster has no file either.
+            // A server outside a cluster does not have this file either.
             let file = "open /var/run/secrets/kubernetes.io/serviceaccount/ca.crt: no such file \
                         or directory";
             let field = "kubernetes_ca_cert must be given when disable_local_ca_jwt is true";
@@ -68,7 +68,7 @@ impl configured::Config for Config {
 }
 
 impl Config {
-    /// Without keys the cluster alone looks at the signature.
+    /// Returns the claims of a token. Without keys only the cluster checks the signature.
     fn claims(&self, token: &str) -> Option<Claims> {
         if self.keys.is_empty() {
             return Jws::parse(token).ok().filter(Jws::is_signed).map(|jws| jws.claims);
@@ -76,7 +76,7 @@ impl Config {
         jws::verified(token, &self.keys).ok()
     }
 
-    /// The cluster's word about a token, if it has one.
+    /// Returns the cluster's answer about a token, if it gives one.
     fn review(&self, token: &str, audiences: &[String]) -> io::Result<Value> {
         let host = self.host.trim_start_matches("http://").trim_end_matches('/');
         let bearer = if self.reviewer_jwt.is_empty() { token } else { &self.reviewer_jwt };
@@ -96,7 +96,7 @@ impl Config {
     }
 }
 
-/// Whose token it is, by what it says.
+/// The account that a token says it belongs to.
 struct Account {
     namespace: String,
     name: String,
@@ -104,7 +104,8 @@ struct Account {
 }
 
 impl Account {
-    /// Tokens of long ago have claims of other names, which no test uses.
+    /// Reads the account from the claims. Old tokens have claims with other names, which no test
+    /// uses.
     fn of(claims: &Claims) -> Self {
         let own = claims.get("kubernetes.io").cloned().unwrap_or_default();
         let text = |pointer: &str| {
@@ -206,7 +207,7 @@ impl Method for Kubernetes {
     }
 }
 
-/// Whether the role is for the account, before the cluster is asked about it.
+/// Checks that the role is for the account, before the cluster is asked about it.
 fn validated(config: &Config, role: &KubernetesRole, claims: &Claims) -> Result<Account, String> {
     let issuer = if config.no_issuer_check { "" } else { &config.issuer };
     let audiences =

@@ -39,7 +39,7 @@ impl Engine for KvV1 {
 }
 
 impl KvV1 {
-    /// A `ttl` or `lease` key of the secret says how long it is good for.
+    /// Reads a secret, whose `ttl` or `lease` key says how long it is valid.
     fn read(&self, path: &str) -> Outcome {
         let fields = self.0.get(path).ok_or_else(Failure::not_found)?;
         let ttl =
@@ -49,7 +49,7 @@ impl KvV1 {
     }
 }
 
-/// What a list of `path` shows: names, and folders with a slash.
+/// Lists what is below `path`: names, and folders with a slash.
 pub(crate) fn keys_below<'a>(path: &str, paths: impl Iterator<Item = &'a String>) -> Outcome {
     let folder =
         if path.is_empty() || path.ends_with('/') { path.to_owned() } else { format!("{path}/") };

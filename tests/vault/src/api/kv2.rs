@@ -16,7 +16,7 @@ const AREAS: [&str; 5] = ["data", "delete", "destroy", "metadata", "undelete"];
 const MAX_VERSIONS: u64 = 10;
 
 struct Version {
-    /// None once it is destroyed.
+    /// `None` once it is destroyed.
     data: Option<Value>,
     created: SystemTime,
     deleted: Option<SystemTime>,
@@ -40,7 +40,7 @@ impl Version {
     }
 }
 
-/// All versions of one path and what is said about them.
+/// All versions of one path and its metadata.
 struct Secret {
     versions: BTreeMap<u64, Version>,
     created: SystemTime,
@@ -148,7 +148,7 @@ impl Engine for KvV2 {
     }
 }
 
-/// A 404 with a hint, which is no error envelope.
+/// Returns a 404 with a hint, which is not in an error envelope.
 fn wrong_path(area: &str, operation: Operation) -> Answer {
     let command = match operation {
         Operation::Read => "get",
@@ -165,8 +165,8 @@ fn wrong_path(area: &str, operation: Operation) -> Answer {
     Answer::empty().warn(hint).with_status(404)
 }
 
-/// Numbers have gone through a float by the time they are read, and are printed as Go prints
-/// floats.
+/// Converts numbers as Vault does: they have gone through a float by the time they are read, and
+/// are printed as Go prints floats.
 fn through_floats(value: &Value) -> Value {
     match value {
         Value::Object(fields) => {
@@ -199,7 +199,7 @@ impl KvV2 {
         let version = secret.versions.get(&number).ok_or_else(Failure::not_found)?;
         let data = version.data.as_ref().filter(|_| version.is_readable()).map(through_floats);
         if data.is_some() && path.ends_with('/') {
-            // The metadata is found under such a path, and the data is not.
+            // The metadata is found under such a path, but the data is not.
             return Err(Failure::multierror(500, "could not find version data"));
         }
         let status = if data.is_some() { 200 } else { 404 };
@@ -228,7 +228,7 @@ impl KvV2 {
         Ok(Answer::data(secret.version_metadata(number)))
     }
 
-    /// No numbers: the current version.
+    /// Deletes versions; no numbers means the current version.
     fn delete(&mut self, path: &str, numbers: &[u64]) -> Outcome {
         self.each(path, numbers, |version| {
             if version.is_readable() {
@@ -276,7 +276,7 @@ impl KvV2 {
     }
 }
 
-/// Zero, a negative one or none at all is the current version.
+/// Returns the requested version: zero, a negative one or none at all means the current one.
 fn wanted_version(request: &Request) -> Result<u64, Failure> {
     let Some(text) = request.query.get("version").filter(|text| !text.is_empty()) else {
         return Ok(0);

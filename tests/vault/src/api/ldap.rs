@@ -1,4 +1,4 @@
-//! LDAP, with a directory of its own: names and passwords, in the field `directory` of the
+//! LDAP, with its own directory: names and passwords, in the field `directory` of the
 //! configuration. A real server has no such field and ignores it. Without a directory nothing can
 //! be reached, as with a real server.
 
@@ -20,7 +20,7 @@ struct Config {
     token: TokenSettings,
 }
 
-/// The configuration, and which policies go with which name.
+/// The configuration, and which policies belong to which name.
 #[derive(Default)]
 pub(crate) struct Ldap {
     config: Config,
@@ -64,7 +64,7 @@ impl Engine for Ldap {
     }
 }
 
-/// Names are the same in small letters and without the spaces around them.
+/// Normalizes a name: lower case, without surrounding spaces.
 fn normal(name: &str) -> String {
     name.trim().to_lowercase()
 }
@@ -108,7 +108,7 @@ impl Ldap {
         ))
     }
 
-    /// What Go says about a port on which nobody listens.
+    /// Returns Go's error for a port on which nobody listens.
     fn unreachable(&self) -> Failure {
         let url = self.url();
         let host = url.strip_prefix("ldap://").unwrap_or(url);

@@ -1,4 +1,4 @@
-//! The leases of secrets that end, and `sys/leases/…`.
+//! The leases of secrets that expire, and `sys/leases/…`.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
@@ -31,7 +31,7 @@ struct Lease {
 }
 
 impl Lease {
-    /// For how long it can be renewed at most, in whole seconds.
+    /// Returns how long it can be renewed at most, in whole seconds.
     fn max_ttl_left(&self) -> Duration {
         let age = self.issued.elapsed().unwrap_or_default();
         Duration::from_secs(self.terms.max_ttl.saturating_sub(age).as_secs())
@@ -43,19 +43,20 @@ impl Lease {
     }
 }
 
-/// All leases by their id.
+/// All leases by id.
 #[derive(Default)]
 pub(crate) struct Leases(BTreeMap<String, Lease>);
 
 impl Leases {
-    /// Forgets what has ended, be it by its own time or with the token that it was made with.
+    /// Drops leases that have ended, either at their own time or with the token that they were made
+    /// with.
     pub(crate) fn drop_dead(&mut self, tokens: &Tokens) {
         self.0.retain(|_, lease| {
             lease.expires > Instant::now() && tokens.get(&lease.token).is_some()
         });
     }
 
-    /// Puts a lease on the answer to a request for `path`.
+    /// Adds a lease to the answer to a request for `path`.
     pub(crate) fn grant(
         &mut self,
         request: &Request,
@@ -122,8 +123,8 @@ impl Leases {
         Ok(warn_if_capped(answer, asked, given))
     }
 
-    /// There or not, it is gone afterwards. Who does not want to wait for that is told that it will
-    /// be.
+    /// Revokes a lease, whether or not it exists. A caller who does not want to wait is told that
+    /// it will be revoked.
     fn revoke(&mut self, id: &str, request: &Request) -> Outcome {
         self.0.remove(id);
         let status = if request.flag("sync") == Some(false) { 202 } else { 204 };
@@ -131,7 +132,8 @@ impl Leases {
     }
 }
 
-/// `sys/leases/…`: `at` is what follows, and may end in the id that is otherwise in the body.
+/// Handles `sys/leases/…`: `at` is the rest of the path, and may end in the id that is otherwise in
+/// the body.
 pub(crate) fn handle(leases: &mut Leases, request: &Request, at: &str) -> Outcome {
     let (action, below) = at.split_once('/').unwrap_or((at, ""));
     match (action, request.operation) {

@@ -1,5 +1,5 @@
-//! Five wrong credentials for one name lock it out for a quarter of an hour, the right ones
-//! included.
+//! Five wrong credentials for one name lock that name out for a quarter of an hour, even with the
+//! right ones.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};

@@ -22,27 +22,28 @@ use crate::api::request::Request;
 use crate::api::transit::Transit;
 use crate::api::userpass::UserPass;
 
-/// A secrets engine or an auth method. The paths it sees begin below its mount.
+/// A secrets engine or an auth method. The paths that it sees are relative to its mount.
 pub(crate) trait Engine: Send {
     fn handle(&mut self, request: &Request) -> Outcome;
 
-    /// Whether a path is for those who have no token yet.
+    /// Returns whether a path is for callers who have no token yet.
     fn is_login(&self, _path: &str) -> bool {
         false
     }
 
-    /// Whose failures a login's failure counts towards.
+    /// Returns the name that a failed login counts against.
     fn login_name(&self, _request: &Request) -> Result<Option<String>, Failure> {
         Ok(None)
     }
 
-    /// Whether there is something at a path, for engines that tell a `create` from an `update`.
+    /// Returns whether something exists at a path, for engines that distinguish `create` from
+    /// `update`.
     fn exists(&self, _path: &str) -> Option<bool> {
         None
     }
 }
 
-/// The engine of a type, and whether it is an auth method.
+/// Returns the engine of a type, and whether it is an auth method.
 pub(crate) fn engine(kind: &str, options: &Map<String, Value>) -> Option<Box<dyn Engine>> {
     let version = options.get("version").and_then(Value::as_str);
     Some(match (kind, version) {
@@ -64,13 +65,13 @@ pub(crate) fn engine(kind: &str, options: &Map<String, Value>) -> Option<Box<dyn
     })
 }
 
-/// One mount: `path` begins in its namespace and ends in a slash, and that of an auth method begins
-/// with `auth/`.
+/// One mount. `path` is relative to its namespace and ends in a slash, and that of an auth method
+/// begins with `auth/`.
 pub(crate) struct Mount {
     pub(crate) namespace: Namespace,
     pub(crate) path: String,
     pub(crate) kind: String,
-    /// None for those that the core itself serves.
+    /// `None` for mounts that the core itself serves.
     pub(crate) engine: Option<Box<dyn Engine>>,
     description: String,
     options: Value,
@@ -79,7 +80,7 @@ pub(crate) struct Mount {
 }
 
 impl Mount {
-    /// What the server tells about a mount.
+    /// Returns what the server reports about a mount.
     pub(crate) fn describe(&self) -> Value {
         json!({
             "accessor": self.accessor,
@@ -98,7 +99,7 @@ impl Mount {
         })
     }
 
-    /// The path from the root namespace on.
+    /// Returns the path from the root namespace.
     pub(crate) fn full_path(&self) -> String {
         format!("{}{}", self.namespace.path, self.path)
     }
@@ -108,11 +109,11 @@ impl Mount {
     }
 }
 
-/// The mounts, none of which begins with another's path in its namespace.
+/// The mounts: within a namespace, none has a path that begins with another's.
 pub(crate) struct Mounts(Vec<Mount>);
 
 impl Default for Mounts {
-    /// Those of a new server in dev mode.
+    /// Returns the mounts of a new server in dev mode.
     fn default() -> Self {
         let mut mounts = Self(Vec::new());
         let root = Namespace::default();
@@ -131,7 +132,7 @@ impl Default for Mounts {
 }
 
 impl Mounts {
-    /// What every namespace has.
+    /// Adds the mounts that every namespace has.
     pub(crate) fn furnish(&mut self, namespace: &Namespace) {
         let prefix = if namespace.is_root() { "" } else { "ns_" };
         for (path, kind) in [
@@ -146,7 +147,7 @@ impl Mounts {
         }
     }
 
-    /// Unmounts all of a namespace.
+    /// Unmounts everything in a namespace.
     pub(crate) fn clear(&mut self, namespace: &Namespace) {
         self.0.retain(|mount| mount.namespace != *namespace);
     }
@@ -169,8 +170,8 @@ impl Mounts {
         self.0.sort_by(|a, b| a.path.cmp(&b.path));
     }
 
-    /// `POST sys/mounts/<path>` and `POST sys/auth/<path>`; `path` has that `auth/` and ends in a
-    /// slash.
+    /// Handles `POST sys/mounts/<path>` and `POST sys/auth/<path>`; for the latter `path` includes
+    /// `auth/`. It ends in a slash.
     pub(crate) fn enable(&mut self, path: &str, request: &Request) -> Result<(), Failure> {
         let mut options =
             request.body.get("options").and_then(Value::as_object).cloned().unwrap_or_default();
@@ -204,13 +205,13 @@ impl Mounts {
         });
     }
 
-    /// The mount that a path is below.
+    /// Returns the mount that a path is below.
     pub(crate) fn find(&self, namespace: &Namespace, path: &str) -> Option<&Mount> {
         self.of(namespace)
             .find(|mount| path.starts_with(&mount.path) || format!("{path}/") == mount.path)
     }
 
-    /// The engine that serves a path, with the path of its mount.
+    /// Returns the engine that serves a path, with the path of its mount.
     pub(crate) fn engine(
         &mut self,
         namespace: &Namespace,
@@ -225,7 +226,7 @@ impl Mounts {
         self.0.iter().filter(move |mount| mount.namespace == *namespace)
     }
 
-    /// The path of a secrets engine that a folder is, or that is in it.
+    /// Returns the path of a secrets engine that is at a folder or in it.
     pub(crate) fn at_or_below(&self, namespace: &Namespace, folder: &str) -> Option<&str> {
         self.of(namespace).map(|mount| mount.path.as_str()).find(|path| path.starts_with(folder))
     }

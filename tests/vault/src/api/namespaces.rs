@@ -1,4 +1,4 @@
-//! Namespaces: a tree of places with mounts, policies and tokens of their own, and
+//! Namespaces: a tree in which each has its own mounts, policies and tokens, and
 //! `sys/namespaces/…`.
 
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ const RESERVED: [&str; 6] = ["root", "sys", "audit", "auth", "cubbyhole", "ident
 pub(crate) struct Namespace {
     /// `team/web/`; empty for the root.
     pub(crate) path: String,
-    /// What its tokens end in; empty for the root.
+    /// The end of its tokens; empty for the root.
     id: String,
     uuid: String,
 }
@@ -28,7 +28,7 @@ impl Namespace {
         Self { path, id, uuid: Uuid::new_v4().to_string() }
     }
 
-    /// What the ids of its tokens, accessors and leases end in.
+    /// Returns what the ids of its tokens, accessors and leases end in.
     pub(crate) fn suffix(&self) -> String {
         if self.id.is_empty() { String::new() } else { format!(".{}", self.id) }
     }
@@ -45,14 +45,14 @@ impl Namespace {
     }
 }
 
-/// All of them but the root, by their paths.
+/// All of them except the root, by path.
 #[derive(Default)]
 pub(crate) struct Namespaces(BTreeMap<String, Namespace>);
 
 impl Namespaces {
-    /// The namespace of a request with this header, and its path in there: the longest namespace
-    /// that the two, put one behind the other, begin with. `None` where the header alone names
-    /// none.
+    /// Returns the namespace of a request with this header, and its path in there: the longest
+    /// namespace that header and path, joined, begin with. `None` if the header on its own names no
+    /// namespace.
     pub(crate) fn resolve(&self, header: &str, path: &str) -> Option<(Namespace, String)> {
         let header = canonical(header);
         let whole = format!("{header}{path}");
@@ -63,7 +63,7 @@ impl Namespaces {
         namespace.path.starts_with(&header).then_some((namespace, rest))
     }
 
-    /// The one below `above` that a path of it leads into.
+    /// Returns the namespace below `above` that a path leads into.
     pub(crate) fn taken(&self, above: &Namespace, path: &str) -> Option<String> {
         let whole = format!("{}{path}", above.path);
         let below =
@@ -80,7 +80,8 @@ impl Namespaces {
     }
 }
 
-/// With a slash at the end and none in front; the header's word for the root is empty.
+/// Adds a slash at the end and removes any at the start; the header's word for the root becomes
+/// empty.
 fn canonical(header: &str) -> String {
     match header.trim_matches('/') {
         "" | "root" => String::new(),
@@ -88,7 +89,7 @@ fn canonical(header: &str) -> String {
     }
 }
 
-/// `sys/namespaces/<name>`.
+/// Handles `sys/namespaces/<name>`.
 pub(crate) fn handle(core: &mut Core, request: &Request, name: &str) -> Outcome {
     let name = name.trim_matches('/');
     let path = format!("{}{name}/", request.namespace.path);
@@ -137,7 +138,7 @@ fn create(core: &mut Core, request: &Request, name: &str, path: String) -> Outco
     Ok(Answer::data(namespace.describe()))
 }
 
-/// With all that is in it. The real one takes a moment for that.
+/// Deletes a namespace with everything in it. A real server takes a moment for that.
 fn delete(core: &mut Core, path: &str) -> Outcome {
     if core.namespaces.children(path).next().is_some() {
         return Err(Failure::bad_request("unable to delete namespace containing child namespaces"));

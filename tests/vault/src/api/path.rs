@@ -6,8 +6,8 @@ use percent_encoding::percent_decode_str;
 use crate::harness::record::Recorded;
 use crate::wire::service::made_up;
 
-/// A redirect to a path without empty and dotted segments, or a 400 without a word for one that
-/// cannot be printed.
+/// Returns a redirect to the path without empty and dotted segments, or a 400 with an empty body
+/// for a path with unprintable characters.
 pub(crate) fn refuse(request: &Recorded) -> Option<Response<Vec<u8>>> {
     let clean = cleaned(&request.path);
     if clean != request.path {

@@ -18,14 +18,14 @@ use crate::api::leases::Terms;
 use crate::api::mounts::Engine;
 use crate::api::request::{Operation, Request};
 
-/// How far back certificates are dated, for clocks that are slow.
+/// How far back certificates are dated, to allow for slow clocks.
 const BACKDATED: Duration = Duration::from_secs(30);
 
 const NO_COMMON_NAME: &str = "the common_name field is required, or must be provided in a CSR \
                               with \"use_csr_common_name\" set to true, unless \"require_cn\" is \
                               set to false";
 
-/// Who may have a certificate for what, and for how long.
+/// Who may get a certificate for which names, and for how long.
 struct Role {
     domains: Vec<String>,
     any_name: bool,
@@ -73,7 +73,7 @@ impl Role {
         request.duration("ttl").filter(|ttl| !ttl.is_zero()).unwrap_or(self.ttl).min(self.max_ttl)
     }
 
-    /// The names that a request asks for, the common one first.
+    /// Returns the names that a request asks for, with the common name first.
     fn names(&self, request: &Request) -> Result<Vec<String>, Failure> {
         let common_name = request.text("common_name").unwrap_or_default();
         if common_name.is_empty() && self.require_cn {
@@ -101,7 +101,7 @@ fn is_hostname(name: &str) -> bool {
     name.strip_prefix("*.").unwrap_or(name).split('.').all(label)
 }
 
-/// What signs.
+/// A CA that signs.
 struct Issuer {
     ca: CertifiedIssuer<'static, KeyPair>,
     expires: OffsetDateTime,
@@ -141,7 +141,7 @@ impl Engine for Pki {
 }
 
 impl Pki {
-    /// Another root leaves the first one in its place.
+    /// Adds a root. A further root leaves the first one in place.
     fn root(&mut self, kind: &str, request: &Request) -> Answer {
         let ttl = request.duration("ttl").filter(|ttl| !ttl.is_zero()).unwrap_or(DEFAULT_TTL);
         let mut params = params(request.text("common_name"), ttl);
@@ -180,8 +180,8 @@ impl Pki {
 }
 
 impl Issuer {
-    /// The private key is always one on an elliptic curve: that is what can be made without a
-    /// library for RSA.
+    /// Signs a certificate. The private key is always an elliptic-curve key: that can be made
+    /// without an RSA library.
     fn sign(&self, params: &CertificateParams) -> Value {
         let key = new_key();
         let certificate = params.signed_by(&key, &self.ca).expect("a certificate");
@@ -246,14 +246,14 @@ fn params(common_name: Option<&str>, ttl: Duration) -> CertificateParams {
     params
 }
 
-/// A positive number of 16 bytes.
+/// Returns a positive number of 16 bytes.
 fn serial() -> SerialNumber {
     let mut bytes = *Uuid::new_v4().as_bytes();
     bytes[0] = bytes[0] & 0x3f | 0x40;
     SerialNumber::from_slice(&bytes)
 }
 
-/// `7c:97:8f:…`
+/// Returns `7c:97:8f:…`.
 fn serial_text(params: &CertificateParams) -> String {
     let bytes = params.serial_number.as_ref().map(SerialNumber::to_bytes).unwrap_or_default();
     let bytes: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -264,7 +264,7 @@ fn new_key() -> KeyPair {
     KeyPair::generate().expect("a key pair")
 }
 
-/// The API's PEM has plain line feeds, and none at the end.
+/// Returns PEM as in the API: with plain line feeds, and none at the end.
 fn pem(text: &str) -> String {
     text.replace("\r\n", "\n").trim_end().to_owned()
 }

@@ -1,4 +1,4 @@
-//! ACL policies: enough of HCL, and Vault's rules for which path rule counts.
+//! ACL policies: enough of HCL, and Vault's rules for which path rule applies.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,7 +8,7 @@ use crate::api::envelope::Failure;
 use crate::api::namespaces::Namespace;
 use crate::api::tokens;
 
-/// What every token has that was not made without it.
+/// The policy of every token that was not made without it.
 pub(crate) const DEFAULT: &str = r#"
 path "auth/token/lookup-self" { capabilities = ["read"] }
 path "auth/token/renew-self" { capabilities = ["update"] }
@@ -62,8 +62,8 @@ impl Rule {
         glob || given.next().is_none()
     }
 
-    /// Among rules with wildcards the greatest counts: a later first wildcard, no `*` at the end,
-    /// fewer `+`, longer, greater.
+    /// Returns the rule's priority. Among rules with wildcards the greatest applies: a later first
+    /// wildcard, no `*` at the end, fewer `+`, longer, greater.
     fn priority(&self) -> (usize, bool, Reverse<usize>, usize, &str) {
         let pattern = self.pattern.as_str();
         let glob = pattern.ends_with('*');
@@ -72,7 +72,7 @@ impl Rule {
         (first, !glob, Reverse(pluses), pattern.len(), pattern)
     }
 
-    /// Whether the rule speaks of something below a mount.
+    /// Returns whether the rule covers something below a mount.
     fn reaches_into(&self, mount: &str) -> bool {
         let pattern = self.pattern.trim_end_matches('*');
         let mut segments = pattern.split('/');
@@ -95,7 +95,7 @@ fn first_plus(pattern: &str) -> Option<usize> {
     None
 }
 
-/// The policies by the paths of their namespaces and their names.
+/// The policies, by the path of their namespace and their name.
 pub(crate) struct Policies(BTreeMap<(String, String), (String, Vec<Rule>)>);
 
 impl Default for Policies {
@@ -111,14 +111,14 @@ fn key(namespace: &Namespace, name: &str) -> (String, String) {
 }
 
 impl Policies {
-    /// What every namespace has.
+    /// Adds what every namespace has.
     pub(crate) fn furnish(&mut self, namespace: &Namespace) {
         if self.text(namespace, "default").is_none() {
             self.write(namespace, "default", DEFAULT).expect("the default policy is well formed");
         }
     }
 
-    /// Deletes all of a namespace.
+    /// Deletes all policies of a namespace.
     pub(crate) fn clear(&mut self, namespace: &Namespace) {
         self.0.retain(|(own, _), _| *own != namespace.path);
     }
@@ -148,8 +148,7 @@ impl Policies {
         self.0.remove(&key(namespace, name));
     }
 
-    /// What a token may do by the policies of its namespace; names that nothing is known of grant
-    /// nothing.
+    /// Returns what a token may do by the policies of its namespace; unknown names grant nothing.
     pub(crate) fn acl(&self, token: &tokens::Token) -> Acl {
         let (names, home) = (&token.policies, token.namespace());
         let known = names.iter().filter_map(|name| self.0.get(&key(home, name)));
@@ -158,11 +157,11 @@ impl Policies {
     }
 }
 
-/// What a token may do. The paths that it is asked about begin at the root namespace.
+/// What a token may do. The paths passed to it start at the root namespace.
 pub(crate) struct Acl {
     root: bool,
     rules: Vec<Rule>,
-    /// The namespace that the paths of its rules begin in.
+    /// The namespace that the paths of its rules are relative to.
     home: String,
 }
 
@@ -172,12 +171,13 @@ impl Acl {
         self.root || self.capabilities(path).contains(capability)
     }
 
-    /// A list is allowed by a rule for the path without its slash as well.
+    /// Returns whether a list is allowed; a rule for the path without its slash allows it, too.
     pub(crate) fn allows_list(&self, path: &str) -> bool {
         self.allows("list", path) || self.allows("list", path.trim_end_matches('/'))
     }
 
-    /// Whether anything is granted on the mount or below it, which is what makes it visible.
+    /// Returns whether anything is granted on the mount or below it, which is what makes it
+    /// visible.
     pub(crate) fn sees(&self, mount: &str) -> bool {
         let Some(mount) = mount.strip_prefix(&self.home) else { return false };
         let below = |rule: &Rule| rule.grants() && rule.reaches_into(mount);
@@ -203,7 +203,7 @@ impl Acl {
     }
 }
 
-/// Reads `path "…" { capabilities = […] }`; other attributes and nested blocks are skipped.
+/// Parses `path "…" { capabilities = […] }`; other attributes and nested blocks are skipped.
 fn parse(text: &str) -> Result<Vec<Rule>, String> {
     let mut tokens = tokens(text)?.into_iter();
     let mut rules = Vec::new();
@@ -288,7 +288,8 @@ fn tokens(text: &str) -> Result<Vec<Token>, String> {
     Ok(tokens)
 }
 
-/// What follows a quote up to the next one, and where it ends. It stays on its line.
+/// Returns the text from after a quote up to the next one, and where it ends. It must be on one
+/// line.
 fn literal(rest: &str) -> Result<(String, usize), String> {
     let mut literal = String::new();
     let mut characters = rest.char_indices();

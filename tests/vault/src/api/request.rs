@@ -19,13 +19,13 @@ pub(crate) enum Operation {
     Delete,
 }
 
-/// What one call asks for. `path` is what follows `/v1/`, then what follows the namespace, and
-/// below a mount what follows the mount.
+/// One call. `path` is the part after `/v1/`, later the part after the namespace, and below a mount
+/// the part after the mount.
 #[derive(Clone)]
 pub(crate) struct Request {
     pub(crate) operation: Operation,
     pub(crate) path: String,
-    /// The root, until the core has looked at `header` and `path`.
+    /// The root, until the core has processed `header` and `path`.
     pub(crate) namespace: Namespace,
     /// `X-Vault-Namespace`.
     pub(crate) header: String,
@@ -33,12 +33,12 @@ pub(crate) struct Request {
     pub(crate) token: Option<String>,
     pub(crate) wrap_ttl: Option<Duration>,
     pub(crate) body: Map<String, Value>,
-    /// The chain (DER) that the client has shown in the TLS handshake.
+    /// The chain (DER) that the client presented in the TLS handshake.
     pub(crate) certificates: Vec<Vec<u8>>,
 }
 
 impl Request {
-    /// `path` begins after `/v1/` and is still percent-encoded.
+    /// Makes a request; `path` is the part after `/v1/`, still percent-encoded.
     pub(crate) fn new(
         method: &Method,
         path: &str,
@@ -61,12 +61,12 @@ impl Request {
         })
     }
 
-    /// The same request as the backend below `mount` sees it.
+    /// Returns the same request as the backend at `mount` sees it.
     pub(crate) fn below(&self, mount: &str) -> Self {
         Self { path: self.path[mount.len()..].to_owned(), ..self.clone() }
     }
 
-    /// The path from the root namespace on.
+    /// Returns the path from the root namespace.
     pub(crate) fn full_path(&self) -> String {
         format!("{}{}", self.namespace.path, self.path)
     }
@@ -95,7 +95,7 @@ impl Request {
         self.body.get(key).and_then(clock::duration)
     }
 
-    /// A list, or a string with commas.
+    /// Returns a list; it may be sent as a string with commas.
     pub(crate) fn list(&self, key: &str) -> Option<Vec<String>> {
         let items: Vec<String> = match self.body.get(key)? {
             Value::Array(items) => {
@@ -183,12 +183,12 @@ pub(crate) fn parse_query(query: &str) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// A form's fields, in which a space is a plus.
+/// Parses a form's fields, in which a plus is a space.
 pub(crate) fn parse_form(body: &str) -> BTreeMap<String, String> {
     parse_query(&body.replace('+', " "))
 }
 
-/// What is listed ends in a slash, whether the client sent it or not.
+/// Adds the slash that a listed path ends in, whether or not the client sent it.
 fn folder(path: &str) -> String {
     format!("{}/", decode(path).trim_end_matches('/'))
 }

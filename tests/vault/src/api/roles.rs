@@ -1,4 +1,4 @@
-//! What has a name below an auth method: roles, users, certificates.
+//! Named things below an auth method: roles, users, certificates.
 
 use std::collections::BTreeMap;
 
@@ -7,20 +7,20 @@ use serde_json::{Value, json};
 use crate::api::envelope::{Answer, Failure, Outcome};
 use crate::api::request::{Operation, Request};
 
-/// What one can be written and read as.
+/// How one is written and read.
 pub(crate) trait Role: Clone + Default {
-    /// Takes over what a request sets, on a new one or on one that is there.
+    /// Applies what a request sets, to a new or an existing one.
     fn configure(&mut self, request: &Request) -> Result<(), Failure>;
 
     fn describe(&self) -> Value;
 }
 
-/// All of them by their names, which are the same in small letters.
+/// All of them by name, ignoring case.
 #[derive(Default)]
 pub(crate) struct Roles<R>(BTreeMap<String, R>);
 
 impl<R: Role> Roles<R> {
-    /// `…/` to list them, `…/<name>` for one.
+    /// Handles `…/`, which lists them, and `…/<name>` for one.
     pub(crate) fn handle(&mut self, name: &str, request: &Request) -> Outcome {
         let key = name.to_lowercase();
         match request.operation {
@@ -59,14 +59,14 @@ impl<R: Role> Roles<R> {
         self.0.get_mut(&name.to_lowercase())
     }
 
-    /// Whether there is one at `path`, which is that of one where it begins with `prefix`.
+    /// Returns whether there is one at `path`, which names one if it begins with `prefix`.
     pub(crate) fn exist(&self, prefix: &str, path: &str) -> Option<bool> {
         let name = path.strip_prefix(prefix).filter(|name| is_name(name))?;
         Some(self.get(name).is_some())
     }
 }
 
-/// What can be a name: word characters, and points and hyphens between them.
+/// Returns whether this is a valid name: word characters, with dots and hyphens between them.
 pub(crate) fn is_name(name: &str) -> bool {
     let is_word = |character: char| character.is_ascii_alphanumeric() || character == '_';
     name.starts_with(is_word)

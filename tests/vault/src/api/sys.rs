@@ -13,22 +13,22 @@ use crate::api::request::{Operation, Request};
 
 const VERSION: &str = "2.6.2";
 
-/// Paths that want the `sudo` capability as well.
+/// Returns whether a path also needs the `sudo` capability.
 pub(crate) fn needs_sudo(path: &str) -> bool {
     path == "sys/seal" || path.starts_with("sys/auth/") || path.starts_with("sys/leases/lookup/")
 }
 
-/// What is about the server, in whatever namespace it is asked for.
+/// Returns whether a path is about the server, whichever namespace it is requested in.
 pub(crate) fn is_about_server(path: &str) -> bool {
     path == "sys/seal-status"
 }
 
-/// What is there in the root namespace alone.
+/// Returns whether a path exists only in the root namespace.
 pub(crate) fn is_of_root(path: &str) -> bool {
     matches!(path, "sys/health" | "sys/seal" | "sys/unseal")
 }
 
-/// What is answered without a token, sealed or not.
+/// Answers what needs no token, sealed or not.
 pub(crate) fn even_sealed(core: &mut Core, request: &Request) -> Option<Outcome> {
     match request.path.as_str() {
         "sys/seal-status" => Some(Ok(seal_status(core))),
@@ -38,7 +38,7 @@ pub(crate) fn even_sealed(core: &mut Core, request: &Request) -> Option<Outcome>
     }
 }
 
-/// What is answered without looking at the token's policies and without taking a use of it.
+/// Answers what does not need the token's policies and does not consume a use of it.
 pub(crate) fn without_token(core: &mut Core, request: &Request) -> Option<Outcome> {
     match request.path.as_str() {
         "sys/wrapping/lookup" => Some(core.wrapping.lookup(request)),
@@ -50,7 +50,7 @@ pub(crate) fn without_token(core: &mut Core, request: &Request) -> Option<Outcom
     }
 }
 
-/// `sys/…` for those whom their policies let in. The path begins after `sys/`.
+/// Handles `sys/…` for callers whose policies allow it. The path is relative to `sys/`.
 pub(crate) fn handle(core: &mut Core, request: &Request) -> Outcome {
     let path = request.path.as_str();
     match path.split_once('/').unwrap_or((path, "")) {
@@ -103,8 +103,8 @@ fn unseal(core: &mut Core, request: &Request) -> Outcome {
     Ok(seal_status(core))
 }
 
-/// A wrapping token unwraps itself. One in the body is unwrapped with a token of one's own, which
-/// is looked at second.
+/// Unwraps an answer. A wrapping token in the header unwraps itself. One in the body is unwrapped
+/// with the caller's own token, which is checked second.
 fn unwrap(core: &mut Core, request: &Request) -> Outcome {
     core.wrapping.check(request)?;
     if request.body.contains_key("token") {
@@ -114,7 +114,7 @@ fn unwrap(core: &mut Core, request: &Request) -> Outcome {
     }
 }
 
-/// Gives back what it is given, so that it is wrapped on its way out.
+/// Returns what it is given, so that it is wrapped on its way out.
 fn wrap(request: &Request) -> Outcome {
     let wrapped = request.wrap_ttl.map(|_| Answer::data(Value::Object(request.body.clone())));
     wrapped.ok_or_else(|| Failure::bad_request("endpoint requires response wrapping to be used"))
@@ -138,11 +138,11 @@ fn described<'a>(mounts: impl Iterator<Item = &'a Mount>, prefix: &str) -> Map<S
     mounts.map(|mount| (mount.path[prefix.len()..].to_owned(), mount.describe())).collect()
 }
 
-/// Tells about the mount that a path is below, to whoever may do anything there.
+/// Returns the mount that a path is below, if the caller has any permission there.
 fn preflight(core: &Core, request: &Request, path: &str) -> Outcome {
     let acl = acl(core, request)?;
-    // A mount in a namespace below that of the request is looked for with the request's own in
-    // front of it twice.
+    // For a mount in a namespace below the request's own, the lookup uses a path with the request's
+    // namespace in front of it twice.
     let own = &request.namespace.path;
     let (namespace, rest) = core.namespaces.resolve(own, path).unwrap_or_default();
     let mount = core.mounts.find(&namespace, &rest).map(|mount| match mount.full_path() {

@@ -12,8 +12,8 @@ use crate::api::namespaces::Namespace;
 use crate::api::policy::Acl;
 use crate::api::request::{Operation, Request};
 
-/// Service tokens are stored, have an accessor and can be revoked; batch tokens have and can none
-/// of that.
+/// Service tokens are stored, have an accessor and can be revoked; batch tokens are not stored,
+/// have none and cannot be revoked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Kind {
     #[default]
@@ -30,17 +30,17 @@ impl Kind {
     }
 }
 
-/// What a token is to be made of.
+/// What a token is to be made from.
 #[derive(Clone, Default)]
 pub(crate) struct Grant {
     pub(crate) id: Option<String>,
     pub(crate) policies: Vec<String>,
     pub(crate) no_default_policy: bool,
-    /// Zero is the default, except for a root token, which never ends then.
+    /// Zero means the default, except for a root token, which then never ends.
     pub(crate) ttl: Duration,
     pub(crate) explicit_max_ttl: Duration,
     pub(crate) period: Duration,
-    /// Zero is without limit.
+    /// Zero means no limit.
     pub(crate) num_uses: u64,
     pub(crate) kind: Kind,
     pub(crate) not_renewable: bool,
@@ -49,7 +49,7 @@ pub(crate) struct Grant {
     pub(crate) path: String,
     pub(crate) parent: Option<String>,
     pub(crate) entity_id: String,
-    /// Where it is at home.
+    /// The namespace that it belongs to.
     pub(crate) namespace: Namespace,
 }
 
@@ -67,7 +67,7 @@ impl Grant {
     }
 }
 
-/// A token that was made.
+/// An issued token.
 #[derive(Clone)]
 pub(crate) struct Token {
     pub(crate) id: String,
@@ -75,7 +75,7 @@ pub(crate) struct Token {
     pub(crate) kind: Kind,
     pub(crate) accessor: String,
     grant: Grant,
-    /// Zero is without limit, and -1 what Vault shows while the last use is under way.
+    /// Zero means no limit, and -1 is what Vault shows while the last use is under way.
     uses_left: i64,
     created: SystemTime,
     ttl: Duration,
@@ -104,7 +104,7 @@ impl Token {
         }
     }
 
-    /// Where it is at home.
+    /// Returns the namespace that it belongs to.
     pub(crate) fn namespace(&self) -> &Namespace {
         &self.grant.namespace
     }
@@ -117,23 +117,24 @@ impl Token {
         self.kind == Kind::Service && self.expires.is_some() && !self.grant.not_renewable
     }
 
-    /// How long it lasts yet; without end if it is none.
+    /// Returns how much longer it lasts; `None` if it never ends.
     fn left(&self) -> Option<Duration> {
         self.expires.map(|expires| expires.saturating_duration_since(Instant::now()))
     }
 
-    /// Nothing that a batch token makes outlives it: nobody can revoke it before.
+    /// Returns the limit for leases of a batch token: none of them outlives it, because nobody can
+    /// revoke it earlier.
     pub(crate) fn lease_limit(&self) -> Option<Duration> {
         self.left().filter(|_| self.kind == Kind::Batch)
     }
 
-    /// For how long it can be renewed at most, in whole seconds.
+    /// Returns how long it can be renewed at most, in whole seconds.
     fn max_ttl_left(&self) -> Duration {
         let age = self.created.elapsed().unwrap_or_default();
         Duration::from_secs(max_ttl(&self.grant).saturating_sub(age).as_secs())
     }
 
-    /// The `auth` object of a login, a creation or a renewal.
+    /// Returns the `auth` object of a login, a creation or a renewal.
     fn auth(&self) -> Value {
         let metadata =
             if self.grant.metadata.is_empty() { Value::Null } else { json!(self.grant.metadata) };
@@ -153,7 +154,7 @@ impl Token {
         })
     }
 
-    /// What a lookup tells.
+    /// Returns what a lookup shows.
     fn lookup(&self) -> Value {
         let left = self.left().unwrap_or_default();
         let mut data = json!({
@@ -206,7 +207,7 @@ pub(crate) fn warn_if_capped(answer: Answer, asked: Duration, given: Duration) -
     ))
 }
 
-/// All tokens by their id.
+/// All tokens by id.
 #[derive(Default)]
 pub(crate) struct Tokens(HashMap<String, Token>);
 
@@ -217,7 +218,7 @@ impl Tokens {
         token
     }
 
-    /// Makes a token and gives the answer that hands it out.
+    /// Makes a token and returns the answer that contains it.
     pub(crate) fn hand_out(&mut self, grant: Grant) -> Answer {
         let asked = grant.ttl;
         let token = self.issue(grant);
@@ -230,8 +231,8 @@ impl Tokens {
         self.0.get(id).filter(|token| !token.has_expired())
     }
 
-    /// Takes one use of a limited token. The last one ends it, although the request that takes it
-    /// is still served.
+    /// Consumes one use of a limited token. The last one ends the token, although the request that
+    /// consumes it is still served.
     pub(crate) fn take_use(&mut self, id: &str) {
         let Some(token) = self.0.get_mut(id) else { return };
         match token.uses_left {
@@ -241,7 +242,7 @@ impl Tokens {
         }
     }
 
-    /// Revokes a token and what was made with it.
+    /// Revokes a token and everything made with it.
     pub(crate) fn revoke(&mut self, id: &str) {
         self.0.remove(id);
         let children = self.0.values().filter(|token| token.grant.parent.as_deref() == Some(id));
@@ -250,7 +251,7 @@ impl Tokens {
         }
     }
 
-    /// Ends those of a namespace.
+    /// Ends the tokens of a namespace.
     pub(crate) fn clear(&mut self, namespace: &Namespace) {
         self.0.retain(|_, token| token.namespace() != namespace);
     }
@@ -262,13 +263,13 @@ impl Tokens {
     }
 }
 
-/// Whether a path is about the token that asks: such a request goes to the token's namespace,
+/// Returns whether a path is about the calling token: such a request goes to the token's namespace,
 /// whatever its header says.
 pub(crate) fn is_self(path: &str) -> bool {
     matches!(path, "auth/token/lookup-self" | "auth/token/renew-self" | "auth/token/revoke-self")
 }
 
-/// `auth/token/…`, asked by `caller`, whose use is already taken.
+/// Handles `auth/token/…` for `caller`, whose use has already been consumed.
 pub(crate) fn handle(tokens: &mut Tokens, request: &Request, caller: &Token, acl: &Acl) -> Outcome {
     use Operation::{Read, Write};
     match (request.path.as_str(), request.operation) {
@@ -290,7 +291,7 @@ pub(crate) fn handle(tokens: &mut Tokens, request: &Request, caller: &Token, acl
 }
 
 fn lookup_self(tokens: &Tokens, caller: &Token) -> Outcome {
-    // A token on its last use is gone from the store but still answers for itself.
+    // A token on its last use is gone from the store, but lookups of itself still work.
     let mut token = tokens.get(&caller.id).unwrap_or(caller).clone();
     if tokens.get(&caller.id).is_none() {
         token.uses_left = -1;
@@ -398,12 +399,12 @@ fn grant_from(request: &Request, caller: &Token, orphan: bool) -> Grant {
     }
 }
 
-/// A new token's id.
+/// Returns a new token's id.
 pub(crate) fn new_id(prefix: &str) -> String {
     format!("{prefix}{}", &Uuid::new_v4().simple().to_string()[..24])
 }
 
-/// A new token's accessor.
+/// Returns a new token's accessor.
 pub(crate) fn new_accessor() -> String {
     Uuid::new_v4().simple().to_string()[..24].to_owned()
 }

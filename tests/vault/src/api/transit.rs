@@ -1,4 +1,4 @@
-//! Transit: keys that never leave, and what they encrypt and decrypt.
+//! Transit: keys that never leave the server, and what they encrypt and decrypt.
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
@@ -56,7 +56,7 @@ where
     rand::generate(&SystemRandom::new()).expect("the system's random numbers").expose()
 }
 
-/// A key's versions, the first of which has the number 1.
+/// A key's versions, of which the first is number 1.
 struct Key(Vec<Version>);
 
 impl Key {
@@ -82,7 +82,7 @@ impl Key {
         let number: usize = number
             .parse()
             .map_err(|_| "invalid ciphertext: version number could not be decoded")?;
-        // What has the version 0 is from before there were versions.
+        // Version 0 is from before there were versions.
         let version =
             self.0.get(number.max(1) - 1).ok_or("invalid ciphertext: version is too new")?;
         let sealed =
@@ -107,7 +107,7 @@ impl Key {
     }
 }
 
-/// What Go says of a text that is no base64.
+/// Returns Go's error for text that is not base64.
 pub(crate) fn illegal_base64(text: &str, error: &DecodeError) -> String {
     let at = match error {
         DecodeError::InvalidByte(at, _) => *at,
@@ -116,7 +116,7 @@ pub(crate) fn illegal_base64(text: &str, error: &DecodeError) -> String {
     format!("illegal base64 data at input byte {at}")
 }
 
-/// What is done to one item, alone or in a batch.
+/// What is done to one item, on its own or in a batch.
 struct Action {
     input: &'static str,
     missing: &'static str,
@@ -139,7 +139,7 @@ const DECRYPT: Action = Action {
 };
 
 impl Action {
-    /// What a request is about: one item, or the items of its batch.
+    /// Returns the items of a request: one item, or those of its batch.
     fn items(&self, request: &Request) -> Result<Vec<Map<String, Value>>, Failure> {
         match request.body.get("batch_input").filter(|batch| !batch.is_null()) {
             None if request.text(self.input).is_some() => Ok(vec![request.body.clone()]),
@@ -209,8 +209,8 @@ fn go_type(value: &Value) -> &'static str {
     }
 }
 
-/// One failure spoils the status of a batch, unless the client wants another and something did
-/// work.
+/// Returns the status of a batch. One failure determines it, unless the client wants a different
+/// one and something succeeded.
 fn status(results: &[Result<Value, String>], request: &Request) -> u16 {
     let failed = results.iter().filter(|result| result.is_err()).count();
     let partial =
@@ -249,7 +249,7 @@ impl Engine for Transit {
         }
     }
 
-    /// To encrypt with a key that is not there yet creates it.
+    /// Encrypting with a key that does not exist yet creates it.
     fn exists(&self, path: &str) -> Option<bool> {
         path.strip_prefix("encrypt/").map(|name| self.0.contains_key(name))
     }

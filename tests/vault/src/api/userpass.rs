@@ -48,7 +48,7 @@ impl Engine for UserPass {
             (["login", name], _) if is_name(name) => {
                 Err(Failure::new(405, "unsupported operation"))
             }
-            // Who has no token reads it without the heading.
+            // A caller without a token gets it without the heading.
             (["login", ..], _) => Err(Failure::new(404, "unsupported path")),
             (["users", name], _) => self.0.handle(name, request),
             (["users", name, "password"], Write) => self.change_password(name, request),
@@ -78,7 +78,7 @@ impl UserPass {
         if password.is_empty() {
             return Err(Failure::new(500, "missing password"));
         }
-        // Nobody is locked out whom there is not.
+        // A user who does not exist is not locked out.
         let user = self.0.get(name).ok_or_else(|| Failure::bad_request(WRONG))?;
         if user.password != password {
             return Err(Failure::bad_credentials(WRONG));

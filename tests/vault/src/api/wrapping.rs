@@ -25,7 +25,7 @@ struct Wrapped {
 pub(crate) struct Wrapping(HashMap<String, Wrapped>);
 
 impl Wrapping {
-    /// Puts an answer away and gives the one that goes out instead.
+    /// Stores an answer and returns the one that is sent instead.
     pub(crate) fn wrap(
         &mut self,
         request: &Request,
@@ -63,23 +63,23 @@ impl Wrapping {
         Rendered::wrapped(info)
     }
 
-    /// Whether this is a wrapping token that can still be used.
+    /// Returns whether this is a wrapping token that can still be used.
     pub(crate) fn knows(&self, token: &str) -> bool {
         self.0.get(token).is_some_and(|wrapped| wrapped.expires > Instant::now())
     }
 
-    /// Ends a wrapping token that was used for something else, and says whether it was one.
+    /// Ends a wrapping token that was used for something else, and returns whether it was one.
     pub(crate) fn spend(&mut self, token: &str) -> bool {
         self.knows(token) && self.0.remove(token).is_some()
     }
 
-    /// Whether what a request wants unwrapped is there to be unwrapped.
+    /// Checks that what a request wants to unwrap exists.
     pub(crate) fn check(&self, request: &Request) -> Result<(), Failure> {
         if self.knows(&wanted(request)?) { Ok(()) } else { Err(invalid()) }
     }
 
-    /// `sys/wrapping/lookup`: the token from the body, else the one in the header; using neither
-    /// up.
+    /// Handles `sys/wrapping/lookup`: the token from the body, or else the one in the header;
+    /// neither is used up.
     pub(crate) fn lookup(&self, request: &Request) -> Outcome {
         let token = wanted(request)?;
         self.check(request)?;
@@ -91,7 +91,7 @@ impl Wrapping {
         })))
     }
 
-    /// `sys/wrapping/unwrap`: the original answer, once.
+    /// Handles `sys/wrapping/unwrap`: returns the original answer, once.
     pub(crate) fn unwrap(&mut self, request: &Request) -> Outcome {
         let token = wanted(request)?;
         self.check(request)?;
@@ -99,8 +99,8 @@ impl Wrapping {
         Ok(Answer::verbatim(wrapped.content.status, wrapped.content.body))
     }
 
-    /// `sys/wrapping/rewrap`: the same under another token, which looks as if it came from where
-    /// the first one came from.
+    /// Handles `sys/wrapping/rewrap`: the same answer under another token, with the first token's
+    /// creation path.
     pub(crate) fn rewrap(&mut self, request: &Request) -> Outcome {
         let wrapped = self.0.remove(&wanted(request)?).ok_or_else(invalid)?;
         let rendered = self.put(

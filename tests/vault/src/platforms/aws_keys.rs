@@ -1,4 +1,4 @@
-//! Keys that AWS gives out, none of which is one.
+//! Made-up AWS keys.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -7,27 +7,27 @@ use uuid::Uuid;
 
 use crate::harness::leaks;
 
-/// The account of all of them.
+/// The account of all keys.
 const ACCOUNT: &str = "123456789012";
 
-/// When the temporary ones end; no test lasts so long.
+/// When the temporary keys expire; no test lasts that long.
 pub(crate) const EXPIRATION: &str = "2099-12-31T23:59:59Z";
 
-/// A key and whose it is.
+/// A key and its owner.
 #[derive(Clone, Debug)]
 pub struct AwsKeys {
-    /// Names the key.
+    /// The key's id.
     pub access_key_id: String,
-    /// The key.
+    /// The key itself.
     pub secret_access_key: String,
-    /// Goes with every temporary key.
+    /// The token that comes with every temporary key.
     pub session_token: Option<String>,
-    /// Who signs with it.
+    /// The principal that signs with it.
     pub arn: String,
 }
 
 impl AwsKeys {
-    /// Those of a user, which last.
+    /// Returns the permanent keys of a user.
     pub fn of_user(name: &str) -> Self {
         Self {
             session_token: None,
@@ -36,7 +36,7 @@ impl AwsKeys {
         }
     }
 
-    /// Temporary ones of a role, for a session of it.
+    /// Returns temporary keys for a session of a role.
     pub fn of_role(role: &str, session: &str) -> Self {
         Self {
             arn: format!("arn:aws:sts::{ACCOUNT}:assumed-role/{role}/{session}"),
@@ -58,7 +58,7 @@ impl AwsKeys {
         keys
     }
 
-    /// As metadata services write temporary keys.
+    /// Returns the JSON in which metadata services send temporary keys.
     pub(crate) fn json(&self) -> Value {
         json!({
             "AccessKeyId": self.access_key_id,

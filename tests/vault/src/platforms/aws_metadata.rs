@@ -1,5 +1,5 @@
-//! Where programs on AWS find their keys: the metadata of EC2, and what containers of ECS and EKS
-//! ask.
+//! Where programs on AWS find their keys: EC2 metadata, and the endpoint for containers of ECS and
+//! EKS.
 
 use hyper::Method;
 use serde_json::{Value, json};
@@ -13,8 +13,8 @@ use crate::platforms::local::{LocalAnswer, LocalServer};
 const TTL: &str = "x-aws-ec2-metadata-token-ttl-seconds";
 const CREDENTIALS: &str = "/latest/meta-data/iam/security-credentials/";
 
-/// The metadata of an EC2 instance, version 2 only: every question needs a token, which is asked
-/// for first. Source: "Use IMDS",
+/// Starts the metadata service of an EC2 instance, version 2 only: every request needs a token,
+/// which is requested first. Source: "Use IMDS",
 /// <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/configuring-instance-metadata-service.html>.
 pub fn ec2_metadata(role: Option<&str>, keys: &AwsKeys, region: &str) -> LocalServer {
     let token = Uuid::new_v4().to_string();
@@ -42,7 +42,8 @@ pub fn ec2_metadata(role: Option<&str>, keys: &AwsKeys, region: &str) -> LocalSe
     })
 }
 
-/// A token for as many seconds as the request says, up to six hours. Not for what a proxy forwards.
+/// Returns a token that lasts for as many seconds as the request says, up to six hours. A request
+/// forwarded by a proxy gets none.
 fn session(request: &Recorded, token: &str) -> LocalAnswer {
     let seconds = request.header(TTL).and_then(|seconds| seconds.parse::<u32>().ok());
     match seconds {
@@ -56,7 +57,7 @@ fn session(request: &Recorded, token: &str) -> LocalAnswer {
     }
 }
 
-/// JSON that says it is text.
+/// Returns JSON whose content type is text.
 fn instance_credentials(keys: &Value) -> LocalAnswer {
     let mut answer =
         json!({ "Code": "Success", "LastUpdated": "2026-01-01T00:00:00Z", "Type": "AWS-HMAC" });
@@ -81,8 +82,8 @@ fn typed(content_type: &str) -> Vec<(String, String)> {
     vec![("content-type".to_owned(), content_type.to_owned())]
 }
 
-/// What containers ask for their keys, at one path. EKS Pod Identity and AWS's SDKs send an
-/// authorization with it. Source: "Container credential provider",
+/// Starts the service that containers ask for their keys, at one path. EKS Pod Identity and AWS's
+/// SDKs send an authorization with it. Source: "Container credential provider",
 /// <https://docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html>.
 pub fn container_credentials(
     path: &str,

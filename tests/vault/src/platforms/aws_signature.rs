@@ -9,7 +9,7 @@ use aws_sigv4::sign::v4::SigningParams;
 use crate::platforms::aws_keys::AwsKeys;
 use crate::platforms::caller_identity::{Authorization, Posted};
 
-/// Signs the same headers and compares. What AWS's crate adds itself is not given to it.
+/// Signs the same headers and compares. Headers that AWS's crate adds itself are not passed to it.
 pub(crate) fn is_made_with(
     keys: &AwsKeys,
     given: &Authorization<'_>,

@@ -1,6 +1,6 @@
-//! The Instance Metadata Service of a virtual machine of Azure: what it is, and tokens of its
-//! identity. Statuses and texts are those that the documentation names and that are often quoted;
-//! no real one was asked.
+//! The Instance Metadata Service of an Azure virtual machine: the machine's description, and tokens
+//! of its identity. Statuses and texts are those that the documentation gives and that are often
+//! quoted; no real one was asked.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::platforms::local::{LocalAnswer, LocalServer};
 use crate::platforms::signer::JwtSigner;
 use crate::wire::fault::Fault;
 
-/// The service on a free port, with the key that Vault has to believe.
+/// The service on a free port, with the key that Vault must trust.
 pub struct AzureMetadata {
     server: LocalServer,
     signer: Arc<JwtSigner>,
@@ -43,31 +43,31 @@ impl AzureMetadata {
     pub const VM_ID: &str = "33333333-3333-3333-3333-333333333333";
     /// The principal that the tokens are for.
     pub const PRINCIPAL: &str = "44444444-4444-4444-4444-444444444444";
-    /// What shows a site of App Service that it is asked by its container.
+    /// The header value that proves to an App Service site that its container is asking.
     pub const HEADER: &str = "853b9a84-5bfa-4b22-a3f3-0b9a43d9ad8a";
     /// The id of the site.
     pub const SITE: &str = "/subscriptions/22222222-2222-2222-2222-222222222222/resourcegroups/\
                             web-group/providers/Microsoft.Web/sites/web";
-    /// The id of an identity that is assigned to several.
+    /// The id of an identity that is assigned to several machines.
     pub const USER_ASSIGNED: &str = "/subscriptions/22222222-2222-2222-2222-222222222222/\
                                      resourcegroups/web-group/providers/\
                                      Microsoft.ManagedIdentity/userAssignedIdentities/web";
-    /// The token of the other issuer that is exchanged.
+    /// The other issuer's token that is exchanged.
     pub const ASSERTION: &str = "e30.c3ViamVjdA.c2lnbmF0dXJl";
     /// The client_id of that identity.
     pub const CLIENT: &str = "55555555-5555-5555-5555-555555555555";
 
-    /// For a machine `web-1` with an identity.
+    /// Starts it for a machine `web-1` with an identity.
     pub fn start() -> Self {
         Self::of(Machine { name: "web-1", scale_set: "", has_identity: true })
     }
 
-    /// For a machine of the scale set `web-set`.
+    /// Starts it for a machine of the scale set `web-set`.
     pub fn in_scale_set() -> Self {
         Self::of(Machine { name: "web-set_f9ae3d85", scale_set: "web-set", has_identity: true })
     }
 
-    /// For a machine that has no identity.
+    /// Starts it for a machine that has no identity.
     pub fn without_identity() -> Self {
         Self::of(Machine { name: "web-1", scale_set: "", has_identity: false })
     }
@@ -82,27 +82,27 @@ impl AzureMetadata {
         }
     }
 
-    /// Where it is to be asked, in place of `http://169.254.169.254`.
+    /// Returns the address to use in place of `http://169.254.169.254`.
     pub fn addr(&self) -> String {
         self.server.addr()
     }
 
-    /// Its requests and faults.
+    /// Returns the server with its requests and faults.
     pub fn server(&self) -> &LocalServer {
         &self.server
     }
 
-    /// Who signs the tokens.
+    /// Returns the signer of the tokens.
     pub fn signer(&self) -> &JwtSigner {
         &self.signer
     }
 
-    /// A token as it gives it, with other claims over it.
+    /// Returns a token as the service issues it, with `changes` applied to its claims.
     pub fn token(&self, resource: &str, changes: Value) -> String {
         self.signer.sign(merged(claims(resource, self.machine), changes))
     }
 
-    /// 429, 404 or 410 (while it is updated) or 5xx, as tokens may be answered.
+    /// Returns a fault for tokens: 429, 404, 410 (during an update) or 5xx.
     pub fn not_now(status: u16) -> Fault {
         let description = if status == 429 {
             "Temporarily throttled, too many requests"
@@ -157,7 +157,7 @@ fn token(query: &BTreeMap<String, String>, machine: Machine, signer: &JwtSigner)
     )
 }
 
-/// The identity of a site of App Service.
+/// Answers for the identity of an App Service site.
 /// <https://learn.microsoft.com/azure/app-service/overview-managed-identity>
 fn of_service(
     request: &Recorded,
@@ -175,7 +175,7 @@ fn of_service(
     json_answer(200, &json!({ "access_token": token, "token_type": "Bearer" }))
 }
 
-/// Microsoft Entra's exchange of another issuer's token.
+/// Answers as Microsoft Entra, which exchanges another issuer's token.
 fn of_workload(request: &Recorded, signer: &JwtSigner) -> LocalAnswer {
     let form = parse_form(&String::from_utf8_lossy(&request.body));
     let has = |name: &str, value: &str| form.get(name).map(String::as_str) == Some(value);
@@ -214,7 +214,8 @@ fn instance(query: &BTreeMap<String, String>, machine: Machine) -> LocalAnswer {
     )
 }
 
-/// Without the header, or sent on by a proxy. The two services say it in their own ways.
+/// Answers a request without the header, or one forwarded by a proxy. The two services word it
+/// differently.
 fn unmarked(path: &str) -> LocalAnswer {
     let text = "Required metadata header not specified";
     if path.starts_with("/metadata/identity/") {

@@ -1,5 +1,5 @@
-//! What AWS's token service says to a signed GetCallerIdentity. The signatures are compared
-//! with those that AWS's own crate makes.
+//! What AWS's token service answers to a signed GetCallerIdentity. The signatures are compared with
+//! those that AWS's own crate makes.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -11,12 +11,12 @@ use crate::platforms::aws_keys::AwsKeys;
 use crate::platforms::aws_signature::is_made_with;
 use crate::platforms::sts::Refused;
 
-/// How far the clock of one who signs may be off.
+/// How far the signer's clock may be off.
 const SKEW: Duration = Duration::from_mins(15);
 
 const WRONG: &str = "SignatureDoesNotMatch";
 
-/// A request that Vault would send on. The names of the headers are in small letters.
+/// A request that Vault would forward. Header names are in lower case.
 pub(crate) struct Posted<'a> {
     pub(crate) url: &'a str,
     pub(crate) headers: &'a BTreeMap<String, String>,
@@ -29,7 +29,7 @@ impl Posted<'_> {
     }
 }
 
-/// What `Authorization` says: `AWS4-HMAC-SHA256 Credential=…, SignedHeaders=…, Signature=…`.
+/// The parsed `Authorization`: `AWS4-HMAC-SHA256 Credential=…, SignedHeaders=…, Signature=…`.
 #[derive(PartialEq)]
 pub(crate) struct Authorization<'a> {
     pub(crate) access_key_id: &'a str,
@@ -56,7 +56,7 @@ impl<'a> Authorization<'a> {
     }
 }
 
-/// Who signed a request for the endpoint of a region.
+/// Returns who signed a request for the endpoint of a region.
 pub(crate) fn caller<'a>(
     posted: &Posted<'_>,
     region: &str,
@@ -104,7 +104,7 @@ fn check_scope(given: &Authorization<'_>, region: &str) -> Result<(), Refused> {
     Ok(())
 }
 
-/// The time of a signature, which may not be long ago or long ahead.
+/// Returns the time of a signature, which must not be far in the past or in the future.
 fn signed_at(posted: &Posted<'_>) -> Result<SystemTime, Refused> {
     let date = posted.header("x-amz-date").unwrap_or_default();
     let time = OffsetDateTime::parse(date, &Iso8601::PARSING).map_err(|_| {

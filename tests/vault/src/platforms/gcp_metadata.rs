@@ -1,5 +1,5 @@
-//! The metadata server of a virtual machine of Google Compute Engine, as far as its identity goes.
-//! Statuses and texts are those that the documentation names and that are often quoted; no real one
+//! The metadata server of a Google Compute Engine virtual machine, as far as its identity goes.
+//! Statuses and texts are those that the documentation gives and that are often quoted; no real one
 //! was asked.
 
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::platforms::signer::JwtSigner;
 const ACCOUNTS: &str = "/computeMetadata/v1/instance/service-accounts/";
 const NO_ACCOUNT: &str = "Service account not enabled on this instance";
 
-/// A metadata server on a free port, with the key that Vault has to believe.
+/// A metadata server on a free port, with the key that Vault must trust.
 pub struct GcpMetadata {
     server: LocalServer,
     signer: Arc<JwtSigner>,
@@ -35,12 +35,12 @@ impl GcpMetadata {
     /// The number of that service account.
     pub const ACCOUNT_ID: &str = "111111111111111111111";
 
-    /// For a machine with a service account.
+    /// Starts one for a machine with a service account.
     pub fn start() -> Self {
         Self::with(true)
     }
 
-    /// For a machine without one.
+    /// Starts one for a machine without a service account.
     pub fn without_service_account() -> Self {
         Self::with(false)
     }
@@ -54,22 +54,22 @@ impl GcpMetadata {
         }
     }
 
-    /// What goes into `GCE_METADATA_HOST`: host and port.
+    /// Returns the value for `GCE_METADATA_HOST`: host and port.
     pub fn host(&self) -> String {
         self.server.addr().trim_start_matches("http://").to_owned()
     }
 
-    /// Its requests and faults.
+    /// Returns the server with its requests and faults.
     pub fn server(&self) -> &LocalServer {
         &self.server
     }
 
-    /// Who signs the identities.
+    /// Returns the signer of the identities.
     pub fn signer(&self) -> &JwtSigner {
         &self.signer
     }
 
-    /// An identity in full as it gives it, with other claims over it.
+    /// Returns a full identity as the server issues it, with `changes` applied to its claims.
     pub fn identity(&self, audience: &str, changes: Value) -> String {
         self.signer.sign(merged(claims(audience, true), changes))
     }

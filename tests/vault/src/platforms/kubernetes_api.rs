@@ -1,4 +1,4 @@
-//! As much of a Kubernetes cluster's API as Vault asks: whether a service account's token is good.
+//! As much of a Kubernetes cluster's API as Vault uses: whether a service account's token is valid.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,11 +13,10 @@ use crate::platforms::local::LocalServer;
 use crate::platforms::signer::JwtSigner;
 
 const REVIEWS: &str = "POST /apis/authentication.k8s.io/v1/tokenreviews";
-/// Whom tokens are for that are for nobody else.
+/// The audience of tokens that are for nobody in particular.
 const AUDIENCE: &str = "https://kubernetes.default.svc.cluster.local";
 
-/// A cluster that signs tokens of service accounts and reviews them, over plain HTTP on a free
-/// port.
+/// A cluster that signs service account tokens and reviews them, over plain HTTP on a free port.
 pub struct KubernetesApi {
     server: LocalServer,
     state: Arc<State>,
@@ -29,7 +28,7 @@ struct State {
 }
 
 impl KubernetesApi {
-    /// Listens when this returns.
+    /// Starts it; it listens when this returns.
     pub fn start() -> Self {
         let state = Arc::new(State { signer: JwtSigner::new(), deleted: Mutex::default() });
         let serving = Arc::clone(&state);
@@ -40,18 +39,18 @@ impl KubernetesApi {
         Self { server, state }
     }
 
-    /// What goes into `kubernetes_host`.
+    /// Returns the value for `kubernetes_host`.
     pub fn addr(&self) -> String {
         self.server.addr()
     }
 
-    /// Who signs the tokens.
+    /// Returns the signer of the tokens.
     pub fn signer(&self) -> &JwtSigner {
         &self.state.signer
     }
 
-    /// The token of a service account, as a pod finds it in its file. The claims may add to it or
-    /// change it.
+    /// Returns the token of a service account, as a pod finds it in its file. `claims` may add to
+    /// it or change it.
     pub fn token(&self, namespace: &str, name: &str, claims: Value) -> String {
         let account = json!({ "name": name, "uid": uid(namespace, name) });
         let own = json!({
@@ -63,13 +62,13 @@ impl KubernetesApi {
         self.signer().sign(merged(own, claims))
     }
 
-    /// From now on the token is refused, as that of an account that is gone.
+    /// From now on refuses the token, like that of an account that has been deleted.
     pub fn delete(&self, token: &str) {
         self.state.deleted.lock().unwrap_or_else(PoisonError::into_inner).insert(token.to_owned());
     }
 }
 
-/// One for each account.
+/// Returns a uid, one for each account.
 fn uid(namespace: &str, name: &str) -> String {
     let mut bytes = [0; 16];
     for (at, byte) in format!("{namespace}/{name}").bytes().enumerate() {
@@ -117,7 +116,7 @@ impl State {
         })
     }
 
-    /// Those of a token that is good.
+    /// Returns the claims of a valid token.
     fn claims(&self, token: &str) -> Option<jws::Claims> {
         let keys = [jws::public_key(self.signer.public_key())?];
         let claims = jws::verified(token, &keys).ok()?;

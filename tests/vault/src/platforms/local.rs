@@ -1,5 +1,5 @@
-//! A service of this machine that a program asks beside Vault: metadata of a cloud, a token
-//! service, or whatever else speaks HTTP.
+//! A service of this machine that a program uses besides Vault: cloud metadata, a token service, or
+//! anything else that speaks HTTP.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::Deref;
@@ -22,7 +22,7 @@ struct Handler<F> {
     carriers: &'static [&'static str],
 }
 
-/// What carries a credential to a metadata service.
+/// The headers that carry a credential to a metadata service.
 const OF_METADATA: &[&str] = &["authorization", "x-aws-ec2-metadata-token"];
 
 impl<F: Fn(&Recorded) -> LocalAnswer + Send + Sync> Site for Handler<F> {
@@ -36,8 +36,8 @@ impl<F: Fn(&Recorded) -> LocalAnswer + Send + Sync> Site for Handler<F> {
     }
 }
 
-/// Plain HTTP on a free port, which records what it is asked, misbehaves on request, and ends when
-/// it is dropped.
+/// A plain HTTP server on a free port, which records what it is asked, misbehaves on request, and
+/// ends when it is dropped.
 pub struct LocalServer {
     watched: Watched,
     scheme: &'static str,
@@ -45,12 +45,12 @@ pub struct LocalServer {
 }
 
 impl LocalServer {
-    /// Whatever is asked, the handler answers.
+    /// Starts one whose handler answers every request.
     pub fn start(handler: impl Fn(&Recorded) -> LocalAnswer + Send + Sync + 'static) -> Self {
         Self::start_at(0, handler)
     }
 
-    /// The same on this port: for a service that comes late.
+    /// The same on this port: for a service that starts late.
     pub fn start_at(
         port: u16,
         handler: impl Fn(&Recorded) -> LocalAnswer + Send + Sync + 'static,
@@ -59,7 +59,7 @@ impl LocalServer {
         Self::of(Arc::new(Service::new(Arc::new(handler))), port, None)
     }
 
-    /// A standby of Vault, which sends everybody on to the leader at this address.
+    /// Starts a Vault standby, which redirects everybody to the leader at this address.
     pub fn standby(leader: &str) -> Self {
         let leader = leader.to_owned();
         let answer = move |request: &Recorded| {
@@ -71,7 +71,7 @@ impl LocalServer {
         Self::of(Arc::new(Service::new(Arc::new(handler))), 0, None)
     }
 
-    /// The same over TLS, on another port, and the files of its authority.
+    /// Returns the same over TLS, on a different port, and the files of its CA.
     pub fn over_tls(self) -> (Self, TlsFiles) {
         let (acceptor, files) = tls::prepare(&tls::Settings::default());
         (Self::of(Arc::clone(&self.watched.service), 0, Some(acceptor)), files)
@@ -83,7 +83,7 @@ impl LocalServer {
         Self { watched: Watched::start(listener, tls, service), scheme, address }
     }
 
-    /// Its URL, without a slash at its end.
+    /// Returns its URL, without a trailing slash.
     pub fn addr(&self) -> String {
         format!("{}://{}", self.scheme, self.address)
     }

@@ -1,4 +1,4 @@
-//! Who makes JWTs that a test logs in with.
+//! Makes JWTs that a test logs in with.
 
 use std::time::SystemTime;
 
@@ -13,7 +13,7 @@ use crate::api::clock;
 use crate::harness::leaks;
 use crate::harness::operator::merged;
 
-/// A key of its own, and JWTs that are signed with it (ES256).
+/// A key, and JWTs that are signed with it (ES256).
 pub struct JwtSigner {
     key: EcdsaKeyPair,
     public_key: String,
@@ -26,7 +26,7 @@ impl Default for JwtSigner {
 }
 
 impl JwtSigner {
-    /// With a new key.
+    /// Makes a signer with a new key.
     pub fn new() -> Self {
         let pair = KeyPair::generate().expect("a key pair");
         let key = EcdsaKeyPair::from_pkcs8(
@@ -37,12 +37,13 @@ impl JwtSigner {
         Self { key: key.expect("a key of P-256"), public_key: pair.public_key_pem() }
     }
 
-    /// The public key as PEM.
+    /// Returns the public key as PEM.
     pub fn public_key(&self) -> &str {
         &self.public_key
     }
 
-    /// A JWT from now on for an hour, with these claims. One that is null is left out.
+    /// Returns a JWT that is valid for an hour from now, with these claims. A claim that is null is
+    /// left out.
     pub fn sign(&self, claims: Value) -> String {
         let now = clock::unix(SystemTime::now());
         let mut claims = merged(json!({ "iat": now, "exp": now + 3600 }), claims);

@@ -1,4 +1,4 @@
-//! AWS's token service: keys of a role for whoever has a token of an identity provider.
+//! AWS's token service: a role's keys for a caller with an identity provider's token.
 //!
 //! Source: "AssumeRoleWithWebIdentity", <https://docs.aws.amazon.com/STS/latest/APIReference/>.
 
@@ -12,18 +12,18 @@ use crate::platforms::aws_keys::{AwsKeys, EXPIRATION};
 use crate::platforms::local::{LocalAnswer, LocalServer};
 use crate::wire::fault::Fault;
 
-/// A token of an identity provider, the role that it opens, and the keys of that.
+/// An identity provider's token, the role that it grants, and that role's keys.
 #[derive(Clone, Debug)]
 pub struct WebIdentity {
-    /// What the identity provider wrote, to the byte.
+    /// What the identity provider wrote, byte for byte.
     pub token: String,
     /// `arn:aws:iam::123456789012:role/app`
     pub role_arn: String,
-    /// What a session of the role is given.
+    /// The keys that a session of the role gets.
     pub keys: AwsKeys,
 }
 
-/// A refusal of STS's.
+/// An STS refusal.
 #[derive(Debug)]
 pub(crate) struct Refused {
     pub(crate) status: u16,
@@ -47,13 +47,13 @@ impl Refused {
     }
 }
 
-/// STS as it refuses something, for a fault: `ExpiredTokenException`, `IDPCommunicationError`, …
+/// Returns an STS refusal as a fault: `ExpiredTokenException`, `IDPCommunicationError`, …
 pub fn sts_error(status: u16, code: &str, message: &str) -> Fault {
     Fault::answer(status, Refused::new(status, code, message).xml())
         .with_header("content-type", "text/xml")
 }
 
-/// STS for these tokens.
+/// Starts STS for these tokens.
 pub fn sts(identities: Vec<WebIdentity>) -> LocalServer {
     LocalServer::start(move |request| match assumed(request, &identities) {
         Ok(xml) => answer(200, xml),
@@ -91,7 +91,7 @@ fn assumed(request: &Recorded, identities: &[WebIdentity]) -> Result<String, Ref
     Ok(session(found, field("RoleSessionName")))
 }
 
-/// What there has to be, and what a session's name may look like.
+/// Checks the required fields and the form of a session's name.
 fn check(form: &BTreeMap<String, String>) -> Result<(), Refused> {
     let missing = ["Version", "RoleArn", "RoleSessionName", "WebIdentityToken"]
         .into_iter()
