@@ -28,7 +28,8 @@ pub(crate) fn wiped_after<T>(work: impl FnOnce() -> T) -> T {
     done
 }
 
-/// Never inlined: what `work` keeps on the stack must not become part of the caller's frame.
+/// Runs `work` in a frame of its own. Never inlined: what `work` keeps on the stack must not become
+/// part of the caller's frame.
 #[inline(never)]
 fn below<T>(work: impl FnOnce() -> T) -> T {
     work()

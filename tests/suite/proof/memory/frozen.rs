@@ -1,4 +1,4 @@
-//! A process that is stopped where it becomes the application, and the search of its memory.
+//! A process that is stopped just before it becomes the application, and the search of its memory.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -16,25 +16,25 @@ use nix::unistd::Pid;
 use crate::support::launch::before_exec;
 use crate::support::{Ended, Run};
 
-/// A process at the entry of its `execve`, the kernel not having done anything yet.
+/// A process at the entry of its `execve`, before the kernel has done anything.
 pub(crate) struct Frozen {
     child: Child,
     memory: Memory,
     /// Its other threads that have not ended.
     threads: BTreeSet<Pid>,
-    /// How many of them there have been.
+    /// How many other threads it has had.
     pub(crate) begun: usize,
-    /// The system calls, of all threads, that make a file or open one for writing.
+    /// The system calls of all its threads that create a file or open one for writing.
     pub(crate) writing: Vec<String>,
 }
 
 impl Frozen {
-    /// Starts `program` as `run` says and lets it go as far as its own `execve`.
+    /// Starts `program` with the settings of `run` and lets it run up to its own `execve`.
     pub(crate) fn start(program: &Path, run: &Run) -> Frozen {
         Frozen::of(run.build_of(program), |_| true)
     }
 
-    /// The same where something else starts the program and then becomes it.
+    /// The same for a program that is started by another one, which becomes it.
     pub(crate) fn start_in(
         program: &Path,
         run: &Run,
@@ -68,7 +68,7 @@ impl Frozen {
             writing: Vec::new(),
         };
         frozen.go_to_execve(is_program);
-        // What was opened before may be that of another program.
+        // The memory that was opened before may belong to another program.
         frozen.memory = Memory::of(pid);
         frozen
     }
@@ -78,11 +78,11 @@ impl Frozen {
         let (mut next, mut has_executed) = (Some((pid, None)), false);
         loop {
             if let Some((thread, signal)) = next {
-                // A thread that another one has ended meanwhile cannot go on.
+                // A thread that another one has ended meanwhile cannot continue.
                 let goes_on = ptrace::syscall(thread, signal);
                 assert!(goes_on.is_ok() || thread != pid, "{goes_on:?}");
             }
-            // What this thread has started, and no other test's processes.
+            // Waits only for what this thread has started, not for other tests' processes.
             next = match waitpid(None, Some(WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD))
                 .expect("it stops")
             {
@@ -121,7 +121,7 @@ impl Frozen {
         }
     }
 
-    /// What a program that has ended has said.
+    /// Returns the output of a program that has ended.
     fn said(&mut self) -> String {
         std::io::read_to_string(self.child.stderr.take().expect("piped")).expect("UTF-8")
     }
@@ -130,7 +130,7 @@ impl Frozen {
         self.memory.pid
     }
 
-    /// Its threads beside the first that have not ended.
+    /// Returns its threads, except the first one, that have not ended.
     pub(crate) fn threads(&self) -> &BTreeSet<Pid> {
         &self.threads
     }
@@ -139,7 +139,7 @@ impl Frozen {
         &self.memory
     }
 
-    /// The strings of the environment that `execve` was given, as the places where they stand.
+    /// Returns the addresses of the environment strings that were passed to `execve`.
     pub(crate) fn new_environment(&self) -> Vec<Range<u64>> {
         let [_, _, mut at] = arguments(self.memory.pid).1;
         let mut strings = Vec::new();
@@ -157,13 +157,13 @@ impl Frozen {
         }
     }
 
-    /// Lets it become the application, and waits for that.
+    /// Lets it become the application, and waits until that has ended.
     pub(crate) fn go_on(mut self) -> Ended {
         self.detach();
         Ended::of(self.child.wait_with_output().expect("it ends"))
     }
 
-    /// The same where a signal ends it.
+    /// The same for an application that a signal may end.
     pub(crate) fn ends(mut self) -> ExitStatus {
         self.detach();
         self.child.wait().expect("it ends")
@@ -172,13 +172,13 @@ impl Frozen {
     fn detach(&mut self) {
         ptrace::detach(self.memory.pid, None).expect("it goes on");
         for thread in &self.threads {
-            // The kernel ends them before it goes on, and waits until that has been seen.
+            // The kernel ends them before it continues, and waits until their end has been seen.
             let _ = waitpid(*thread, Some(WaitPidFlag::__WALL));
         }
     }
 }
 
-/// The system call that a thread is stopped at, if it is one that makes a file or opens one for
+/// Returns the system call that a thread is stopped at, if it creates a file or opens one for
 /// writing.
 fn writing(thread: Pid) -> Option<String> {
     let (number, [first, second, third]) = arguments(thread);
@@ -188,7 +188,7 @@ fn writing(thread: Pid) -> Option<String> {
     };
     let is_writing = match number {
         libc::SYS_openat => opens(third),
-        // Its flags are in memory: nobody here has a need for it.
+        // Its flags are in memory: nothing here needs it.
         libc::SYS_openat2
         | libc::SYS_memfd_create
         | libc::SYS_truncate
@@ -202,7 +202,7 @@ fn writing(thread: Pid) -> Option<String> {
     is_writing.then(|| format!("system call {number} ({first:x}, {second:x}, {third:x})"))
 }
 
-/// The calls that there are on the older architectures only.
+/// Recognizes the calls that exist only on the older architectures.
 #[cfg(target_arch = "x86_64")]
 fn is_writing_as_before(number: i64, second: u64, opens: impl Fn(u64) -> bool) -> bool {
     let makes = [
@@ -227,14 +227,14 @@ fn is_execve(pid: Pid) -> bool {
     arguments(pid).0 == libc::SYS_execve
 }
 
-/// The number and the first three arguments of the system call that a process is stopped at, on any
-/// architecture.
+/// Returns the number and the first three arguments of the system call that a process is stopped
+/// at, on any architecture.
 fn arguments(pid: Pid) -> (i64, [u64; 3]) {
     let text =
         fs::read_to_string(format!("/proc/{pid}/syscall")).expect("a stopped process of ours");
     let mut words = text.split_whitespace();
     let number = words.next().and_then(|word| word.parse().ok()).expect("a number");
-    // Behind an execve there is no call any more, and there are no arguments.
+    // After an execve there is no call any more, and there are no arguments.
     let mut hex = || {
         let word = words.next().and_then(|word| word.strip_prefix("0x")).unwrap_or("0");
         u64::from_str_radix(word, 16).expect("hexadecimal")
@@ -248,17 +248,18 @@ pub(crate) struct Memory {
     file: File,
 }
 
-/// Where something was found.
+/// A place where something was found.
 #[derive(Debug)]
 pub(crate) struct Finding {
     pub(crate) address: u64,
-    /// The mapping and what stands around, without the thing itself.
+    /// The mapping and the bytes around it, without the thing itself.
     #[allow(dead_code, reason = "shown where a test fails")]
     context: String,
 }
 
 impl Memory {
-    /// Only root may open it, or the tracer, and for a process that is not dumpable root alone.
+    /// Opens the memory of a process. Only root or its tracer may do that, and only root if the
+    /// process is not dumpable.
     pub(crate) fn of(pid: Pid) -> Memory {
         Memory {
             pid,
@@ -273,7 +274,7 @@ impl Memory {
         bytes
     }
 
-    /// Everything that the process can write to, with the names of the mappings.
+    /// Returns everything that the process can write to, with the names of the mappings.
     fn writable(&self) -> Vec<(Range<u64>, String)> {
         let maps =
             fs::read_to_string(format!("/proc/{}/maps", self.pid)).expect("a process of ours");
@@ -292,7 +293,7 @@ impl Memory {
         writable.map(parse).collect()
     }
 
-    /// Every place where `needle` stands.
+    /// Finds every occurrence of `needle`.
     pub(crate) fn find(&self, needle: &[u8]) -> Vec<Finding> {
         let mut findings = Vec::new();
         let mut searched = 0;
@@ -318,7 +319,7 @@ impl Memory {
     }
 }
 
-/// 32 bytes before and behind, in hexadecimal.
+/// Returns the 32 bytes before and after, in hexadecimal.
 fn around(bytes: &[u8], at: usize, length: usize) -> String {
     let hex =
         |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();

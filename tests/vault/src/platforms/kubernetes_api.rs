@@ -62,7 +62,7 @@ impl KubernetesApi {
         self.signer().sign(merged(own, claims))
     }
 
-    /// From now on refuses the token, like that of an account that has been deleted.
+    /// Refuses the token from now on, like that of an account that has been deleted.
     pub fn delete(&self, token: &str) {
         self.state.deleted.lock().unwrap_or_else(PoisonError::into_inner).insert(token.to_owned());
     }
