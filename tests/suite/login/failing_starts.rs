@@ -11,7 +11,7 @@ use test_vault::{Fault, Target, TestVault, json, on_every_vault_with_database};
 use crate::references::leases::Database;
 use crate::support::application::{as_role, kv, role, token};
 use crate::support::launch::{PATIENCE, executable, not_run};
-use crate::support::{Run, directory, run_at};
+use crate::support::{Ended, Run, directory, run_at};
 
 /// What the application's role may do, beside reading database users.
 fn policy(database: &Database<'_>, kv: &str) -> String {
@@ -90,6 +90,8 @@ fn a_start_that_cannot_become_the_application_revokes_its_token_and_leases() {
     let directory = directory();
     let script = executable(directory.path(), "app", b"#!/bin/sh\n");
     std::fs::write(directory.path().join("text"), "not executable").expect("a file");
+    // A PATH from Vault is shown as a part of the program's path.
+    test_vault::leaks::publish(&directory.path().display().to_string());
     on_every_vault_with_database(|target, postgres| {
         let start = Start::new(target, Database::new(target, postgres), directory.path());
         let run = start.with_role.clone().command(["true"]);
@@ -182,9 +184,9 @@ fn a_signal_after_the_login_revokes_the_token_and_the_leases_first() {
             // The lease comes at the same time: not before it is there is there anything to lose.
             start.database.assert_leases(1);
             kill(Pid::from_raw(i32::try_from(child.id()).expect("a pid")), signal).expect("alive");
-            let output = child.wait_with_output().expect("it ends");
-            assert_eq!(output.status.code(), Some(128 + signal as i32), "{output:?}");
-            assert!(output.stdout.is_empty() && output.stderr.is_empty(), "{output:?}");
+            let ended = Ended::of(child.wait_with_output().expect("it ends"));
+            assert_eq!(ended.code, Some(128 + signal as i32), "{ended:?}");
+            assert!(ended.stdout.is_empty() && ended.stderr.is_empty(), "{ended:?}");
             start.is_left_nothing(signal.as_str());
         });
     }

@@ -1,6 +1,7 @@
 //! Every setting through each of its layers, and what is said of one that cannot be understood.
 
 use std::fs;
+use std::hash::{BuildHasher, RandomState};
 
 use test_vault::{Flavour, Target, TestVault, json};
 
@@ -25,9 +26,8 @@ fn everywhere(run: &Run, setting: &Setting, right: &str, wrong: &str, check: imp
     let directory = directory();
     let name = setting.variables[0];
     let file = |text: String| {
-        let path = directory
-            .path()
-            .join(text.replace(['/', '\n', ':'], "_").chars().take(60).collect::<String>());
+        // A name by which each text has a file of its own, without the text in it.
+        let path = directory.path().join(format!("{:x}", RandomState::new().hash_one(&text)));
         fs::write(&path, text).expect("written");
         path
     };
@@ -206,13 +206,14 @@ fn the_credentials() {
     let as_role = run.clone().env("VAULT_SECRET_ID", &role.secret_id);
     everywhere(&as_role, &setting("", &["ROLE_ID"]), &role.role_id, "wrong", gives("ada"));
     everywhere(&run, &setting("", &["TOKEN"]), &target.root_token(), "wrong", gives("ada"));
-    let file = |text: &str| {
-        let path = directory.path().join(text);
+    let file = |name: &str, text: &str| {
+        let path = directory.path().join(name);
         fs::write(&path, text).expect("written");
         path.display().to_string()
     };
     let setting = setting("", &["TOKEN_FILE", "TOKEN_PATH"]);
-    everywhere(&run, &setting, &file(&target.root_token()), &file("wrong"), gives("ada"));
+    let (right, wrong) = (file("right", &target.root_token()), file("wrong", "wrong"));
+    everywhere(&run, &setting, &right, &wrong, gives("ada"));
 }
 
 #[test]
