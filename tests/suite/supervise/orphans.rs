@@ -11,8 +11,8 @@ const ORPHANS: &str = "
         (for j in 1 2 3 4 5 6 7 8 9 10; do (sleep 0.3; exit 1) & done) &
     done
     wait
-    echo ready
     trap 'exit 6' TERM
+    echo ready
     while :; do sleep 60 & wait $!; done";
 
 // tini: reaping; catatonit: coalesced CHLD; pid1-rs: multiple zombies, orphaned grandchildren

@@ -2,7 +2,7 @@
 //! application that has nothing to renew no credential.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::proof::memory::frozen::Memory;
 use crate::supervise::inits::{Init, Place, Running, descriptors, places, status_of, supervised};
@@ -39,9 +39,11 @@ fn we_hold_no_descriptor_of_the_callers_but_stderr() {
         (found.get(1)?.1 == Path::new("/dev/null")).then_some(found)
     });
     let numbers: Vec<i32> = found.iter().map(|(number, _)| *number).collect();
-    assert_eq!(numbers, [0, 1, 2, 3], "{found:?}");
+    assert!(numbers.starts_with(&[0, 1, 2]) && numbers.len() > 3, "{found:?}");
     assert_eq!(found[0].1, Path::new("/dev/null"));
-    assert_eq!(found[3].1, Path::new("anon_inode:[signalfd]"));
+    let ours = ["anon_inode:[signalfd]", "anon_inode:[timerfd]"].map(Path::new);
+    let is_ours = |(_, target): &(i32, PathBuf)| ours.contains(&target.as_path());
+    assert!(found[3..].iter().all(is_ours), "{found:?}");
     // The application has left its stdout, and nobody else has it: the pipe is at its end.
     assert_eq!(running.rest(), Vec::<String>::new());
     assert_eq!(status_of(running.init, "Threads"), "1");

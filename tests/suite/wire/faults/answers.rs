@@ -336,7 +336,7 @@ fn whatever_becomes_of_json_in_another_shape() {
         (
             Phase::Preflight,
             77,
-            &["PASSWORD: secret/app: status 403", "the token cannot see it", "data/"],
+            &["PASSWORD: secret/app: status 403", "the token cannot see what is mounted", "data/"],
         ),
         (Phase::Read, 76, &["PASSWORD: secret/data/app: ", "status 200"]),
     ];
