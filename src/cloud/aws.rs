@@ -396,8 +396,10 @@ fn given(patience: &Patience, page: &Page, what: &str, hint: &str) -> Result<Cre
     let body = page.json().unwrap_or_default();
     let text = |name: &str| body.get(name).and_then(Value::as_str);
     if !page.is_success() {
-        let code = text("Code").or_else(|| text("code")).unwrap_or_default();
-        return Err(refused(patience, page, code, what, hint));
+        // EKS Pod Identity answers in plain text.
+        let code =
+            text("Code").or_else(|| text("code")).map_or_else(|| page.words(), str::to_owned);
+        return Err(refused(patience, page, &code, what, hint));
     }
     complete(&|name| text(name).map(Secret::from), "Token", what)
 }

@@ -15,8 +15,8 @@ use crate::vault::answer::{Answer, Meaning};
 use crate::vault::client::{Client, Request, Space};
 use crate::vault::session::Session;
 
-const UPSTREAM: &str = "AWS's token service throttles, or Vault does not reach it: a longer \
-                        --timeout waits for it";
+const UPSTREAM: &str = "the service of the cloud that Vault asks throttles or fails, or Vault does \
+                        not reach it: a longer --timeout waits for it";
 const UNKNOWN_ROLE: &str = "is VAULT_ROLE right, and is it a role of this mount (VAULT_AUTH_MOUNT) \
                             in this namespace (VAULT_NAMESPACE)?";
 const EXPIRED: &str = "what shows who logs in has expired: does it get renewed, and are the clocks \

@@ -151,11 +151,12 @@ fn is_refusal_of_azure(text: &str) -> bool {
             || says("claims are missing from token")
             || says("token claim does not match")
             || says("provided resource_id does not match")
+            || says("both cannot be '*'")
             || says("bound scale set defined but"))
 }
 
-/// Returns whether this is what the aws method says if AWS's token service throttles, has failed or
-/// was not reached.
+/// Returns whether this is what the aws or the gcp method says if the service that it asks throttles,
+/// has failed or was not reached.
 fn is_upstream(text: &str) -> bool {
     const BUSY: [&str; 6] = [
         "error making request: ",
@@ -165,6 +166,9 @@ fn is_upstream(text: &str) -> bool {
         "received error code 429",
         "received error code 5",
     ];
+    if let Some((_, status)) = text.split_once("googleapi: Error ") {
+        return status.starts_with("429") || status.starts_with('5');
+    }
     text.starts_with("error making upstream request: ")
         && BUSY.iter().any(|busy| text.contains(busy))
 }
@@ -543,6 +547,22 @@ mod tests {
             (500, "token is not yet valid (Token Not Before: 2026)", NotAuthorized),
             (500, "subscription_id and resource_group_name are required", NotAuthorized),
             (500, "bound scale set defined but no vmss_name", NotAuthorized),
+            (
+                500,
+                "expected specific bound_group_ids or bound_service_principal_ids; both cannot be '*'",
+                NotAuthorized,
+            ),
+            (
+                400,
+                "could not find service account \"a\": googleapi: Error 503: unavailable",
+                Upstream,
+            ),
+            (
+                400,
+                "error when attempting to find instance a: googleapi: Error 500: backend",
+                Upstream,
+            ),
+            (400, "could not find service account \"a\": googleapi: Error 404: none", Other),
             (500, "internal error", Other),
             (404, "role \"app\" not found", Other),
             (
