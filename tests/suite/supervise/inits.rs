@@ -226,6 +226,13 @@ pub(crate) fn state(pid: Pid) -> Option<char> {
     stat.rsplit(") ").next()?.chars().next()
 }
 
+/// Whether its group is the foreground of its terminal (proc(5), stat: `pgrp` and `tpgid`).
+pub(crate) fn has_foreground(pid: Pid) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
+    fields.len() > 5 && fields[2] == fields[5]
+}
+
 /// A line of `/proc/<pid>/status`.
 pub(crate) fn status_of(pid: Pid, name: &str) -> String {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it is there");

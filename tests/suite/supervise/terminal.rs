@@ -7,7 +7,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::process::exec::Terminal;
-use crate::supervise::inits::{only_child, state, supervised};
+use crate::supervise::inits::{children, has_foreground, only_child, state, supervised};
 use crate::support::binary;
 use crate::support::launch::{add, eventually};
 
@@ -85,7 +85,7 @@ fn an_application_that_was_stopped_on_purpose_stays_stopped_where_we_lead_the_se
     let application = only_child(init);
     kill(application, Signal::SIGSTOP).expect("it is there");
     eventually("a stop", || (state(application) == Some('T')).then_some(()));
-    assert_eq!(state(init), Some('S'));
+    eventually("we wait", || (state(init) == Some('S')).then_some(()));
     kill(init, Signal::SIGCONT).expect("it is there");
     eventually("it goes on", || (state(application) == Some('S')).then_some(()));
 }
@@ -136,6 +136,11 @@ fn a_job_that_runs_in_the_background_can_be_brought_to_the_foreground() {
     shell.shows("ready\r\n");
     shell.type_in(b"fg\n");
     shell.shows("supervise");
+    let init = only_child(Pid::from_raw(shell.pid().cast_signed()));
+    eventually("the foreground", || {
+        let below = children(init);
+        below.into_iter().chain([init]).any(has_foreground).then_some(())
+    });
     shell.type_in(b"\x03");
     shell.shows("got-int");
     shell.type_in(b"echo en''d\n");

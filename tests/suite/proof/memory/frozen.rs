@@ -314,7 +314,8 @@ impl Memory {
                 from = at + 1;
             }
         }
-        assert!(searched > 200_000, "only {searched} bytes could be searched");
+        // A supervisor that has given its memory back has little.
+        assert!(searched > 100_000, "only {searched} bytes could be searched");
         findings
     }
 }
